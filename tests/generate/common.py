@@ -109,6 +109,18 @@ def flatten(output: Mapping[str, Any]) -> Tensors:
     return flat
 
 
+def nest(tensors: Tensors) -> dict[str, Any]:
+    """The inverse of `flatten` for arguments: `inputs.image` is the item `image` of the dictionary `inputs`."""
+    nested: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        group, dot, key = name.partition(".")
+        if dot:
+            nested.setdefault(group, {})[key] = tensor
+        else:
+            nested[name] = tensor
+    return nested
+
+
 def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
@@ -205,6 +217,7 @@ __all__ = [
     "generate_or_check",
     "integers",
     "load_tensors",
+    "nest",
     "normal",
     "prepare_torch",
     "randomize",

@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from transformers import PerceiverConfig, PreTrainedModel
+from transformers.activations import ACT2CLS
+
 from common import (
     FIXTURES,
     Tensors,
     flatten,
     generate_or_check,
     integers,
+    nest,
     normal,
     randomize,
     save_json,
@@ -30,10 +34,6 @@ from common import (
     seeded,
     uniform,
 )
-from transformers import PerceiverConfig, PreTrainedModel
-from transformers.activations import ACT2CLS
-
-MULTIMODAL = ("inputs", "subsampled_output_points")
 
 Inputs = Callable[[np.random.Generator], Tensors]
 
@@ -341,25 +341,9 @@ def build(case: Case) -> PreTrainedModel:
     return model.eval()
 
 
-def arguments(tensors: Tensors) -> dict[str, Any]:
-    """Keyword arguments of `forward` from the flat names of inputs.safetensors."""
-    nested: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        group, dot, modality = name.partition(".")
-        if dot and group in MULTIMODAL:
-            nested.setdefault(group, {})[modality] = tensor
-        else:
-            nested[name] = tensor
-    if "subsampled_output_points" in nested:
-        nested["subsampled_output_points"]["label"] = None
-    if "pixel_values" in nested and "inputs" in nested:
-        raise ValueError("inputs and pixel_values are the same argument")
-    return nested
-
-
 def expected(model: PreTrainedModel, tensors: Tensors, options: dict[str, Any]) -> Tensors:
     """Everything the reference returns, hidden states and attentions included."""
-    return flatten(model(**arguments(tensors), **options, output_hidden_states=True, output_attentions=True))
+    return flatten(model(**nest(tensors), **options, output_hidden_states=True, output_attentions=True))
 
 
 def load(folder: Path) -> PreTrainedModel:
