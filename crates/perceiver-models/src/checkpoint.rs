@@ -1,0 +1,170 @@
+//! The tensors of a checkpoint: found, listed, and read one at a time.
+
+mod elements;
+mod index;
+mod keys;
+mod load;
+mod pickle;
+mod safetensors;
+mod save;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, TensorData};
+
+use crate::Error;
+use crate::files;
+
+pub use keys::KeyMap;
+pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
+pub use save::{SaveOptions, save_pretrained, write_tensors};
+
+/// Weight files of a model folder, in the order in which transformers looks for them.
+const FILE_NAMES: &[&str] = &[
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+/// A checkpoint on disk. Opening reads names, types and shapes; values are read tensor by tensor
+/// with plain file reads, so that no more than one is in memory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// What a checkpoint says about one of its tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Type of the elements.
+    pub dtype: DType,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorInfo {
+    /// The elements' number.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The elements' size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.elements().saturating_mul(self.dtype.size())
+    }
+}
+
+#[derive(Debug)]
+struct Stored {
+    info: TensorInfo,
+    file: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Bytes from the start of the file.
+    Offset(u64),
+    Pickle(pytorch_reader::Tensor),
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint of a model folder: `model.safetensors`, else its shards, else
+    /// `pytorch_model.bin`, else its shards. A path to a file opens that file: a safetensors
+    /// file, a `.index.json` or a pickle.
+    ///
+    /// Pickles are read as data: no code in them runs, and one that names a class other than
+    /// those of tensors is refused.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`] where the folder has none of these; [`Error::Io`];
+    /// [`Error::Checkpoint`] where a file is damaged, a shard or a tensor the index names is
+    /// missing, a tensor stands twice, or elements are of a type burn does not have.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let path = if path.is_dir() {
+            let found = FILE_NAMES.iter().map(|name| path.join(name)).find(|p| files::is_file(p));
+            found.ok_or_else(|| Error::NoCheckpoint {
+                path: path.to_path_buf(),
+                expected: FILE_NAMES,
+            })?
+        } else {
+            path.to_path_buf()
+        };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let tensors = if name.ends_with(".index.json") {
+            index::open(&path)?
+        } else {
+            open_file(&path)?
+        };
+        Ok(Self { path, tensors })
+    }
+
+    /// The file that was opened, or the index of the shards.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every tensor's key and description, sorted by key.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        self.tensors.iter().map(|(key, stored)| (key.as_str(), &stored.info))
+    }
+
+    /// The description of the tensor called `key`.
+    #[must_use]
+    pub fn info(&self, key: &str) -> Option<&TensorInfo> {
+        self.tensors.get(key).map(|stored| &stored.info)
+    }
+
+    /// The values of the tensor called `key`, of the type they are stored in.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where there is no such tensor or the file has changed;
+    /// [`Error::Io`].
+    pub fn read(&self, key: &str) -> Result<TensorData, Error> {
+        let bytes = self.bytes(key)?;
+        let info = &self.stored(key)?.info;
+        elements::data(&bytes, info)
+            .ok_or_else(|| self.unreadable(key, "its values do not fit its type"))
+    }
+
+    /// The stored bytes of a tensor, as many as its description says.
+    fn bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let stored = self.stored(key)?;
+        let expected = stored.info.bytes();
+        let bytes = match &stored.place {
+            Place::Offset(offset) => safetensors::read(&stored.file, *offset, expected)?,
+            Place::Pickle(tensor) => pickle::read(&stored.file, tensor)?,
+        };
+        if bytes.len() == expected {
+            return Ok(bytes);
+        }
+        let message = format!("has {} bytes, expected {expected}", bytes.len());
+        Err(self.unreadable(key, &message))
+    }
+
+    fn stored(&self, key: &str) -> Result<&Stored, Error> {
+        self.tensors
+            .get(key)
+            .ok_or_else(|| Error::checkpoint(&self.path, format!("has no tensor {key}")))
+    }
+
+    fn unreadable(&self, key: &str, why: &str) -> Error {
+        Error::checkpoint(&self.path, format!("tensor {key}: {why}"))
+    }
+}
+
+/// The tensors of one file that is not an index.
+fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        safetensors::open(path)
+    } else {
+        pickle::open(path)
+    }
+}

@@ -1,0 +1,67 @@
+//! `*.index.json`: which shard holds which tensor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+
+use serde_json::Value;
+
+use super::Stored;
+use crate::Error;
+use crate::files;
+
+/// Largest index that is read, in bytes.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+    let shards = shards(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut tensors = BTreeMap::new();
+    for (shard, named) in shards {
+        let file = folder.join(&shard);
+        if !files::is_file(&file) {
+            return Err(Error::checkpoint(path, format!("names the missing shard {shard}")));
+        }
+        let stored = super::open_file(&file)?;
+        if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
+            let message = format!("has no tensor {key}, which the index says it holds");
+            return Err(Error::checkpoint(&file, message));
+        }
+        for (key, tensor) in stored {
+            if tensors.contains_key(&key) {
+                let message = format!("has the tensor {key}, which another shard has as well");
+                return Err(Error::checkpoint(&file, message));
+            }
+            tensors.insert(key, tensor);
+        }
+    }
+    Ok(tensors)
+}
+
+/// The shards' file names, each with the keys it should hold.
+pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let text = files::read_text(path, MAX_INDEX_BYTES)?;
+    let index: Value = serde_json::from_str(&text)
+        .map_err(|error| files::json_error(&error, &text).in_file(path))?;
+    let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
+        Error::checkpoint(path, "has no object `weight_map` from tensor to file")
+    })?;
+    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (key, file) in map {
+        let file = file.as_str().filter(|file| is_plain_name(file)).ok_or_else(|| {
+            let message = format!("tensor {key} is in {file}, expected a file beside the index");
+            Error::checkpoint(path, message)
+        })?;
+        shards.entry(file.to_owned()).or_default().insert(key.clone());
+    }
+    if shards.is_empty() {
+        return Err(Error::checkpoint(path, "names no tensor"));
+    }
+    Ok(shards)
+}
+
+/// Whether a name stays in its folder on every system.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let plain = matches!(components.next(), Some(Component::Normal(_)));
+    plain && components.next().is_none() && !name.contains(['/', '\\', ':', '\0'])
+}

@@ -1,0 +1,144 @@
+//! From the path of a parameter in a burn module to its key in the checkpoint.
+
+/// What the reference calls the parameters of our modules.
+///
+/// Modules are named after the key's segments, so a path is a key but for the rewrites here and
+/// two conventions of burn: the enclosing enum variant is no segment, and a norm's `gamma` and
+/// `beta` are PyTorch's `weight` and `bias`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyMap {
+    /// Runs of segments, ours and theirs. Every run is replaced where it stands.
+    pub rewrites: &'static [(&'static str, &'static str)],
+    /// Ends of the keys of tensors that have no axis where ours have one of length 1.
+    pub scalars: &'static [&'static str],
+}
+
+impl KeyMap {
+    /// The keys of transformers' Perceiver.
+    pub const PERCEIVER: Self = Self {
+        rewrites: &[
+            ("attention.projections", "attention.self"),
+            ("attention.output", "attention.output.dense"),
+        ],
+        scalars: &["intermediate_act_fn.beta", "intermediate_act_fn.eps"],
+    };
+
+    /// The key of the parameter at a path whose segments are joined by dots.
+    #[must_use]
+    pub fn key(&self, path: &str) -> String {
+        // Dots at both ends make every segment look alike.
+        let mut key = format!(".{path}.");
+        for (ours, theirs) in self.rewrites {
+            key = key.replace(&format!(".{ours}."), &format!(".{theirs}."));
+        }
+        key[1..key.len() - 1].to_owned()
+    }
+
+    /// The shape the checkpoint has for a tensor that is `shape` in ours.
+    pub(super) fn shape(&self, key: &str, shape: Vec<usize>) -> Vec<usize> {
+        if self.scalars.iter().any(|end| key.ends_with(end)) { Vec::new() } else { shape }
+    }
+}
+
+/// The place of a module traversal.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    segments: Vec<String>,
+    /// Container of each level, also of enum variants, which are no segment.
+    containers: Vec<String>,
+}
+
+impl Place {
+    pub(super) fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.segments.push(name.to_owned());
+        }
+        self.containers.push(container.to_owned());
+    }
+
+    pub(super) fn exit(&mut self) {
+        if self.containers.pop().is_some_and(|container| !container.starts_with("Enum:")) {
+            self.segments.pop();
+        }
+    }
+
+    /// Whether the parameter here is `name` of the struct `owner`.
+    pub(super) fn is(&self, owner: &str, name: &str) -> bool {
+        self.owner() == owner && self.segments.last().is_some_and(|last| last == name)
+    }
+
+    /// The key of the parameter here.
+    pub(super) fn key(&self, keys: &KeyMap) -> String {
+        self.sibling_key(keys, self.parameter())
+    }
+
+    /// The key a parameter `name` beside the one here would have.
+    pub(super) fn sibling_key(&self, keys: &KeyMap, name: &str) -> String {
+        let parents = &self.segments[..self.segments.len().saturating_sub(1)];
+        let path: Vec<_> = parents.iter().map(String::as_str).chain([name]).collect();
+        keys.key(&path.join("."))
+    }
+
+    fn parameter(&self) -> &str {
+        let name = self.segments.last().map_or("", String::as_str);
+        match (self.owner(), name) {
+            ("LayerNorm" | "BatchNorm" | "GroupNorm", "gamma") => "weight",
+            ("LayerNorm" | "BatchNorm" | "GroupNorm", "beta") => "bias",
+            _ => name,
+        }
+    }
+
+    fn owner(&self) -> &str {
+        let container = self.containers.last().map_or("", String::as_str);
+        container.strip_prefix("Struct:").unwrap_or(container)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_touch_whole_segments_only() {
+        let keys = KeyMap::PERCEIVER;
+        for (ours, theirs) in [
+            (
+                "encoder.self_attends.3.attention.projections.query.weight",
+                "encoder.self_attends.3.attention.self.query.weight",
+            ),
+            (
+                "encoder.cross_attention.attention.output.bias",
+                "encoder.cross_attention.attention.output.dense.bias",
+            ),
+            ("attention.output.weight", "attention.output.dense.weight"),
+            ("decoder.output.weight", "decoder.output.weight"),
+            ("attention.output_norm.weight", "attention.output_norm.weight"),
+            ("embeddings.latents", "embeddings.latents"),
+        ] {
+            assert_eq!(keys.key(ours), theirs);
+        }
+    }
+
+    #[test]
+    fn rewrites_can_be_undone() {
+        let theirs: Vec<_> = KeyMap::PERCEIVER.rewrites.iter().map(|(_, theirs)| theirs).collect();
+        for (i, one) in theirs.iter().enumerate() {
+            assert!(theirs[i + 1..].iter().all(|other| other != one), "{one} has two origins");
+            // What ours is called must not also be something of theirs.
+            let ours = KeyMap::PERCEIVER.rewrites[i].0;
+            assert!(ours != **one && !KeyMap::PERCEIVER.key(one).ends_with(ours));
+        }
+    }
+
+    #[test]
+    fn only_a_norms_own_parameters_are_renamed() {
+        let mut place = Place::default();
+        place.enter("act", "Struct:Mlp");
+        place.enter("beta", "Struct:Activation");
+        assert_eq!(place.key(&KeyMap::PERCEIVER), "act.beta");
+        place.exit();
+        place.enter("Layer", "Enum:Norm");
+        place.enter("beta", "Struct:LayerNorm");
+        assert_eq!(place.key(&KeyMap::PERCEIVER), "act.bias");
+    }
+}

@@ -1,0 +1,293 @@
+//! Values of a checkpoint into the parameters of a module.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
+
+use super::keys::Place;
+use super::{Checkpoint, KeyMap, TensorInfo, elements};
+use crate::Error;
+
+/// Ends of keys that PyTorch stores and burn has no place for: the batches a batch norm has seen.
+const IGNORED: &[&str] = &["num_batches_tracked"];
+
+/// How values are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The type float tensors are cast to; none to keep what the file holds.
+    pub dtype: Option<FloatDType>,
+}
+
+impl Default for LoadOptions {
+    /// Everything in single precision.
+    fn default() -> Self {
+        Self { dtype: Some(FloatDType::F32) }
+    }
+}
+
+/// What was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors that were loaded.
+    pub tensors: usize,
+    /// Tensors with values that are not numbers, which the model will spread to its outputs.
+    pub non_finite: Vec<NonFinite>,
+    /// Keys that were not loaded because burn keeps no such value.
+    pub ignored: Vec<String>,
+}
+
+/// A tensor with NaN or infinite values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NonFinite {
+    /// The tensor's key.
+    pub key: String,
+    /// How many of its values are NaN or infinite, after any cast.
+    pub count: usize,
+}
+
+impl LoadReport {
+    /// One line for everything the caller should tell the user.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let line = |tensor: &NonFinite| {
+            format!("tensor {} holds {} NaN or infinite values", tensor.key, tensor.count)
+        };
+        self.non_finite.iter().map(line).collect()
+    }
+}
+
+/// Replaces every parameter of `module` by the checkpoint's tensor of its key.
+///
+/// Nothing of the module is initialised and nothing is read before all keys, shapes and kinds
+/// have been found to agree. Tensors are then read one at a time, onto the devices the module was
+/// made for. Linear weights, which PyTorch stores transposed, are turned on the way, bit for bit.
+///
+/// # Errors
+/// [`Error::Mismatch`] listing what is missing, unused or of another shape;
+/// [`Error::Checkpoint`] or [`Error::Io`] where a tensor cannot be read. The module is then gone:
+/// a checkpoint loads whole or not at all.
+pub fn load_module<M: Module>(
+    module: M,
+    checkpoint: &Checkpoint,
+    keys: &KeyMap,
+    options: &LoadOptions,
+) -> Result<(M, LoadReport), Error> {
+    let slots = slots(&module, keys);
+    let ignored = compare(&slots, checkpoint)?;
+    let mut loader = Loader {
+        checkpoint,
+        keys,
+        options,
+        place: Place::default(),
+        report: LoadReport { ignored, ..LoadReport::default() },
+        error: None,
+    };
+    let module = module.map(&mut loader);
+    match loader.error {
+        Some(error) => Err(error),
+        None => Ok((module, loader.report)),
+    }
+}
+
+/// A parameter of the module, as the checkpoint should have it.
+#[derive(Debug)]
+struct Slot {
+    key: String,
+    shape: Vec<usize>,
+    float: bool,
+}
+
+fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
+    struct Slots<'a> {
+        keys: &'a KeyMap,
+        place: Place,
+        found: Vec<Slot>,
+    }
+    impl Slots<'_> {
+        fn push(&mut self, shape: &Shape, float: bool) {
+            let key = self.place.key(self.keys);
+            let mut shape = self.keys.shape(&key, shape.to_vec());
+            if is_linear_weight(&self.place) {
+                shape.reverse();
+            }
+            self.found.push(Slot { key, shape, float });
+        }
+    }
+    impl ModuleVisitor for Slots<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.push(&param.lazy_shape(), true);
+        }
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            self.push(&param.lazy_shape(), false);
+        }
+    }
+    let mut slots = Slots { keys, place: Place::default(), found: Vec::new() };
+    module.visit(&mut slots);
+    slots.found
+}
+
+pub(super) fn is_linear_weight(place: &Place) -> bool {
+    place.is("Linear", "weight")
+}
+
+/// The checkpoint's keys that burn has no place for, if everything else agrees.
+fn compare(slots: &[Slot], checkpoint: &Checkpoint) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    let mut wrong = Vec::new();
+    let mut wanted = BTreeSet::new();
+    for slot in slots {
+        if !wanted.insert(slot.key.as_str()) {
+            wrong.push(format!("{} (two parameters have this key)", slot.key));
+        }
+        match checkpoint.info(&slot.key) {
+            None => missing.push(slot.key.clone()),
+            Some(info) => wrong.extend(difference(slot, info)),
+        }
+    }
+    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
+    let (ignored, unused): (Vec<_>, Vec<_>) = others
+        .map(str::to_owned)
+        .partition(|key| IGNORED.iter().any(|end| key.rsplit('.').next() == Some(end)));
+    if missing.is_empty() && wrong.is_empty() && unused.is_empty() {
+        return Ok(ignored);
+    }
+    let hint = hint(&missing, &unused);
+    Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
+}
+
+fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
+    let kind = |float: bool| if float { "floats" } else { "integers" };
+    let key = &slot.key;
+    // One value may be stored with an axis or without.
+    let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
+    let scalar = scalar && slot.shape.len() <= 1 && info.shape.len() <= 1;
+    if slot.shape != info.shape && !scalar {
+        return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
+    }
+    if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
+        let expected = kind(slot.float);
+        return Some(format!("{key} (is {:?}, expected {expected})", info.dtype));
+    }
+    None
+}
+
+/// What is wrong when a bare `PerceiverModel` and a head are taken for each other, which
+/// transformers would allow and leave the rest at random.
+fn hint(missing: &[String], unused: &[String]) -> Option<String> {
+    const BASE: &str = "perceiver.";
+    let count = |keys: &[String]| keys.iter().filter(|key| key.starts_with(BASE)).count();
+    if count(missing) > 0 && count(unused) == 0 && !unused.is_empty() {
+        Some("it holds a PerceiverModel without this head".into())
+    } else if count(unused) > 0 && count(missing) == 0 && !missing.is_empty() {
+        Some("it holds a head, not a PerceiverModel alone".into())
+    } else {
+        None
+    }
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    keys: &'a KeyMap,
+    options: &'a LoadOptions,
+    place: Place,
+    report: LoadReport,
+    error: Option<Error>,
+}
+
+impl Loader<'_> {
+    /// What `read` makes of the parameter here, unless something went wrong before or does now.
+    fn value<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self, String, &TensorInfo, Vec<u8>) -> Option<T>,
+    ) -> Option<T> {
+        if self.error.is_some() {
+            return None;
+        }
+        let key = self.place.key(self.keys);
+        let checkpoint = self.checkpoint;
+        let bytes = checkpoint.bytes(&key);
+        match (bytes, checkpoint.info(&key)) {
+            (Ok(bytes), Some(info)) => {
+                let value = read(self, key.clone(), info, bytes);
+                if value.is_none() {
+                    let why = "its values do not fit their type";
+                    self.error = Some(checkpoint.unreadable(&key, why));
+                }
+                self.report.tensors += 1;
+                value
+            }
+            (bytes, _) => {
+                self.error = bytes.err();
+                None
+            }
+        }
+    }
+
+    fn floats(&mut self, shape: &Shape, stored_dtype: Option<FloatDType>) -> Option<TensorData> {
+        let transpose = is_linear_weight(&self.place);
+        self.value(|loader, key, info, bytes| {
+            let dtype = stored_dtype.or_else(|| float_dtype(info.dtype))?;
+            let floats = elements::floats(&bytes, info.dtype, dtype, shape, transpose)?;
+            if floats.non_finite > 0 {
+                let count = floats.non_finite;
+                loader.report.non_finite.push(NonFinite { key, count });
+            }
+            Some(floats.data)
+        })
+    }
+}
+
+fn float_dtype(dtype: DType) -> Option<FloatDType> {
+    match dtype {
+        DType::F64 => Some(FloatDType::F64),
+        DType::F32 => Some(FloatDType::F32),
+        DType::F16 => Some(FloatDType::F16),
+        DType::BF16 => Some(FloatDType::BF16),
+        _ => None,
+    }
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let device: Device = param.lazy_device();
+        match self.floats(&param.lazy_shape(), self.options.dtype) {
+            Some(data) => {
+                let dtype = data.dtype();
+                let id = param.id;
+                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
+            }
+            None => param,
+        }
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let device: Device = param.lazy_device();
+        let shape = param.lazy_shape();
+        let data = self.value(|_, _, info, bytes| {
+            let values = elements::integers(&bytes, info.dtype)?;
+            Some(TensorData::new(values, shape.clone()))
+        });
+        match data {
+            Some(data) => {
+                let id = param.id;
+                param.transform_for_load(Tensor::from_data(data, &device), id)
+            }
+            None => param,
+        }
+    }
+}

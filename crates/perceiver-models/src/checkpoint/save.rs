@@ -1,0 +1,287 @@
+//! Parameters of a module into safetensors files that transformers loads.
+
+use std::fs;
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
+use serde_json::{Map, Value, json};
+
+use super::elements;
+use super::keys::Place;
+use super::load::is_linear_weight;
+use super::safetensors::dtype_name;
+use super::{KeyMap, TensorInfo};
+use crate::config::{CONFIG_NAME, PerceiverConfig};
+use crate::files::Replacement;
+use crate::{Error, files};
+
+const SINGLE_NAME: &str = "model.safetensors";
+const INDEX_NAME: &str = "model.safetensors.index.json";
+
+/// How a model is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// The type float tensors are cast to; none to keep what the module holds.
+    pub dtype: Option<FloatDType>,
+    /// Most bytes of tensors in one file; none for a single file. A tensor larger than that has
+    /// a file of its own.
+    pub max_shard_size: Option<u64>,
+}
+
+/// Writes config.json and the weights of `module` into `folder`, which is created if need be.
+///
+/// The weights are `model.safetensors`, or shards with an index. All files are written beside
+/// their places and moved there when every one is complete and durable, so that what was in the
+/// folder stays when the disk is full. Weight files of an earlier save that transformers would
+/// mistake for these are removed.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Checkpoint`] where a parameter is of a type the format does not have.
+pub fn save_pretrained<M: Module>(
+    module: &M,
+    config: &PerceiverConfig,
+    folder: impl AsRef<Path>,
+    keys: &KeyMap,
+    options: &SaveOptions,
+) -> Result<(), Error> {
+    let folder = folder.as_ref();
+    fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    let entries = entries(module, keys, options);
+    let mut config = config.clone();
+    config.dtype = common_dtype(&entries).or(config.dtype);
+
+    let shards = shards(entries, options.max_shard_size);
+    let count = shards.len();
+    let names: Vec<String> = match count {
+        1 => vec![SINGLE_NAME.into()],
+        _ => (1..=count).map(|n| format!("model-{n:05}-of-{count:05}.safetensors")).collect(),
+    };
+    let paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+    let index_path = folder.join(INDEX_NAME);
+    let config_path = folder.join(CONFIG_NAME);
+
+    let index = (count > 1).then(|| index(&shards, &names));
+    let mut complete = Vec::new();
+    for (path, shard) in paths.iter().zip(shards) {
+        complete.push(write(path, shard)?);
+    }
+    for (path, text) in [(&index_path, index), (&config_path, Some(config.to_json()))] {
+        if let Some(text) = text {
+            let mut file = Replacement::new(path)?;
+            file.write(text.as_bytes())?;
+            file.sync()?;
+            complete.push(file);
+        }
+    }
+    complete.into_iter().try_for_each(Replacement::commit)?;
+    remove_stale(folder, &names)
+}
+
+/// Writes tensors under their names to one safetensors file, replacing an older one when it is
+/// complete.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Checkpoint`] where a tensor is of a type the format does not have.
+pub fn write_tensors(
+    path: impl AsRef<Path>,
+    tensors: impl IntoIterator<Item = (String, TensorData)>,
+) -> Result<(), Error> {
+    let entries = tensors.into_iter().map(|(key, data)| Entry {
+        key,
+        info: TensorInfo { dtype: data.dtype(), shape: data.shape().to_vec() },
+        transpose: false,
+        data: Box::new(move || data),
+    });
+    let mut entries: Vec<_> = entries.collect();
+    sort(&mut entries);
+    write(path.as_ref(), entries)?.commit()
+}
+
+/// A tensor to write, as the file will describe it.
+struct Entry {
+    key: String,
+    info: TensorInfo,
+    transpose: bool,
+    /// Fetches the values from their device, when their turn has come.
+    data: Box<dyn FnOnce() -> TensorData>,
+}
+
+fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<Entry> {
+    struct Entries<'a> {
+        keys: &'a KeyMap,
+        options: &'a SaveOptions,
+        place: Place,
+        found: Vec<Entry>,
+    }
+    impl Entries<'_> {
+        fn push(&mut self, dtype: DType, shape: Vec<usize>, data: Box<dyn FnOnce() -> TensorData>) {
+            let key = self.place.key(self.keys);
+            let mut shape = self.keys.shape(&key, shape);
+            let transpose = is_linear_weight(&self.place);
+            if transpose {
+                shape.reverse();
+            }
+            self.found.push(Entry { key, info: TensorInfo { dtype, shape }, transpose, data });
+        }
+    }
+    impl ModuleVisitor for Entries<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.place.is("BatchNorm", "running_var") {
+                // PyTorch counts batches where burn does not. With a fixed momentum the count
+                // has no effect, but transformers reports it as missing.
+                let key = self.place.sibling_key(self.keys, "num_batches_tracked");
+                let info = TensorInfo { dtype: DType::I64, shape: Vec::new() };
+                let data = || TensorData::new(vec![0i64], Vec::<usize>::new());
+                self.found.push(Entry { key, info, transpose: false, data: Box::new(data) });
+            }
+            let tensor = param.val();
+            let dtype = self.options.dtype.map_or(tensor.dtype(), DType::from);
+            // Flex32 is stored as what it is computed from.
+            let dtype = if dtype == DType::Flex32 { DType::F32 } else { dtype };
+            self.push(dtype, tensor.dims().to_vec(), Box::new(move || tensor.into_data()));
+        }
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            let tensor = param.val();
+            let shape = tensor.dims().to_vec();
+            self.push(DType::I64, shape, Box::new(move || tensor.into_data()));
+        }
+    }
+    let place = Place::default();
+    let mut entries = Entries { keys, options, place, found: Vec::new() };
+    module.visit(&mut entries);
+    sort(&mut entries.found);
+    entries.found
+}
+
+/// Widest elements first, so that every tensor starts at a multiple of its element.
+fn sort(entries: &mut [Entry]) {
+    entries.sort_by(|one, other| {
+        let width = |entry: &Entry| std::cmp::Reverse(entry.info.dtype.size());
+        (width(one), &one.key).cmp(&(width(other), &other.key))
+    });
+}
+
+/// The float type of all tensors, if it is the same.
+fn common_dtype(entries: &[Entry]) -> Option<FloatDType> {
+    let mut dtypes = entries.iter().map(|entry| entry.info.dtype).filter(DType::is_float);
+    let first = dtypes.next()?;
+    dtypes.all(|dtype| dtype == first).then(|| first.into())
+}
+
+fn shards(entries: Vec<Entry>, limit: Option<u64>) -> Vec<Vec<Entry>> {
+    let mut shards = vec![Vec::new()];
+    let mut size = 0;
+    for entry in entries {
+        let bytes = entry.info.bytes() as u64;
+        if size > 0 && limit.is_some_and(|limit| size + bytes > limit) {
+            shards.push(Vec::new());
+            size = 0;
+        }
+        size += bytes;
+        if let Some(shard) = shards.last_mut() {
+            shard.push(entry);
+        }
+    }
+    shards
+}
+
+fn index(shards: &[Vec<Entry>], names: &[String]) -> String {
+    let all = || shards.iter().flatten();
+    let size: usize = all().map(|entry| entry.info.bytes()).sum();
+    let parameters: usize = all().map(|entry| entry.info.elements()).sum();
+    let mut files: Vec<(&str, &str)> = Vec::new();
+    for (shard, name) in shards.iter().zip(names) {
+        files.extend(shard.iter().map(|entry| (entry.key.as_str(), name.as_str())));
+    }
+    files.sort_unstable();
+    let files: Map<String, Value> =
+        files.into_iter().map(|(key, file)| (key.to_owned(), json!(file))).collect();
+    let metadata = json!({ "total_parameters": parameters, "total_size": size });
+    format!("{:#}\n", json!({ "metadata": metadata, "weight_map": files }))
+}
+
+/// Writes one file and makes it durable; it is not yet in its place.
+fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({ "format": "pt" }))]);
+    let mut offset = 0;
+    for entry in &entries {
+        let Entry { key, info, .. } = entry;
+        let dtype = dtype_name(info.dtype).ok_or_else(|| unsupported(path, entry))?;
+        let end = offset + info.bytes();
+        let description =
+            json!({ "dtype": dtype, "shape": info.shape, "data_offsets": [offset, end] });
+        if header.insert(key.clone(), description).is_some() {
+            return Err(Error::checkpoint(path, format!("would hold the tensor {key} twice")));
+        }
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = Replacement::new(path)?;
+    file.write(&(header.len() as u64).to_le_bytes())?;
+    file.write(&header)?;
+    for Entry { key, info, transpose, data } in entries {
+        let data = data();
+        let bytes = stored_bytes(&data, &info, transpose);
+        match bytes.filter(|bytes| bytes.len() == info.bytes()) {
+            Some(bytes) => file.write(&bytes)?,
+            None => {
+                let message = format!("cannot store {:?} tensor {key} as {:?}", data.dtype(), info);
+                return Err(Error::checkpoint(path, message));
+            }
+        }
+    }
+    file.sync()?;
+    Ok(file)
+}
+
+fn unsupported(path: &Path, entry: &Entry) -> Error {
+    let Entry { key, info, .. } = entry;
+    Error::checkpoint(path, format!("cannot store tensor {key} of type {:?}", info.dtype))
+}
+
+fn stored_bytes(data: &TensorData, info: &TensorInfo, transpose: bool) -> Option<Vec<u8>> {
+    let bytes = data.as_bytes();
+    if info.dtype.is_float() {
+        let shape = &info.shape;
+        return elements::float_bytes(bytes, data.dtype(), info.dtype, shape, transpose);
+    }
+    if data.dtype() == info.dtype {
+        return Some(bytes.to_vec());
+    }
+    let values = elements::integers(bytes, data.dtype())?;
+    Some(values.into_iter().flat_map(i64::to_le_bytes).collect())
+}
+
+/// Removes the weights of an earlier save that would be loaded instead of, or beside, `names`.
+fn remove_stale(folder: &Path, names: &[String]) -> Result<(), Error> {
+    let listing = fs::read_dir(folder).map_err(Error::io(folder, "read"))?;
+    for file in listing.flatten() {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        let stale = match &names[..] {
+            [_] => name == INDEX_NAME || is_shard(&name),
+            _ => name == SINGLE_NAME || is_shard(&name),
+        };
+        if stale && !names.iter().any(|kept| *kept == name) && files::is_file(&file.path()) {
+            fs::remove_file(file.path()).map_err(Error::io(&file.path(), "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is `model-00001-of-00002.safetensors` with any numbers.
+fn is_shard(name: &str) -> bool {
+    let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let halves = numbers.and_then(|numbers| numbers.split_once("-of-"));
+    halves.is_some_and(|(number, count)| digits(number) && digits(count))
+}

@@ -1,0 +1,87 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// The models a checkpoint can be: what `architectures` names in config.json.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Head {
+    /// `PerceiverModel`: latents and encoder, with no preprocessor or decoder.
+    Model,
+    /// `PerceiverForMaskedLM`.
+    MaskedLm,
+    /// `PerceiverForSequenceClassification`.
+    SequenceClassification,
+    /// `PerceiverForImageClassificationLearned`.
+    ImageClassificationLearned,
+    /// `PerceiverForImageClassificationFourier`.
+    ImageClassificationFourier,
+    /// `PerceiverForImageClassificationConvProcessing`.
+    ImageClassificationConvProcessing,
+    /// `PerceiverForOpticalFlow`.
+    OpticalFlow,
+    /// `PerceiverForMultimodalAutoencoding`.
+    MultimodalAutoencoding,
+}
+
+impl Head {
+    /// Every head with its name in `architectures`.
+    pub const NAMES: [(&'static str, Self); 8] = [
+        ("PerceiverModel", Self::Model),
+        ("PerceiverForMaskedLM", Self::MaskedLm),
+        ("PerceiverForSequenceClassification", Self::SequenceClassification),
+        ("PerceiverForImageClassificationLearned", Self::ImageClassificationLearned),
+        ("PerceiverForImageClassificationFourier", Self::ImageClassificationFourier),
+        ("PerceiverForImageClassificationConvProcessing", Self::ImageClassificationConvProcessing),
+        ("PerceiverForOpticalFlow", Self::OpticalFlow),
+        ("PerceiverForMultimodalAutoencoding", Self::MultimodalAutoencoding),
+    ];
+
+    /// The head's name in `architectures`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Head {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, head)| head).ok_or_else(
+            || {
+                let known = Self::NAMES.map(|(known, _)| known).join(", ");
+                let name = super::parse::shown(&name.into());
+                Error::config("architectures", format!("names {name}, expected one of {known}"))
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_the_order_of_the_variants() {
+        for (name, head) in Head::NAMES {
+            assert_eq!(head.name(), name);
+            assert_eq!(name.parse::<Head>().unwrap(), head);
+        }
+    }
+
+    #[test]
+    fn an_unknown_head_lists_the_known_ones() {
+        let message = "PerceiverForFoo".parse::<Head>().unwrap_err().to_string();
+        assert!(message.contains("\"PerceiverForFoo\""), "{message}");
+        assert!(Head::NAMES.iter().all(|(name, _)| message.contains(name)), "{message}");
+    }
+}

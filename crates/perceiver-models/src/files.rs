@@ -1,0 +1,93 @@
+//! Reading bounded text and replacing files whole.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use tempfile::{Builder, NamedTempFile};
+
+use crate::Error;
+
+/// The text of a file of at most `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too long, whatever its size was said to be.
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::checkpoint(path, format!("is not UTF-8 text at byte {at}"))
+    })
+}
+
+/// What serde_json says about `text`, without the place it appends to its message.
+pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
+    let (line, column) = (error.line(), error.column());
+    let at = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let rest = at.get(column.saturating_sub(1)..).unwrap_or_default();
+    let mut message = error.to_string();
+    if let Some(end) = message.rfind(" at line ") {
+        message.truncate(end);
+    }
+    if ["NaN", "Infinity", "nfinity", "-Infinity"].iter().any(|token| rest.starts_with(token)) {
+        message.push_str(" (NaN and Infinity are not JSON)");
+    }
+    Error::Json { path: None, line, column, message }
+}
+
+/// A file that comes into its place only when it is complete: a temporary file in the same
+/// folder, deleted when it is dropped before [`commit`](Self::commit).
+pub(crate) struct Replacement<'a> {
+    file: NamedTempFile,
+    path: &'a Path,
+}
+
+impl<'a> Replacement<'a> {
+    pub(crate) fn new(path: &'a Path) -> Result<Self, Error> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let mut builder = Builder::new();
+        builder.prefix(".perceiver-").suffix(".part");
+        // As any new file, readable by whom the user's mask allows; temporary files are not.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
+        Ok(Self { file, path })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(Error::io(self.path, "write"))
+    }
+
+    /// Makes the bytes durable; the old file is still in place.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.as_file().sync_all().map_err(Error::io(self.path, "write"))
+    }
+
+    pub(crate) fn commit(self) -> Result<(), Error> {
+        let path = self.path;
+        self.file.persist(path).map_err(|error| Error::io(path, "replace")(error.error))?;
+        // The rename itself is durable once the folder is; not every system lets one sync it.
+        #[cfg(unix)]
+        if let Some(Ok(folder)) = path.parent().map(File::open) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+/// Replaces the file at `path` by `bytes`, or leaves it as it was.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = Replacement::new(path)?;
+    file.write(bytes)?;
+    file.sync()?;
+    file.commit()
+}
+
+/// Whether `path` is an existing file, links followed.
+pub(crate) fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+}

@@ -1,0 +1,154 @@
+use burn::module::Module;
+use burn::tensor::Device;
+use perceiver_core::{KeyMask, OutputOptions};
+use perceiver_io::{
+    AudioPostprocessor, AudioPreprocessorConfig, ClassificationPostprocessor, Combination, Decoded,
+    ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
+    MultimodalDecoderConfig, MultimodalInput, MultimodalOutput, MultimodalPostprocessor,
+    MultimodalPreprocessor, MultimodalQueryConfig, OneHotPreprocessor, OutputPoints, PositionConfig,
+    ProjectionPostprocessor,
+};
+
+use super::{PerceiverClassifierOutput, PretrainedModel};
+use crate::Error;
+use crate::architecture::{CrossLayer, initialisation};
+use crate::config::{Head, PerceiverConfig};
+use crate::model::{Encoded, PerceiverModel};
+
+/// Re-creates video, sound and label from one small array of latents.
+///
+/// The label's token is masked always, which makes the model a video classifier.
+///
+/// # Source
+/// Perceiver IO section 4.3; `PerceiverForMultimodalAutoencoding`.
+#[derive(Module, Debug)]
+pub struct PerceiverForMultimodalAutoencoding {
+    perceiver: PerceiverModel<MultimodalPreprocessor, MultimodalDecoder, MultimodalPostprocessor>,
+}
+
+impl PretrainedModel for PerceiverForMultimodalAutoencoding {
+    const HEAD: Head = Head::MultimodalAutoencoding;
+
+    fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
+        config.validate_for(Self::HEAD)?;
+        let perceiver = PerceiverModel::new(
+            config,
+            preprocessor(config, device),
+            decoder(config, device),
+            postprocessor(config, device),
+            device,
+        );
+        Ok(Self { perceiver })
+    }
+}
+
+impl PerceiverForMultimodalAutoencoding {
+    /// Without points, every one is decoded: 802 816 pixels at the published size.
+    ///
+    /// # Shapes
+    /// - `mask`: `[batch, tokens]`, audio patches, then image patches, then the label
+    /// - inputs and outputs: see [`MultimodalInput`] and [`MultimodalOutput`]
+    ///
+    /// # Panics
+    /// If inputs do not divide into patches, or the mask has another shape.
+    #[must_use]
+    pub fn forward(
+        &self,
+        input: MultimodalInput,
+        mask: Option<&KeyMask>,
+        points: &OutputPoints,
+        options: OutputOptions,
+    ) -> PerceiverClassifierOutput<MultimodalOutput> {
+        PerceiverClassifierOutput::new(self.perceiver.forward(input, mask, points, options), None)
+    }
+
+    /// Reads a clip into latents, to be decoded in parts.
+    ///
+    /// # Shapes
+    /// - `mask`: `[batch, tokens]`
+    ///
+    /// # Panics
+    /// If inputs do not divide into patches, or the mask has another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        input: MultimodalInput,
+        mask: Option<&KeyMask>,
+        options: OutputOptions,
+    ) -> Encoded {
+        self.perceiver.encode(input, mask, options)
+    }
+
+    /// Decodes some points of an encoded clip.
+    #[must_use]
+    pub fn decode(
+        &self,
+        encoded: &Encoded,
+        points: &OutputPoints,
+        attentions: bool,
+    ) -> Decoded<MultimodalOutput> {
+        self.perceiver.decode(encoded, points, attentions)
+    }
+}
+
+fn preprocessor(config: &PerceiverConfig, device: &Device) -> MultimodalPreprocessor {
+    let init = initialisation(config);
+    let audio = AudioPreprocessorConfig {
+        samples_per_patch: config.samples_per_patch,
+        positions: audio_positions(config),
+        combination: Combination::Concat,
+    };
+    let image = ImagePreprocessorConfig {
+        preparation: ImagePreparation::Patches { linear: None },
+        in_channels: 3,
+        out_channels: 64,
+        spatial_downsample: 4,
+        temporal_downsample: 1,
+        positions: image_positions(config),
+        combination: Combination::Concat,
+    };
+    let masked = Modalities { audio: Some(0.0), image: Some(0.0), label: Some(1.0) };
+    MultimodalPreprocessor::new(
+        audio.init(init, device),
+        image.init(init, device),
+        OneHotPreprocessor::new(config.num_labels()),
+        4,
+        masked,
+        init,
+        device,
+    )
+}
+
+fn decoder(config: &PerceiverConfig, device: &Device) -> MultimodalDecoder {
+    let samples = config.num_frames * config.audio_samples_per_frame;
+    let shape = &config.output_shape;
+    let queries = MultimodalQueryConfig {
+        audio: (audio_positions(config), samples / config.samples_per_patch),
+        image: (image_positions(config), [shape[1], shape[2], shape[3]]),
+        label: PositionConfig::trainable(1, config.label_trainable_num_channels),
+        min_padding: 2,
+    };
+    let layer = CrossLayer::decoder(config, queries.channels(), false).resolve(config);
+    let output_channels = config.output_num_channels;
+    MultimodalDecoderConfig { queries, layer, output_channels }
+        .init(initialisation(config), device)
+}
+
+fn postprocessor(config: &PerceiverConfig, device: &Device) -> MultimodalPostprocessor {
+    let init = initialisation(config);
+    let channels = config.output_num_channels;
+    MultimodalPostprocessor::new(
+        AudioPostprocessor::new(channels, config.samples_per_patch, init, device),
+        ProjectionPostprocessor::new(channels, 3, init, device),
+        ClassificationPostprocessor::new(channels, config.num_labels(), init, device),
+    )
+}
+
+fn audio_positions(config: &PerceiverConfig) -> PositionConfig {
+    PositionConfig::fourier(192, &[config.num_frames * config.audio_samples_per_frame])
+}
+
+fn image_positions(config: &PerceiverConfig) -> PositionConfig {
+    let [height, width] = config.image_size.height_width();
+    PositionConfig::fourier(32, &[config.num_frames, height, width])
+}
