@@ -1,0 +1,181 @@
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::fmt;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, activation};
+
+/// The function between an MLP's two linear maps: `hidden_act` in the configuration.
+///
+/// # Source
+/// `ACT2CLS` of transformers' `activations.py`; every name it knows is here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Gaussian error linear unit by the error function (`gelu`, `gelu_python`).
+    #[default]
+    Gelu,
+    /// [`Gelu`](Self::Gelu) clipped to ±10.
+    Gelu10,
+    /// The tanh approximation of GELU (`gelu_new`, `gelu_fast`, `gelu_accurate`,
+    /// `gelu_pytorch_tanh`, `gelu_python_tanh`).
+    GeluTanh,
+    /// `x sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `x relu6(x + 3) / 6`.
+    HardSwish,
+    /// The Gaussian cumulative distribution of MEGA: mean √½, deviation √(1 / 4π).
+    Laplace,
+    /// Slope 0.01 below zero.
+    LeakyRelu,
+    /// The identity.
+    Linear,
+    /// `x tanh(softplus(x))`.
+    Mish,
+    /// Zero below zero.
+    Relu,
+    /// The square of [`Relu`](Self::Relu).
+    Relu2,
+    /// [`Relu`](Self::Relu) clipped to 6.
+    Relu6,
+    /// The logistic function.
+    Sigmoid,
+    /// `x sigmoid(x)` (`silu`, `swish`).
+    Silu,
+    /// The square root of softplus.
+    SqrtSoftplus,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// A learned slope below zero.
+    PRelu,
+    /// The expanded integral of an exponential linear unit, two learned slopes
+    /// (arXiv 2411.13010).
+    XIelu,
+}
+
+impl Activation {
+    /// Every name transformers knows, with what it stands for.
+    pub const NAMES: [(&'static str, Self); 24] = [
+        ("gelu", Self::Gelu),
+        ("gelu_10", Self::Gelu10),
+        ("gelu_fast", Self::GeluTanh),
+        ("gelu_new", Self::GeluTanh),
+        ("gelu_python", Self::Gelu),
+        ("gelu_pytorch_tanh", Self::GeluTanh),
+        ("gelu_python_tanh", Self::GeluTanh),
+        ("gelu_accurate", Self::GeluTanh),
+        ("hardswish", Self::HardSwish),
+        ("laplace", Self::Laplace),
+        ("leaky_relu", Self::LeakyRelu),
+        ("linear", Self::Linear),
+        ("mish", Self::Mish),
+        ("quick_gelu", Self::QuickGelu),
+        ("relu", Self::Relu),
+        ("relu2", Self::Relu2),
+        ("relu6", Self::Relu6),
+        ("sigmoid", Self::Sigmoid),
+        ("silu", Self::Silu),
+        ("sqrtsoftplus", Self::SqrtSoftplus),
+        ("swish", Self::Silu),
+        ("tanh", Self::Tanh),
+        ("prelu", Self::PRelu),
+        ("xielu", Self::XIelu),
+    ];
+
+    /// The activation transformers calls `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, activation)| activation)
+    }
+}
+
+impl fmt::Display for Activation {
+    /// The first name transformers has for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, known)| known == self).map(|&(name, _)| name);
+        f.write_str(name.unwrap_or("unnamed"))
+    }
+}
+
+/// An [`Activation`] with the parameters that two of its kinds learn.
+///
+/// # Source
+/// `PerceiverMLP.intermediate_act_fn`.
+#[derive(Module, Debug)]
+pub(crate) struct ActivationFunction {
+    #[module(skip)]
+    kind: Activation,
+    /// The slope of [`Activation::PRelu`].
+    weight: Option<Param<Tensor<1>>>,
+    /// The parameters of [`Activation::XIelu`], before softplus.
+    alpha_p: Option<Param<Tensor<1>>>,
+    alpha_n: Option<Param<Tensor<1>>>,
+    /// Its constants, which the reference stores in the checkpoint.
+    beta: Option<Param<Tensor<1>>>,
+    eps: Option<Param<Tensor<1>>>,
+}
+
+impl ActivationFunction {
+    pub(crate) fn new(kind: Activation, device: &Device) -> Self {
+        let parameter = |wanted: Activation, value: f64| {
+            (kind == wanted).then(|| Param::from_tensor(Tensor::full([1], value, device)))
+        };
+        let before_softplus = |value: f64| value.exp_m1().ln();
+        Self {
+            kind,
+            weight: parameter(Activation::PRelu, 0.25),
+            alpha_p: parameter(Activation::XIelu, before_softplus(0.8)),
+            alpha_n: parameter(Activation::XIelu, before_softplus(0.8 - 0.5)),
+            beta: parameter(Activation::XIelu, 0.5).map(Param::no_grad),
+            eps: parameter(Activation::XIelu, -1e-6).map(Param::no_grad),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: any
+    /// - returns: the same
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        match self.kind {
+            Activation::Gelu => activation::gelu(x),
+            Activation::Gelu10 => activation::gelu(x).clamp(-10.0, 10.0),
+            Activation::GeluTanh => activation::gelu_approximate(x),
+            Activation::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Activation::HardSwish => activation::hard_swish(x),
+            Activation::Laplace => laplace(x),
+            Activation::LeakyRelu => activation::leaky_relu(x, 0.01),
+            Activation::Linear => x,
+            Activation::Mish => activation::mish(x),
+            Activation::Relu => activation::relu(x),
+            Activation::Relu2 => activation::relu(x).square(),
+            Activation::Relu6 => activation::relu6(x),
+            Activation::Sigmoid => activation::sigmoid(x),
+            Activation::Silu => activation::silu(x),
+            Activation::SqrtSoftplus => activation::softplus(x, 1.0).sqrt(),
+            Activation::Tanh => x.tanh(),
+            Activation::PRelu => activation::prelu(x, learned(&self.weight)),
+            Activation::XIelu => self.xielu(x),
+        }
+    }
+
+    fn xielu(&self, x: Tensor<3>) -> Tensor<3> {
+        let scalar = |parameter: &Option<Param<Tensor<1>>>| learned(parameter).reshape([1, 1, 1]);
+        let (beta, eps) = (scalar(&self.beta), scalar(&self.eps));
+        let positive = activation::softplus(scalar(&self.alpha_p), 1.0);
+        let negative = beta.clone() + activation::softplus(scalar(&self.alpha_n), 1.0);
+        let below = x.clone().min_pair(eps.expand(x.dims())).exp() - 1.0;
+        let curve = ((below - x.clone()) * negative)
+            .mask_where(x.clone().greater_elem(0.0), x.clone().square() * positive);
+        curve + x * beta
+    }
+}
+
+fn learned(parameter: &Option<Param<Tensor<1>>>) -> Tensor<1> {
+    parameter.as_ref().expect("the parameters of an activation are created with its kind").val()
+}
+
+fn laplace(x: Tensor<3>) -> Tensor<3> {
+    // MEGA's rounded constants, kept because checkpoints were trained with them.
+    const MEAN: f64 = 0.707_107;
+    const DEVIATION: f64 = 0.282_095;
+    debug_assert!((MEAN - FRAC_1_SQRT_2).abs() < 1e-6);
+    debug_assert!((DEVIATION - (0.25 / PI).sqrt()).abs() < 1e-6);
+    (((x - MEAN) / (DEVIATION * 2f64.sqrt())).erf() + 1.0) * 0.5
+}

@@ -1,0 +1,193 @@
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use crate::init::layer_norm;
+use crate::{Initialisation, KeyMask, TokenArray, ops};
+
+/// Sizes of an attention module.
+#[derive(Debug, Clone)]
+pub struct AttentionConfig {
+    /// Channels of the array that asks, and of the result.
+    pub query_channels: usize,
+    /// Channels of the array that is looked at; equal to `query_channels` in self-attention.
+    pub input_channels: usize,
+    /// Channels of projected queries and keys, over all heads.
+    pub qk_channels: usize,
+    /// Channels of projected values, over all heads.
+    pub v_channels: usize,
+    /// Attention heads; divides `qk_channels` and `v_channels`.
+    pub heads: usize,
+    /// Whether the queries are added to the result (cross-attention; self-attention always does).
+    pub query_residual: bool,
+    /// Probability with which training drops a key for a query.
+    pub dropout: f64,
+}
+
+/// Attention of an array to itself, with the array added to the result.
+///
+/// # Source
+/// `PerceiverAttention` with `is_cross_attention=False`.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    projections: SelfProjections,
+    output: Linear,
+}
+
+/// Attention of one array to another.
+///
+/// # Source
+/// Perceiver IO section 3.1; `PerceiverAttention` with `is_cross_attention=True`.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    projections: CrossProjections,
+    output: Linear,
+    query_residual: bool,
+}
+
+/// `attention.self` in a checkpoint.
+#[derive(Module, Debug)]
+struct SelfProjections {
+    layernorm1: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dropout: Dropout,
+    heads: usize,
+}
+
+/// `attention.self` in a checkpoint.
+#[derive(Module, Debug)]
+struct CrossProjections {
+    layernorm1: LayerNorm,
+    layernorm2: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dropout: Dropout,
+    heads: usize,
+}
+
+/// An attention result, `[batch, queries, query_channels]`, and the probabilities behind it when
+/// asked for, `[batch, heads, queries, keys]`.
+pub(crate) type Attended = (Tensor<3>, Option<Tensor<4>>);
+
+impl SelfAttention {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(config: &AttentionConfig, init: Initialisation, device: &Device) -> Self {
+        let channels = config.query_channels;
+        Self {
+            projections: SelfProjections {
+                layernorm1: layer_norm(channels, device),
+                query: init.linear(channels, config.qk_channels, device),
+                key: init.linear(channels, config.qk_channels, device),
+                value: init.linear(channels, config.v_channels, device),
+                dropout: DropoutConfig::new(config.dropout).init(),
+                heads: config.heads,
+            },
+            output: init.linear(config.v_channels, channels, device),
+        }
+    }
+
+    /// # Shapes
+    /// - `tokens`: `[batch, tokens, query_channels]`
+    /// - returns: the same, and `[batch, heads, tokens, tokens]` when `probabilities`
+    #[must_use]
+    pub fn forward(&self, tokens: Tensor<3>, probabilities: bool) -> (Tensor<3>, Option<Tensor<4>>) {
+        let of = &self.projections;
+        let normed = of.layernorm1.forward(tokens.clone());
+        let (attended, maps) = attend(
+            of.query.forward(normed.clone()),
+            of.key.forward(normed.clone()),
+            of.value.forward(normed),
+            of.heads,
+            None,
+            &of.dropout,
+            probabilities,
+        );
+        (self.output.forward(attended) + tokens, maps)
+    }
+}
+
+impl CrossAttention {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(config: &AttentionConfig, init: Initialisation, device: &Device) -> Self {
+        let (queries, inputs) = (config.query_channels, config.input_channels);
+        Self {
+            projections: CrossProjections {
+                layernorm1: layer_norm(queries, device),
+                layernorm2: layer_norm(inputs, device),
+                query: init.linear(queries, config.qk_channels, device),
+                key: init.linear(inputs, config.qk_channels, device),
+                value: init.linear(inputs, config.v_channels, device),
+                dropout: DropoutConfig::new(config.dropout).init(),
+                heads: config.heads,
+            },
+            output: init.linear(config.v_channels, queries, device),
+            query_residual: config.query_residual,
+        }
+    }
+
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `inputs`: `[batch, keys, input_channels]`
+    /// - `mask`: `[batch, keys]`
+    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` when
+    ///   `probabilities`
+    #[must_use]
+    pub fn forward(
+        &self,
+        queries: &TokenArray,
+        inputs: &TokenArray,
+        mask: Option<&KeyMask>,
+        probabilities: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
+        let of = &self.projections;
+        let queries = queries.to_dense();
+        let inputs = of.layernorm2.forward(inputs.to_dense());
+        let (attended, maps) = attend(
+            of.query.forward(of.layernorm1.forward(queries.clone())),
+            of.key.forward(inputs.clone()),
+            of.value.forward(inputs),
+            of.heads,
+            mask,
+            &of.dropout,
+            probabilities,
+        );
+        let output = self.output.forward(attended);
+        (if self.query_residual { output + queries } else { output }, maps)
+    }
+}
+
+/// Splits projected arrays into heads, attends, and joins the heads.
+///
+/// Dropout acts on single probabilities, so training with it takes the dense path.
+fn attend(
+    queries: Tensor<3>,
+    keys: Tensor<3>,
+    values: Tensor<3>,
+    heads: usize,
+    mask: Option<&KeyMask>,
+    dropout: &Dropout,
+    probabilities: bool,
+) -> Attended {
+    let [batch, query_count, qk_channels] = queries.dims();
+    let [_, _, v_channels] = values.dims();
+    let scale = 1.0 / ((qk_channels / heads) as f64).sqrt();
+    let split = |x: Tensor<3>| {
+        let [batch, tokens, channels] = x.dims();
+        x.reshape([batch, tokens, heads, channels / heads]).swap_dims(1, 2)
+    };
+    let (queries, keys, values) = (split(queries), split(keys), split(values));
+    let drops = dropout.prob > 0.0 && dropout.training.is_enabled() && queries.device().is_autodiff();
+    let (attended, maps) = if probabilities || drops {
+        let weights = ops::attention_probabilities(queries, keys, mask, scale);
+        let weights = dropout.forward(weights);
+        (weights.clone().matmul(values), probabilities.then_some(weights))
+    } else {
+        (ops::attention(queries, keys, values, mask, scale), None)
+    };
+    (attended.swap_dims(1, 2).reshape([batch, query_count, v_channels]), maps)
+}

@@ -1,0 +1,31 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::Initialisation;
+
+/// The learned array every input is read into.
+///
+/// # Source
+/// Perceiver section 3; `PerceiverEmbeddings`.
+#[derive(Module, Debug)]
+pub struct Latents {
+    latents: Param<Tensor<2>>,
+}
+
+impl Latents {
+    /// Fresh latents.
+    #[must_use]
+    pub fn new(latents: usize, channels: usize, init: Initialisation, device: &Device) -> Self {
+        Self { latents: init.parameter([latents, channels], device) }
+    }
+
+    /// The latents, the same for every example.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, latents, latent_channels]`
+    #[must_use]
+    pub fn forward(&self, batch: usize) -> Tensor<3> {
+        let [latents, channels] = self.latents.dims();
+        self.latents.val().unsqueeze::<3>().expand([batch, latents, channels])
+    }
+}

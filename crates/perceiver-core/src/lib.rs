@@ -1,0 +1,56 @@
+//! The Perceiver's core: attention between a small array of latents and a large array of tokens.
+//!
+//! A Perceiver reads any input through one cross-attention into a fixed number of latents, thinks
+//! in a stack of self-attention layers over those latents, and (Perceiver IO) writes any output
+//! through one more cross-attention whose queries describe the places to be filled. This crate
+//! holds that machinery and knows no modality: images, text and sound begin in `perceiver-io`.
+//!
+//! # Axis names
+//!
+//! Shapes in this workspace name their axes. The papers' letters, for those who come from there:
+//!
+//! | name | meaning | paper |
+//! |---|---|---|
+//! | `batch` | examples | |
+//! | `tokens` | input elements (pixels, bytes, patches) | M |
+//! | `token_channels` | channels of a token, positions included | C |
+//! | `latents` | latent vectors | N |
+//! | `latent_channels` | channels of a latent | D |
+//! | `queries` | output elements, one per decoder query | O |
+//! | `heads` | attention heads | |
+//!
+//! Sources: Perceiver, arXiv 2103.03206; Perceiver IO, arXiv 2107.14795; Hugging Face
+//! transformers 5.23, `models/perceiver`.
+
+mod activation;
+mod attention;
+mod encoder;
+mod init;
+mod latents;
+mod layer;
+mod mask;
+mod mlp;
+pub mod ops;
+mod token_array;
+
+pub use activation::Activation;
+pub use attention::{AttentionConfig, CrossAttention, SelfAttention};
+pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
+pub use init::{Initialisation, layer_norm};
+pub use latents::Latents;
+pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};
+pub use mask::KeyMask;
+pub use mlp::{Mlp, MlpConfig};
+pub use token_array::{Axis, Grid, Positions, Segment, TokenArray};
+
+/// What a forward pass returns beside its result.
+///
+/// Both cost memory: attention maps take the dense path, which materialises
+/// `[batch, heads, queries, keys]` for every layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// Return the latents before every self-attention layer and after every block.
+    pub hidden_states: bool,
+    /// Return the attention probabilities of every layer.
+    pub attentions: bool,
+}

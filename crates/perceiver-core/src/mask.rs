@@ -1,0 +1,54 @@
+use burn::tensor::{Bool, ElementConversion, Int, Tensor};
+
+/// Which keys attention may not look at.
+///
+/// Inside, `true` means hidden; the constructors name the polarity of what they take, because
+/// Hugging Face's masks mean the opposite of burn's.
+///
+/// A row that hides every key attends to all of them equally, as in the reference, which adds the
+/// lowest finite number to hidden scores instead of minus infinity.
+#[derive(Debug, Clone)]
+pub struct KeyMask {
+    hidden: Tensor<2, Bool>,
+}
+
+impl KeyMask {
+    /// From a mask that is `true` where a key is hidden.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[batch, keys]`
+    #[must_use]
+    pub const fn from_hidden(hidden: Tensor<2, Bool>) -> Self {
+        Self { hidden }
+    }
+
+    /// From Hugging Face's `attention_mask`: zero hides a key, any other number keeps it.
+    ///
+    /// # Shapes
+    /// - `attention_mask`: `[batch, keys]`
+    #[must_use]
+    pub fn from_attention_mask(attention_mask: Tensor<2, Int>) -> Self {
+        Self { hidden: attention_mask.equal_elem(0.elem::<i64>()) }
+    }
+
+    /// `[batch, keys]`, `true` where hidden.
+    #[must_use]
+    pub fn hidden(&self) -> Tensor<2, Bool> {
+        self.hidden.clone()
+    }
+
+    /// `[batch, keys]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 2] {
+        self.hidden.dims()
+    }
+
+    /// The keys `start..start + length` of every row.
+    ///
+    /// # Panics
+    /// If the range ends beyond the mask.
+    #[must_use]
+    pub fn narrow(&self, start: usize, length: usize) -> Self {
+        Self { hidden: self.hidden.clone().narrow(1, start, length) }
+    }
+}

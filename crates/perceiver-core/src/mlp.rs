@@ -1,0 +1,49 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+
+use crate::activation::ActivationFunction;
+use crate::{Activation, Initialisation};
+
+/// Sizes of an [`Mlp`].
+#[derive(Debug, Clone)]
+pub struct MlpConfig {
+    /// Channels in and out.
+    pub channels: usize,
+    /// Hidden channels are this many times `channels`.
+    pub widening_factor: usize,
+    /// Between the two linear maps.
+    pub activation: Activation,
+}
+
+/// Two linear maps with an activation between them, applied to each token alone.
+///
+/// # Source
+/// Perceiver IO section 3.1; `PerceiverMLP`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    dense1: Linear,
+    intermediate_act_fn: ActivationFunction,
+    dense2: Linear,
+}
+
+impl Mlp {
+    /// A fresh network.
+    #[must_use]
+    pub fn new(config: &MlpConfig, init: Initialisation, device: &Device) -> Self {
+        let hidden = config.widening_factor * config.channels;
+        Self {
+            dense1: init.linear(config.channels, hidden, device),
+            intermediate_act_fn: ActivationFunction::new(config.activation, device),
+            dense2: init.linear(hidden, config.channels, device),
+        }
+    }
+
+    /// # Shapes
+    /// - `tokens`: `[batch, tokens, channels]`
+    /// - returns: the same
+    #[must_use]
+    pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.dense2.forward(self.intermediate_act_fn.forward(self.dense1.forward(tokens)))
+    }
+}

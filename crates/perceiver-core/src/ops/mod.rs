@@ -1,0 +1,280 @@
+//! The three attention operations every Perceiver is made of.
+//!
+//! - [`attention`]: scaled dot-product attention between dense arrays;
+//! - [`gather_attend`]: the encoder direction, few dense queries over many factored tokens;
+//! - [`scatter_attend`]: the decoder direction, many factored queries over few dense keys.
+//!
+//! Each streams over its long side and never holds a whole score matrix. [`PerceiverOps`] gives
+//! every burn backend one body in terms of its own primitives; a backend may override it.
+//! `docs/structured-attention.md` derives the factored forms.
+#![allow(
+    missing_debug_implementations,
+    reason = "the derived Debug is bounded by the backend's tensors, which the lint does not see"
+)]
+#![allow(deprecated, reason = "burn deprecates ndarray in 0.22; it is tested until 0.23 drops it")]
+
+mod attention;
+mod blocks;
+mod gather;
+mod scatter;
+
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+pub use attention::attention_probabilities;
+
+use crate::KeyMask;
+
+/// Keys hidden from attention, as the operations take them.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "_cube"))]
+pub enum HiddenKeys<B: Backend> {
+    /// None is hidden.
+    None,
+    /// `[batch, keys]`, `true` where hidden.
+    Some(BoolTensor<B>),
+}
+
+/// Cells of a grid that are tokens, as the operations take them.
+#[derive(ExtensionType, Clone, Debug)]
+#[extension_type(fusion: cfg(feature = "_cube"))]
+pub enum GridPoints<B: Backend> {
+    /// Every cell, in row-major order.
+    All,
+    /// `[tokens]`, flat row-major indices.
+    Some(IntTensor<B>),
+}
+
+/// The attention operations in terms of a backend's own tensors.
+///
+/// Call the functions of this module; implement this trait to bring a backend of your own. The
+/// provided bodies run on every backend and are differentiable through their primitives.
+#[backend_extension(
+    Autodiff: cfg(feature = "autodiff"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "_cube"),
+    Fusion: cfg(feature = "_cube"),
+)]
+pub trait PerceiverOps: Backend {
+    /// See [`attention`](fn@attention).
+    #[fusion(default)]
+    fn attention(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        attention::generic::<Self>(queries, keys, values, hidden, scale)
+    }
+
+    /// See [`gather_attend`](fn@gather_attend).
+    #[fusion(default)]
+    fn gather_attend(
+        content_queries: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        grid: Vec<usize>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        gather::generic::<Self>(content_queries, axis_scores, content, token_scale, hidden, grid)
+    }
+
+    /// See [`scatter_attend`](fn@scatter_attend).
+    #[fusion(default)]
+    #[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+    fn scatter_attend(
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        content_keys: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] points: GridPoints<Self>,
+        grid: Vec<usize>,
+    ) -> FloatTensor<Self> {
+        scatter::generic::<Self>(
+            content,
+            token_scale,
+            content_keys,
+            axis_scores,
+            key_bias,
+            values,
+            points,
+            grid,
+        )
+    }
+}
+
+#[cfg(feature = "flex")]
+impl PerceiverOps for burn::backend::Flex {}
+
+#[cfg(feature = "ndarray")]
+impl PerceiverOps for burn::backend::NdArray {}
+
+#[cfg(feature = "_cube")]
+impl PerceiverOps for burn_cubecl::CubeBackend {}
+
+#[cfg(feature = "autodiff")]
+impl<B, C> PerceiverOps for burn::backend::Autodiff<B, C>
+where
+    B: PerceiverOps,
+    C: burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy,
+{
+}
+
+/// Attention between dense arrays: `softmax(scale queries keysᵀ) values`, head by head.
+///
+/// A row whose keys are all hidden attends to all of them equally.
+///
+/// # Shapes
+/// - `queries`: `[batch, heads, queries, qk_channels]`
+/// - `keys`: `[batch, heads, keys, qk_channels]`
+/// - `values`: `[batch, heads, keys, v_channels]`
+/// - `mask`: `[batch, keys]`
+/// - returns: `[batch, heads, queries, v_channels]`
+///
+/// # Panics
+/// If the shapes disagree.
+///
+/// # Source
+/// `PerceiverSelfAttention.forward`.
+#[must_use]
+pub fn attention(
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    mask: Option<&KeyMask>,
+    scale: f64,
+) -> Tensor<4> {
+    let [batch, heads, _, qk_channels] = queries.dims();
+    let [_, _, key_count, v_channels] = values.dims();
+    burn::tensor::assert_shape!(keys, [batch, heads, key_count, qk_channels]);
+    burn::tensor::assert_shape!(values, [batch, heads, key_count, v_channels]);
+    assert_mask(mask, batch, key_count);
+    Tensor::from_dispatch(<Dispatch as PerceiverOps>::attention(
+        queries.into_dispatch(),
+        keys.into_dispatch(),
+        values.into_dispatch(),
+        hidden_keys(mask),
+        scale,
+    ))
+}
+
+/// The encoder direction: dense queries attend to one segment of factored tokens.
+///
+/// With token `j` at cell `(k₁ … kₙ)` of the grid,
+/// `score[i, j] = token_scale[j] · (content_queries[i] · content[j] + Σₐ axis_scores[i, a, kₐ])`
+/// and `weight[i, j] = softmaxⱼ(score[i, j]) · token_scale[j]`. Instead of attended values come
+/// the sums from which the caller assembles them, and the log-sum-exp of the scores, with which
+/// segments merge exactly: `exp(lse_segment − lse_all)` weighs them.
+///
+/// # Shapes
+/// - `content_queries`: `[batch, heads, queries, content_channels]`
+/// - `axis_scores`: `[batch, heads, queries, axes]`, the axes' scores one after the other
+/// - `content`: `[batch, tokens, content_channels]`, at least one channel
+/// - `token_scale`: `[batch, tokens]`
+/// - `mask`: `[batch, tokens]`
+/// - `grid`: length of every axis, slowest first; their product is `tokens`, their sum `axes`
+/// - returns: `[batch, heads, queries, content_channels + axes]`, the sums `Σⱼ weight content`
+///   followed by each axis' marginals of `weight`; and `[batch, heads, queries, 1]`, log-sum-exp
+///
+/// # Panics
+/// If the shapes disagree.
+#[must_use]
+pub fn gather_attend(
+    content_queries: Tensor<4>,
+    axis_scores: Tensor<4>,
+    content: Tensor<3>,
+    token_scale: Tensor<2>,
+    mask: Option<&KeyMask>,
+    grid: &[usize],
+) -> (Tensor<4>, Tensor<4>) {
+    let [batch, heads, queries, content_channels] = content_queries.dims();
+    let tokens: usize = grid.iter().product();
+    let axes: usize = grid.iter().sum();
+    burn::tensor::assert_shape!(axis_scores, [batch, heads, queries, axes]);
+    burn::tensor::assert_shape!(content, [batch, tokens, content_channels]);
+    burn::tensor::assert_shape!(token_scale, [batch, tokens]);
+    assert_mask(mask, batch, tokens);
+    let (sums, log_sum_exp) = <Dispatch as PerceiverOps>::gather_attend(
+        content_queries.into_dispatch(),
+        axis_scores.into_dispatch(),
+        content.into_dispatch(),
+        token_scale.into_dispatch(),
+        hidden_keys(mask),
+        grid.to_vec(),
+    );
+    (Tensor::from_dispatch(sums), Tensor::from_dispatch(log_sum_exp))
+}
+
+/// The decoder direction: factored tokens are the queries of one segment, keys are dense.
+///
+/// With token `i` at cell `(k₁ … kₙ)` of the grid, `score[i, j] = token_scale[i] ·
+/// (content[i] · content_keys[j] + Σₐ axis_scores[j, a, kₐ]) + key_bias[j]`, and the result is
+/// `softmaxⱼ(score) values`.
+///
+/// # Shapes
+/// - `content`: `[batch, tokens, content_channels]`, at least one channel
+/// - `token_scale`: `[batch, tokens]`
+/// - `content_keys`: `[batch, heads, keys, content_channels]`
+/// - `axis_scores`: `[batch, heads, keys, axes]`, the axes' scores one after the other
+/// - `key_bias`: `[batch, heads, keys]`
+/// - `values`: `[batch, heads, keys, v_channels]`
+/// - `points`: `[tokens]`, flat indices into the grid; every cell in order when absent
+/// - `grid`: length of every axis, slowest first; their sum is `axes`
+/// - returns: `[batch, heads, tokens, v_channels]`
+///
+/// # Panics
+/// If the shapes disagree.
+#[must_use]
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub fn scatter_attend(
+    content: Tensor<3>,
+    token_scale: Tensor<2>,
+    content_keys: Tensor<4>,
+    axis_scores: Tensor<4>,
+    key_bias: Tensor<3>,
+    values: Tensor<4>,
+    points: Option<Tensor<1, Int>>,
+    grid: &[usize],
+) -> Tensor<4> {
+    let [batch, heads, keys, content_channels] = content_keys.dims();
+    let tokens = points.as_ref().map_or_else(|| grid.iter().product(), |p| p.dims()[0]);
+    let axes: usize = grid.iter().sum();
+    burn::tensor::assert_shape!(content, [batch, tokens, content_channels]);
+    burn::tensor::assert_shape!(token_scale, [batch, tokens]);
+    burn::tensor::assert_shape!(axis_scores, [batch, heads, keys, axes]);
+    burn::tensor::assert_shape!(key_bias, [batch, heads, keys]);
+    burn::tensor::assert_shape!(values, [batch, heads, keys, _]);
+    let points = match points {
+        None => GridPoints::All,
+        Some(points) => GridPoints::Some(points.into_dispatch()),
+    };
+    Tensor::from_dispatch(<Dispatch as PerceiverOps>::scatter_attend(
+        content.into_dispatch(),
+        token_scale.into_dispatch(),
+        content_keys.into_dispatch(),
+        axis_scores.into_dispatch(),
+        key_bias.into_dispatch(),
+        values.into_dispatch(),
+        points,
+        grid.to_vec(),
+    ))
+}
+
+fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {
+    match mask {
+        None => HiddenKeys::None,
+        Some(mask) => HiddenKeys::Some(mask.hidden().into_dispatch()),
+    }
+}
+
+fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
+    if let Some(mask) = mask {
+        assert_eq!(mask.dims(), [batch, keys], "the mask has another shape than the keys");
+    }
+}

@@ -1,0 +1,327 @@
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// An array of tokens, kept factored: what each channel is known to be a function of is not
+/// written out per token.
+///
+/// A flow pair has 182 528 tokens of 322 channels, of which 258 are Fourier positions that depend
+/// on one row or one column only. Attention can contract those once per axis (see
+/// `docs/structured-attention.md`), so preprocessors and query builders hand them over unexpanded.
+/// [`to_dense`](Self::to_dense) writes them out.
+///
+/// # Source
+/// The input byte array of Perceiver section 3; `[batch, tokens, token_channels]` in the reference.
+#[derive(Debug, Clone)]
+pub struct TokenArray {
+    segments: Vec<Segment>,
+}
+
+/// Tokens of one modality: each token's channels are `content ++ positions ++ padding`.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    batch: usize,
+    tokens: usize,
+    content: Option<Tensor<3>>,
+    positions: Option<Positions>,
+    padding: Option<Tensor<1>>,
+}
+
+/// Position channels, the same for every example.
+#[derive(Debug, Clone)]
+pub enum Positions {
+    /// One row a token: trainable or projected positions. `[tokens, position_channels]`.
+    Table(Tensor<2>),
+    /// Channels that depend on one axis of a grid each: Fourier features.
+    Grid(Grid),
+}
+
+/// Position channels over a grid, the last axis varying fastest along the tokens.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    /// The axes, slowest first.
+    pub axes: Vec<Axis>,
+    /// The cells that are tokens, as flat row-major indices `[tokens]`; every cell in order when
+    /// absent.
+    pub points: Option<Tensor<1, Int>>,
+}
+
+/// The channels that depend on one axis.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// `[length, axis_channels]`.
+    pub table: Tensor<2>,
+    /// Where each of `axis_channels` lies among the position channels.
+    pub channels: Vec<usize>,
+}
+
+impl TokenArray {
+    /// The segments one after the other along the tokens.
+    ///
+    /// # Panics
+    /// If there is no segment, or two differ in batch or channels.
+    #[must_use]
+    pub fn new(segments: Vec<Segment>) -> Self {
+        let first = segments.first().expect("a token array has at least one segment");
+        for segment in &segments {
+            assert_eq!(segment.batch, first.batch, "segments differ in batch");
+            assert_eq!(segment.channels(), first.channels(), "segments differ in channels");
+        }
+        Self { segments }
+    }
+
+    /// Tokens without known structure.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[batch, tokens, token_channels]`
+    #[must_use]
+    pub fn dense(tokens: Tensor<3>) -> Self {
+        Self { segments: vec![Segment::from_content(tokens)] }
+    }
+
+    /// The segments in token order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// `[batch, tokens, token_channels]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 3] {
+        let tokens = self.segments.iter().map(Segment::tokens).sum();
+        [self.segments[0].batch, tokens, self.segments[0].channels()]
+    }
+
+    /// Where the tokens live.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.segments[0].device()
+    }
+
+    /// Every channel of every token: what the reference computes with.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, tokens, token_channels]`
+    #[must_use]
+    pub fn to_dense(&self) -> Tensor<3> {
+        concat(self.segments.iter().map(Segment::to_dense).collect(), 1)
+    }
+}
+
+impl Segment {
+    /// Tokens that are all content.
+    ///
+    /// # Shapes
+    /// - `content`: `[batch, tokens, content_channels]`
+    #[must_use]
+    pub fn from_content(content: Tensor<3>) -> Self {
+        let [batch, tokens, _] = content.dims();
+        Self { batch, tokens, content: Some(content), positions: None, padding: None }
+    }
+
+    /// Tokens that are all position.
+    #[must_use]
+    pub fn from_positions(batch: usize, positions: Positions) -> Self {
+        let tokens = positions.tokens();
+        Self { batch, tokens, content: None, positions: Some(positions), padding: None }
+    }
+
+    /// Tokens that are all the same vector.
+    ///
+    /// # Shapes
+    /// - `padding`: `[token_channels]`
+    #[must_use]
+    pub const fn from_padding(batch: usize, tokens: usize, padding: Tensor<1>) -> Self {
+        Self { batch, tokens, content: None, positions: None, padding: Some(padding) }
+    }
+
+    /// Appends position channels to content.
+    ///
+    /// # Panics
+    /// If there are positions or padding already, or the positions are of another number of tokens.
+    #[must_use]
+    pub fn with_positions(mut self, positions: Positions) -> Self {
+        assert!(self.positions.is_none() && self.padding.is_none(), "positions follow content");
+        assert_eq!(
+            positions.tokens(),
+            self.tokens,
+            "{} positions do not fit {} tokens",
+            positions.tokens(),
+            self.tokens
+        );
+        self.positions = Some(positions);
+        self
+    }
+
+    /// Appends channels that are the same for every token.
+    ///
+    /// # Shapes
+    /// - `padding`: `[padding_channels]`
+    ///
+    /// # Panics
+    /// If there is padding already.
+    #[must_use]
+    pub fn with_padding(mut self, padding: Tensor<1>) -> Self {
+        assert!(self.padding.is_none(), "padding comes last, once");
+        self.padding = Some(padding);
+        self
+    }
+
+    /// Examples.
+    #[must_use]
+    pub const fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Tokens an example.
+    #[must_use]
+    pub const fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// All channels of a token.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.content_channels()
+            + self.positions.as_ref().map_or(0, Positions::channels)
+            + self.padding.as_ref().map_or(0, |padding| padding.dims()[0])
+    }
+
+    /// Channels of a token that are content.
+    #[must_use]
+    pub fn content_channels(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| content.dims()[2])
+    }
+
+    /// `[batch, tokens, content_channels]`.
+    #[must_use]
+    pub const fn content(&self) -> Option<&Tensor<3>> {
+        self.content.as_ref()
+    }
+
+    /// The position channels.
+    #[must_use]
+    pub const fn positions(&self) -> Option<&Positions> {
+        self.positions.as_ref()
+    }
+
+    /// `[padding_channels]`.
+    #[must_use]
+    pub const fn padding(&self) -> Option<&Tensor<1>> {
+        self.padding.as_ref()
+    }
+
+    fn device(&self) -> Device {
+        match (&self.content, &self.positions, &self.padding) {
+            (Some(content), ..) => content.device(),
+            (_, Some(Positions::Table(table)), _) => table.device(),
+            (_, Some(Positions::Grid(grid)), _) => grid.axes[0].table.device(),
+            (.., Some(padding)) => padding.device(),
+            (None, None, None) => unreachable!("every constructor sets one of the three"),
+        }
+    }
+
+    /// # Shapes
+    /// - returns: `[batch, tokens, token_channels]`
+    #[must_use]
+    pub fn to_dense(&self) -> Tensor<3> {
+        let [batch, tokens] = [self.batch, self.tokens];
+        let mut parts = Vec::with_capacity(3);
+        parts.extend(self.content.clone());
+        if let Some(positions) = &self.positions {
+            let channels = positions.channels();
+            let table = positions.to_table();
+            parts.push(table.unsqueeze::<3>().expand([batch, tokens, channels]));
+        }
+        if let Some(padding) = &self.padding {
+            let [channels] = padding.dims();
+            parts.push(padding.clone().reshape([1, 1, channels]).expand([batch, tokens, channels]));
+        }
+        concat(parts, 2)
+    }
+}
+
+impl Positions {
+    /// Tokens described.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Table(table) => table.dims()[0],
+            Self::Grid(grid) => grid.tokens(),
+        }
+    }
+
+    /// Position channels.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Table(table) => table.dims()[1],
+            Self::Grid(grid) => grid.axes.iter().map(|axis| axis.channels.len()).sum(),
+        }
+    }
+
+    /// # Shapes
+    /// - returns: `[tokens, position_channels]`
+    #[must_use]
+    pub fn to_table(&self) -> Tensor<2> {
+        match self {
+            Self::Table(table) => table.clone(),
+            Self::Grid(grid) => grid.to_table(),
+        }
+    }
+}
+
+impl Grid {
+    /// Length of every axis, slowest first.
+    #[must_use]
+    pub fn lengths(&self) -> Vec<usize> {
+        self.axes.iter().map(|axis| axis.table.dims()[0]).collect()
+    }
+
+    /// Tokens described.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        match &self.points {
+            Some(points) => points.dims()[0],
+            None => self.lengths().iter().product(),
+        }
+    }
+
+    fn to_table(&self) -> Tensor<2> {
+        let lengths = self.lengths();
+        let columns: Vec<_> = (0..lengths.len()).map(|a| self.expand_axis(&lengths, a)).collect();
+        let columns = concat(columns, 1);
+        let from: Vec<usize> = self.axes.iter().flat_map(|axis| axis.channels.clone()).collect();
+        let mut order = vec![0i64; from.len()];
+        for (column, &channel) in from.iter().enumerate() {
+            order[channel] = column as i64;
+        }
+        if order.windows(2).all(|pair| pair[0] < pair[1]) {
+            return columns;
+        }
+        let device = columns.device();
+        let count = order.len();
+        columns.select(1, Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &device))
+    }
+
+    /// One axis' channels at every token: `[tokens, axis_channels]`.
+    fn expand_axis(&self, lengths: &[usize], axis: usize) -> Tensor<2> {
+        let table = self.axes[axis].table.clone();
+        let [length, channels] = table.dims();
+        let outer: usize = lengths[..axis].iter().product();
+        let inner: usize = lengths[axis + 1..].iter().product();
+        match &self.points {
+            Some(points) => {
+                let index = (points.clone() / inner as i64) % length as i64;
+                table.select(0, index)
+            }
+            None => table
+                .reshape([1, length, 1, channels])
+                .expand([outer, length, inner, channels])
+                .reshape([outer * length * inner, channels]),
+        }
+    }
+}
+
+/// `Tensor::cat` without a copy of a lone part.
+fn concat<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dim) }
+}

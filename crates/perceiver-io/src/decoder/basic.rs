@@ -1,0 +1,159 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_core::{CrossAttentionLayer, Initialisation, LayerConfig, Segment, TokenArray};
+
+use super::{Decoded, Decoder};
+use crate::{PositionConfig, PositionEncoding, Preprocessed};
+
+/// How a [`BasicDecoder`] is built.
+#[derive(Debug, Clone)]
+pub struct BasicDecoderConfig {
+    /// Where queries come from; from elsewhere when absent.
+    pub queries: Option<QueryConfig>,
+    /// The cross-attention.
+    pub layer: LayerConfig,
+    /// Channels of a final linear map, if there is one.
+    pub output_channels: Option<usize>,
+}
+
+/// Queries that are positions of the output.
+#[derive(Debug, Clone)]
+pub struct QueryConfig {
+    /// How they are encoded.
+    pub positions: PositionConfig,
+    /// Length of every axis of the output, slowest first.
+    pub index_dims: Vec<usize>,
+    /// Whether the input without its positions stands before them.
+    pub concat_preprocessed_input: bool,
+}
+
+/// One cross-attention from queries to latents, then an optional linear map.
+///
+/// # Source
+/// Perceiver IO section 3.2; `PerceiverBasicDecoder`. Without points the reference takes the
+/// output's axes from the shape of the input; here they are always `index_dims`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverBasicDecoder")]
+pub struct BasicDecoder {
+    queries: Option<PositionQueries>,
+    decoding_cross_attention: CrossAttentionLayer,
+    final_layer: Option<Linear>,
+}
+
+/// Positions of an output grid as queries.
+#[derive(Module, Debug)]
+pub(super) struct PositionQueries {
+    output: PositionEncoding,
+    #[module(skip)]
+    index_dims: Vec<usize>,
+    concat_preprocessed_input: bool,
+}
+
+impl BasicDecoderConfig {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> BasicDecoder {
+        let channels = self.layer.attention.query_channels;
+        BasicDecoder {
+            queries: self.queries.as_ref().map(|queries| queries.init(init, device)),
+            decoding_cross_attention: CrossAttentionLayer::new(&self.layer, init, device),
+            final_layer: self.output_channels.map(|output| init.linear(channels, output, device)),
+        }
+    }
+}
+
+impl BasicDecoder {
+    /// Answers to queries from anywhere.
+    ///
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `latents`: `[batch, latents, latent_channels]`
+    /// - returns: `[batch, queries, output_channels]`
+    #[must_use]
+    pub fn decode(
+        &self,
+        queries: &TokenArray,
+        latents: Tensor<3>,
+        attentions: bool,
+    ) -> Decoded<Tensor<3>> {
+        let latents = TokenArray::dense(latents);
+        let (output, cross_attentions) =
+            self.decoding_cross_attention.forward(queries, &latents, None, attentions);
+        let logits = match &self.final_layer {
+            Some(layer) => layer.forward(output),
+            None => output,
+        };
+        Decoded { logits, cross_attentions }
+    }
+}
+
+impl Decoder for BasicDecoder {
+    /// `[points]`, flat row-major indices into the output; all of it when absent.
+    type Points = Option<Tensor<1, Int>>;
+    type Queries = TokenArray;
+    /// `[batch, queries, output_channels]`.
+    type Output = Tensor<3>;
+
+    /// # Panics
+    /// If queries come from elsewhere, or the input is to be concatenated and has another number
+    /// of tokens.
+    fn queries(&self, inputs: &Preprocessed, points: &Self::Points) -> TokenArray {
+        let queries = self.queries.as_ref().expect("this decoder's queries come from elsewhere");
+        TokenArray::new(vec![queries.segment(inputs, points.clone())])
+    }
+
+    fn sizes(&self, queries: &TokenArray) -> Vec<usize> {
+        vec![queries.dims()[1]]
+    }
+
+    fn forward(
+        &self,
+        queries: &TokenArray,
+        latents: Tensor<3>,
+        attentions: bool,
+    ) -> Decoded<Tensor<3>> {
+        self.decode(queries, latents, attentions)
+    }
+}
+
+impl QueryConfig {
+    pub(super) fn init(&self, init: Initialisation, device: &Device) -> PositionQueries {
+        PositionQueries {
+            output: self.positions.init(init, device),
+            index_dims: self.index_dims.clone(),
+            concat_preprocessed_input: self.concat_preprocessed_input,
+        }
+    }
+}
+
+impl PositionQueries {
+    pub(super) fn channels(&self) -> usize {
+        self.output.channels()
+    }
+
+    /// Queries for some points, or for every position.
+    fn segment(&self, inputs: &Preprocessed, points: Option<Tensor<1, Int>>) -> Segment {
+        let [batch, ..] = inputs.dims();
+        let device = inputs.tokens.device();
+        let positions = match points {
+            None => self.output.grid(&self.index_dims, false, &device),
+            points => self.output.points(&self.index_dims, points, &device),
+        };
+        if self.concat_preprocessed_input {
+            Segment::from_content(inputs.without_positions[0].clone()).with_positions(positions)
+        } else {
+            Segment::from_positions(batch, positions)
+        }
+    }
+
+    /// Queries for some points, or for every point by the formula for points.
+    pub(super) fn points(
+        &self,
+        batch: usize,
+        points: Option<Tensor<1, Int>>,
+        device: &Device,
+    ) -> Segment {
+        Segment::from_positions(batch, self.output.points(&self.index_dims, points, device))
+    }
+}

@@ -1,0 +1,192 @@
+//! Answers get their final form.
+
+use std::fmt::Debug;
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use perceiver_core::Initialisation;
+
+/// Gives a decoder's answers their final form.
+pub trait Postprocessor<Input>: Module + Debug {
+    /// The final form.
+    type Output;
+
+    /// `sizes` is the number of answers of each modality.
+    fn forward(&self, answers: Input, sizes: &[usize]) -> Self::Output;
+}
+
+/// Maps every answer's channels.
+///
+/// # Source
+/// `PerceiverProjectionPostprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverProjectionPostprocessor")]
+pub struct ProjectionPostprocessor {
+    classifier: Linear,
+}
+
+/// Makes consecutive samples of every answer.
+///
+/// # Source
+/// `PerceiverAudioPostprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverAudioPostprocessor")]
+pub struct AudioPostprocessor {
+    classifier: Linear,
+}
+
+/// Makes label scores of the first answer.
+///
+/// # Source
+/// `PerceiverClassificationPostprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverClassificationPostprocessor")]
+pub struct ClassificationPostprocessor {
+    classifier: Linear,
+}
+
+/// Splits answers by modality and finishes each its own way.
+///
+/// # Source
+/// `PerceiverMultimodalPostprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverMultimodalPostprocessor")]
+pub struct MultimodalPostprocessor {
+    modalities: ModalityPostprocessors,
+}
+
+#[derive(Module, Debug)]
+struct ModalityPostprocessors {
+    audio: AudioPostprocessor,
+    image: ProjectionPostprocessor,
+    label: ClassificationPostprocessor,
+}
+
+/// What a [`MultimodalPostprocessor`] returns.
+#[derive(Debug, Clone)]
+pub struct MultimodalOutput {
+    /// `[batch, samples]`.
+    pub audio: Tensor<2>,
+    /// `[batch, pixels, channels]`.
+    pub image: Tensor<3>,
+    /// `[batch, labels]`.
+    pub label: Tensor<2>,
+}
+
+/// Scores every vocabulary entry by its embedding: the masked language model's output.
+///
+/// # Source
+/// `PerceiverEmbeddingDecoder`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverEmbeddingDecoder")]
+pub struct EmbeddingDecoder {
+    bias: Param<Tensor<1>>,
+}
+
+impl ProjectionPostprocessor {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        init: Initialisation,
+        device: &Device,
+    ) -> Self {
+        Self { classifier: init.linear(in_channels, out_channels, device) }
+    }
+}
+
+impl Postprocessor<Tensor<3>> for ProjectionPostprocessor {
+    /// `[batch, answers, out_channels]`.
+    type Output = Tensor<3>;
+
+    fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<3> {
+        self.classifier.forward(answers)
+    }
+}
+
+impl AudioPostprocessor {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(
+        in_channels: usize,
+        samples_per_patch: usize,
+        init: Initialisation,
+        device: &Device,
+    ) -> Self {
+        Self { classifier: init.linear(in_channels, samples_per_patch, device) }
+    }
+}
+
+impl Postprocessor<Tensor<3>> for AudioPostprocessor {
+    /// `[batch, samples]`.
+    type Output = Tensor<2>;
+
+    fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<2> {
+        self.classifier.forward(answers).flatten(1, 2)
+    }
+}
+
+impl ClassificationPostprocessor {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(in_channels: usize, labels: usize, init: Initialisation, device: &Device) -> Self {
+        Self { classifier: init.linear(in_channels, labels, device) }
+    }
+}
+
+impl Postprocessor<Tensor<3>> for ClassificationPostprocessor {
+    /// `[batch, labels]`.
+    type Output = Tensor<2>;
+
+    fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<2> {
+        self.classifier.forward(answers.narrow(1, 0, 1)).squeeze_dim(1)
+    }
+}
+
+impl MultimodalPostprocessor {
+    /// From one postprocessor a modality.
+    #[must_use]
+    pub const fn new(
+        audio: AudioPostprocessor,
+        image: ProjectionPostprocessor,
+        label: ClassificationPostprocessor,
+    ) -> Self {
+        Self { modalities: ModalityPostprocessors { audio, image, label } }
+    }
+}
+
+impl Postprocessor<Tensor<3>> for MultimodalPostprocessor {
+    type Output = MultimodalOutput;
+
+    /// # Panics
+    /// If there are not three sizes, audio, image and label, that sum to the answers.
+    fn forward(&self, answers: Tensor<3>, sizes: &[usize]) -> MultimodalOutput {
+        let &[audio, image, label] = sizes else { panic!("three modalities, not {sizes:?}") };
+        let of = &self.modalities;
+        MultimodalOutput {
+            audio: of.audio.forward(answers.clone().narrow(1, 0, audio), &[]),
+            image: of.image.forward(answers.clone().narrow(1, audio, image), &[]),
+            label: of.label.forward(answers.narrow(1, audio + image, label), &[]),
+        }
+    }
+}
+
+impl EmbeddingDecoder {
+    /// A zero bias for every vocabulary entry.
+    #[must_use]
+    pub fn new(vocabulary: usize, device: &Device) -> Self {
+        Self { bias: Initializer::Zeros.init([vocabulary], device) }
+    }
+
+    /// # Shapes
+    /// - `answers`: `[batch, tokens, channels]`
+    /// - `embedding_table`: `[vocabulary, channels]`
+    /// - returns: `[batch, tokens, vocabulary]`
+    #[must_use]
+    pub fn forward(&self, answers: Tensor<3>, embedding_table: Tensor<2>) -> Tensor<3> {
+        let scores = answers.matmul(embedding_table.transpose().unsqueeze::<3>());
+        scores + self.bias.val().unsqueeze::<3>()
+    }
+}

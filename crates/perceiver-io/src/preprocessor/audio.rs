@@ -1,0 +1,68 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use perceiver_core::Initialisation;
+
+use super::{Preprocessed, Preprocessor};
+use crate::{Combination, PositionConfig, PositionEncoding};
+
+/// How an [`AudioPreprocessor`] makes tokens.
+#[derive(Debug, Clone)]
+pub struct AudioPreprocessorConfig {
+    /// Consecutive samples that make a token.
+    pub samples_per_patch: usize,
+    /// The positions of tokens in time.
+    pub positions: PositionConfig,
+    /// How samples and positions become one token.
+    pub combination: Combination,
+}
+
+/// Cuts sound into patches of consecutive samples.
+///
+/// # Source
+/// Perceiver IO section 4.3; `PerceiverAudioPreprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverAudioPreprocessor")]
+pub struct AudioPreprocessor {
+    positions: PositionEncoding,
+    samples_per_patch: usize,
+    #[module(skip)]
+    combination: Combination,
+}
+
+impl AudioPreprocessorConfig {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> AudioPreprocessor {
+        AudioPreprocessor {
+            positions: self.positions.init(init, device),
+            samples_per_patch: self.samples_per_patch,
+            combination: self.combination,
+        }
+    }
+}
+
+impl Preprocessor for AudioPreprocessor {
+    /// `[batch, samples, sound_channels]`; published models take one channel of 48 kHz sound in
+    /// `[-1, 1]`.
+    type Input = Tensor<3>;
+
+    fn channels(&self) -> usize {
+        match self.combination {
+            Combination::Concat => self.samples_per_patch + self.positions.channels(),
+            Combination::Add => self.positions.channels(),
+        }
+    }
+
+    /// # Panics
+    /// If a patch does not divide the samples.
+    fn forward(&self, samples: Tensor<3>) -> Preprocessed {
+        let [batch, count, sound_channels] = samples.dims();
+        let numbers = count * sound_channels;
+        let patch = self.samples_per_patch;
+        assert!(numbers % patch == 0, "{numbers} samples do not divide into patches of {patch}");
+        let tokens = numbers / patch;
+        let positions = self.positions.grid(&[tokens], false, &samples.device());
+        let content = samples.reshape([batch, tokens, patch]);
+        Preprocessed::combine(content, positions, self.combination)
+    }
+}

@@ -1,0 +1,266 @@
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor, s};
+use perceiver_core::Initialisation;
+
+use self::downsample::ConvDownsample;
+use super::{Preprocessed, Preprocessor};
+use crate::{Combination, PositionConfig, PositionEncoding, space_to_depth};
+
+mod downsample;
+
+/// How an [`ImagePreprocessor`] makes tokens.
+#[derive(Debug, Clone)]
+pub struct ImagePreprocessorConfig {
+    /// What happens to the pixels.
+    pub preparation: ImagePreparation,
+    /// Channels of the pixels.
+    pub in_channels: usize,
+    /// Channels after a convolution or a linear map.
+    pub out_channels: usize,
+    /// Pixels that become one along height and width.
+    pub spatial_downsample: usize,
+    /// Frames that become one.
+    pub temporal_downsample: usize,
+    /// The positions of tokens on the plane, or in space and time.
+    pub positions: PositionConfig,
+    /// How pixels and positions become one token.
+    pub combination: Combination,
+}
+
+/// What happens to pixels before positions join them.
+///
+/// # Source
+/// `prep_type` of `PerceiverImagePreprocessor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImagePreparation {
+    /// A 7x7 convolution and max-pooling that shrink height and width to a quarter.
+    Conv {
+        /// Whether batch normalisation follows the convolution.
+        batch_norm: bool,
+    },
+    /// A linear map of every `spatial_downsample`-th pixel.
+    Conv1x1,
+    /// Blocks of pixels become channels.
+    Patches {
+        /// Channels of a block when a linear map follows.
+        linear: Option<usize>,
+    },
+    /// Every `spatial_downsample`-th pixel of every `temporal_downsample`-th frame.
+    ///
+    /// Of single images the reference takes every `spatial_downsample`-th *example* and
+    /// *channel* instead; so does this.
+    Pixels,
+}
+
+/// Turns images and videos into tokens.
+///
+/// # Source
+/// Perceiver section 4.1, Perceiver IO sections 4.2 to 4.4; `PerceiverImagePreprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverImagePreprocessor")]
+pub struct ImagePreprocessor {
+    convnet: Option<ConvDownsample>,
+    convnet_1x1: Option<Conv2d>,
+    conv_after_patches: Option<Linear>,
+    positions: PositionEncoding,
+    #[module(skip)]
+    preparation: ImagePreparation,
+    in_channels: usize,
+    out_channels: usize,
+    spatial_downsample: usize,
+    temporal_downsample: usize,
+    #[module(skip)]
+    combination: Combination,
+}
+
+/// Pixels, channels first.
+#[derive(Debug, Clone)]
+pub enum Frames {
+    /// `[batch, channels, height, width]`.
+    Image(Tensor<4>),
+    /// `[batch, time, channels, height, width]`.
+    Video(Tensor<5>),
+}
+
+/// What an [`ImagePreprocessor`] takes.
+#[derive(Debug, Clone)]
+pub struct ImageInput {
+    /// The pixels.
+    pub frames: Frames,
+    /// Whether trainable positions of a square image are resampled to fit this one.
+    pub interpolate_positions: bool,
+}
+
+impl From<Tensor<4>> for ImageInput {
+    fn from(image: Tensor<4>) -> Self {
+        Self { frames: Frames::Image(image), interpolate_positions: false }
+    }
+}
+
+impl From<Tensor<5>> for ImageInput {
+    fn from(video: Tensor<5>) -> Self {
+        Self { frames: Frames::Video(video), interpolate_positions: false }
+    }
+}
+
+impl ImagePreprocessorConfig {
+    /// Fresh parameters.
+    ///
+    /// # Panics
+    /// If a convolution is asked to downsample in a way it cannot: `Conv` in space by a factor
+    /// that is no power of four, either convolution in time.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> ImagePreprocessor {
+        let (conv, conv_1x1, linear) = match self.preparation {
+            ImagePreparation::Conv { batch_norm } => {
+                assert!(
+                    is_power_of_four(self.spatial_downsample) && self.temporal_downsample == 1,
+                    "a convolution downsamples by powers of 4 in space and not in time"
+                );
+                (Some(batch_norm), false, None)
+            }
+            ImagePreparation::Conv1x1 => {
+                assert_eq!(self.temporal_downsample, 1, "a 1x1 convolution keeps every frame");
+                (None, true, None)
+            }
+            ImagePreparation::Patches { linear } => (None, false, linear),
+            ImagePreparation::Pixels => (None, false, None),
+        };
+        let stride = [self.spatial_downsample; 2];
+        ImagePreprocessor {
+            convnet: conv.map(|batch_norm| {
+                ConvDownsample::new(self.in_channels, self.out_channels, batch_norm, init, device)
+            }),
+            convnet_1x1: conv_1x1.then(|| {
+                let mut conv = Conv2dConfig::new([self.in_channels, self.out_channels], [1, 1])
+                    .with_stride(stride)
+                    .with_initializer(init.initializer())
+                    .init(device);
+                conv.bias = Some(burn::module::Initializer::Zeros.init([self.out_channels], device));
+                conv
+            }),
+            conv_after_patches: linear
+                .map(|channels| init.linear(channels, self.out_channels, device)),
+            positions: self.positions.init(init, device),
+            preparation: self.preparation,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            spatial_downsample: self.spatial_downsample,
+            temporal_downsample: self.temporal_downsample,
+            combination: self.combination,
+        }
+    }
+}
+
+impl Preprocessor for ImagePreprocessor {
+    type Input = ImageInput;
+
+    fn channels(&self) -> usize {
+        match self.combination {
+            Combination::Concat => self.content_channels() + self.positions.channels(),
+            Combination::Add => self.positions.channels(),
+        }
+    }
+
+    /// # Panics
+    /// If the pixels do not divide into blocks, or are fewer than a convolution needs, or are a
+    /// video where only images can be taken.
+    fn forward(&self, input: ImageInput) -> Preprocessed {
+        let (content, grid) = match self.preparation {
+            ImagePreparation::Conv { .. } => channels_last(self.convolve(input.frames)),
+            ImagePreparation::Conv1x1 => channels_last(self.convolve_1x1(input.frames)),
+            ImagePreparation::Patches { .. } => self.patches(input.frames),
+            ImagePreparation::Pixels => self.pixels(input.frames),
+        };
+        let interpolate = input.interpolate_positions;
+        let positions = self.positions.grid(&grid, interpolate, &content.device());
+        Preprocessed::combine(content, positions, self.combination)
+    }
+}
+
+/// Content `[batch, tokens, channels]` and the grid its tokens lie on.
+type Content = (Tensor<3>, Vec<usize>);
+
+impl ImagePreprocessor {
+    /// Channels before positions join, by the reference's rule: positions along more than two
+    /// axes mean video.
+    fn content_channels(&self) -> usize {
+        let temporal = self.positions.dimensions() > 2;
+        match self.preparation {
+            ImagePreparation::Conv { .. }
+            | ImagePreparation::Conv1x1
+            | ImagePreparation::Patches { linear: Some(_) } => self.out_channels,
+            ImagePreparation::Patches { linear: None } => {
+                let frames = if temporal { self.temporal_downsample } else { 1 };
+                self.in_channels * self.spatial_downsample.pow(2) * frames
+            }
+            ImagePreparation::Pixels if temporal => self.in_channels,
+            ImagePreparation::Pixels => self.in_channels.div_ceil(self.spatial_downsample),
+        }
+    }
+
+    fn convolve(&self, frames: Frames) -> Tensor<4> {
+        let convnet = self.convnet.as_ref().expect("made with this preparation");
+        convnet.forward(image_only(frames))
+    }
+
+    fn convolve_1x1(&self, frames: Frames) -> Tensor<4> {
+        let convnet = self.convnet_1x1.as_ref().expect("made with this preparation");
+        convnet.forward(image_only(frames))
+    }
+
+    fn patches(&self, frames: Frames) -> Content {
+        let (video, mut temporal_block) = match frames {
+            Frames::Image(image) => (image.unsqueeze_dim::<5>(1), 1),
+            Frames::Video(video) => (video, self.temporal_downsample),
+        };
+        temporal_block = temporal_block.max(1);
+        let blocks = space_to_depth(video, temporal_block, self.spatial_downsample);
+        let [batch, time, height, width, channels] = blocks.dims();
+        let content = blocks.reshape([batch, time * height * width, channels]);
+        let content = match &self.conv_after_patches {
+            Some(linear) => linear.forward(content),
+            None => content,
+        };
+        // A single frame is a plane: flow concatenates its two frames into one.
+        let grid = if time == 1 { vec![height, width] } else { vec![time, height, width] };
+        (content, grid)
+    }
+
+    fn pixels(&self, frames: Frames) -> Content {
+        let (space, time) = (self.spatial_downsample, self.temporal_downsample);
+        match frames {
+            Frames::Image(image) => {
+                channels_last(image.slice(s![..;space as isize, ..;space as isize, .., ..]))
+            }
+            Frames::Video(video) => {
+                let (space, time) = (space as isize, time as isize);
+                let video = video.slice(s![.., ..;time, .., ..;space, ..;space]);
+                let [batch, time, channels, height, width] = video.dims();
+                let content = video
+                    .permute([0, 1, 3, 4, 2])
+                    .reshape([batch, time * height * width, channels]);
+                (content, vec![time, height, width])
+            }
+        }
+    }
+}
+
+fn channels_last(image: Tensor<4>) -> Content {
+    let [batch, channels, height, width] = image.dims();
+    let content = image.permute([0, 2, 3, 1]).reshape([batch, height * width, channels]);
+    (content, vec![height, width])
+}
+
+fn image_only(frames: Frames) -> Tensor<4> {
+    match frames {
+        Frames::Image(image) => image,
+        Frames::Video(video) => panic!("a 2-D convolution takes images, not {:?}", video.dims()),
+    }
+}
+
+const fn is_power_of_four(number: usize) -> bool {
+    number.is_power_of_two() && number.trailing_zeros().is_multiple_of(2)
+}

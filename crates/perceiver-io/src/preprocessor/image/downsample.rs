@@ -1,0 +1,66 @@
+use burn::module::{Module, Param, ParamId};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Int, Tensor, activation};
+use perceiver_core::Initialisation;
+
+/// Shrinks an image to a quarter of its height and width: convolution, normalisation, ReLU,
+/// max-pooling.
+///
+/// # Source
+/// Perceiver IO appendix on `conv` preprocessing; `Conv2DDownsample`, which pools without padding:
+/// 224 pixels become 55, where `DeepMind`'s own code pads and gets 56.
+#[derive(Module, Debug)]
+pub(super) struct ConvDownsample {
+    conv: Conv2d,
+    batchnorm: Option<CountedBatchNorm>,
+    max_pool: MaxPool2d,
+}
+
+/// Batch normalisation with `PyTorch`'s step counter, which nothing here reads but checkpoints
+/// carry.
+#[derive(Module, Debug)]
+struct CountedBatchNorm {
+    norm: BatchNorm,
+    num_batches_tracked: Param<Tensor<1, Int>>,
+}
+
+const KERNEL: usize = 7;
+
+impl ConvDownsample {
+    pub(super) fn new(
+        in_channels: usize,
+        out_channels: usize,
+        batch_norm: bool,
+        init: Initialisation,
+        device: &Device,
+    ) -> Self {
+        // The odd pixel of padding goes below and to the right, as in TensorFlow's "same".
+        let (before, after) = (KERNEL / 2 - 1, KERNEL / 2);
+        Self {
+            conv: Conv2dConfig::new([in_channels, out_channels], [KERNEL, KERNEL])
+                .with_stride([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(before, before, after, after))
+                .with_bias(false)
+                .with_initializer(init.initializer())
+                .init(device),
+            batchnorm: batch_norm.then(|| CountedBatchNorm {
+                norm: BatchNormConfig::new(out_channels).init(device),
+                num_batches_tracked: Param::initialized(ParamId::new(), Tensor::zeros([1], device)),
+            }),
+            max_pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).init(),
+        }
+    }
+
+    /// # Shapes
+    /// - `image`: `[batch, in_channels, height, width]`
+    /// - returns: `[batch, out_channels, about height / 4, about width / 4]`
+    pub(super) fn forward(&self, image: Tensor<4>) -> Tensor<4> {
+        let mut image = self.conv.forward(image);
+        if let Some(batchnorm) = &self.batchnorm {
+            image = batchnorm.norm.forward(image);
+        }
+        self.max_pool.forward(activation::relu(image))
+    }
+}

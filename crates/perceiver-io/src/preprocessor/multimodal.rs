@@ -1,0 +1,139 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Distribution, Tensor};
+use perceiver_core::{Initialisation, Segment, TokenArray};
+
+use super::{
+    AudioPreprocessor, ImageInput, ImagePreprocessor, OneHotPreprocessor, Preprocessed,
+    Preprocessor,
+};
+use crate::Modalities;
+
+/// Preprocesses sound, video and label, each its own way, and pads them to common channels.
+///
+/// # Source
+/// Perceiver IO section 4.3 and appendix; `PerceiverMultimodalPreprocessor`.
+#[derive(Module, Debug)]
+#[doc(alias = "PerceiverMultimodalPreprocessor")]
+pub struct MultimodalPreprocessor {
+    modalities: ModalityPreprocessors,
+    padding: Modalities<Param<Tensor<2>>>,
+    mask: Modalities<Option<Param<Tensor<2>>>>,
+    #[module(skip)]
+    mask_probabilities: [Option<f64>; 3],
+    channels: usize,
+}
+
+#[derive(Module, Debug)]
+struct ModalityPreprocessors {
+    audio: AudioPreprocessor,
+    image: ImagePreprocessor,
+    label: OneHotPreprocessor,
+}
+
+/// What a [`MultimodalPreprocessor`] takes.
+#[derive(Debug, Clone)]
+pub struct MultimodalInput {
+    /// `[batch, samples, sound_channels]`.
+    pub audio: Tensor<3>,
+    /// `[batch, time, channels, height, width]`.
+    pub image: Tensor<5>,
+    /// `[batch, labels]`.
+    pub label: Tensor<2>,
+}
+
+impl MultimodalPreprocessor {
+    /// Fresh padding and mask tokens around the given preprocessors.
+    ///
+    /// Tokens get at least `min_padding` padding channels. A modality with a mask probability
+    /// (audio, image, label) has each of its tokens replaced by a learned one that often, in
+    /// training and inference alike.
+    #[must_use]
+    pub fn new(
+        audio: AudioPreprocessor,
+        image: ImagePreprocessor,
+        label: OneHotPreprocessor,
+        min_padding: usize,
+        mask_probabilities: Modalities<Option<f64>>,
+        init: Initialisation,
+        device: &Device,
+    ) -> Self {
+        let own = [audio.channels(), image.channels(), label.channels()];
+        let channels = own[0].max(own[1]).max(own[2]) + min_padding;
+        let padding = |own: usize| init.parameter([1, channels - own], device);
+        let mask = |p: Option<f64>| p.map(|_| init.parameter([1, channels], device));
+        let p = mask_probabilities;
+        Self {
+            modalities: ModalityPreprocessors { audio, image, label },
+            padding: Modalities {
+                audio: padding(own[0]),
+                image: padding(own[1]),
+                label: padding(own[2]),
+            },
+            mask: Modalities {
+                audio: mask(p.audio),
+                image: mask(p.image),
+                label: mask(p.label),
+            },
+            mask_probabilities: [p.audio, p.image, p.label],
+            channels,
+        }
+    }
+
+    /// Pads a modality's only segment and masks some of its tokens.
+    fn pad_and_mask(
+        &self,
+        made: &Preprocessed,
+        padding: &Param<Tensor<2>>,
+        mask: Option<&Param<Tensor<2>>>,
+        probability: Option<f64>,
+    ) -> Segment {
+        let padded = made.tokens.segments()[0].clone().with_padding(padding.val().flatten(0, 1));
+        let (Some(mask), Some(probability)) = (mask, probability) else { return padded };
+        let mask: Tensor<1> = mask.val().flatten(0, 1);
+        let [batch, tokens, _] = made.dims();
+        if probability <= 0.0 {
+            padded
+        } else if probability >= 1.0 {
+            Segment::from_padding(batch, tokens, mask)
+        } else {
+            // Single masked tokens break the grid: this segment is written out.
+            let masked = Tensor::<3>::random(
+                [batch, tokens, 1],
+                Distribution::Bernoulli(probability),
+                &mask.device(),
+            );
+            let token = mask.reshape([1, 1, self.channels]);
+            let kept = padded.to_dense() * (masked.clone().neg() + 1.0);
+            Segment::from_content(kept + masked * token)
+        }
+    }
+}
+
+impl Preprocessor for MultimodalPreprocessor {
+    type Input = MultimodalInput;
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// # Panics
+    /// If a modality's preprocessor does.
+    fn forward(&self, input: MultimodalInput) -> Preprocessed {
+        let of = &self.modalities;
+        let made = [
+            of.audio.forward(input.audio),
+            of.image.forward(ImageInput::from(input.image)),
+            of.label.forward(input.label),
+        ];
+        let paddings = [&self.padding.audio, &self.padding.image, &self.padding.label];
+        let masks = [&self.mask.audio, &self.mask.image, &self.mask.label];
+        let segments = (0..3).map(|m| {
+            let probability = self.mask_probabilities[m];
+            self.pad_and_mask(&made[m], paddings[m], masks[m].as_ref(), probability)
+        });
+        Preprocessed {
+            tokens: TokenArray::new(segments.collect()),
+            without_positions: made.into_iter().flat_map(|made| made.without_positions).collect(),
+        }
+    }
+}
