@@ -21,6 +21,7 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from transformers import PerceiverConfig, PreTrainedModel
 from transformers.activations import XIELUActivation
 from transformers.models.perceiver import modeling_perceiver as reference
 
@@ -142,6 +143,21 @@ def save_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def load_checkpoint(folder: Path, dtype: torch.dtype | str = torch.float32) -> PreTrainedModel:
+    """The head that config.json names, as a user gets it; complains about any key that does not fit."""
+    config = PerceiverConfig.from_pretrained(folder)
+    head = getattr(transformers, config.architectures[0])
+    model, info = head.from_pretrained(folder, dtype=dtype, attn_implementation="eager", output_loading_info=True)
+    if found := {name: keys for name, keys in info.items() if keys}:
+        raise ValueError(f"transformers reports {found}")
+    return model.eval()
+
+
+def run(model: PreTrainedModel, tensors: Tensors, **options: Any) -> Tensors:
+    """What `forward` returns, by flat name, for arguments by flat name."""
+    return flatten(model(**nest(tensors), **options))
+
+
 def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest difference of two tensors over the largest magnitude of the expected one."""
     if expected.numel() == 0:
@@ -216,6 +232,7 @@ __all__ = [
     "flatten",
     "generate_or_check",
     "integers",
+    "load_checkpoint",
     "load_tensors",
     "nest",
     "normal",
@@ -223,6 +240,7 @@ __all__ = [
     "randomize",
     "reference",
     "relative_difference",
+    "run",
     "save_json",
     "save_tensors",
     "seeded",

@@ -23,17 +23,19 @@ from transformers.activations import ACT2CLS
 from common import (
     FIXTURES,
     Tensors,
-    flatten,
     generate_or_check,
     integers,
-    nest,
+    load_checkpoint,
     normal,
     randomize,
+    run,
     save_json,
     save_tensors,
     seeded,
     uniform,
 )
+
+EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 
 Inputs = Callable[[np.random.Generator], Tensors]
 
@@ -341,27 +343,11 @@ def build(case: Case) -> PreTrainedModel:
     return model.eval()
 
 
-def expected(model: PreTrainedModel, tensors: Tensors, options: dict[str, Any]) -> Tensors:
-    """Everything the reference returns, hidden states and attentions included."""
-    return flatten(model(**nest(tensors), **options, output_hidden_states=True, output_attentions=True))
-
-
-def load(folder: Path) -> PreTrainedModel:
-    """The checkpoint as a user gets it, in single precision; complains about any key that does not fit."""
-    config = PerceiverConfig.from_pretrained(folder)
-    model, info = getattr(transformers, config.architectures[0]).from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
-    )
-    if any(info.values()):
-        raise AssertionError(f"{folder.name}: {info}")
-    return model.eval()
-
-
 def write_example(folder: Path, case: Case, model: PreTrainedModel) -> None:
     """The files of a case beside the checkpoint."""
     tensors = case.inputs(seeded(f"{case.name}/inputs"))
     save_tensors(folder / "inputs.safetensors", tensors)
-    save_tensors(folder / "outputs.safetensors", expected(model, tensors, case.options))
+    save_tensors(folder / "outputs.safetensors", run(model, tensors, **case.options, **EVERYTHING))
     content = {"class": case.head, "options": case.options, "note": case.note}
     save_json(folder / "case.json", content | ({"checkpoint": case.checkpoint} if case.checkpoint else {}))
 
@@ -370,7 +356,7 @@ def write_case(target: Path, case: Case) -> None:
     folder = target / case.name
     if case.checkpoint is None:
         build(case).save_pretrained(folder)
-    write_example(folder, case, load(target / (case.checkpoint or case.name)))
+    write_example(folder, case, load_checkpoint(target / (case.checkpoint or case.name)))
 
 
 FORMATS = Case(
@@ -407,22 +393,22 @@ def write_formats(target: Path) -> None:
     """One model in every file format and precision. Outputs are computed in single precision."""
     sharded, views = target / "format_sharded", target / "format_pickle_views"
     build(FORMATS).save_pretrained(sharded, max_shard_size="2KB")
-    write_example(sharded, FORMATS, load(sharded))
+    write_example(sharded, FORMATS, load_checkpoint(sharded))
     for name, precision in PRECISIONS.items():
         model = build(FORMATS).to(precision)
         if precision != torch.float32:
             model.save_pretrained(target / f"format_{name}")
-            write_example(target / f"format_{name}", FORMATS, load(target / f"format_{name}"))
+            write_example(target / f"format_{name}", FORMATS, load_checkpoint(target / f"format_{name}"))
         for kind in ("zip", "legacy"):
             folder = target / f"format_pickle_{kind}_{name}"
             save_configuration(model, folder)
             path = folder / "pytorch_model.bin"
             torch.save(model.state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
-            write_example(folder, FORMATS, load(folder))
+            write_example(folder, FORMATS, load_checkpoint(folder))
     model = build(FORMATS)
     save_configuration(model, views)
     torch.save(as_views(model.state_dict()), views / "pytorch_model.bin")
-    write_example(views, FORMATS, load(views))
+    write_example(views, FORMATS, load_checkpoint(views))
 
 
 class Intruder:

@@ -236,6 +236,16 @@ def image_cases() -> Iterator[Case]:
     )
     yield image_case("unflattened", "conv1x1", small, spatial_downsample=2, out_channels=6, **flat, **fourier(4, 3))
     yield image_case(
+        "unflattened_without_raw_positions",
+        "conv1x1",
+        (1, 3, 7, 5),
+        "a batch of one: with more the reference spreads the positions over the batch",
+        spatial_downsample=1,
+        out_channels=6,
+        **flat,
+        **fourier(7, 5, concat=False),
+    )
+    yield image_case(
         "fourier_sine", "conv1x1", small, spatial_downsample=3, out_channels=4, **fourier(4, 3, bands=1, sine=True)
     )
 
