@@ -16,12 +16,14 @@ use burn::tensor::{DType, TensorData};
 use crate::Error;
 use crate::files;
 
+#[cfg(feature = "hub")]
+pub(crate) use index::shards;
 pub use keys::KeyMap;
 pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
 /// Weight files of a model folder, in the order in which transformers looks for them.
-const FILE_NAMES: &[&str] = &[
+pub(crate) const FILE_NAMES: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",

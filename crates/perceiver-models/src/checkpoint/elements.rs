@@ -203,7 +203,7 @@ mod tests {
         let (rows, columns) = (45, 70);
         let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
         let floats = floats(&bytes(&values), DType::F32, FloatDType::F32, &[columns, rows], true);
-        let data = floats.unwrap().data.to_vec::<f32>().unwrap();
+        let data = floats.unwrap().data.try_to_vec::<f32>().unwrap();
         for row in 0..rows {
             for column in 0..columns {
                 assert_eq!(data[column * rows + row], values[row * columns + column]);
@@ -215,10 +215,10 @@ mod tests {
     fn half_precision_is_widened_exactly_and_rounded_to_the_nearest_even() {
         let half: Vec<u8> = [0x3c01u16, 0xfbff].iter().flat_map(|b| b.to_le_bytes()).collect();
         let wide = floats(&half, DType::F16, FloatDType::F32, &[2], false).unwrap().data;
-        assert_eq!(wide.to_vec::<f32>().unwrap(), [1.000_976_6, -65504.0]);
+        assert_eq!(wide.try_to_vec::<f32>().unwrap(), [1.000_976_6, -65504.0]);
         let brain: Vec<u8> = 0x3f81u16.to_le_bytes().to_vec();
         let wide = floats(&brain, DType::BF16, FloatDType::F32, &[1], false).unwrap().data;
-        assert_eq!(wide.to_vec::<f32>().unwrap(), [1.007_812_5]);
+        assert_eq!(wide.try_to_vec::<f32>().unwrap(), [1.007_812_5]);
         // Half way between 1 and the next bfloat16: to the even one, 1.
         let narrow = bytes(&[1.0 + 1.0 / 256.0]);
         let narrow = float_bytes(&narrow, DType::F32, DType::BF16, &[1], false).unwrap();

@@ -60,7 +60,7 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, 
 }
 
 /// Whether a name stays in its folder on every system.
-pub(crate) fn is_plain_name(name: &str) -> bool {
+fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let plain = matches!(components.next(), Some(Component::Normal(_)));
     plain && components.next().is_none() && !name.contains(['/', '\\', ':', '\0'])

@@ -1,0 +1,308 @@
+//! Modules filled from checkpoints and written back.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic")]
+
+mod support;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, FloatDType, Tensor};
+use perceiver_models::{
+    Checkpoint, Error, KeyMap, LoadOptions, LoadReport, PerceiverConfig, SaveOptions, load_module,
+    save_pretrained, write_tensors,
+};
+use support::{Raw, Small, fixture, folder_with, raw, safetensors, small_tensors};
+
+const NAME: &str = "model.safetensors";
+const KEYS: KeyMap = KeyMap::PERCEIVER;
+
+fn load(tensors: &[Raw], options: LoadOptions) -> Result<(Small, LoadReport), Error> {
+    let folder = folder_with(&[(NAME, &safetensors(tensors))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    load_module(Small::new(), &checkpoint, &KEYS, &options)
+}
+
+fn refusal(tensors: &[Raw]) -> String {
+    let message = load(tensors, LoadOptions::default()).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec_as().unwrap()
+}
+
+fn stored(tensors: &[Raw], key: &str) -> Vec<f32> {
+    let tensor = tensors.iter().find(|tensor| tensor.key == key).unwrap();
+    tensor.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+#[test]
+fn every_parameter_gets_the_tensor_of_its_key() {
+    let tensors = small_tensors();
+    let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
+    assert_eq!(report.tensors, tensors.len() - 1);
+    assert_eq!(report.ignored, ["batchnorm.num_batches_tracked"]);
+    assert!(report.warnings().is_empty());
+
+    let support::Norm::Layer(norm) = &small.norm;
+    for (key, ours) in [
+        ("latents", values(small.latents.val())),
+        ("attention.self.bias", values(small.attention.projections.bias.clone().unwrap().val())),
+        ("attention.output.dense.weight", values(small.attention.output.weight.val().transpose())),
+        ("layers.1.weight", values(small.layers[1].weight.val().transpose())),
+        ("norm.weight", values(norm.gamma.val())),
+        ("norm.bias", values(norm.beta.clone().unwrap().val())),
+        ("embeddings.weight", values(small.embeddings.weight.val())),
+        ("batchnorm.weight", values(small.batchnorm.gamma.val())),
+        ("batchnorm.running_mean", values(small.batchnorm.running_mean.value())),
+        ("batchnorm.running_var", values(small.batchnorm.running_var.value())),
+    ] {
+        assert_eq!(ours, stored(&tensors, key), "{key}");
+    }
+    assert_eq!(small.attention.projections.weight.val().dims(), [4, 6]);
+}
+
+#[test]
+fn whatever_differs_is_listed_by_its_key() {
+    let tensors = small_tensors();
+    let mut other = small_tensors();
+    other.retain(|tensor| tensor.key != "attention.self.bias");
+    other.push(raw("attention.self.extra", &[1], 3));
+    let message = refusal(&other);
+    for part in [NAME, "1 missing: attention.self.bias", "1 unused: attention.self.extra"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let mut other = small_tensors();
+    other[1] = raw("attention.self.weight", &[4, 6], 3);
+    let message = refusal(&other);
+    assert!(message.contains("attention.self.weight (is [4, 6], expected [6, 4])"), "{message}");
+    let mut other = small_tensors();
+    let bytes = vec![0; 8 * tensors[2].bytes.len() / 4];
+    other[2] = Raw { dtype: "I64", bytes, ..raw("attention.self.bias", &[6], 3) };
+    let message = refusal(&other);
+    assert!(message.contains("attention.self.bias (is I64, expected floats)"), "{message}");
+}
+
+#[test]
+fn a_missing_batch_count_is_no_fault() {
+    let mut tensors = small_tensors();
+    tensors.retain(|tensor| !tensor.key.ends_with("num_batches_tracked"));
+    load(&tensors, LoadOptions::default()).unwrap();
+}
+
+#[test]
+fn nothing_is_read_or_initialised_before_shapes_agree() {
+    // One shape is wrong and every other tensor would be unreadable: the file ends before them.
+    let mut tensors = small_tensors();
+    tensors[0] = raw("latents", &[4, 3], 1);
+    let folder = folder_with(&[(NAME, &safetensors(&tensors))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(NAME)).unwrap();
+    file.set_len(0).unwrap();
+    let module = Small::new();
+    let shared = module.latents.clone();
+    let error = load_module(module, &checkpoint, &KEYS, &LoadOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    assert!(!shared.is_initialized());
+}
+
+#[test]
+fn a_file_that_shrinks_after_opening_loads_nothing() {
+    let folder = folder_with(&[(NAME, &safetensors(&small_tensors()))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(NAME)).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 2).unwrap();
+    let error = load_module(Small::new(), &checkpoint, &KEYS, &LoadOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+#[test]
+fn loading_leaves_random_initialisation_undone() {
+    let module = Small::new();
+    let shared = module.clone();
+    let folder = folder_with(&[(NAME, &safetensors(&small_tensors()))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    load_module(module, &checkpoint, &KEYS, &LoadOptions::default()).unwrap();
+    assert!(!shared.latents.is_initialized());
+    assert!(!shared.attention.output.weight.is_initialized());
+    assert!(!shared.embeddings.weight.is_initialized());
+}
+
+#[test]
+fn nan_weights_load_with_a_warning() {
+    let mut tensors = small_tensors();
+    tensors[0].bytes[..8].copy_from_slice(&[0, 0, 0xc0, 0x7f, 0, 0, 0x80, 0xff]);
+    let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
+    assert!(values(small.latents.val())[0].is_nan());
+    assert_eq!(report.warnings(), ["tensor latents holds 2 NaN or infinite values"]);
+}
+
+#[test]
+fn floats_are_cast_to_the_requested_type() {
+    struct Types(Vec<DType>);
+    impl ModuleVisitor for Types {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().dtype());
+        }
+    }
+    let types = |module: &Small| {
+        let mut types = Types(Vec::new());
+        module.visit(&mut types);
+        types.0
+    };
+    let mut tensors = small_tensors();
+    let halves = |tensor: &Raw| Raw {
+        dtype: "F16",
+        bytes: vec![0x01, 0x3c].repeat(tensor.bytes.len() / 4),
+        key: tensor.key.clone(),
+        shape: tensor.shape.clone(),
+    };
+    tensors = tensors
+        .iter()
+        .map(|tensor| {
+            if tensor.dtype == "F32" { halves(tensor) } else { raw(&tensor.key, &tensor.shape, 0) }
+        })
+        .collect();
+    for (dtype, expected) in [
+        (Some(FloatDType::F32), DType::F32),
+        (Some(FloatDType::BF16), DType::BF16),
+        (None, DType::F16),
+    ] {
+        let (small, _) = load(&tensors, LoadOptions { dtype }).unwrap();
+        assert!(types(&small).into_iter().all(|found| found == expected), "{dtype:?}");
+    }
+    let (small, _) = load(&tensors, LoadOptions::default()).unwrap();
+    assert_eq!(values(small.latents.val()), [1.000_976_6; 12]);
+}
+
+#[test]
+fn a_bare_model_and_a_head_are_told_apart() {
+    #[derive(Module, Debug)]
+    struct Head {
+        perceiver: Small,
+    }
+    let folder = folder_with(&[(NAME, &safetensors(&small_tensors()))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let head = Head { perceiver: Small::new() };
+    let error = load_module(head, &checkpoint, &KEYS, &LoadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("PerceiverModel without this head"), "{error}");
+
+    let prefixed = |tensor: &Raw| raw(&format!("perceiver.{}", tensor.key), &tensor.shape, 1);
+    let message = refusal(&small_tensors().iter().map(prefixed).collect::<Vec<_>>());
+    assert!(message.contains("a head, not a PerceiverModel alone"), "{message}");
+}
+
+fn saved(module: &Small, options: SaveOptions) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = PerceiverConfig::default();
+    save_pretrained(module, &config, folder.path(), &KEYS, &options).unwrap();
+    folder
+}
+
+fn names(folder: &tempfile::TempDir) -> Vec<String> {
+    let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+    let mut names: Vec<_> =
+        files.map(|file| file.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Compares bits; the batch count is burn's.
+fn assert_holds(folder: &tempfile::TempDir, tensors: &[Raw]) {
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.tensors().count(), tensors.len());
+    for tensor in tensors {
+        assert_eq!(checkpoint.info(&tensor.key).unwrap().shape, tensor.shape, "{}", tensor.key);
+        if tensor.dtype == "F32" {
+            let found = checkpoint.read(&tensor.key).unwrap();
+            assert_eq!(found.as_bytes(), tensor.bytes, "{}", tensor.key);
+        }
+    }
+}
+
+#[test]
+fn what_was_loaded_is_saved_bit_for_bit() {
+    let mut tensors = small_tensors();
+    tensors[5].bytes[..4].copy_from_slice(&0x7fa0_0001u32.to_le_bytes());
+    let (small, _) = load(&tensors, LoadOptions::default()).unwrap();
+    let folder = saved(&small, SaveOptions::default());
+    assert_eq!(names(&folder), ["config.json", NAME]);
+    assert_holds(&folder, &tensors);
+    let bytes = std::fs::read(folder.path().join(NAME)).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    assert_eq!(header % 8, 0);
+    assert!(bytes[8..].starts_with(br#"{"__metadata__":{"format":"pt"}"#));
+    let config = PerceiverConfig::from_pretrained(folder.path()).unwrap();
+    assert_eq!(config.dtype, Some(FloatDType::F32));
+}
+
+#[test]
+fn shards_hold_everything_once_and_replace_a_single_file() {
+    let tensors = small_tensors();
+    let (small, _) = load(&tensors, LoadOptions::default()).unwrap();
+    let folder = saved(&small, SaveOptions::default());
+    let config = PerceiverConfig::default();
+    let save = |max_shard_size| {
+        let options = SaveOptions { dtype: None, max_shard_size };
+        save_pretrained(&small, &config, folder.path(), &KEYS, &options).unwrap();
+    };
+    save(Some(150));
+    let sharded = names(&folder);
+    assert!(!sharded.contains(&NAME.to_owned()) && sharded.len() > 4, "{sharded:?}");
+    assert_holds(&folder, &tensors);
+    for name in sharded.iter().filter(|name| name.ends_with(".safetensors")) {
+        let one = Checkpoint::open(folder.path().join(name)).unwrap();
+        let sizes: Vec<_> = one.tensors().map(|(_, info)| info.bytes()).collect();
+        assert!(sizes.len() == 1 || sizes.iter().sum::<usize>() <= 150, "{name}");
+    }
+    save(Some(1000));
+    assert!(names(&folder).len() < sharded.len());
+    assert_holds(&folder, &tensors);
+    save(None);
+    assert_eq!(names(&folder), ["config.json", NAME]);
+    assert_holds(&folder, &tensors);
+}
+
+#[test]
+fn half_precision_is_saved_when_asked_for() {
+    let (small, _) = load(&small_tensors(), LoadOptions::default()).unwrap();
+    let options = SaveOptions { dtype: Some(FloatDType::F16), max_shard_size: None };
+    let folder = saved(&small, options);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let info = checkpoint.info("latents").unwrap();
+    assert_eq!(info.dtype, DType::F16);
+    assert_eq!(checkpoint.info("batchnorm.num_batches_tracked").unwrap().dtype, DType::I64);
+    let config = PerceiverConfig::from_pretrained(folder.path()).unwrap();
+    assert_eq!(config.dtype, Some(FloatDType::F16));
+}
+
+#[test]
+fn tensors_are_written_under_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    let tensors = Checkpoint::open(fixture("masked_lm/outputs.safetensors")).unwrap();
+    let all = || tensors.tensors().map(|(key, _)| (key.to_owned(), tensors.read(key).unwrap()));
+    write_tensors(&path, all()).unwrap();
+    let again = Checkpoint::open(&path).unwrap();
+    assert_eq!(again.tensors().count(), tensors.tensors().count());
+    for (key, data) in all() {
+        assert_eq!(again.read(&key).unwrap(), data);
+    }
+}
+
+#[test]
+fn a_save_that_cannot_finish_leaves_the_old_files() {
+    let tensors = small_tensors();
+    let (small, _) = load(&tensors, LoadOptions::default()).unwrap();
+    let folder = saved(&small, SaveOptions::default());
+    // Something stands where the second shard's index would go: the last step fails, and the
+    // folder of that name is not a file one could replace.
+    let before = names(&folder);
+    let path = folder.path().join("out.safetensors");
+    std::fs::create_dir(&path).unwrap();
+    let data = Checkpoint::open(folder.path()).unwrap().read("latents").unwrap();
+    let error = write_tensors(&path, [("a".to_owned(), data)]).unwrap_err();
+    assert!(error.to_string().contains("cannot replace"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
+    assert_eq!(names(&folder), before, "no temporary file is left");
+    assert_holds(&folder, &tensors);
+}
