@@ -11,6 +11,9 @@ pub struct KeyMap {
     pub rewrites: &'static [(&'static str, &'static str)],
     /// Ends of the keys of tensors that have no axis where ours have one of length 1.
     pub scalars: &'static [&'static str],
+    /// Ends of the keys of tensors that the checkpoint or the module may lack: a count of
+    /// batches, which older files do not have and which has no effect on any result.
+    pub optional: &'static [&'static str],
 }
 
 impl KeyMap {
@@ -26,7 +29,8 @@ impl KeyMap {
             ("queries.output.position_embeddings", "output_position_encodings"),
             ("queries.output.positions_projection", "positions_projection"),
         ],
-        scalars: &["intermediate_act_fn.beta", "intermediate_act_fn.eps"],
+        scalars: &["intermediate_act_fn.beta", "intermediate_act_fn.eps", "num_batches_tracked"],
+        optional: &["num_batches_tracked"],
     };
 
     /// The key of the parameter at a path whose segments are joined by dots.
@@ -38,6 +42,10 @@ impl KeyMap {
             key = key.replace(&format!(".{ours}."), &format!(".{theirs}."));
         }
         key[1..key.len() - 1].to_owned()
+    }
+
+    pub(super) fn is_optional(&self, key: &str) -> bool {
+        self.optional.iter().any(|end| key.ends_with(end))
     }
 
     /// The shape the checkpoint has for a tensor that is `shape` in ours.
@@ -75,14 +83,9 @@ impl Place {
 
     /// The key of the parameter here.
     pub(super) fn key(&self, keys: &KeyMap) -> String {
-        self.sibling_key(keys, self.parameter())
-    }
-
-    /// The key a parameter `name` beside the one here would have.
-    pub(super) fn sibling_key(&self, keys: &KeyMap, name: &str) -> String {
         let parents = &self.segments[..self.segments.len().saturating_sub(1)];
-        let path: Vec<_> = parents.iter().map(String::as_str).chain([name]).collect();
-        keys.key(&path.join("."))
+        let parents = parents.iter().map(String::as_str);
+        keys.key(&parents.chain([self.parameter()]).collect::<Vec<_>>().join("."))
     }
 
     fn parameter(&self) -> &str {

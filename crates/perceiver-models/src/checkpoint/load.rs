@@ -9,9 +9,6 @@ use super::keys::Place;
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
 
-/// Ends of keys that PyTorch stores and burn has no place for: the batches a batch norm has seen.
-const IGNORED: &[&str] = &["num_batches_tracked"];
-
 /// How values are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
@@ -33,7 +30,7 @@ pub struct LoadReport {
     pub tensors: usize,
     /// Tensors with values that are not numbers, which the model will spread to its outputs.
     pub non_finite: Vec<NonFinite>,
-    /// Keys that were not loaded because burn keeps no such value.
+    /// Optional keys of the checkpoint for which the module has no place.
     pub ignored: Vec<String>,
 }
 
@@ -74,7 +71,7 @@ pub fn load_module<M: Module>(
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
     let slots = slots(&module, keys);
-    let ignored = compare(&slots, checkpoint)?;
+    let ignored = compare(&slots, checkpoint, keys)?;
     let mut loader = Loader {
         checkpoint,
         keys,
@@ -137,8 +134,8 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
     place.is("Linear", "weight")
 }
 
-/// The checkpoint's keys that burn has no place for, if everything else agrees.
-fn compare(slots: &[Slot], checkpoint: &Checkpoint) -> Result<Vec<String>, Error> {
+/// The checkpoint's optional keys that the module has no place for, if everything else agrees.
+fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
     let mut wanted = BTreeSet::new();
@@ -147,6 +144,7 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint) -> Result<Vec<String>, Error
             wrong.push(format!("{} (two parameters have this key)", slot.key));
         }
         match checkpoint.info(&slot.key) {
+            None if keys.is_optional(&slot.key) => {}
             None => missing.push(slot.key.clone()),
             Some(info) => wrong.extend(difference(slot, info)),
         }
@@ -154,7 +152,7 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint) -> Result<Vec<String>, Error
     let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
     let (ignored, unused): (Vec<_>, Vec<_>) = others
         .map(str::to_owned)
-        .partition(|key| IGNORED.iter().any(|end| key.rsplit('.').next() == Some(end)));
+        .partition(|key| keys.is_optional(key));
     if missing.is_empty() && wrong.is_empty() && unused.is_empty() {
         return Ok(ignored);
     }
@@ -212,6 +210,9 @@ impl Loader<'_> {
         }
         let key = self.place.key(self.keys);
         let checkpoint = self.checkpoint;
+        if checkpoint.info(&key).is_none() && self.keys.is_optional(&key) {
+            return None;
+        }
         let bytes = checkpoint.bytes(&key);
         match (bytes, checkpoint.info(&key)) {
             (Ok(bytes), Some(info)) => {

@@ -133,14 +133,6 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
             self.place.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.place.is("BatchNorm", "running_var") {
-                // PyTorch counts batches where burn does not. With a fixed momentum the count
-                // has no effect, but transformers reports it as missing.
-                let key = self.place.sibling_key(self.keys, "num_batches_tracked");
-                let info = TensorInfo { dtype: DType::I64, shape: Vec::new() };
-                let data = || TensorData::new(vec![0i64], Vec::<usize>::new());
-                self.found.push(Entry { key, info, transpose: false, data: Box::new(data) });
-            }
             let tensor = param.val();
             let dtype = self.options.dtype.map_or(tensor.dtype(), DType::from);
             // Flex32 is stored as what it is computed from.

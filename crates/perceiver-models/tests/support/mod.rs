@@ -8,7 +8,7 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
     LinearConfig,
 };
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Int, Tensor};
 
 /// A norm that some variants have.
 #[derive(Module, Debug)]
@@ -24,6 +24,13 @@ pub struct Attention {
     pub absent: Option<Linear>,
 }
 
+/// PyTorch's batch norm, which counts batches.
+#[derive(Module, Debug)]
+pub struct Counted {
+    pub norm: BatchNorm,
+    pub num_batches_tracked: Param<Tensor<1, Int>>,
+}
+
 #[derive(Module, Debug)]
 pub struct Small {
     pub latents: Param<Tensor<2>>,
@@ -31,7 +38,7 @@ pub struct Small {
     pub layers: Vec<Linear>,
     pub norm: Norm,
     pub embeddings: Embedding,
-    pub batchnorm: BatchNorm,
+    pub batchnorm: Counted,
     pub last: Option<Linear>,
 }
 
@@ -59,7 +66,13 @@ impl Small {
             layers: (0..2).map(|_| LinearConfig::new(4, 5).with_bias(false).init(&device)).collect(),
             norm: Norm::Layer(LayerNormConfig::new(4).init(&device)),
             embeddings: EmbeddingConfig::new(7, 4).init(&device),
-            batchnorm: BatchNormConfig::new(2).init(&device),
+            batchnorm: Counted {
+                norm: BatchNormConfig::new(2).init(&device),
+                num_batches_tracked: Param::initialized(
+                    ParamId::new(),
+                    Tensor::zeros([1], &device),
+                ),
+            },
             last: Some(LinearConfig::new(4, 1).init(&device)),
         }
     }
