@@ -1,0 +1,341 @@
+//! Images to the pixel values that image classifiers take.
+
+mod config;
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use ndarray::Array4;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::resample::{Backend, Resample, resize};
+
+/// Crops and resized images have at most this many pixels.
+pub(crate) const MAX_PIXELS: u64 = 1 << 28;
+
+const CHANNELS: usize = 3;
+
+/// Crops images around their centre, resizes them, and brings their values to the range of the
+/// model.
+///
+/// The crop is `size / crop_size` of the shorter side, by default 224/256, in each direction; what
+/// it has beyond the image is black. Then comes resizing to `size`, multiplication by
+/// `rescale_factor`, subtraction of `image_mean` and division by `image_std`. Each step can be
+/// turned off in the settings file.
+///
+/// [`Backend`] chooses between the reference's two variants. They round differently when resizing,
+/// and where a crop exceeds the image by an odd number of pixels, the odd one is on the left and
+/// top for [`Backend::Pil`], on the right and bottom for [`Backend::Torchvision`].
+///
+/// ```
+/// use image::RgbImage;
+/// use perceiver_data::PerceiverImageProcessor;
+///
+/// let processor = PerceiverImageProcessor::default();
+/// let photos = [RgbImage::new(640, 480), RgbImage::new(300, 400)];
+/// assert_eq!(processor.preprocess(&photos)?.dim(), (2, 3, 224, 224));
+/// # Ok::<(), perceiver_data::Error>(())
+/// ```
+///
+/// # Source
+/// `PerceiverImageProcessor` and `PerceiverImageProcessorPil` of transformers 5.23.
+///
+/// # Differences
+/// Images are RGB, as [`read_image`](crate::read_image) gives them; the reference takes grey ones
+/// as well, but cannot normalise them. An empty crop is an error for both backends. For the box
+/// and Hamming filters, which torchvision does not have, [`Backend::Torchvision`] computes them in
+/// its precision.
+#[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "PerceiverImageProcessorPil")]
+#[doc(alias = "PerceiverFeatureExtractor")]
+pub struct PerceiverImageProcessor {
+    backend: Backend,
+    do_center_crop: bool,
+    crop_size: Size,
+    do_resize: bool,
+    size: Size,
+    resample: Resample,
+    do_rescale: bool,
+    rescale_factor: f64,
+    do_normalize: bool,
+    image_mean: [f64; CHANNELS],
+    image_std: [f64; CHANNELS],
+    /// The settings file's other fields, to be written again.
+    other_settings: Map<String, Value>,
+}
+
+/// To which size images are resized, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Size {
+    /// Exactly this size, whatever the proportions.
+    Exact {
+        /// New height.
+        height: u32,
+        /// New width.
+        width: u32,
+    },
+    /// Proportions kept, with the shorter side of this length.
+    ShortestEdge {
+        /// Length of the shorter side.
+        shortest: u32,
+        /// Most that the longer side may get, at the expense of the shorter one.
+        longest: Option<u32>,
+    },
+    /// Proportions kept, with one side as long as is allowed.
+    Within {
+        /// Largest height.
+        max_height: u32,
+        /// Largest width.
+        max_width: u32,
+    },
+}
+
+impl Default for PerceiverImageProcessor {
+    fn default() -> Self {
+        let square = |side| Size::Exact {
+            height: side,
+            width: side,
+        };
+        Self {
+            backend: Backend::default(),
+            do_center_crop: true,
+            crop_size: square(256),
+            do_resize: true,
+            size: square(224),
+            resample: Resample::Bicubic,
+            do_rescale: true,
+            rescale_factor: 1.0 / 255.0,
+            do_normalize: true,
+            image_mean: [0.485, 0.456, 0.406],
+            image_std: [0.229, 0.224, 0.225],
+            other_settings: Map::new(),
+        }
+    }
+}
+
+impl PerceiverImageProcessor {
+    /// Reads a checkpoint folder's `preprocessor_config.json`, or the part of its
+    /// `processor_config.json` that is about images, where there is one.
+    ///
+    /// Older forms are understood: a number for `size` or `crop_size`, and the class under
+    /// `feature_extractor_type`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not JSON, is for another processor or has a field of
+    /// impossible value.
+    pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self> {
+        config::read(folder.as_ref())
+    }
+
+    /// Writes `preprocessor_config.json` into a folder, which is created where needed.
+    ///
+    /// # Errors
+    /// When the file cannot be written; an older one then stays as it was.
+    pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<()> {
+        config::write(self, folder.as_ref())
+    }
+
+    /// Follows the arithmetic of another of the reference's two variants.
+    #[must_use]
+    pub fn with_backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// To which size images are resized.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Brings images to the model's input.
+    ///
+    /// # Shapes
+    /// - returns: `[images, 3, height, width]`
+    ///
+    /// # Errors
+    /// When an image has no pixels, or none inside the crop, when it would get more than 2²⁸ of
+    /// them, when images of a batch end up with different sizes, or when no image is given.
+    pub fn preprocess(&self, images: &[RgbImage]) -> Result<Array4<f32>> {
+        let mut processed: Vec<RgbImage> = Vec::with_capacity(images.len());
+        for (index, image) in images.iter().enumerate() {
+            let image = self.crop_and_resize(image).map_err(|reason| {
+                let (width, height) = image.dimensions();
+                Error::Preprocess {
+                    index,
+                    width,
+                    height,
+                    reason,
+                }
+            })?;
+            let (width, height) = image.dimensions();
+            let (first_width, first_height) = processed
+                .first()
+                .map_or((width, height), RgbImage::dimensions);
+            if (first_width, first_height) != (width, height) {
+                return Err(Error::UnequalSizes {
+                    index,
+                    width,
+                    height,
+                    first_width,
+                    first_height,
+                });
+            }
+            processed.push(image);
+        }
+        let (width, height) = processed.first().ok_or(Error::EmptyBatch)?.dimensions();
+        let [width, height] = [width, height].map(|side| side as usize);
+        let tables = self.value_tables();
+        Ok(Array4::from_shape_fn(
+            (processed.len(), CHANNELS, height, width),
+            |(index, channel, row, column)| {
+                let place = (row * width + column) * CHANNELS + channel;
+                tables[channel][usize::from(processed[index].as_raw()[place])]
+            },
+        ))
+    }
+
+    fn crop_and_resize(&self, image: &RgbImage) -> Result<RgbImage, String> {
+        if image.width() == 0 || image.height() == 0 {
+            return Err("it has no pixels".to_owned());
+        }
+        let cropped = match (self.do_center_crop, self.size, self.crop_size) {
+            (
+                true,
+                Size::Exact { height, width },
+                Size::Exact {
+                    height: crop_height,
+                    width: crop_width,
+                },
+            ) => {
+                let shorter = f64::from(image.width().min(image.height()));
+                let side = |size, crop| (f64::from(size) / f64::from(crop) * shorter) as u64;
+                let size = (side(width, crop_width), side(height, crop_height));
+                Some(center_crop(
+                    image,
+                    check_size("centre crop", size)?,
+                    self.backend,
+                ))
+            }
+            _ => None,
+        };
+        let image = cropped.as_ref().unwrap_or(image);
+        if !self.do_resize {
+            return Ok(image.clone());
+        }
+        let size = check_size("resized image", self.size.of(image.dimensions()))?;
+        Ok(resize(image, size, self.resample, self.backend))
+    }
+
+    /// What each of the 256 levels becomes, by channel.
+    fn value_tables(&self) -> [[f32; 256]; CHANNELS] {
+        std::array::from_fn(|channel| {
+            let mean = self.image_mean[channel] as f32;
+            let std = self.image_std[channel] as f32;
+            std::array::from_fn(|level| {
+                let level = level as f32;
+                match (self.backend, self.do_rescale, self.do_normalize) {
+                    (_, false, false) => level,
+                    (_, false, true) => (level - mean) / std,
+                    (Backend::Torchvision, true, false) => level * self.rescale_factor as f32,
+                    (Backend::Torchvision, true, true) => {
+                        // Scaling is folded into mean and deviation, in single precision.
+                        let inverse = (1.0 / self.rescale_factor) as f32;
+                        (level - mean * inverse) / (std * inverse)
+                    }
+                    (Backend::Pil, true, normalize) => {
+                        let rescaled = (f64::from(level) * self.rescale_factor) as f32;
+                        if normalize {
+                            (rescaled - mean) / std
+                        } else {
+                            rescaled
+                        }
+                    }
+                }
+            })
+        })
+    }
+}
+
+impl Size {
+    /// The size, as `(width, height)`, that an image of this `(width, height)` gets.
+    fn of(self, (width, height): (u32, u32)) -> (u64, u64) {
+        let (old_width, old_height) = (f64::from(width), f64::from(height));
+        let longer_over_shorter = old_width.max(old_height) / old_width.min(old_height);
+        match self {
+            Self::Exact { height, width } => (width.into(), height.into()),
+            Self::ShortestEdge { shortest, longest } => {
+                let mut short = f64::from(shortest);
+                let mut exact_short = short;
+                if let Some(longest) = longest.map(f64::from)
+                    && longer_over_shorter * short > longest
+                {
+                    exact_short = longest * old_width.min(old_height) / old_width.max(old_height);
+                    short = exact_short.round_ties_even();
+                }
+                // The reference leaves such an image alone, even where its longer side is too long.
+                if short == old_width.min(old_height) {
+                    return (width.into(), height.into());
+                }
+                if old_width < old_height {
+                    let long = (exact_short * old_height / old_width) as u64;
+                    (short as u64, long)
+                } else {
+                    let long = (exact_short * old_width / old_height) as u64;
+                    (long, short as u64)
+                }
+            }
+            Self::Within {
+                max_height,
+                max_width,
+            } => {
+                let height_scale = f64::from(max_height) / old_height;
+                let width_scale = f64::from(max_width) / old_width;
+                let scale = height_scale.min(width_scale);
+                ((old_width * scale) as u64, (old_height * scale) as u64)
+            }
+        }
+    }
+}
+
+fn check_size(what: &str, (width, height): (u64, u64)) -> Result<(u32, u32), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("its {what} of {width}x{height} pixels is empty"));
+    }
+    match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(width), Ok(height)) if u64::from(width) * u64::from(height) <= MAX_PIXELS => {
+            Ok((width, height))
+        }
+        _ => Err(format!(
+            "its {what} would have {width}x{height} pixels, at most {MAX_PIXELS} are possible"
+        )),
+    }
+}
+
+fn center_crop(image: &RgbImage, (width, height): (u32, u32), backend: Backend) -> RgbImage {
+    let place = |old: u32, new: u32| {
+        let missing = new.saturating_sub(old);
+        let before = match backend {
+            Backend::Torchvision => missing / 2,
+            Backend::Pil => missing.div_ceil(2),
+        };
+        (old.saturating_sub(new) / 2, before)
+    };
+    let (left, black_left) = place(image.width(), width);
+    let (top, black_top) = place(image.height(), height);
+    let kept_width = image.width().min(width);
+    let kept_height = image.height().min(height);
+
+    let view = image::imageops::crop_imm(image, left, top, kept_width, kept_height);
+    if (kept_width, kept_height) == (width, height) {
+        return view.to_image();
+    }
+    let mut cropped = RgbImage::from_pixel(width, height, Rgb([0; CHANNELS]));
+    image::imageops::replace(&mut cropped, &*view, black_left.into(), black_top.into());
+    cropped
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod image_processor;
+mod json;
+mod read_image;
+mod resample;
+mod tokenizer;
+
+pub use self::error::{Error, Result};
+pub use self::image_processor::{PerceiverImageProcessor, Size};
+pub use self::read_image::read_image;
+pub use self::resample::{Backend, Resample};
+pub use self::tokenizer::{
+    AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
+    Truncation, read_text,
+};

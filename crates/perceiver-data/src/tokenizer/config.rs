@@ -1,0 +1,501 @@
+//! `tokenizer_config.json`: read, checked, completed, written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::added::{AddedToken, Trie};
+use super::{PerceiverTokenizer, RESERVED, Roles, Side};
+use crate::error::{Error, Result};
+use crate::json::{self, Settings};
+
+const FILE: &str = "tokenizer_config.json";
+const LEGACY_SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
+const LEGACY_ADDED_TOKENS_FILE: &str = "added_tokens.json";
+
+/// The reserved tokens in the order of their identifiers.
+const RESERVED_TOKENS: [(&str, &str); RESERVED as usize] = [
+    ("pad_token", "[PAD]"),
+    ("bos_token", "[BOS]"),
+    ("eos_token", "[EOS]"),
+    ("mask_token", "[MASK]"),
+    ("cls_token", "[CLS]"),
+    ("sep_token", "[SEP]"),
+];
+
+/// All roles that every tokenizer of the reference knows, in its order.
+const STANDARD_ROLES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// Where the reference writes the roles that only some models have.
+const MODEL_ROLES: &str = "model_specific_special_tokens";
+
+const DEFAULT_MAX_LENGTH: usize = 2048;
+
+/// Lengths beyond this mean that there is no bound.
+const UNBOUNDED: f64 = 1e20;
+
+/// What the reference writes where there is no bound.
+const WRITTEN_UNBOUNDED: f64 = 1e30;
+
+/// Fields that describe the writing session instead of the tokenizer, or an older form of others.
+const DROPPED_FIELDS: [&str; 10] = [
+    "add_bos_token",
+    "add_eos_token",
+    "additional_special_tokens",
+    "device_map",
+    "extra_special_tokens",
+    "files_loaded",
+    "name_or_path",
+    "slow_tokenizer_class",
+    "special_tokens_map_file",
+    "tokenizer_file",
+];
+
+/// All that files can say about a tokenizer.
+pub(super) struct Draft {
+    /// Reserved tokens in the order of their identifiers.
+    reserved: [AddedToken; RESERVED as usize],
+    /// Content of `unk_token`, and further roles in the order in which they get identifiers.
+    unknown: Option<String>,
+    named: Vec<(String, String)>,
+    extra: Vec<String>,
+    /// Added tokens with their identifiers, in the order of the file.
+    listed: Vec<(u32, AddedToken)>,
+    model_max_length: Option<usize>,
+    padding_side: Side,
+    truncation_side: Side,
+    split_special_tokens: bool,
+    clean_up_spaces: bool,
+    other_settings: Map<String, Value>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            reserved: RESERVED_TOKENS.map(|(_, content)| AddedToken::new(content)),
+            unknown: None,
+            named: Vec::new(),
+            extra: Vec::new(),
+            listed: Vec::new(),
+            model_max_length: Some(DEFAULT_MAX_LENGTH),
+            padding_side: Side::Right,
+            truncation_side: Side::Right,
+            split_special_tokens: false,
+            clean_up_spaces: false,
+            other_settings: Map::new(),
+        }
+    }
+}
+
+impl Draft {
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        folder.read_dir().map_err(Error::io(folder, "read"))?;
+        let path = folder.join(FILE);
+        let mut settings = Settings::read_if_present(&path)?.unwrap_or_else(|| Settings {
+            path,
+            fields: Map::new(),
+        });
+        let mut legacy_added = None;
+        if !settings.fields.contains_key("added_tokens_decoder") {
+            if let Some(special) =
+                Settings::read_if_present(&folder.join(LEGACY_SPECIAL_TOKENS_FILE))?
+            {
+                settings.fields.extend(special.fields);
+            }
+            legacy_added = Settings::read_if_present(&folder.join(LEGACY_ADDED_TOKENS_FILE))?;
+        }
+        Self::from_settings(&settings, legacy_added.as_ref())
+    }
+
+    fn from_settings(settings: &Settings, legacy_added: Option<&Settings>) -> Result<Self> {
+        if let Some(class) = settings.str("tokenizer_class")?
+            && !["PerceiverTokenizer", "PerceiverTokenizerFast"].contains(&class)
+        {
+            let found = Value::from(class);
+            return Err(settings.refuse("tokenizer_class", &found, "`PerceiverTokenizer`"));
+        }
+        let mut draft = Self {
+            model_max_length: max_length(settings)?,
+            padding_side: side(settings, "padding_side")?,
+            truncation_side: side(settings, "truncation_side")?,
+            split_special_tokens: settings.bool("split_special_tokens")?.unwrap_or(false),
+            clean_up_spaces: settings
+                .bool("clean_up_tokenization_spaces")?
+                .unwrap_or(false),
+            other_settings: settings.fields.clone(),
+            ..Self::default()
+        };
+        draft.read_roles(settings)?;
+        draft.read_extra(settings)?;
+        draft.read_listed(settings, legacy_added)?;
+        draft.adopt_flags(settings);
+        for field in DROPPED_FIELDS {
+            draft.other_settings.shift_remove(field);
+        }
+        Ok(draft)
+    }
+
+    fn read_roles(&mut self, settings: &Settings) -> Result<()> {
+        for (slot, (field, _)) in self.reserved.iter_mut().zip(RESERVED_TOKENS) {
+            if let Some(value) = settings.fields.get(field) {
+                *slot = token(settings, field, value)?;
+            }
+        }
+        if let Some(value) = settings.get("unk_token") {
+            self.unknown = Some(token(settings, "unk_token", value)?.content);
+        }
+        for (field, value) in &settings.fields {
+            let is_token = value.is_string() || value.get("content").is_some();
+            if field.ends_with("_token") && is_token && !STANDARD_ROLES.contains(&field.as_str()) {
+                let content = token(settings, field, value)?.content;
+                self.named.push((field.clone(), content));
+            }
+        }
+        match settings.get(MODEL_ROLES) {
+            Some(Value::Object(tokens)) if self.named.is_empty() => {
+                self.read_named(settings, MODEL_ROLES, tokens)
+            }
+            None | Some(Value::Object(_)) => Ok(()),
+            Some(other) => Err(settings.refuse(MODEL_ROLES, other, "named tokens")),
+        }
+    }
+
+    fn read_named(
+        &mut self,
+        settings: &Settings,
+        field: &str,
+        tokens: &Map<String, Value>,
+    ) -> Result<()> {
+        let places: HashMap<String, usize> = (0..)
+            .zip(&self.named)
+            .map(|(place, (name, _))| (name.clone(), place))
+            .collect();
+        for (name, value) in tokens {
+            let content = token(settings, &format!("{field}.{name}"), value)?.content;
+            match places.get(name) {
+                Some(&place) => self.named[place].1 = content,
+                None => self.named.push((name.clone(), content)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_extra(&mut self, settings: &Settings) -> Result<()> {
+        let extra = settings.get("extra_special_tokens").filter(|value| {
+            let empty = value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(Map::is_empty);
+            !empty
+        });
+        let (field, value) = match (extra, settings.get("additional_special_tokens")) {
+            (Some(value), _) => ("extra_special_tokens", value),
+            (None, Some(value)) => ("additional_special_tokens", value),
+            (None, None) => return Ok(()),
+        };
+        match value {
+            Value::Array(tokens) => {
+                for (index, value) in tokens.iter().enumerate() {
+                    let content = token(settings, &format!("{field}[{index}]"), value)?.content;
+                    self.extra.push(content);
+                }
+            }
+            Value::Object(tokens) => self.read_named(settings, field, tokens)?,
+            other => {
+                return Err(settings.refuse(field, other, "a list of tokens or named tokens"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_listed(&mut self, settings: &Settings, legacy: Option<&Settings>) -> Result<()> {
+        if let Some(value) = settings.fields.get("added_tokens_decoder") {
+            let tokens = value
+                .as_object()
+                .ok_or_else(|| settings.refuse("added_tokens_decoder", value, "an object"))?;
+            for (key, value) in tokens {
+                let field = format!("added_tokens_decoder.{key}");
+                let id = key
+                    .parse()
+                    .map_err(|_| settings.refuse(&field, value, "a token id as its key"))?;
+                if !value.is_object() {
+                    return Err(settings.refuse(&field, value, "an object with `content`"));
+                }
+                self.listed.push((id, token(settings, &field, value)?));
+            }
+        } else if let Some(legacy) = legacy {
+            let roles = STANDARD_ROLES
+                .iter()
+                .filter_map(|role| token(settings, role, settings.fields.get(*role)?).ok());
+            let special: HashSet<String> = roles
+                .map(|token| token.content)
+                .chain(self.extra.iter().cloned())
+                .collect();
+            for (content, value) in &legacy.fields {
+                let id = value
+                    .as_u64()
+                    .and_then(|id| u32::try_from(id).ok())
+                    .filter(|_| !content.is_empty())
+                    .ok_or_else(|| legacy.refuse(content, value, "the id of a token"))?;
+                let special = special.contains(content);
+                let token = AddedToken {
+                    normalized: !special,
+                    special,
+                    ..AddedToken::new(content.clone())
+                };
+                self.listed.push((id, token));
+            }
+        }
+        Ok(())
+    }
+
+    /// A role names its token by content; how it treats white space stands in the list.
+    fn adopt_flags(&mut self, settings: &Settings) {
+        let by_content: HashMap<&str, &AddedToken> = self
+            .listed
+            .iter()
+            .map(|(_, token)| (token.content.as_str(), token))
+            .collect();
+        for (slot, (field, _)) in self.reserved.iter_mut().zip(RESERVED_TOKENS) {
+            if settings.fields.contains_key(field)
+                && let Some(&listed) = by_content.get(slot.content.as_str())
+            {
+                *slot = listed.clone();
+            }
+        }
+    }
+
+    pub(super) fn build(self) -> PerceiverTokenizer {
+        let [pad, bos, eos, mask, cls, sep] = self.reserved.clone().map(|token| token.content);
+        let roles = Roles {
+            pad,
+            bos,
+            eos,
+            mask,
+            cls,
+            sep,
+            named: self
+                .unknown
+                .map(|content| ("unk_token".to_owned(), content))
+                .into_iter()
+                .chain(self.named)
+                .collect(),
+        };
+
+        // Of several identifiers for one content the last listed one counts, but an identifier
+        // keeps the place at which it was first given a token.
+        let mut order = Vec::new();
+        let mut added = BTreeMap::new();
+        for (id, token) in (0..).zip(self.reserved).chain(self.listed) {
+            if added.insert(id, token).is_none() {
+                order.push(id);
+            }
+        }
+        let mut encoder: HashMap<String, u32> = order
+            .iter()
+            .map(|id| (added[id].content.clone(), *id))
+            .collect();
+
+        // The reference's vocabulary is keyed by strings: a byte and a token of that one character
+        // share an entry, and new tokens are numbered by the count of entries.
+        let is_byte = |content: &str| {
+            let mut characters = content.chars();
+            let first = characters.next().filter(|_| characters.next().is_none());
+            first.and_then(|first| u8::try_from(first).ok())
+        };
+        let beyond_bytes: HashSet<&str> = added
+            .values()
+            .map(|token| token.content.as_str())
+            .filter(|content| is_byte(content).is_none())
+            .collect();
+        let mut vocabulary = 256 + beyond_bytes.len();
+
+        let special: Vec<String> = roles
+            .in_order()
+            .chain(self.extra.iter().map(String::as_str))
+            .map(str::to_owned)
+            .collect();
+        for content in &special {
+            if content.is_empty() || encoder.contains_key(content) {
+                continue;
+            }
+            let id = match is_byte(content) {
+                Some(byte) => u32::from(byte) + RESERVED,
+                None => {
+                    vocabulary += 1;
+                    u32::try_from(vocabulary - 1).unwrap_or(u32::MAX)
+                }
+            };
+            let token = AddedToken {
+                normalized: false,
+                special: true,
+                ..AddedToken::new(content.clone())
+            };
+            added.insert(id, token);
+            encoder.insert(content.clone(), id);
+        }
+        let special_ids: BTreeSet<u32> = special
+            .iter()
+            .filter_map(|content| encoder.get(content).copied())
+            .collect();
+
+        PerceiverTokenizer {
+            trie: Trie::new(added.values().map(|token| token.content.as_str())),
+            roles,
+            extra_special_tokens: self.extra,
+            added,
+            encoder,
+            special_ids,
+            vocabulary,
+            model_max_length: self.model_max_length,
+            padding_side: self.padding_side,
+            truncation_side: self.truncation_side,
+            split_special_tokens: self.split_special_tokens,
+            clean_up_spaces: self.clean_up_spaces,
+            other_settings: self.other_settings,
+        }
+    }
+}
+
+impl Roles {
+    fn get(&self, role: &str) -> Option<&str> {
+        match role {
+            "pad_token" => Some(&self.pad),
+            "bos_token" => Some(&self.bos),
+            "eos_token" => Some(&self.eos),
+            "mask_token" => Some(&self.mask),
+            "cls_token" => Some(&self.cls),
+            "sep_token" => Some(&self.sep),
+            _ => self
+                .named
+                .iter()
+                .find(|(name, _)| name == role)
+                .map(|(_, content)| content.as_str()),
+        }
+    }
+
+    /// Contents in the order in which the reference gives out identifiers.
+    fn in_order(&self) -> impl Iterator<Item = &str> {
+        STANDARD_ROLES
+            .iter()
+            .filter_map(|role| self.get(role))
+            .chain(
+                self.named
+                    .iter()
+                    .filter(|(name, _)| name != "unk_token")
+                    .map(|(_, content)| content.as_str()),
+            )
+    }
+}
+
+fn token(settings: &Settings, field: &str, value: &Value) -> Result<AddedToken> {
+    let content = value.as_str().or_else(|| value.get("content")?.as_str());
+    let content = content
+        .filter(|content| !content.is_empty())
+        .ok_or_else(|| {
+            settings.refuse(
+                field,
+                value,
+                "a string or an object with `content`, and not empty",
+            )
+        })?;
+    let Some(fields) = value.as_object() else {
+        return Ok(AddedToken::new(content));
+    };
+    let flag = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(other) => Err(settings.refuse(&format!("{field}.{name}"), other, "true or false")),
+    };
+    let special = flag("special")?.unwrap_or(false);
+    Ok(AddedToken {
+        content: content.to_owned(),
+        single_word: flag("single_word")?.unwrap_or(false),
+        lstrip: flag("lstrip")?.unwrap_or(false),
+        rstrip: flag("rstrip")?.unwrap_or(false),
+        normalized: flag("normalized")?.unwrap_or(!special),
+        special,
+    })
+}
+
+fn max_length(settings: &Settings) -> Result<Option<usize>> {
+    let field = "model_max_length";
+    let value = match settings.fields.get(field) {
+        None => return Ok(Some(DEFAULT_MAX_LENGTH)),
+        Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    match value.as_f64() {
+        Some(length) if length > UNBOUNDED => Ok(None),
+        // Beyond 2⁵³ the float is not exact, but then no text is that long either.
+        Some(length) if length >= 0.0 && length.fract() == 0.0 => Ok(Some(length as usize)),
+        _ => Err(settings.refuse(field, value, "a whole number of tokens")),
+    }
+}
+
+fn side(settings: &Settings, field: &str) -> Result<Side> {
+    match settings.get(field) {
+        None => Ok(Side::Right),
+        Some(value) => match value.as_str() {
+            Some("left") => Ok(Side::Left),
+            Some("right") => Ok(Side::Right),
+            _ => Err(settings.refuse(field, value, "`left` or `right`")),
+        },
+    }
+}
+
+/// Writes the same fields as the reference's `save_pretrained`, and all others that were read.
+pub(super) fn write(tokenizer: &PerceiverTokenizer, folder: &Path) -> Result<()> {
+    let mut fields = tokenizer.other_settings.clone();
+    for role in STANDARD_ROLES {
+        if let Some(content) = tokenizer.roles.get(role) {
+            fields.insert(role.to_owned(), content.into());
+        }
+    }
+    let mut model_roles = Map::new();
+    for (name, content) in &tokenizer.roles.named {
+        fields.insert(name.clone(), content.as_str().into());
+        if name != "unk_token" {
+            model_roles.insert(name.clone(), content.as_str().into());
+        }
+    }
+    if !model_roles.is_empty() {
+        fields.insert(MODEL_ROLES.to_owned(), model_roles.into());
+    }
+    if !tokenizer.extra_special_tokens.is_empty() {
+        fields.insert(
+            "extra_special_tokens".to_owned(),
+            json!(tokenizer.extra_special_tokens),
+        );
+    }
+    let added: Map<String, Value> = tokenizer
+        .added
+        .iter()
+        .map(|(id, token)| {
+            let token = json!({
+                "content": token.content,
+                "lstrip": token.lstrip,
+                "normalized": token.normalized,
+                "rstrip": token.rstrip,
+                "single_word": token.single_word,
+                "special": token.special,
+            });
+            (id.to_string(), token)
+        })
+        .collect();
+    fields.insert("added_tokens_decoder".to_owned(), added.into());
+    let max_length = tokenizer
+        .model_max_length
+        .map_or(json!(WRITTEN_UNBOUNDED), |length| json!(length));
+    fields.insert("model_max_length".to_owned(), max_length);
+    fields.insert("backend".to_owned(), "custom".into());
+    fields.insert("tokenizer_class".to_owned(), "PerceiverTokenizer".into());
+    json::write(&folder.join(FILE), fields)
+}

@@ -1,0 +1,217 @@
+//! What goes into the tokenizer beside text, and what comes out.
+
+/// Where padding goes, or from which end tokens are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Side {
+    /// Before the text.
+    Left,
+    /// After the text.
+    #[default]
+    Right,
+}
+
+/// Up to which length shorter texts are filled with `[PAD]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Padding {
+    /// Every text keeps its own length.
+    #[default]
+    None,
+    /// To the longest text of the batch.
+    Longest,
+    /// To [`EncodeOptions::max_length`], or the model's maximum where that is not given.
+    MaxLength,
+}
+
+/// From which text of a pair tokens are cut when both are too long together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncation {
+    /// Nothing is cut.
+    #[default]
+    None,
+    /// From the longer one until both are as long, then from both in turn.
+    LongestFirst,
+    /// From the first one only.
+    OnlyFirst,
+    /// From the second one only.
+    OnlySecond,
+}
+
+/// How text is encoded.
+///
+/// # Differences
+/// `transformers` cuts texts as soon as a `max_length` is given without saying so; here
+/// [`EncodeOptions::truncation`] alone decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EncodeOptions {
+    /// Whether `[CLS]` and `[SEP]` are put around the text. On by default.
+    pub add_special_tokens: bool,
+    /// Up to which length is padded. Off by default.
+    pub padding: Padding,
+    /// From which side is padded, where it is not the tokenizer's own.
+    pub padding_side: Option<Side>,
+    /// Padded lengths are rounded up to a multiple of this many tokens. Zero counts as one.
+    pub pad_to_multiple_of: Option<usize>,
+    /// From which text is cut. Off by default.
+    pub truncation: Truncation,
+    /// Length in tokens, special ones included, to which is cut and padded. Without it the model's
+    /// maximum counts.
+    pub max_length: Option<usize>,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            add_special_tokens: true,
+            padding: Padding::None,
+            padding_side: None,
+            pad_to_multiple_of: None,
+            truncation: Truncation::None,
+            max_length: None,
+        }
+    }
+}
+
+impl EncodeOptions {
+    /// Turns `[CLS]` and `[SEP]` on or off.
+    #[must_use]
+    pub fn with_special_tokens(mut self, add_special_tokens: bool) -> Self {
+        self.add_special_tokens = add_special_tokens;
+        self
+    }
+
+    /// Sets up to which length is padded.
+    #[must_use]
+    pub fn with_padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// Pads on the given side, whatever the tokenizer's own is.
+    #[must_use]
+    pub fn with_padding_side(mut self, side: Side) -> Self {
+        self.padding_side = Some(side);
+        self
+    }
+
+    /// Rounds padded lengths up to a multiple of this many tokens.
+    #[must_use]
+    pub fn with_pad_to_multiple_of(mut self, multiple: usize) -> Self {
+        self.pad_to_multiple_of = Some(multiple);
+        self
+    }
+
+    /// Sets from which text is cut.
+    #[must_use]
+    pub fn with_truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Sets the length in tokens to which is cut and padded.
+    #[must_use]
+    pub fn with_max_length(mut self, max_length: usize) -> Self {
+        self.max_length = Some(max_length);
+        self
+    }
+}
+
+/// One text, or two that are encoded together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodeInput<'text> {
+    /// `[CLS] text [SEP]`
+    Single(&'text str),
+    /// `[CLS] first [SEP] second [SEP]`
+    Pair(&'text str, &'text str),
+}
+
+impl<'text> From<&'text str> for EncodeInput<'text> {
+    fn from(text: &'text str) -> Self {
+        Self::Single(text)
+    }
+}
+
+impl<'text> From<&'text String> for EncodeInput<'text> {
+    fn from(text: &'text String) -> Self {
+        Self::Single(text)
+    }
+}
+
+impl<'text> From<(&'text str, &'text str)> for EncodeInput<'text> {
+    fn from((first, second): (&'text str, &'text str)) -> Self {
+        Self::Pair(first, second)
+    }
+}
+
+/// Where in which text a token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// 0 for the only or first text, 1 for the second of a pair.
+    pub text: usize,
+    /// Offset of the token's first byte in that text.
+    pub start: usize,
+    /// Offset after the token's last byte.
+    pub end: usize,
+}
+
+/// An encoded text. All lists have one entry a token.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Encoding {
+    /// Token identifiers.
+    pub input_ids: Vec<u32>,
+    /// 1 for tokens, 0 for padding.
+    pub attention_mask: Vec<u8>,
+    /// 1 for tokens that were put around the text and for padding; 0 for tokens of the text, also
+    /// for special tokens that are written in it.
+    pub special_tokens_mask: Vec<u8>,
+    /// Where each token of the text comes from; `None` for tokens put around it and for padding.
+    ///
+    /// # Differences
+    /// The reference's tokenizer has no offsets.
+    pub offsets: Vec<Option<Span>>,
+}
+
+impl Encoding {
+    /// Number of tokens, padding included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Whether there is no token.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.input_ids.is_empty()
+    }
+
+    pub(super) fn push_special(&mut self, id: u32) {
+        self.input_ids.push(id);
+        self.attention_mask.push(1);
+        self.special_tokens_mask.push(1);
+        self.offsets.push(None);
+    }
+
+    pub(super) fn push_text(&mut self, tokens: &[(u32, Span)]) {
+        self.input_ids.extend(tokens.iter().map(|(id, _)| id));
+        self.offsets
+            .extend(tokens.iter().map(|&(_, span)| Some(span)));
+        self.attention_mask.resize(self.input_ids.len(), 1);
+        self.special_tokens_mask.resize(self.input_ids.len(), 0);
+    }
+
+    pub(super) fn pad(&mut self, length: usize, side: Side, pad_id: u32) {
+        let missing = length.saturating_sub(self.len());
+        let at = match side {
+            Side::Left => 0,
+            Side::Right => self.len(),
+        };
+        insert(&mut self.input_ids, at, missing, pad_id);
+        insert(&mut self.attention_mask, at, missing, 0);
+        insert(&mut self.special_tokens_mask, at, missing, 1);
+        insert(&mut self.offsets, at, missing, None);
+    }
+}
+
+fn insert<T: Clone>(list: &mut Vec<T>, at: usize, count: usize, value: T) {
+    list.splice(at..at, std::iter::repeat_n(value, count));
+}
