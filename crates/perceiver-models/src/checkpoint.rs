@@ -51,7 +51,9 @@ impl TensorInfo {
     /// The elements' number.
     #[must_use]
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        self.shape
+            .iter()
+            .fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
     /// The elements' size in bytes.
@@ -90,7 +92,10 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let path = if path.is_dir() {
-            let found = FILE_NAMES.iter().map(|name| path.join(name)).find(|p| files::is_file(p));
+            let found = FILE_NAMES
+                .iter()
+                .map(|name| path.join(name))
+                .find(|p| files::is_file(p));
             found.ok_or_else(|| Error::NoCheckpoint {
                 path: path.to_path_buf(),
                 expected: FILE_NAMES,
@@ -98,7 +103,10 @@ impl Checkpoint {
         } else {
             path.to_path_buf()
         };
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let tensors = if name.ends_with(".index.json") {
             index::open(&path)?
         } else {
@@ -115,7 +123,9 @@ impl Checkpoint {
 
     /// Every tensor's key and description, sorted by key.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
-        self.tensors.iter().map(|(key, stored)| (key.as_str(), &stored.info))
+        self.tensors
+            .iter()
+            .map(|(key, stored)| (key.as_str(), &stored.info))
     }
 
     /// The description of the tensor called `key`.
@@ -164,7 +174,10 @@ impl Checkpoint {
 
 /// The tensors of one file that is not an index.
 fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "safetensors")
+    {
         safetensors::open(path)
     } else {
         pickle::open(path)

@@ -148,7 +148,10 @@ impl ProblemType {
     /// Each type with its name in config.json.
     pub const NAMES: [(&'static str, Self); 3] = [
         ("regression", Self::Regression),
-        ("single_label_classification", Self::SingleLabelClassification),
+        (
+            "single_label_classification",
+            Self::SingleLabelClassification,
+        ),
         ("multi_label_classification", Self::MultiLabelClassification),
     ];
 }
@@ -275,7 +278,10 @@ impl PerceiverConfig {
             (None, Some(name)) => name.parse(),
             (None, None) => {
                 let known = Head::NAMES.map(|(known, _)| known).join(", ");
-                Err(Error::config("architectures", format!("is absent, expected one of {known}")))
+                Err(Error::config(
+                    "architectures",
+                    format!("is absent, expected one of {known}"),
+                ))
             }
         }
     }

@@ -82,15 +82,26 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { path, action, source }
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
     }
 
     pub(crate) fn config(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Config { path: None, field: field.into(), message: message.into() }
+        Self::Config {
+            path: None,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn checkpoint(path: &Path, message: impl Into<String>) -> Self {
-        Self::Checkpoint { path: path.to_path_buf(), message: message.into() }
+        Self::Checkpoint {
+            path: path.to_path_buf(),
+            message: message.into(),
+        }
     }
 
     /// Names the file in an error that arose from its contents in memory.
@@ -110,18 +121,18 @@ fn prefix(path: Option<&Path>) -> String {
 /// Keys named in one message before the rest is only counted.
 const LISTED: usize = 10;
 
-fn mismatch(
-    missing: &[String],
-    unused: &[String],
-    wrong: &[String],
-    hint: Option<&str>,
-) -> String {
+fn mismatch(missing: &[String], unused: &[String], wrong: &[String], hint: Option<&str>) -> String {
     let mut message = String::from("the checkpoint is not this model's");
     for (what, keys) in [("wrong", wrong), ("missing", missing), ("unused", unused)] {
         if keys.is_empty() {
             continue;
         }
-        let listed = keys.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let listed = keys
+            .iter()
+            .take(LISTED)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
         let _ = write!(message, "; {} {what}: {listed}", keys.len());
         if keys.len() > LISTED {
             let _ = write!(message, " and {} more", keys.len() - LISTED);
@@ -158,6 +169,9 @@ mod tests {
     fn a_file_is_named_once() {
         let error = Error::config("d_latents", "is 0").in_file(Path::new("a/config.json"));
         assert_eq!(error.to_string(), "a/config.json: `d_latents` is 0");
-        assert_eq!(error.in_file(Path::new("b")).to_string(), "a/config.json: `d_latents` is 0");
+        assert_eq!(
+            error.in_file(Path::new("b")).to_string(),
+            "a/config.json: `d_latents` is 0"
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
     for (shard, named) in shards {
         let file = folder.join(&shard);
         if !files::is_file(&file) {
-            return Err(Error::checkpoint(path, format!("names the missing shard {shard}")));
+            return Err(Error::checkpoint(
+                path,
+                format!("names the missing shard {shard}"),
+            ));
         }
         let stored = super::open_file(&file)?;
         if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
@@ -42,16 +45,24 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, 
     let text = files::read_text(path, MAX_INDEX_BYTES)?;
     let index: Value = serde_json::from_str(&text)
         .map_err(|error| files::json_error(&error, &text).in_file(path))?;
-    let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
-        Error::checkpoint(path, "has no object `weight_map` from tensor to file")
-    })?;
+    let map = index
+        .get("weight_map")
+        .and_then(Value::as_object)
+        .ok_or_else(|| Error::checkpoint(path, "has no object `weight_map` from tensor to file"))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (key, file) in map {
-        let file = file.as_str().filter(|file| is_plain_name(file)).ok_or_else(|| {
-            let message = format!("tensor {key} is in {file}, expected a file beside the index");
-            Error::checkpoint(path, message)
-        })?;
-        shards.entry(file.to_owned()).or_default().insert(key.clone());
+        let file = file
+            .as_str()
+            .filter(|file| is_plain_name(file))
+            .ok_or_else(|| {
+                let message =
+                    format!("tensor {key} is in {file}, expected a file beside the index");
+                Error::checkpoint(path, message)
+            })?;
+        shards
+            .entry(file.to_owned())
+            .or_default()
+            .insert(key.clone());
     }
     if shards.is_empty() {
         return Err(Error::checkpoint(path, "names no tensor"));

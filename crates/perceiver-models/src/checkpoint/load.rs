@@ -19,7 +19,9 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Everything in single precision.
     fn default() -> Self {
-        Self { dtype: Some(FloatDType::F32) }
+        Self {
+            dtype: Some(FloatDType::F32),
+        }
     }
 }
 
@@ -48,7 +50,10 @@ impl LoadReport {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let line = |tensor: &NonFinite| {
-            format!("tensor {} holds {} NaN or infinite values", tensor.key, tensor.count)
+            format!(
+                "tensor {} holds {} NaN or infinite values",
+                tensor.key, tensor.count
+            )
         };
         self.non_finite.iter().map(line).collect()
     }
@@ -77,7 +82,10 @@ pub fn load_module<M: Module>(
         keys,
         options,
         place: Place::default(),
-        report: LoadReport { ignored, ..LoadReport::default() },
+        report: LoadReport {
+            ignored,
+            ..LoadReport::default()
+        },
         error: None,
     };
     let module = module.map(&mut loader);
@@ -125,7 +133,11 @@ fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
             self.push(&param.lazy_shape(), false);
         }
     }
-    let mut slots = Slots { keys, place: Place::default(), found: Vec::new() };
+    let mut slots = Slots {
+        keys,
+        place: Place::default(),
+        found: Vec::new(),
+    };
     module.visit(&mut slots);
     slots.found
 }
@@ -149,7 +161,10 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec
             Some(info) => wrong.extend(difference(slot, info)),
         }
     }
-    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
+    let others = checkpoint
+        .tensors()
+        .map(|(key, _)| key)
+        .filter(|key| !wanted.contains(key));
     let (ignored, unused): (Vec<_>, Vec<_>) = others
         .map(str::to_owned)
         .partition(|key| keys.is_optional(key));
@@ -157,7 +172,13 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec
         return Ok(ignored);
     }
     let hint = hint(&missing, &unused);
-    Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
+    Err(Error::Mismatch {
+        path: checkpoint.path().to_path_buf(),
+        missing,
+        unused,
+        wrong,
+        hint,
+    })
 }
 
 fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
@@ -167,7 +188,10 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
     let scalar = scalar && slot.shape.len() <= 1 && info.shape.len() <= 1;
     if slot.shape != info.shape && !scalar {
-        return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
+        return Some(format!(
+            "{key} (is {:?}, expected {:?})",
+            info.shape, slot.shape
+        ));
     }
     if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
         let expected = kind(slot.float);
@@ -279,14 +303,18 @@ impl ModuleMapper for Loader<'_> {
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
         let device: Device = param.lazy_device();
         let shape = param.lazy_shape();
+        let dtype = DType::from(device.settings().int_dtype);
         let data = self.value(|_, _, info, bytes| {
             let values = elements::integers(&bytes, info.dtype)?;
-            Some(TensorData::new(values, shape.clone()))
+            // Some devices count in 32 bits, and burn panics at what does not fit.
+            let limit = 1u64 << (8 * dtype.size() - 1);
+            let fits = values.iter().all(|value| value.unsigned_abs() < limit);
+            fits.then(|| TensorData::new(values, shape.clone()))
         });
         match data {
             Some(data) => {
                 let id = param.id;
-                param.transform_for_load(Tensor::from_data(data, &device), id)
+                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
             }
             None => param,
         }

@@ -38,7 +38,10 @@ const DTYPES: [(Dtype, DType); 13] = [
 
 /// The format's name of an element type.
 pub(super) fn dtype_name(dtype: DType) -> Option<String> {
-    DTYPES.iter().find(|(_, known)| *known == dtype).map(|(name, _)| name.to_string())
+    DTYPES
+        .iter()
+        .find(|(_, known)| *known == dtype)
+        .map(|(name, _)| name.to_string())
 }
 
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
@@ -61,7 +64,10 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
             Error::checkpoint(path, message)
         })?;
         let stored = Stored {
-            info: TensorInfo { dtype, shape: tensor.shape.clone() },
+            info: TensorInfo {
+                dtype,
+                shape: tensor.shape.clone(),
+            },
             file: path.to_path_buf(),
             place: Place::Offset(start + tensor.data_offsets.0 as u64),
         };
@@ -72,9 +78,11 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
 
 pub(super) fn read(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(Error::io(path, "read"))?;
-    file.seek(SeekFrom::Start(offset)).map_err(Error::io(path, "read"))?;
+    file.seek(SeekFrom::Start(offset))
+        .map_err(Error::io(path, "read"))?;
     let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes).map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut bytes)
+        .map_err(Error::io(path, "read"))?;
     Ok(bytes)
 }
 
@@ -88,16 +96,17 @@ fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
         let message = format!("is {file_length} bytes long, expected a safetensors header");
         return Err(Error::checkpoint(path, message));
     }
-    file.read_exact(&mut length).map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut length)
+        .map_err(Error::io(path, "read"))?;
     let length = u64::from_le_bytes(length);
     let available = (file_length - LENGTH_BYTES).min(MAX_HEADER_BYTES);
     if length > available {
-        let message =
-            format!("claims a header of {length} bytes, expected at most {available}");
+        let message = format!("claims a header of {length} bytes, expected at most {available}");
         return Err(Error::checkpoint(path, message));
     }
     let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut header)
+        .map_err(Error::io(path, "read"))?;
     Ok((header, file_length))
 }
 

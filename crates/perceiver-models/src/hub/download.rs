@@ -70,16 +70,23 @@ fn fetch(id: &str, options: &HubOptions, received: &Arc<AtomicU64>) -> Result<Pa
         .with_token(options.token.clone())
         .build()
         .map_err(|error| one_line(&error))?;
-    let repo =
-        Repo::with_revision(id.to_owned(), RepoType::Model, options.revision.clone());
+    let repo = Repo::with_revision(id.to_owned(), RepoType::Model, options.revision.clone());
     let repo = api.repo(repo);
     let info = repo.info().map_err(|error| one_line(&error))?;
     if !info.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) || info.sha.is_empty() {
         return Err("its answer names no commit".into());
     }
     let folder = repository(id, options).join("snapshots").join(&info.sha);
-    let offered: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
-    let snapshot = Snapshot { repo, folder, received: Arc::clone(received) };
+    let offered: Vec<&str> = info
+        .siblings
+        .iter()
+        .map(|file| file.rfilename.as_str())
+        .collect();
+    let snapshot = Snapshot {
+        repo,
+        folder,
+        received: Arc::clone(received),
+    };
     snapshot.complete(&offered)?;
     Ok(snapshot.folder)
 }
@@ -120,7 +127,9 @@ impl Snapshot {
         if path.parent() == Some(&self.folder) {
             return Ok(());
         }
-        Err(format!("{name}: the revision has moved on during the download"))
+        Err(format!(
+            "{name}: the revision has moved on during the download"
+        ))
     }
 }
 
@@ -140,7 +149,12 @@ impl Progress for Received {
 }
 
 fn one_line(error: &ApiError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -198,7 +212,11 @@ mod tests {
                 )
                 .ok()
             } else {
-                write!(stream, "HTTP/1.1 404 Not Found\r\n{close}Content-Length: 0\r\n\r\n").ok()
+                write!(
+                    stream,
+                    "HTTP/1.1 404 Not Found\r\n{close}Content-Length: 0\r\n\r\n"
+                )
+                .ok()
             }
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -237,7 +255,10 @@ mod tests {
         let endpoint = serve(&[("config.json", "{}")]);
         let cache = tempfile::tempdir().unwrap();
         let error = resolve("owner/model", &options(cache.path(), endpoint)).unwrap_err();
-        assert!(error.to_string().contains("none of model.safetensors"), "{error}");
+        assert!(
+            error.to_string().contains("none of model.safetensors"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -250,7 +271,10 @@ mod tests {
         let error = resolve("owner/model", &options(cache.path(), endpoint.clone())).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(10));
         let message = error.to_string();
-        assert!(message.contains(&endpoint) && message.contains("pass its folder"), "{message}");
+        assert!(
+            message.contains(&endpoint) && message.contains("pass its folder"),
+            "{message}"
+        );
         assert!(!message.contains('\n'), "{message}");
     }
 
