@@ -19,6 +19,7 @@ use crate::files;
 #[cfg(feature = "hub")]
 pub(crate) use index::shards;
 pub use keys::KeyMap;
+pub(crate) use load::parameters;
 pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
@@ -51,9 +52,7 @@ impl TensorInfo {
     /// The elements' number.
     #[must_use]
     pub fn elements(&self) -> usize {
-        self.shape
-            .iter()
-            .fold(1, |product: usize, &extent| product.saturating_mul(extent))
+        self.shape.iter().fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
     /// The elements' size in bytes.
@@ -92,10 +91,7 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let path = if path.is_dir() {
-            let found = FILE_NAMES
-                .iter()
-                .map(|name| path.join(name))
-                .find(|p| files::is_file(p));
+            let found = FILE_NAMES.iter().map(|name| path.join(name)).find(|p| files::is_file(p));
             found.ok_or_else(|| Error::NoCheckpoint {
                 path: path.to_path_buf(),
                 expected: FILE_NAMES,
@@ -103,15 +99,9 @@ impl Checkpoint {
         } else {
             path.to_path_buf()
         };
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let tensors = if name.ends_with(".index.json") {
-            index::open(&path)?
-        } else {
-            open_file(&path)?
-        };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let tensors =
+            if name.ends_with(".index.json") { index::open(&path)? } else { open_file(&path)? };
         Ok(Self { path, tensors })
     }
 
@@ -123,9 +113,7 @@ impl Checkpoint {
 
     /// Every tensor's key and description, sorted by key.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
-        self.tensors
-            .iter()
-            .map(|(key, stored)| (key.as_str(), &stored.info))
+        self.tensors.iter().map(|(key, stored)| (key.as_str(), &stored.info))
     }
 
     /// The description of the tensor called `key`.
@@ -174,10 +162,7 @@ impl Checkpoint {
 
 /// The tensors of one file that is not an index.
 fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "safetensors")
-    {
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
         safetensors::open(path)
     } else {
         pickle::open(path)

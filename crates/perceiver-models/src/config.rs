@@ -148,10 +148,7 @@ impl ProblemType {
     /// Each type with its name in config.json.
     pub const NAMES: [(&'static str, Self); 3] = [
         ("regression", Self::Regression),
-        (
-            "single_label_classification",
-            Self::SingleLabelClassification,
-        ),
+        ("single_label_classification", Self::SingleLabelClassification),
         ("multi_label_classification", Self::MultiLabelClassification),
     ];
 }
@@ -278,10 +275,7 @@ impl PerceiverConfig {
             (None, Some(name)) => name.parse(),
             (None, None) => {
                 let known = Head::NAMES.map(|(known, _)| known).join(", ");
-                Err(Error::config(
-                    "architectures",
-                    format!("is absent, expected one of {known}"),
-                ))
+                Err(Error::config("architectures", format!("is absent, expected one of {known}")))
             }
         }
     }

@@ -69,6 +69,14 @@ pub enum Error {
         /// What the differences look like, where that is recognisable.
         hint: Option<String>,
     },
+    /// A tensor from outside is not one the model can take.
+    #[error("`{tensor}` {message}")]
+    Input {
+        /// The tensor's name.
+        tensor: String,
+        /// What it is and what was expected.
+        message: String,
+    },
     /// Neither a folder nor a model that the hub or its cache has.
     #[error("{id}: {message}")]
     Hub {
@@ -82,26 +90,24 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io {
-            path,
-            action,
-            source,
-        }
+        move |source| Self::Io { path, action, source }
     }
 
     pub(crate) fn config(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Config {
-            path: None,
-            field: field.into(),
-            message: message.into(),
-        }
+        Self::Config { path: None, field: field.into(), message: message.into() }
     }
 
     pub(crate) fn checkpoint(path: &Path, message: impl Into<String>) -> Self {
-        Self::Checkpoint {
-            path: path.to_path_buf(),
-            message: message.into(),
-        }
+        Self::Checkpoint { path: path.to_path_buf(), message: message.into() }
+    }
+
+    pub(crate) fn input(tensor: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Input { tensor: tensor.into(), message: message.into() }
+    }
+
+    /// Names the folder's configuration in an error that arose from it.
+    pub(crate) fn in_folder(self, folder: &Path) -> Self {
+        self.in_file(&folder.join(crate::CONFIG_NAME))
     }
 
     /// Names the file in an error that arose from its contents in memory.
@@ -127,12 +133,7 @@ fn mismatch(missing: &[String], unused: &[String], wrong: &[String], hint: Optio
         if keys.is_empty() {
             continue;
         }
-        let listed = keys
-            .iter()
-            .take(LISTED)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let listed = keys.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
         let _ = write!(message, "; {} {what}: {listed}", keys.len());
         if keys.len() > LISTED {
             let _ = write!(message, " and {} more", keys.len() - LISTED);
@@ -169,9 +170,6 @@ mod tests {
     fn a_file_is_named_once() {
         let error = Error::config("d_latents", "is 0").in_file(Path::new("a/config.json"));
         assert_eq!(error.to_string(), "a/config.json: `d_latents` is 0");
-        assert_eq!(
-            error.in_file(Path::new("b")).to_string(),
-            "a/config.json: `d_latents` is 0"
-        );
+        assert_eq!(error.in_file(Path::new("b")).to_string(), "a/config.json: `d_latents` is 0");
     }
 }

@@ -13,14 +13,9 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too long, whatever its size was said to be.
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(path, "read"))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::checkpoint(
-            path,
-            format!("is longer than {limit} bytes"),
-        ));
+        return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -37,18 +32,10 @@ pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
     if let Some(end) = message.rfind(" at line ") {
         message.truncate(end);
     }
-    if ["NaN", "Infinity", "nfinity", "-Infinity"]
-        .iter()
-        .any(|token| rest.starts_with(token))
-    {
+    if ["NaN", "Infinity", "nfinity", "-Infinity"].iter().any(|token| rest.starts_with(token)) {
         message.push_str(" (NaN and Infinity are not JSON)");
     }
-    Error::Json {
-        path: None,
-        line,
-        column,
-        message,
-    }
+    Error::Json { path: None, line, column, message }
 }
 
 /// A file that comes into its place only when it is complete: a temporary file in the same
@@ -60,40 +47,29 @@ pub(crate) struct Replacement<'a> {
 
 impl<'a> Replacement<'a> {
     pub(crate) fn new(path: &'a Path) -> Result<Self, Error> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let mut builder = Builder::new();
         builder.prefix(".perceiver-").suffix(".part");
         // As any new file, readable by whom the user's mask allows; temporary files are not.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(Error::io(path, "write"))?;
+        let file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
         Ok(Self { file, path })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io(self.path, "write"))
+        self.file.write_all(bytes).map_err(Error::io(self.path, "write"))
     }
 
     /// Makes the bytes durable; the old file is still in place.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file
-            .as_file()
-            .sync_all()
-            .map_err(Error::io(self.path, "write"))
+        self.file.as_file().sync_all().map_err(Error::io(self.path, "write"))
     }
 
     pub(crate) fn commit(self) -> Result<(), Error> {
         let path = self.path;
-        self.file
-            .persist(path)
-            .map_err(|error| Error::io(path, "replace")(error.error))?;
+        self.file.persist(path).map_err(|error| Error::io(path, "replace")(error.error))?;
         // The rename itself is durable once the folder is; not every system lets one sync it.
         #[cfg(unix)]
         if let Some(Ok(folder)) = path.parent().map(File::open) {

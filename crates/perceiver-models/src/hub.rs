@@ -51,13 +51,7 @@ impl HubOptions {
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let folder = |name| variable(name).map(PathBuf::from);
         let user_cache = folder("XDG_CACHE_HOME")
-            .or_else(|| {
-                Some(
-                    folder("HOME")
-                        .or_else(|| folder("USERPROFILE"))?
-                        .join(".cache"),
-                )
-            })
+            .or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
             .unwrap_or_else(env::temp_dir);
         let home = folder("HF_HOME").unwrap_or_else(|| user_cache.join("huggingface"));
         let switched_on = |name| {
@@ -73,9 +67,7 @@ impl HubOptions {
                 .unwrap_or_else(|| "https://huggingface.co".into())
                 .trim_end_matches('/')
                 .into(),
-            token: token
-                .map(|token| token.trim().to_owned())
-                .filter(|token| !token.is_empty()),
+            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
         }
     }
 }
@@ -95,25 +87,16 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
     if path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let failed = |message: String| Error::Hub {
-        id: id_or_path.to_owned(),
-        message,
-    };
+    let failed = |message: String| Error::Hub { id: id_or_path.to_owned(), message };
     if !is_id(id_or_path) {
-        let what = if path.exists() {
-            "is a file"
-        } else {
-            "does not exist"
-        };
+        let what = if path.exists() { "is a file" } else { "does not exist" };
         return Err(failed(format!(
             "{what}, expected a model's folder or a hub id such as deepmind/language-perceiver"
         )));
     }
     if !is_revision(&options.revision) {
         let revision = options.revision.escape_debug();
-        return Err(failed(format!(
-            "\"{revision}\" is no branch, tag or commit"
-        )));
+        return Err(failed(format!("\"{revision}\" is no branch, tag or commit")));
     }
     let tried = match download(id_or_path, options) {
         Ok(folder) => return Ok(folder),
@@ -150,9 +133,7 @@ fn cached(id: &str, options: &HubOptions) -> Option<PathBuf> {
 }
 
 fn repository(id: &str, options: &HubOptions) -> PathBuf {
-    options
-        .cache
-        .join(format!("models--{}", id.replace('/', "--")))
+    options.cache.join(format!("models--{}", id.replace('/', "--")))
 }
 
 /// Whether a text is `name` or `owner/name` in the characters of the hub.
@@ -202,10 +183,7 @@ mod tests {
         assert_eq!(default.cache, Path::new("/u/.cache/huggingface/hub"));
         assert_eq!(default.endpoint, "https://huggingface.co");
         assert!(!default.offline);
-        assert_eq!(
-            set(&[("XDG_CACHE_HOME", "/x")]).cache,
-            Path::new("/x/huggingface/hub")
-        );
+        assert_eq!(set(&[("XDG_CACHE_HOME", "/x")]).cache, Path::new("/x/huggingface/hub"));
         let home = [("HF_HOME", "/h")];
         assert_eq!(
             HubOptions::from_variables(|n| (n == home[0].0).then(|| "/h".into())).cache,
@@ -235,10 +213,7 @@ mod tests {
     fn a_folder_is_itself() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        assert_eq!(
-            resolve(path, &offline(Path::new("nowhere"))).unwrap(),
-            folder.path()
-        );
+        assert_eq!(resolve(path, &offline(Path::new("nowhere"))).unwrap(), folder.path());
     }
 
     #[test]
@@ -251,42 +226,25 @@ mod tests {
         fs::write(repository.join("refs/main"), "0a1b").unwrap();
         fs::write(repository.join("refs/pr/1"), "0a1b\n").unwrap();
         for revision in ["main", "pr/1", "0a1b"] {
-            let options = HubOptions {
-                revision: revision.into(),
-                ..offline(cache.path())
-            };
-            assert_eq!(
-                resolve("deepmind/language-perceiver", &options).unwrap(),
-                snapshot
-            );
+            let options = HubOptions { revision: revision.into(), ..offline(cache.path()) };
+            assert_eq!(resolve("deepmind/language-perceiver", &options).unwrap(), snapshot);
         }
     }
 
     #[test]
     fn what_is_neither_says_what_was_tried() {
         let cache = tempfile::tempdir().unwrap();
-        let message = resolve("deepmind/none", &offline(cache.path()))
-            .unwrap_err()
-            .to_string();
-        for part in [
-            "deepmind/none",
-            "revision main",
-            "offline",
-            "pass its folder",
-        ] {
+        let message = resolve("deepmind/none", &offline(cache.path())).unwrap_err().to_string();
+        for part in ["deepmind/none", "revision main", "offline", "pass its folder"] {
             assert!(message.contains(part), "{message}");
         }
-        let message = resolve("a/b/c", &offline(cache.path()))
-            .unwrap_err()
-            .to_string();
+        let message = resolve("a/b/c", &offline(cache.path())).unwrap_err().to_string();
         assert!(message.contains("does not exist"), "{message}");
     }
 
     #[test]
     fn ids_and_revisions_stay_inside_the_cache() {
-        for id in [
-            "", "..", "../x", "a/..", "/a", "a/", "a b", "-a", "a\\b", "a/b/c", "a/.b",
-        ] {
+        for id in ["", "..", "../x", "a/..", "/a", "a/", "a b", "-a", "a\\b", "a/b/c", "a/.b"] {
             assert!(!is_id(id), "{id:?}");
         }
         assert!(is_id("gpt2") && is_id("deepmind/vision-perceiver-conv_1.0"));

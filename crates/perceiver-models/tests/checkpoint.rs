@@ -37,19 +37,12 @@ fn assert_same(folder: &str, reference: &str) {
     let checkpoint = Checkpoint::open(fixture(folder)).unwrap();
     let reference = Checkpoint::open(fixture(reference)).unwrap();
     let keys = |checkpoint: &Checkpoint| {
-        checkpoint
-            .tensors()
-            .map(|(key, info)| (key.to_owned(), info.clone()))
-            .collect::<Vec<_>>()
+        checkpoint.tensors().map(|(key, info)| (key.to_owned(), info.clone())).collect::<Vec<_>>()
     };
     assert_eq!(keys(&checkpoint), keys(&reference), "{folder}");
     assert!(keys(&checkpoint).len() > 20);
     for (key, _) in reference.tensors() {
-        assert_eq!(
-            checkpoint.read(key).unwrap(),
-            reference.read(key).unwrap(),
-            "{folder} {key}"
-        );
+        assert_eq!(checkpoint.read(key).unwrap(), reference.read(key).unwrap(), "{folder} {key}");
     }
 }
 
@@ -67,28 +60,10 @@ fn every_format_holds_the_same_tensors() {
 #[test]
 fn types_shapes_and_values_are_those_of_the_file() {
     let mut tensors = small_tensors();
-    let half = [0x3c00u16, 0xc000]
-        .iter()
-        .flat_map(|bits| bits.to_le_bytes())
-        .collect();
-    tensors.push(Raw {
-        key: "half".into(),
-        dtype: "F16",
-        shape: vec![2, 1],
-        bytes: half,
-    });
-    tensors.push(Raw {
-        key: "yes".into(),
-        dtype: "BOOL",
-        shape: vec![2],
-        bytes: vec![0, 1],
-    });
-    tensors.push(Raw {
-        key: "none".into(),
-        dtype: "F32",
-        shape: vec![0, 3],
-        bytes: vec![],
-    });
+    let half = [0x3c00u16, 0xc000].iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    tensors.push(Raw { key: "half".into(), dtype: "F16", shape: vec![2, 1], bytes: half });
+    tensors.push(Raw { key: "yes".into(), dtype: "BOOL", shape: vec![2], bytes: vec![0, 1] });
+    tensors.push(Raw { key: "none".into(), dtype: "F32", shape: vec![0, 3], bytes: vec![] });
     let folder = folder_with(&[(SAFETENSORS, &safetensors(&tensors))]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.path(), folder.path().join(SAFETENSORS));
@@ -97,26 +72,11 @@ fn types_shapes_and_values_are_those_of_the_file() {
         let info = checkpoint.info(&tensor.key).unwrap();
         assert_eq!(info.shape, tensor.shape);
         assert_eq!(info.bytes(), tensor.bytes.len());
-        assert_eq!(
-            checkpoint.read(&tensor.key).unwrap().as_bytes(),
-            tensor.bytes
-        );
+        assert_eq!(checkpoint.read(&tensor.key).unwrap().as_bytes(), tensor.bytes);
     }
     assert_eq!(checkpoint.info("half").unwrap().dtype, DType::F16);
-    assert_eq!(
-        checkpoint
-            .info("batchnorm.num_batches_tracked")
-            .unwrap()
-            .dtype,
-        DType::I64
-    );
-    assert!(
-        checkpoint
-            .read("other")
-            .unwrap_err()
-            .to_string()
-            .contains("no tensor other")
-    );
+    assert_eq!(checkpoint.info("batchnorm.num_batches_tracked").unwrap().dtype, DType::I64);
+    assert!(checkpoint.read("other").unwrap_err().to_string().contains("no tensor other"));
 }
 
 #[test]
@@ -129,10 +89,7 @@ fn formats_are_looked_for_in_the_order_of_transformers() {
         (INDEX, index),
         ("shard.safetensors", &file),
         ("pytorch_model.bin", &pickle),
-        (
-            "pytorch_model.bin.index.json",
-            br#"{"weight_map":{"latents":"pytorch_model.bin"}}"#,
-        ),
+        ("pytorch_model.bin.index.json", br#"{"weight_map":{"latents":"pytorch_model.bin"}}"#),
     ]);
     let opened = || Checkpoint::open(folder.path()).map(|c| c.path().to_path_buf());
     for name in [SAFETENSORS, INDEX, "pytorch_model.bin"] {
@@ -141,13 +98,7 @@ fn formats_are_looked_for_in_the_order_of_transformers() {
     }
     std::fs::write(folder.path().join("pytorch_model.bin"), &pickle).unwrap();
     let single = folder.path().join("pytorch_model.bin");
-    let key = Checkpoint::open(&single)
-        .unwrap()
-        .tensors()
-        .next()
-        .unwrap()
-        .0
-        .to_owned();
+    let key = Checkpoint::open(&single).unwrap().tensors().next().unwrap().0.to_owned();
     std::fs::rename(&single, folder.path().join("part.bin")).unwrap();
     let index = format!(r#"{{"weight_map":{{"{key}":"part.bin"}}}}"#);
     std::fs::write(folder.path().join("pytorch_model.bin.index.json"), index).unwrap();
@@ -158,10 +109,7 @@ fn formats_are_looked_for_in_the_order_of_transformers() {
 fn a_folder_without_weights_lists_what_was_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     let message = refusal(folder.path());
-    assert!(
-        message.contains(SAFETENSORS) && message.contains("pytorch_model.bin"),
-        "{message}"
-    );
+    assert!(message.contains(SAFETENSORS) && message.contains("pytorch_model.bin"), "{message}");
     assert!(refusal(folder.path().join("no.safetensors")).contains("cannot read"));
 }
 
@@ -188,21 +136,9 @@ fn a_header_beyond_the_file_is_refused_before_it_is_allocated() {
 fn headers_that_contradict_themselves_are_refused() {
     let one = r#""dtype":"F32","shape":[1],"data_offsets""#;
     for (header, data, part) in [
-        (
-            format!(r#"{{"a":{{{one}:[0,4]}},"a":{{{one}:[0,4]}}}}"#),
-            4,
-            "tensor a stands twice",
-        ),
-        (
-            format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[2,6]}}}}"#),
-            6,
-            "`b`",
-        ),
-        (
-            format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[8,12]}}}}"#),
-            12,
-            "`b`",
-        ),
+        (format!(r#"{{"a":{{{one}:[0,4]}},"a":{{{one}:[0,4]}}}}"#), 4, "tensor a stands twice"),
+        (format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[2,6]}}}}"#), 6, "`b`"),
+        (format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[8,12]}}}}"#), 12, "`b`"),
         (format!(r#"{{"a":{{{one}:[4,0]}}}}"#), 4, "damaged header"),
         (format!(r#"{{"a":{{{one}:[0,8]}}}}"#), 8, "damaged header"),
         (
@@ -210,23 +146,12 @@ fn headers_that_contradict_themselves_are_refused() {
             0,
             "damaged header",
         ),
-        (
-            r#"{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}"#.into(),
-            4,
-            "F99",
-        ),
-        (
-            r#"{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}"#.into(),
-            8,
-            "unsupported type",
-        ),
+        (r#"{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}"#.into(), 4, "F99"),
+        (r#"{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}"#.into(), 8, "unsupported type"),
         ("[]".into(), 0, "damaged header"),
         ("{\"a\"".into(), 0, "damaged header"),
     ] {
-        assert_refused(
-            &[(SAFETENSORS, &with_header(&header, data))],
-            &[SAFETENSORS, part],
-        );
+        assert_refused(&[(SAFETENSORS, &with_header(&header, data))], &[SAFETENSORS, part]);
     }
 }
 
@@ -236,26 +161,11 @@ fn an_index_must_agree_with_its_shards() {
     let shard = "one.safetensors";
     let files = |index: &'static str| [(INDEX, index.as_bytes()), (shard, file.as_slice())];
     for (index, parts) in [
-        (
-            r#"{"weight_map":{"a":"two.safetensors"}}"#,
-            vec![INDEX, "missing shard two.safetensors"],
-        ),
-        (
-            r#"{"weight_map":{"b":"one.safetensors"}}"#,
-            vec![shard, "no tensor b"],
-        ),
-        (
-            r#"{"weight_map":{"a":"../one.safetensors"}}"#,
-            vec!["tensor a", "beside the index"],
-        ),
-        (
-            r#"{"weight_map":{"a":"/etc/passwd"}}"#,
-            vec!["/etc/passwd", "beside the index"],
-        ),
-        (
-            r#"{"weight_map":{"a":"x\\one.safetensors"}}"#,
-            vec!["beside the index"],
-        ),
+        (r#"{"weight_map":{"a":"two.safetensors"}}"#, vec![INDEX, "missing shard two.safetensors"]),
+        (r#"{"weight_map":{"b":"one.safetensors"}}"#, vec![shard, "no tensor b"]),
+        (r#"{"weight_map":{"a":"../one.safetensors"}}"#, vec!["tensor a", "beside the index"]),
+        (r#"{"weight_map":{"a":"/etc/passwd"}}"#, vec!["/etc/passwd", "beside the index"]),
+        (r#"{"weight_map":{"a":"x\\one.safetensors"}}"#, vec!["beside the index"]),
         (r#"{"weight_map":{"a":".."}}"#, vec!["beside the index"]),
         (r#"{"weight_map":{"a":1}}"#, vec!["beside the index"]),
         (r#"{"weight_map":[]}"#, vec!["weight_map"]),
@@ -267,10 +177,7 @@ fn an_index_must_agree_with_its_shards() {
     let twice = br#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#;
     let both = safetensors(&[raw("a", &[1], 1), raw("b", &[1], 2)]);
     let parts = ["two.safetensors", "tensor a", "another shard"];
-    assert_refused(
-        &[(INDEX, twice), (shard, &file), ("two.safetensors", &both)],
-        &parts,
-    );
+    assert_refused(&[(INDEX, twice), (shard, &file), ("two.safetensors", &both)], &parts);
 }
 
 #[test]
@@ -278,10 +185,7 @@ fn a_pickle_that_names_a_foreign_class_is_refused_and_not_run() {
     for folder in ["hostile_pickle", "hostile_pickle_legacy"] {
         let message = refusal(fixture(folder));
         assert!(message.contains("pytorch_model.bin"), "{message}");
-        assert!(
-            message.contains("system") && message.contains("class"),
-            "{message}"
-        );
+        assert!(message.contains("system") && message.contains("class"), "{message}");
         for place in [Path::new("."), &fixture(folder)] {
             assert!(!place.join("hostile_pickle_was_executed").exists());
         }
@@ -290,13 +194,7 @@ fn a_pickle_that_names_a_foreign_class_is_refused_and_not_run() {
 
 #[test]
 fn what_is_no_checkpoint_is_refused() {
-    for bytes in [
-        &b""[..],
-        b"hello",
-        b"\x80\x02K\x01.",
-        b"PK\x03\x04",
-        &[0; 600],
-    ] {
+    for bytes in [&b""[..], b"hello", b"\x80\x02K\x01.", b"PK\x03\x04", &[0; 600]] {
         assert_refused(&[("pytorch_model.bin", bytes)], &["pytorch_model.bin"]);
     }
 }
@@ -311,9 +209,7 @@ fn truncated_pickles_are_refused_when_opened_or_read() {
             let Ok(checkpoint) = Checkpoint::open(folder.path()) else {
                 continue;
             };
-            let broken = checkpoint
-                .tensors()
-                .any(|(key, _)| checkpoint.read(key).is_err());
+            let broken = checkpoint.tensors().any(|(key, _)| checkpoint.read(key).is_err());
             assert!(broken, "{kind} at {length}");
         }
     }

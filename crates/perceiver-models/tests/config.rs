@@ -23,10 +23,7 @@ fn refusal(head: Head, json: &str) -> String {
 
 #[test]
 fn an_empty_object_is_the_default_configuration() {
-    assert_eq!(
-        PerceiverConfig::from_json("{}").unwrap(),
-        PerceiverConfig::default()
-    );
+    assert_eq!(PerceiverConfig::from_json("{}").unwrap(), PerceiverConfig::default());
 }
 
 #[test]
@@ -41,10 +38,7 @@ fn what_transformers_wrote_is_written_back_field_by_field() {
         let theirs: serde_json::Value = serde_json::from_str(&text).unwrap();
         let ours: serde_json::Value = serde_json::from_str(&config.to_json()).unwrap();
         assert_eq!(ours, theirs, "{}", folder.path().display());
-        assert_eq!(
-            PerceiverConfig::from_json(&config.to_json()).unwrap(),
-            config
-        );
+        assert_eq!(PerceiverConfig::from_json(&config.to_json()).unwrap(), config);
         count += 1;
     }
     assert!(count > 20, "only {count} fixtures");
@@ -70,10 +64,7 @@ fn every_field_is_read() {
     .unwrap();
     assert_eq!(config.num_self_attends_per_block, 4);
     assert_eq!((config.qk_channels, config.v_channels), (Some(6), Some(12)));
-    assert_eq!(
-        config.cross_attention_shape_for_attention,
-        CrossAttentionShape::Queries
-    );
+    assert_eq!(config.cross_attention_shape_for_attention, CrossAttentionShape::Queries);
     assert_eq!(config.hidden_act, Activation::Silu);
     assert_eq!(config.image_size, ImageSize::Rectangle(10, 11));
     assert_eq!(config.num_labels(), 3);
@@ -83,39 +74,21 @@ fn every_field_is_read() {
     assert!(config.output_attentions && config.output_hidden_states && !config.return_dict);
     let json = config.to_json();
     assert!(json.contains(r#""hidden_act": "swish""#), "{json}");
-    assert!(
-        json.contains(r#""dtype": "bfloat16""#) && !json.contains("torch_dtype"),
-        "{json}"
-    );
+    assert!(json.contains(r#""dtype": "bfloat16""#) && !json.contains("torch_dtype"), "{json}");
     assert!(json.find("\"b\"") < json.find("\"a\""), "{json}");
     assert_eq!(PerceiverConfig::from_json(&json).unwrap(), config);
 }
 
 #[test]
 fn labels_follow_the_reference() {
-    let labels = |json| {
-        PerceiverConfig::from_json(json)
-            .unwrap()
-            .id2label
-            .into_values()
-            .collect()
-    };
+    let labels = |json| PerceiverConfig::from_json(json).unwrap().id2label.into_values().collect();
     let cases: [(&str, Vec<String>); 6] = [
         ("{}", vec!["LABEL_0".into(), "LABEL_1".into()]),
-        (
-            r#"{"id2label":null}"#,
-            vec!["LABEL_0".into(), "LABEL_1".into()],
-        ),
+        (r#"{"id2label":null}"#, vec!["LABEL_0".into(), "LABEL_1".into()]),
         (r#"{"num_labels":1}"#, vec!["LABEL_0".into()]),
-        (
-            r#"{"id2label":{"10":"k","9":"j"}}"#,
-            vec!["j".into(), "k".into()],
-        ),
+        (r#"{"id2label":{"10":"k","9":"j"}}"#, vec!["j".into(), "k".into()]),
         (r#"{"id2label":{"0":"a"},"num_labels":1}"#, vec!["a".into()]),
-        (
-            r#"{"id2label":{"0":"a"},"num_labels":2}"#,
-            vec!["LABEL_0".into(), "LABEL_1".into()],
-        ),
+        (r#"{"id2label":{"0":"a"},"num_labels":2}"#, vec!["LABEL_0".into(), "LABEL_1".into()]),
     ];
     for (json, expected) in cases {
         let found: Vec<String> = labels(json);
@@ -126,63 +99,23 @@ fn labels_follow_the_reference() {
 #[test]
 fn a_wrong_type_names_the_field_and_what_was_expected() {
     for (json, parts) in [
-        (
-            r#"{"num_latents":null}"#,
-            ["`num_latents`", "null", "whole number"],
-        ),
-        (
-            r#"{"num_latents":"4"}"#,
-            ["`num_latents`", "\"4\"", "whole number"],
-        ),
-        (
-            r#"{"num_latents":4.0}"#,
-            ["`num_latents`", "4.0", "whole number"],
-        ),
+        (r#"{"num_latents":null}"#, ["`num_latents`", "null", "whole number"]),
+        (r#"{"num_latents":"4"}"#, ["`num_latents`", "\"4\"", "whole number"]),
+        (r#"{"num_latents":4.0}"#, ["`num_latents`", "4.0", "whole number"]),
         (r#"{"d_model":-4}"#, ["`d_model`", "-4", "not negative"]),
-        (
-            r#"{"use_query_residual":1}"#,
-            ["`use_query_residual`", "is 1", "true or false"],
-        ),
-        (
-            r#"{"train_size":[1,"x"]}"#,
-            ["`train_size`", "[1,\"x\"]", "list of whole numbers"],
-        ),
-        (
-            r#"{"image_size":[1,2,3]}"#,
-            ["`image_size`", "[1,2,3]", "list of two"],
-        ),
-        (
-            r#"{"hidden_act":"gulu"}"#,
-            ["`hidden_act`", "\"gulu\"", "gelu, gelu_10"],
-        ),
-        (
-            r#"{"problem_type":"x"}"#,
-            ["`problem_type`", "\"x\"", "regression, single_label"],
-        ),
+        (r#"{"use_query_residual":1}"#, ["`use_query_residual`", "is 1", "true or false"]),
+        (r#"{"train_size":[1,"x"]}"#, ["`train_size`", "[1,\"x\"]", "list of whole numbers"]),
+        (r#"{"image_size":[1,2,3]}"#, ["`image_size`", "[1,2,3]", "list of two"]),
+        (r#"{"hidden_act":"gulu"}"#, ["`hidden_act`", "\"gulu\"", "gelu, gelu_10"]),
+        (r#"{"problem_type":"x"}"#, ["`problem_type`", "\"x\"", "regression, single_label"]),
         (
             r#"{"cross_attention_shape_for_attention":"v"}"#,
-            [
-                "`cross_attention_shape_for_attention`",
-                "\"v\"",
-                "one of kv, q",
-            ],
+            ["`cross_attention_shape_for_attention`", "\"v\"", "one of kv, q"],
         ),
-        (
-            r#"{"dtype":"int8"}"#,
-            ["`dtype`", "\"int8\"", "one of float32"],
-        ),
-        (
-            r#"{"model_type":"bert"}"#,
-            ["`model_type`", "\"bert\"", "\"perceiver\""],
-        ),
-        (
-            r#"{"id2label":{"a":"b"}}"#,
-            ["`id2label`", "object", "index to label"],
-        ),
-        (
-            r#"{"num_labels":1000000000000}"#,
-            ["`num_labels`", "1000000000000", "at most"],
-        ),
+        (r#"{"dtype":"int8"}"#, ["`dtype`", "\"int8\"", "one of float32"]),
+        (r#"{"model_type":"bert"}"#, ["`model_type`", "\"bert\"", "\"perceiver\""]),
+        (r#"{"id2label":{"a":"b"}}"#, ["`id2label`", "object", "index to label"]),
+        (r#"{"num_labels":1000000000000}"#, ["`num_labels`", "1000000000000", "at most"]),
         ("[1]", ["`config`", "[1]", "object"]),
     ] {
         let message = message(json);
@@ -196,53 +129,29 @@ fn text_that_is_not_json_is_refused_with_its_place() {
     assert!(message.contains("line 2, column 14"), "{message}");
     for json in [r#"{"d": NaN}"#, r#"{"d": Infinity}"#, r#"{"d": -Infinity}"#] {
         let message = self::message(json);
-        assert!(
-            message.contains("NaN and Infinity are not JSON"),
-            "{message}"
-        );
+        assert!(message.contains("NaN and Infinity are not JSON"), "{message}");
     }
     assert!(self::message("").contains("line 1"), "an empty file");
-    assert!(
-        self::message("{\"d_model\": 7").contains("EOF"),
-        "a truncated file"
-    );
+    assert!(self::message("{\"d_model\": 7").contains("EOF"), "a truncated file");
 }
 
 #[test]
 fn the_file_is_named() {
     let folder = support::folder_with(&[("config.json", b"{\"d_latents\":0}")]);
-    let error = PerceiverConfig::from_pretrained(folder.path())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("config.json: `d_latents` is 0, expected at least 1"),
-        "{error}"
-    );
+    let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json: `d_latents` is 0, expected at least 1"), "{error}");
     let folder = support::folder_with(&[("config.json", b"{\"a\":\"\xff\"}")]);
-    let error = PerceiverConfig::from_pretrained(folder.path())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("config.json") && error.contains("UTF-8"),
-        "{error}"
-    );
-    let error = PerceiverConfig::from_pretrained("no/such/folder")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("no/such/folder/config.json: cannot read"),
-        "{error}"
-    );
+    let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json") && error.contains("UTF-8"), "{error}");
+    let error = PerceiverConfig::from_pretrained("no/such/folder").unwrap_err().to_string();
+    assert!(error.contains("no/such/folder/config.json: cannot read"), "{error}");
 }
 
 #[test]
 fn an_unknown_head_is_named_among_the_known_ones() {
     let config = PerceiverConfig::from_json(r#"{"architectures":["BertModel"]}"#).unwrap();
     let message = config.head().unwrap_err().to_string();
-    assert!(
-        message.contains("BertModel") && message.contains("PerceiverForMaskedLM"),
-        "{message}"
-    );
+    assert!(message.contains("BertModel") && message.contains("PerceiverForMaskedLM"), "{message}");
     let none = PerceiverConfig::default().head().unwrap_err().to_string();
     assert!(none.contains("absent"), "{none}");
 }
@@ -251,10 +160,7 @@ fn an_unknown_head_is_named_among_the_known_ones() {
 fn channels_must_divide_by_heads() {
     let base = r#""num_latents":2,"num_self_attends_per_block":1"#;
     for (json, parts) in [
-        (
-            r#""d_latents":10,"num_self_attention_heads":3"#,
-            ["num_self_attention_heads", "10"],
-        ),
+        (r#""d_latents":10,"num_self_attention_heads":3"#, ["num_self_attention_heads", "10"]),
         (
             r#""d_latents":10,"num_self_attention_heads":5,"num_cross_attention_heads":4"#,
             ["num_cross_attention_heads", "10"],
@@ -284,15 +190,9 @@ fn self_attention_must_return_the_latents_width() {
     let base =
         r#""d_latents":8,"num_self_attention_heads":2,"num_cross_attention_heads":2,"d_model":4"#;
     let message = refusal(Head::Model, &format!(r#"{base},"v_channels":4"#));
-    assert!(
-        message.contains("`v_channels`") && message.contains("`d_latents` = 8"),
-        "{message}"
-    );
+    assert!(message.contains("`v_channels`") && message.contains("`d_latents` = 8"), "{message}");
     let message = refusal(Head::Model, &format!(r#"{base},"qk_channels":4"#));
-    assert!(
-        message.contains("`qk_channels`") && message.contains("4 value channels"),
-        "{message}"
-    );
+    assert!(message.contains("`qk_channels`") && message.contains("4 value channels"), "{message}");
     // With no layer there is no sum.
     let none = format!(r#"{{{base},"v_channels":4,"num_self_attends_per_block":0}}"#);
     PerceiverConfig::from_json(&none).unwrap();
@@ -301,47 +201,19 @@ fn self_attention_must_return_the_latents_width() {
 #[test]
 fn each_head_checks_the_fields_it_reads() {
     for (head, json, field) in [
-        (
-            Head::MaskedLm,
-            r#""d_model":12,"num_cross_attention_heads":4"#,
-            "d_model",
-        ),
+        (Head::MaskedLm, r#""d_model":12,"num_cross_attention_heads":4"#, "d_model"),
         (Head::MaskedLm, r#""vocab_size":0"#, "vocab_size"),
-        (
-            Head::SequenceClassification,
-            r#""id2label":{}"#,
-            "num_labels",
-        ),
-        (
-            Head::SequenceClassification,
-            r#""max_position_embeddings":0"#,
-            "max_position_embeddings",
-        ),
+        (Head::SequenceClassification, r#""id2label":{}"#, "num_labels"),
+        (Head::SequenceClassification, r#""max_position_embeddings":0"#, "max_position_embeddings"),
         (
             Head::SequenceClassification,
             r#""num_labels":1,"problem_type":"single_label_classification""#,
             "problem_type",
         ),
-        (
-            Head::ImageClassificationLearned,
-            r#""image_size":[8,8]"#,
-            "image_size",
-        ),
-        (
-            Head::ImageClassificationLearned,
-            r#""image_size":0"#,
-            "image_size",
-        ),
-        (
-            Head::ImageClassificationFourier,
-            r#""num_cross_attention_heads":8"#,
-            "num_cross",
-        ),
-        (
-            Head::OpticalFlow,
-            r#""num_cross_attention_heads":1,"train_size":[8,8,8]"#,
-            "train_size",
-        ),
+        (Head::ImageClassificationLearned, r#""image_size":[8,8]"#, "image_size"),
+        (Head::ImageClassificationLearned, r#""image_size":0"#, "image_size"),
+        (Head::ImageClassificationFourier, r#""num_cross_attention_heads":8"#, "num_cross"),
+        (Head::OpticalFlow, r#""num_cross_attention_heads":1,"train_size":[8,8,8]"#, "train_size"),
         (
             Head::MultimodalAutoencoding,
             r#""num_cross_attention_heads":1,"output_shape":[1,16,224]"#,
@@ -368,24 +240,12 @@ fn a_configuration_cannot_ask_for_terabytes() {
     for (head, json) in [
         (Head::Model, format!(r#""num_latents":{huge}"#)),
         (Head::Model, format!(r#""d_latents":{huge}"#)),
-        (
-            Head::Model,
-            format!(r#""cross_attention_widening_factor":{huge}"#),
-        ),
-        (
-            Head::Model,
-            r#""num_self_attends_per_block":1000000"#.into(),
-        ),
+        (Head::Model, format!(r#""cross_attention_widening_factor":{huge}"#)),
+        (Head::Model, r#""num_self_attends_per_block":1000000"#.into()),
         (Head::Model, r#""num_blocks":1000000"#.into()),
         (Head::MaskedLm, format!(r#""vocab_size":{huge}"#)),
-        (
-            Head::MaskedLm,
-            format!(r#""max_position_embeddings":{huge}"#),
-        ),
-        (
-            Head::ImageClassificationLearned,
-            format!(r#""image_size":{huge}"#),
-        ),
+        (Head::MaskedLm, format!(r#""max_position_embeddings":{huge}"#)),
+        (Head::ImageClassificationLearned, format!(r#""image_size":{huge}"#)),
         (
             Head::OpticalFlow,
             format!(r#""num_cross_attention_heads":1,"train_size":[{huge},{huge}]"#),
@@ -446,10 +306,7 @@ fn the_published_configurations_are_valid() {
 fn saving_replaces_the_file_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/model");
-    let config = PerceiverConfig {
-        d_latents: 8,
-        ..PerceiverConfig::default()
-    };
+    let config = PerceiverConfig { d_latents: 8, ..PerceiverConfig::default() };
     config.save_pretrained(&path).unwrap();
     config.save_pretrained(&path).unwrap();
     assert_eq!(PerceiverConfig::from_pretrained(&path).unwrap(), config);

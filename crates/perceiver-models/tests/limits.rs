@@ -23,10 +23,7 @@ const FOLDER: &str = "PERCEIVER_TEST_FOLDER";
 /// Runs one of the tests here again, as a child, after a line of shell.
 fn child(test: &str, folder: &Path, shell: &str) -> Output {
     Command::new("sh")
-        .args([
-            "-c",
-            &format!("{shell} exec \"$0\" --exact {test} --nocapture"),
-        ])
+        .args(["-c", &format!("{shell} exec \"$0\" --exact {test} --nocapture")])
         .arg(env::current_exe().unwrap())
         .env(FOLDER, folder)
         .output()
@@ -36,10 +33,7 @@ fn child(test: &str, folder: &Path, shell: &str) -> Output {
 fn assert_success(output: &Output) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 const WIDTH: usize = 2048;
@@ -57,11 +51,7 @@ struct Large {
 impl Large {
     fn new() -> Self {
         let device = support::device();
-        let layer = || {
-            LinearConfig::new(WIDTH, WIDTH)
-                .with_bias(false)
-                .init(&device)
-        };
+        let layer = || LinearConfig::new(WIDTH, WIDTH).with_bias(false).init(&device);
         Self {
             embeddings: EmbeddingConfig::new(ROWS, WIDTH).init(&device),
             layers: (0..8).map(|_| layer()).collect(),
@@ -85,8 +75,7 @@ fn write_large(path: &Path) {
     (0..8).for_each(|i| tensor(format!("layers.{i}.weight"), WIDTH));
     header.push('}');
     let mut file = File::create(path).unwrap();
-    file.write_all(&(header.len() as u64).to_le_bytes())
-        .unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.set_len((8 + header.len() + MODEL) as u64).unwrap();
 }
@@ -100,19 +89,11 @@ fn loading_needs_the_model_its_largest_tensor_and_little_more() {
         let (large, _) =
             load_module(Large::new(), &checkpoint, &KeyMap::PERCEIVER, &options).unwrap();
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
         let limit = MODEL + LARGEST + (100 << 20);
         assert!(large.num_params() * 4 == MODEL);
-        assert!(
-            peak * 1024 < limit,
-            "{} MB of {} MB",
-            peak >> 10,
-            limit >> 20
-        );
+        assert!(peak * 1024 < limit, "{} MB of {} MB", peak >> 10, limit >> 20);
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -127,53 +108,28 @@ fn a_full_disk_leaves_the_old_model() {
     let path = env::var_os(FOLDER).map_or(folder.path().to_path_buf(), Into::into);
     let checkpoint = |path: &Path| Checkpoint::open(path).unwrap();
     let load = |checkpoint: &Checkpoint| {
-        load_module(
-            Small::new(),
-            checkpoint,
-            &KeyMap::PERCEIVER,
-            &LoadOptions::default(),
-        )
+        load_module(Small::new(), checkpoint, &KeyMap::PERCEIVER, &LoadOptions::default())
     };
     let listing = || {
-        let mut files: Vec<_> = fs::read_dir(&path)
-            .unwrap()
-            .flatten()
-            .map(|f| f.path())
-            .collect();
+        let mut files: Vec<_> = fs::read_dir(&path).unwrap().flatten().map(|f| f.path()).collect();
         files.sort();
-        files
-            .into_iter()
-            .map(|file| (file.clone(), fs::read(file).unwrap()))
-            .collect::<Vec<_>>()
+        files.into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect::<Vec<_>>()
     };
     if env::var_os(FOLDER).is_some() {
         let before = listing();
         let (module, _) = load(&checkpoint(&path)).unwrap();
-        let config = PerceiverConfig {
-            d_model: 8,
-            ..PerceiverConfig::default()
-        };
+        let config = PerceiverConfig { d_model: 8, ..PerceiverConfig::default() };
         for max_shard_size in [None, Some(300)] {
-            let options = SaveOptions {
-                dtype: None,
-                max_shard_size,
-            };
+            let options = SaveOptions { dtype: None, max_shard_size };
             let saved = save_pretrained(&module, &config, &path, &KeyMap::PERCEIVER, &options);
             let message = saved.unwrap_err().to_string();
             assert!(message.contains(path.to_str().unwrap()), "{message}");
-            assert!(
-                message.contains("cannot write") && !message.contains('\n'),
-                "{message}"
-            );
+            assert!(message.contains("cannot write") && !message.contains('\n'), "{message}");
             assert_eq!(listing(), before);
         }
         return;
     }
-    fs::write(
-        path.join("model.safetensors"),
-        safetensors(&small_tensors()),
-    )
-    .unwrap();
+    fs::write(path.join("model.safetensors"), safetensors(&small_tensors())).unwrap();
     fs::write(path.join("config.json"), "{}").unwrap();
     // No file may grow beyond 512 bytes, nor the process be killed for trying.
     assert_success(&child(NAME, &path, "trap '' XFSZ; ulimit -f 1;"));

@@ -22,9 +22,7 @@ fn load(tensors: &[Raw], options: LoadOptions) -> Result<(Small, LoadReport), Er
 }
 
 fn refusal(tensors: &[Raw]) -> String {
-    let message = load(tensors, LoadOptions::default())
-        .unwrap_err()
-        .to_string();
+    let message = load(tensors, LoadOptions::default()).unwrap_err().to_string();
     assert!(!message.contains('\n'), "{message}");
     message
 }
@@ -35,13 +33,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn stored(tensors: &[Raw], key: &str) -> Vec<f32> {
     let tensor = tensors.iter().find(|tensor| tensor.key == key).unwrap();
-    tensor
-        .bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
-        .collect()
+    tensor.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 #[test]
@@ -55,30 +47,15 @@ fn every_parameter_gets_the_tensor_of_its_key() {
     let support::Norm::Layer(norm) = &small.norm;
     for (key, ours) in [
         ("latents", values(small.latents.val())),
-        (
-            "attention.self.bias",
-            values(small.attention.projections.bias.clone().unwrap().val()),
-        ),
-        (
-            "attention.output.dense.weight",
-            values(small.attention.output.weight.val().transpose()),
-        ),
-        (
-            "layers.1.weight",
-            values(small.layers[1].weight.val().transpose()),
-        ),
+        ("attention.self.bias", values(small.attention.projections.bias.clone().unwrap().val())),
+        ("attention.output.dense.weight", values(small.attention.output.weight.val().transpose())),
+        ("layers.1.weight", values(small.layers[1].weight.val().transpose())),
         ("norm.weight", values(norm.gamma.val())),
         ("norm.bias", values(norm.beta.clone().unwrap().val())),
         ("embeddings.weight", values(small.embeddings.weight.val())),
         ("batchnorm.weight", values(small.batchnorm.norm.gamma.val())),
-        (
-            "batchnorm.running_mean",
-            values(small.batchnorm.norm.running_mean.value()),
-        ),
-        (
-            "batchnorm.running_var",
-            values(small.batchnorm.norm.running_var.value()),
-        ),
+        ("batchnorm.running_mean", values(small.batchnorm.norm.running_mean.value())),
+        ("batchnorm.running_var", values(small.batchnorm.norm.running_var.value())),
     ] {
         assert_eq!(ours, stored(&tensors, key), "{key}");
     }
@@ -94,32 +71,18 @@ fn whatever_differs_is_listed_by_its_key() {
     other.retain(|tensor| tensor.key != "attention.self.bias");
     other.push(raw("attention.self.extra", &[1], 3));
     let message = refusal(&other);
-    for part in [
-        NAME,
-        "1 missing: attention.self.bias",
-        "1 unused: attention.self.extra",
-    ] {
+    for part in [NAME, "1 missing: attention.self.bias", "1 unused: attention.self.extra"] {
         assert!(message.contains(part), "{message}");
     }
     let mut other = small_tensors();
     other[1] = raw("attention.self.weight", &[4, 6], 3);
     let message = refusal(&other);
-    assert!(
-        message.contains("attention.self.weight (is [4, 6], expected [6, 4])"),
-        "{message}"
-    );
+    assert!(message.contains("attention.self.weight (is [4, 6], expected [6, 4])"), "{message}");
     let mut other = small_tensors();
     let bytes = vec![0; 8 * tensors[2].bytes.len() / 4];
-    other[2] = Raw {
-        dtype: "I64",
-        bytes,
-        ..raw("attention.self.bias", &[6], 3)
-    };
+    other[2] = Raw { dtype: "I64", bytes, ..raw("attention.self.bias", &[6], 3) };
     let message = refusal(&other);
-    assert!(
-        message.contains("attention.self.bias (is I64, expected floats)"),
-        "{message}"
-    );
+    assert!(message.contains("attention.self.bias (is I64, expected floats)"), "{message}");
 }
 
 #[test]
@@ -133,16 +96,10 @@ fn a_missing_batch_count_is_no_fault() {
 #[test]
 fn integers_beyond_the_devices_are_refused() {
     let mut tensors = small_tensors();
-    let count = tensors
-        .iter_mut()
-        .find(|tensor| tensor.dtype == "I64")
-        .unwrap();
+    let count = tensors.iter_mut().find(|tensor| tensor.dtype == "I64").unwrap();
     count.bytes = i64::MAX.to_le_bytes().to_vec();
     let message = refusal(&tensors);
-    assert!(
-        message.contains("num_batches_tracked: its values do not fit"),
-        "{message}"
-    );
+    assert!(message.contains("num_batches_tracked: its values do not fit"), "{message}");
 }
 
 #[test]
@@ -151,18 +108,12 @@ fn a_batch_count_without_a_place_is_ignored() {
     struct Plain {
         layers: Vec<Linear>,
     }
-    let tensors = [
-        raw("layers.0.weight", &[3, 2], 1),
-        raw("batchnorm.num_batches_tracked", &[], 2),
-    ];
+    let tensors =
+        [raw("layers.0.weight", &[3, 2], 1), raw("batchnorm.num_batches_tracked", &[], 2)];
     let folder = folder_with(&[(NAME, &safetensors(&tensors))]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let layer = LinearConfig::new(2, 3)
-        .with_bias(false)
-        .init(&support::device());
-    let plain = Plain {
-        layers: vec![layer],
-    };
+    let layer = LinearConfig::new(2, 3).with_bias(false).init(&support::device());
+    let plain = Plain { layers: vec![layer] };
     let (_, report) = load_module(plain, &checkpoint, &KEYS, &LoadOptions::default()).unwrap();
     assert_eq!(report.ignored, ["batchnorm.num_batches_tracked"]);
 }
@@ -174,10 +125,7 @@ fn nothing_is_read_or_initialised_before_shapes_agree() {
     tensors[0] = raw("latents", &[4, 3], 1);
     let folder = folder_with(&[(NAME, &safetensors(&tensors))]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(folder.path().join(NAME))
-        .unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(NAME)).unwrap();
     file.set_len(0).unwrap();
     let module = Small::new();
     let shared = module.latents.clone();
@@ -190,10 +138,7 @@ fn nothing_is_read_or_initialised_before_shapes_agree() {
 fn a_file_that_shrinks_after_opening_loads_nothing() {
     let folder = folder_with(&[(NAME, &safetensors(&small_tensors()))]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(folder.path().join(NAME))
-        .unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(NAME)).unwrap();
     file.set_len(file.metadata().unwrap().len() - 2).unwrap();
     let error = load_module(Small::new(), &checkpoint, &KEYS, &LoadOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
@@ -217,10 +162,7 @@ fn nan_weights_load_with_a_warning() {
     tensors[0].bytes[..8].copy_from_slice(&[0, 0, 0xc0, 0x7f, 0, 0, 0x80, 0xff]);
     let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
     assert!(values(small.latents.val())[0].is_nan());
-    assert_eq!(
-        report.warnings(),
-        ["tensor latents holds 2 NaN or infinite values"]
-    );
+    assert_eq!(report.warnings(), ["tensor latents holds 2 NaN or infinite values"]);
 }
 
 #[test]
@@ -246,11 +188,7 @@ fn floats_are_cast_to_the_requested_type() {
     tensors = tensors
         .iter()
         .map(|tensor| {
-            if tensor.dtype == "F32" {
-                halves(tensor)
-            } else {
-                raw(&tensor.key, &tensor.shape, 0)
-            }
+            if tensor.dtype == "F32" { halves(tensor) } else { raw(&tensor.key, &tensor.shape, 0) }
         })
         .collect();
     for (dtype, expected) in [
@@ -259,10 +197,7 @@ fn floats_are_cast_to_the_requested_type() {
         (None, DType::F16),
     ] {
         let (small, _) = load(&tensors, LoadOptions { dtype }).unwrap();
-        assert!(
-            types(&small).into_iter().all(|found| found == expected),
-            "{dtype:?}"
-        );
+        assert!(types(&small).into_iter().all(|found| found == expected), "{dtype:?}");
     }
     let (small, _) = load(&tensors, LoadOptions::default()).unwrap();
     assert_eq!(values(small.latents.val()), [1.000_976_6; 12]);
@@ -276,23 +211,13 @@ fn a_bare_model_and_a_head_are_told_apart() {
     }
     let folder = folder_with(&[(NAME, &safetensors(&small_tensors()))]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let head = Head {
-        perceiver: Small::new(),
-    };
+    let head = Head { perceiver: Small::new() };
     let error = load_module(head, &checkpoint, &KEYS, &LoadOptions::default()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("PerceiverModel without this head"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("PerceiverModel without this head"), "{error}");
 
     let prefixed = |tensor: &Raw| raw(&format!("perceiver.{}", tensor.key), &tensor.shape, 1);
     let message = refusal(&small_tensors().iter().map(prefixed).collect::<Vec<_>>());
-    assert!(
-        message.contains("a head, not a PerceiverModel alone"),
-        "{message}"
-    );
+    assert!(message.contains("a head, not a PerceiverModel alone"), "{message}");
 }
 
 fn saved(module: &Small, options: SaveOptions) -> tempfile::TempDir {
@@ -304,9 +229,7 @@ fn saved(module: &Small, options: SaveOptions) -> tempfile::TempDir {
 
 fn names(folder: &tempfile::TempDir) -> Vec<String> {
     let files = std::fs::read_dir(folder.path()).unwrap().flatten();
-    let mut names: Vec<_> = files
-        .map(|file| file.file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = files.map(|file| file.file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -316,12 +239,7 @@ fn assert_holds(folder: &tempfile::TempDir, tensors: &[Raw]) {
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.tensors().count(), tensors.len());
     for tensor in tensors {
-        assert_eq!(
-            checkpoint.info(&tensor.key).unwrap().shape,
-            tensor.shape,
-            "{}",
-            tensor.key
-        );
+        assert_eq!(checkpoint.info(&tensor.key).unwrap().shape, tensor.shape, "{}", tensor.key);
         let found = checkpoint.read(&tensor.key).unwrap();
         assert_eq!(found.as_bytes(), tensor.bytes, "{}", tensor.key);
     }
@@ -350,26 +268,17 @@ fn shards_hold_everything_once_and_replace_a_single_file() {
     let folder = saved(&small, SaveOptions::default());
     let config = PerceiverConfig::default();
     let save = |max_shard_size| {
-        let options = SaveOptions {
-            dtype: None,
-            max_shard_size,
-        };
+        let options = SaveOptions { dtype: None, max_shard_size };
         save_pretrained(&small, &config, folder.path(), &KEYS, &options).unwrap();
     };
     save(Some(150));
     let sharded = names(&folder);
-    assert!(
-        !sharded.contains(&NAME.to_owned()) && sharded.len() > 4,
-        "{sharded:?}"
-    );
+    assert!(!sharded.contains(&NAME.to_owned()) && sharded.len() > 4, "{sharded:?}");
     assert_holds(&folder, &tensors);
     for name in sharded.iter().filter(|name| name.ends_with(".safetensors")) {
         let one = Checkpoint::open(folder.path().join(name)).unwrap();
         let sizes: Vec<_> = one.tensors().map(|(_, info)| info.bytes()).collect();
-        assert!(
-            sizes.len() == 1 || sizes.iter().sum::<usize>() <= 150,
-            "{name}"
-        );
+        assert!(sizes.len() == 1 || sizes.iter().sum::<usize>() <= 150, "{name}");
     }
     save(Some(1000));
     assert!(names(&folder).len() < sharded.len());
@@ -382,21 +291,12 @@ fn shards_hold_everything_once_and_replace_a_single_file() {
 #[test]
 fn half_precision_is_saved_when_asked_for() {
     let (small, _) = load(&small_tensors(), LoadOptions::default()).unwrap();
-    let options = SaveOptions {
-        dtype: Some(FloatDType::F16),
-        max_shard_size: None,
-    };
+    let options = SaveOptions { dtype: Some(FloatDType::F16), max_shard_size: None };
     let folder = saved(&small, options);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let info = checkpoint.info("latents").unwrap();
     assert_eq!(info.dtype, DType::F16);
-    assert_eq!(
-        checkpoint
-            .info("batchnorm.num_batches_tracked")
-            .unwrap()
-            .dtype,
-        DType::I64
-    );
+    assert_eq!(checkpoint.info("batchnorm.num_batches_tracked").unwrap().dtype, DType::I64);
     let config = PerceiverConfig::from_pretrained(folder.path()).unwrap();
     assert_eq!(config.dtype, Some(FloatDType::F16));
 }
@@ -406,11 +306,7 @@ fn tensors_are_written_under_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.safetensors");
     let tensors = Checkpoint::open(fixture("masked_lm/outputs.safetensors")).unwrap();
-    let all = || {
-        tensors
-            .tensors()
-            .map(|(key, _)| (key.to_owned(), tensors.read(key).unwrap()))
-    };
+    let all = || tensors.tensors().map(|(key, _)| (key.to_owned(), tensors.read(key).unwrap()));
     write_tensors(&path, all()).unwrap();
     let again = Checkpoint::open(&path).unwrap();
     assert_eq!(again.tensors().count(), tensors.tensors().count());
@@ -428,10 +324,7 @@ fn a_save_that_cannot_finish_leaves_the_old_files() {
     let before = names(&folder);
     let path = folder.path().join("out.safetensors");
     std::fs::create_dir(&path).unwrap();
-    let data = Checkpoint::open(folder.path())
-        .unwrap()
-        .read("latents")
-        .unwrap();
+    let data = Checkpoint::open(folder.path()).unwrap().read("latents").unwrap();
     let error = write_tensors(&path, [("a".to_owned(), data)]).unwrap_err();
     assert!(error.to_string().contains("cannot replace"), "{error}");
     std::fs::remove_dir(&path).unwrap();

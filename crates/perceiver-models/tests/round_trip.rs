@@ -28,10 +28,7 @@ fn convert<M: PretrainedModel>(from: &Path, to: &Path, options: &SaveOptions) {
 }
 
 fn convert_head(from: &Path, to: &Path, options: &SaveOptions) -> Head {
-    let head = PerceiverConfig::from_pretrained(from)
-        .unwrap()
-        .head()
-        .unwrap();
+    let head = PerceiverConfig::from_pretrained(from).unwrap().head().unwrap();
     match head {
         Head::Model => {
             convert::<PerceiverModel<NoPreprocessor, NoDecoder, NoPostprocessor>>(from, to, options)
@@ -61,51 +58,28 @@ fn convert_head(from: &Path, to: &Path, options: &SaveOptions) -> Head {
 #[test]
 fn every_head_is_written_back_bit_for_bit() {
     let mut heads = BTreeSet::new();
-    let mut folders: Vec<_> = std::fs::read_dir(fixture("."))
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir(fixture(".")).unwrap().flatten().map(|entry| entry.path()).collect();
     folders.sort();
     for folder in folders {
         let Ok(original) = Checkpoint::open(&folder) else {
             continue;
         };
         let target = tempfile::tempdir().unwrap();
-        let options = SaveOptions {
-            dtype: None,
-            max_shard_size: Some(20_000),
-        };
+        let options = SaveOptions { dtype: None, max_shard_size: Some(20_000) };
         heads.insert(convert_head(&folder, target.path(), &options).name());
         let written = Checkpoint::open(target.path()).unwrap();
         let described = |checkpoint: &Checkpoint| {
             let tensors = checkpoint.tensors();
-            tensors
-                .map(|(key, info)| (key.to_owned(), info.clone()))
-                .collect::<Vec<_>>()
+            tensors.map(|(key, info)| (key.to_owned(), info.clone())).collect::<Vec<_>>()
         };
-        assert_eq!(
-            described(&written),
-            described(&original),
-            "{}",
-            folder.display()
-        );
+        assert_eq!(described(&written), described(&original), "{}", folder.display());
         for (key, _) in original.tensors() {
             let (ours, theirs) = (written.read(key).unwrap(), original.read(key).unwrap());
-            assert_eq!(
-                ours.as_bytes(),
-                theirs.as_bytes(),
-                "{} {key}",
-                folder.display()
-            );
+            assert_eq!(ours.as_bytes(), theirs.as_bytes(), "{} {key}", folder.display());
         }
         let config = |folder: &Path| PerceiverConfig::from_pretrained(folder).unwrap();
-        assert_eq!(
-            config(target.path()),
-            config(&folder),
-            "{}",
-            folder.display()
-        );
+        assert_eq!(config(target.path()), config(&folder), "{}", folder.display());
     }
     assert_eq!(heads.len(), Head::NAMES.len(), "{heads:?}");
 }
@@ -113,21 +87,12 @@ fn every_head_is_written_back_bit_for_bit() {
 #[test]
 fn half_precision_weights_come_back_from_single_precision() {
     let target = tempfile::tempdir().unwrap();
-    let options = SaveOptions {
-        dtype: Some(FloatDType::F16),
-        max_shard_size: None,
-    };
+    let options = SaveOptions { dtype: Some(FloatDType::F16), max_shard_size: None };
     let from = fixture("format_float16");
     convert_head(&from, target.path(), &options);
-    let (written, original) = (
-        Checkpoint::open(target.path()).unwrap(),
-        Checkpoint::open(from).unwrap(),
-    );
+    let (written, original) =
+        (Checkpoint::open(target.path()).unwrap(), Checkpoint::open(from).unwrap());
     for (key, _) in original.tensors() {
-        assert_eq!(
-            written.read(key).unwrap(),
-            original.read(key).unwrap(),
-            "{key}"
-        );
+        assert_eq!(written.read(key).unwrap(), original.read(key).unwrap(), "{key}");
     }
 }

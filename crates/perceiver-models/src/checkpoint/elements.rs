@@ -62,14 +62,8 @@ pub(super) fn floats(
 ) -> Option<Floats> {
     fn with<T: Float>(bytes: &[u8], from: DType, shape: &[usize], flip: bool) -> Option<Floats> {
         let values: Vec<T> = values(bytes, from, shape, flip)?;
-        let non_finite = values
-            .iter()
-            .filter(|value| !value.widen().is_finite())
-            .count();
-        Some(Floats {
-            data: TensorData::new(values, shape.to_vec()),
-            non_finite,
-        })
+        let non_finite = values.iter().filter(|value| !value.widen().is_finite()).count();
+        Some(Floats { data: TensorData::new(values, shape.to_vec()), non_finite })
     }
     match to {
         FloatDType::F64 => with::<f64>(bytes, from, shape, transpose),
@@ -90,9 +84,7 @@ pub(super) fn float_bytes(
     fn with<T: Float>(bytes: &[u8], from: DType, shape: &[usize], flip: bool) -> Option<Vec<u8>> {
         let values: Vec<T> = values(bytes, from, shape, flip)?;
         let mut stored = Vec::with_capacity(values.len() * T::BYTES);
-        values
-            .into_iter()
-            .for_each(|value| value.store(&mut stored));
+        values.into_iter().for_each(|value| value.store(&mut stored));
         Some(stored)
     }
     match to {
@@ -195,10 +187,7 @@ mod tests {
     use super::*;
 
     fn bytes(values: &[f32]) -> Vec<u8> {
-        values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect()
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
     #[test]
@@ -207,19 +196,10 @@ mod tests {
         let nan = f32::from_bits(0x7fa0_0001);
         let stored = bytes(&[1.0, 2.0, nan, 4.0, 5.0, 6.0]);
         let flipped = floats(&stored, DType::F32, FloatDType::F32, &[3, 2], true).unwrap();
-        assert_eq!(
-            flipped.data.as_bytes(),
-            bytes(&[1.0, 4.0, 2.0, 5.0, nan, 6.0])
-        );
+        assert_eq!(flipped.data.as_bytes(), bytes(&[1.0, 4.0, 2.0, 5.0, nan, 6.0]));
         assert_eq!(flipped.non_finite, 1);
-        let back = float_bytes(
-            flipped.data.as_bytes(),
-            DType::F32,
-            DType::F32,
-            &[2, 3],
-            true,
-        )
-        .unwrap();
+        let back =
+            float_bytes(flipped.data.as_bytes(), DType::F32, DType::F32, &[2, 3], true).unwrap();
         assert_eq!(back, stored);
     }
 
@@ -227,13 +207,7 @@ mod tests {
     fn matrices_larger_than_a_tile_are_transposed_whole() {
         let (rows, columns) = (45, 70);
         let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
-        let floats = floats(
-            &bytes(&values),
-            DType::F32,
-            FloatDType::F32,
-            &[columns, rows],
-            true,
-        );
+        let floats = floats(&bytes(&values), DType::F32, FloatDType::F32, &[columns, rows], true);
         let data = floats.unwrap().data.try_to_vec::<f32>().unwrap();
         for row in 0..rows {
             for column in 0..columns {
@@ -244,18 +218,11 @@ mod tests {
 
     #[test]
     fn half_precision_is_widened_exactly_and_rounded_to_the_nearest_even() {
-        let half: Vec<u8> = [0x3c01u16, 0xfbff]
-            .iter()
-            .flat_map(|b| b.to_le_bytes())
-            .collect();
-        let wide = floats(&half, DType::F16, FloatDType::F32, &[2], false)
-            .unwrap()
-            .data;
+        let half: Vec<u8> = [0x3c01u16, 0xfbff].iter().flat_map(|b| b.to_le_bytes()).collect();
+        let wide = floats(&half, DType::F16, FloatDType::F32, &[2], false).unwrap().data;
         assert_eq!(wide.try_to_vec::<f32>().unwrap(), [1.000_976_6, -65504.0]);
         let brain: Vec<u8> = 0x3f81u16.to_le_bytes().to_vec();
-        let wide = floats(&brain, DType::BF16, FloatDType::F32, &[1], false)
-            .unwrap()
-            .data;
+        let wide = floats(&brain, DType::BF16, FloatDType::F32, &[1], false).unwrap().data;
         assert_eq!(wide.try_to_vec::<f32>().unwrap(), [1.007_812_5]);
         // Half way between 1 and the next bfloat16: to the even one, 1.
         let narrow = bytes(&[1.0 + 1.0 / 256.0]);

@@ -19,10 +19,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
     for (shard, named) in shards {
         let file = folder.join(&shard);
         if !files::is_file(&file) {
-            return Err(Error::checkpoint(
-                path,
-                format!("names the missing shard {shard}"),
-            ));
+            return Err(Error::checkpoint(path, format!("names the missing shard {shard}")));
         }
         let stored = super::open_file(&file)?;
         if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
@@ -51,18 +48,11 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, 
         .ok_or_else(|| Error::checkpoint(path, "has no object `weight_map` from tensor to file"))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (key, file) in map {
-        let file = file
-            .as_str()
-            .filter(|file| is_plain_name(file))
-            .ok_or_else(|| {
-                let message =
-                    format!("tensor {key} is in {file}, expected a file beside the index");
-                Error::checkpoint(path, message)
-            })?;
-        shards
-            .entry(file.to_owned())
-            .or_default()
-            .insert(key.clone());
+        let file = file.as_str().filter(|file| is_plain_name(file)).ok_or_else(|| {
+            let message = format!("tensor {key} is in {file}, expected a file beside the index");
+            Error::checkpoint(path, message)
+        })?;
+        shards.entry(file.to_owned()).or_default().insert(key.clone());
     }
     if shards.is_empty() {
         return Err(Error::checkpoint(path, "names no tensor"));

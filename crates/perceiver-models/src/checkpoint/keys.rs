@@ -25,24 +25,11 @@ impl KeyMap {
             ("batchnorm.norm", "batchnorm"),
             ("positions.position_embeddings", "position_embeddings"),
             ("positions.positions_projection", "positions_projection"),
-            (
-                "label.output.position_embeddings",
-                "label.decoder.output_position_encodings",
-            ),
-            (
-                "queries.output.position_embeddings",
-                "output_position_encodings",
-            ),
-            (
-                "queries.output.positions_projection",
-                "positions_projection",
-            ),
+            ("label.output.position_embeddings", "label.decoder.output_position_encodings"),
+            ("queries.output.position_embeddings", "output_position_encodings"),
+            ("queries.output.positions_projection", "positions_projection"),
         ],
-        scalars: &[
-            "intermediate_act_fn.beta",
-            "intermediate_act_fn.eps",
-            "num_batches_tracked",
-        ],
+        scalars: &["intermediate_act_fn.beta", "intermediate_act_fn.eps", "num_batches_tracked"],
         optional: &["num_batches_tracked"],
     };
 
@@ -63,11 +50,7 @@ impl KeyMap {
 
     /// The shape the checkpoint has for a tensor that is `shape` in ours.
     pub(super) fn shape(&self, key: &str, shape: Vec<usize>) -> Vec<usize> {
-        if self.scalars.iter().any(|end| key.ends_with(end)) {
-            Vec::new()
-        } else {
-            shape
-        }
+        if self.scalars.iter().any(|end| key.ends_with(end)) { Vec::new() } else { shape }
     }
 }
 
@@ -88,11 +71,7 @@ impl Place {
     }
 
     pub(super) fn exit(&mut self) {
-        if self
-            .containers
-            .pop()
-            .is_some_and(|container| !container.starts_with("Enum:"))
-        {
+        if self.containers.pop().is_some_and(|container| !container.starts_with("Enum:")) {
             self.segments.pop();
         }
     }
@@ -106,12 +85,7 @@ impl Place {
     pub(super) fn key(&self, keys: &KeyMap) -> String {
         let parents = &self.segments[..self.segments.len().saturating_sub(1)];
         let parents = parents.iter().map(String::as_str);
-        keys.key(
-            &parents
-                .chain([self.parameter()])
-                .collect::<Vec<_>>()
-                .join("."),
-        )
+        keys.key(&parents.chain([self.parameter()]).collect::<Vec<_>>().join("."))
     }
 
     fn parameter(&self) -> &str {
@@ -147,10 +121,7 @@ mod tests {
             ),
             ("attention.output.weight", "attention.output.dense.weight"),
             ("decoder.output.weight", "decoder.output.weight"),
-            (
-                "attention.output_norm.weight",
-                "attention.output_norm.weight",
-            ),
+            ("attention.output_norm.weight", "attention.output_norm.weight"),
             ("embeddings.latents", "embeddings.latents"),
         ] {
             assert_eq!(keys.key(ours), theirs);

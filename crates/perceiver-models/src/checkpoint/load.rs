@@ -19,9 +19,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Everything in single precision.
     fn default() -> Self {
-        Self {
-            dtype: Some(FloatDType::F32),
-        }
+        Self { dtype: Some(FloatDType::F32) }
     }
 }
 
@@ -50,10 +48,7 @@ impl LoadReport {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let line = |tensor: &NonFinite| {
-            format!(
-                "tensor {} holds {} NaN or infinite values",
-                tensor.key, tensor.count
-            )
+            format!("tensor {} holds {} NaN or infinite values", tensor.key, tensor.count)
         };
         self.non_finite.iter().map(line).collect()
     }
@@ -82,10 +77,7 @@ pub fn load_module<M: Module>(
         keys,
         options,
         place: Place::default(),
-        report: LoadReport {
-            ignored,
-            ..LoadReport::default()
-        },
+        report: LoadReport { ignored, ..LoadReport::default() },
         error: None,
     };
     let module = module.map(&mut loader);
@@ -93,6 +85,11 @@ pub fn load_module<M: Module>(
         Some(error) => Err(error),
         None => Ok((module, loader.report)),
     }
+}
+
+/// Key and shape of every parameter and buffer of a module, as a checkpoint has them.
+pub(crate) fn parameters<M: Module>(module: &M, keys: &KeyMap) -> Vec<(String, Vec<usize>)> {
+    slots(module, keys).into_iter().map(|slot| (slot.key, slot.shape)).collect()
 }
 
 /// A parameter of the module, as the checkpoint should have it.
@@ -133,11 +130,7 @@ fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
             self.push(&param.lazy_shape(), false);
         }
     }
-    let mut slots = Slots {
-        keys,
-        place: Place::default(),
-        found: Vec::new(),
-    };
+    let mut slots = Slots { keys, place: Place::default(), found: Vec::new() };
     module.visit(&mut slots);
     slots.found
 }
@@ -161,24 +154,14 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec
             Some(info) => wrong.extend(difference(slot, info)),
         }
     }
-    let others = checkpoint
-        .tensors()
-        .map(|(key, _)| key)
-        .filter(|key| !wanted.contains(key));
-    let (ignored, unused): (Vec<_>, Vec<_>) = others
-        .map(str::to_owned)
-        .partition(|key| keys.is_optional(key));
+    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
+    let (ignored, unused): (Vec<_>, Vec<_>) =
+        others.map(str::to_owned).partition(|key| keys.is_optional(key));
     if missing.is_empty() && wrong.is_empty() && unused.is_empty() {
         return Ok(ignored);
     }
     let hint = hint(&missing, &unused);
-    Err(Error::Mismatch {
-        path: checkpoint.path().to_path_buf(),
-        missing,
-        unused,
-        wrong,
-        hint,
-    })
+    Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
 }
 
 fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
@@ -188,10 +171,7 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
     let scalar = scalar && slot.shape.len() <= 1 && info.shape.len() <= 1;
     if slot.shape != info.shape && !scalar {
-        return Some(format!(
-            "{key} (is {:?}, expected {:?})",
-            info.shape, slot.shape
-        ));
+        return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
     }
     if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
         let expected = kind(slot.float);

@@ -17,26 +17,13 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
         PickleValue::Dict(_) => only_tensors(path, &value)?,
         PickleValue::Unsupported(class) => return Err(foreign(path, &class)),
         _ => {
-            return Err(Error::checkpoint(
-                path,
-                "is a pickle, but not of a state dict",
-            ));
+            return Err(Error::checkpoint(path, "is a pickle, but not of a state dict"));
         }
     }
     let reader = PytorchReader::new(path).map_err(|error| refused(path, error))?;
     let tensors = reader.into_tensors().into_iter().map(|(key, tensor)| {
-        let info = TensorInfo {
-            dtype: dtype(&tensor),
-            shape: tensor.shape().to_vec(),
-        };
-        (
-            key,
-            Stored {
-                info,
-                file: path.to_path_buf(),
-                place: Place::Pickle(tensor),
-            },
-        )
+        let info = TensorInfo { dtype: dtype(&tensor), shape: tensor.shape().to_vec() };
+        (key, Stored { info, file: path.to_path_buf(), place: Place::Pickle(tensor) })
     });
     Ok(tensors.collect())
 }
@@ -55,9 +42,9 @@ pub(super) fn read(path: &Path, tensor: &Tensor) -> Result<Vec<u8>, Error> {
 fn only_tensors(path: &Path, value: &PickleValue) -> Result<(), Error> {
     match value {
         PickleValue::Unsupported(class) if class != "torch.Tensor" => Err(foreign(path, class)),
-        PickleValue::Dict(fields) => fields
-            .values()
-            .try_for_each(|value| only_tensors(path, value)),
+        PickleValue::Dict(fields) => {
+            fields.values().try_for_each(|value| only_tensors(path, value))
+        }
         PickleValue::List(items) => items.iter().try_for_each(|value| only_tensors(path, value)),
         _ => Ok(()),
     }

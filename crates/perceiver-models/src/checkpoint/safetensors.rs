@@ -38,10 +38,7 @@ const DTYPES: [(Dtype, DType); 13] = [
 
 /// The format's name of an element type.
 pub(super) fn dtype_name(dtype: DType) -> Option<String> {
-    DTYPES
-        .iter()
-        .find(|(_, known)| *known == dtype)
-        .map(|(name, _)| name.to_string())
+    DTYPES.iter().find(|(_, known)| *known == dtype).map(|(name, _)| name.to_string())
 }
 
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
@@ -64,10 +61,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
             Error::checkpoint(path, message)
         })?;
         let stored = Stored {
-            info: TensorInfo {
-                dtype,
-                shape: tensor.shape.clone(),
-            },
+            info: TensorInfo { dtype, shape: tensor.shape.clone() },
             file: path.to_path_buf(),
             place: Place::Offset(start + tensor.data_offsets.0 as u64),
         };
@@ -78,11 +72,9 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
 
 pub(super) fn read(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(Error::io(path, "read"))?;
-    file.seek(SeekFrom::Start(offset))
-        .map_err(Error::io(path, "read"))?;
+    file.seek(SeekFrom::Start(offset)).map_err(Error::io(path, "read"))?;
     let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes)
-        .map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut bytes).map_err(Error::io(path, "read"))?;
     Ok(bytes)
 }
 
@@ -96,8 +88,7 @@ fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
         let message = format!("is {file_length} bytes long, expected a safetensors header");
         return Err(Error::checkpoint(path, message));
     }
-    file.read_exact(&mut length)
-        .map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut length).map_err(Error::io(path, "read"))?;
     let length = u64::from_le_bytes(length);
     let available = (file_length - LENGTH_BYTES).min(MAX_HEADER_BYTES);
     if length > available {
@@ -105,8 +96,7 @@ fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
         return Err(Error::checkpoint(path, message));
     }
     let mut header = vec![0; length as usize];
-    file.read_exact(&mut header)
-        .map_err(Error::io(path, "read"))?;
+    file.read_exact(&mut header).map_err(Error::io(path, "read"))?;
     Ok((header, file_length))
 }
 

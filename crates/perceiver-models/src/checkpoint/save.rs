@@ -55,9 +55,7 @@ pub fn save_pretrained<M: Module>(
     let count = shards.len();
     let names: Vec<String> = match count {
         1 => vec![SINGLE_NAME.into()],
-        _ => (1..=count)
-            .map(|n| format!("model-{n:05}-of-{count:05}.safetensors"))
-            .collect(),
+        _ => (1..=count).map(|n| format!("model-{n:05}-of-{count:05}.safetensors")).collect(),
     };
     let paths: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
     let index_path = folder.join(INDEX_NAME);
@@ -91,10 +89,7 @@ pub fn write_tensors(
 ) -> Result<(), Error> {
     let entries = tensors.into_iter().map(|(key, data)| Entry {
         key,
-        info: TensorInfo {
-            dtype: data.dtype(),
-            shape: data.shape().to_vec(),
-        },
+        info: TensorInfo { dtype: data.dtype(), shape: data.shape().to_vec() },
         transpose: false,
         data: Box::new(move || data),
     });
@@ -127,12 +122,7 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
             if transpose {
                 shape.reverse();
             }
-            self.found.push(Entry {
-                key,
-                info: TensorInfo { dtype, shape },
-                transpose,
-                data,
-            });
+            self.found.push(Entry { key, info: TensorInfo { dtype, shape }, transpose, data });
         }
     }
     impl ModuleVisitor for Entries<'_> {
@@ -146,16 +136,8 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
             let tensor = param.val();
             let dtype = self.options.dtype.map_or(tensor.dtype(), DType::from);
             // Flex32 is stored as what it is computed from.
-            let dtype = if dtype == DType::Flex32 {
-                DType::F32
-            } else {
-                dtype
-            };
-            self.push(
-                dtype,
-                tensor.dims().to_vec(),
-                Box::new(move || tensor.into_data()),
-            );
+            let dtype = if dtype == DType::Flex32 { DType::F32 } else { dtype };
+            self.push(dtype, tensor.dims().to_vec(), Box::new(move || tensor.into_data()));
         }
         fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
             let tensor = param.val();
@@ -164,12 +146,7 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
         }
     }
     let place = Place::default();
-    let mut entries = Entries {
-        keys,
-        options,
-        place,
-        found: Vec::new(),
-    };
+    let mut entries = Entries { keys, options, place, found: Vec::new() };
     module.visit(&mut entries);
     sort(&mut entries.found);
     entries.found
@@ -185,10 +162,7 @@ fn sort(entries: &mut [Entry]) {
 
 /// The float type of all tensors, if it is the same.
 fn common_dtype(entries: &[Entry]) -> Option<FloatDType> {
-    let mut dtypes = entries
-        .iter()
-        .map(|entry| entry.info.dtype)
-        .filter(DType::is_float);
+    let mut dtypes = entries.iter().map(|entry| entry.info.dtype).filter(DType::is_float);
     let first = dtypes.next()?;
     dtypes.all(|dtype| dtype == first).then(|| first.into())
 }
@@ -216,22 +190,13 @@ fn index(shards: &[Vec<Entry>], names: &[String]) -> String {
     let parameters: usize = all().map(|entry| entry.info.elements()).sum();
     let mut files: Vec<(&str, &str)> = Vec::new();
     for (shard, name) in shards.iter().zip(names) {
-        files.extend(
-            shard
-                .iter()
-                .map(|entry| (entry.key.as_str(), name.as_str())),
-        );
+        files.extend(shard.iter().map(|entry| (entry.key.as_str(), name.as_str())));
     }
     files.sort_unstable();
-    let files: Map<String, Value> = files
-        .into_iter()
-        .map(|(key, file)| (key.to_owned(), json!(file)))
-        .collect();
+    let files: Map<String, Value> =
+        files.into_iter().map(|(key, file)| (key.to_owned(), json!(file))).collect();
     let metadata = json!({ "total_parameters": parameters, "total_size": size });
-    format!(
-        "{:#}\n",
-        json!({ "metadata": metadata, "weight_map": files })
-    )
+    format!("{:#}\n", json!({ "metadata": metadata, "weight_map": files }))
 }
 
 /// Writes one file and makes it durable; it is not yet in its place.
@@ -245,10 +210,7 @@ fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
         let description =
             json!({ "dtype": dtype, "shape": info.shape, "data_offsets": [offset, end] });
         if header.insert(key.clone(), description).is_some() {
-            return Err(Error::checkpoint(
-                path,
-                format!("would hold the tensor {key} twice"),
-            ));
+            return Err(Error::checkpoint(path, format!("would hold the tensor {key} twice")));
         }
         offset = end;
     }
@@ -258,13 +220,7 @@ fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
     let mut file = Replacement::new(path)?;
     file.write(&(header.len() as u64).to_le_bytes())?;
     file.write(&header)?;
-    for Entry {
-        key,
-        info,
-        transpose,
-        data,
-    } in entries
-    {
+    for Entry { key, info, transpose, data } in entries {
         let data = data();
         let bytes = stored_bytes(&data, &info, transpose);
         match bytes.filter(|bytes| bytes.len() == info.bytes()) {
@@ -281,10 +237,7 @@ fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
 
 fn unsupported(path: &Path, entry: &Entry) -> Error {
     let Entry { key, info, .. } = entry;
-    Error::checkpoint(
-        path,
-        format!("cannot store tensor {key} of type {:?}", info.dtype),
-    )
+    Error::checkpoint(path, format!("cannot store tensor {key} of type {:?}", info.dtype))
 }
 
 fn stored_bytes(data: &TensorData, info: &TensorInfo, transpose: bool) -> Option<Vec<u8>> {
@@ -319,9 +272,7 @@ fn remove_stale(folder: &Path, names: &[String]) -> Result<(), Error> {
 
 /// Whether a name is `model-00001-of-00002.safetensors` with any numbers.
 fn is_shard(name: &str) -> bool {
-    let numbers = name
-        .strip_prefix("model-")
-        .and_then(|rest| rest.strip_suffix(".safetensors"));
+    let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let halves = numbers.and_then(|numbers| numbers.split_once("-of-"));
     halves.is_some_and(|(number, count)| digits(number) && digits(count))

@@ -30,27 +30,12 @@ impl Head {
     pub const NAMES: [(&'static str, Self); 8] = [
         ("PerceiverModel", Self::Model),
         ("PerceiverForMaskedLM", Self::MaskedLm),
-        (
-            "PerceiverForSequenceClassification",
-            Self::SequenceClassification,
-        ),
-        (
-            "PerceiverForImageClassificationLearned",
-            Self::ImageClassificationLearned,
-        ),
-        (
-            "PerceiverForImageClassificationFourier",
-            Self::ImageClassificationFourier,
-        ),
-        (
-            "PerceiverForImageClassificationConvProcessing",
-            Self::ImageClassificationConvProcessing,
-        ),
+        ("PerceiverForSequenceClassification", Self::SequenceClassification),
+        ("PerceiverForImageClassificationLearned", Self::ImageClassificationLearned),
+        ("PerceiverForImageClassificationFourier", Self::ImageClassificationFourier),
+        ("PerceiverForImageClassificationConvProcessing", Self::ImageClassificationConvProcessing),
         ("PerceiverForOpticalFlow", Self::OpticalFlow),
-        (
-            "PerceiverForMultimodalAutoencoding",
-            Self::MultimodalAutoencoding,
-        ),
+        ("PerceiverForMultimodalAutoencoding", Self::MultimodalAutoencoding),
     ];
 
     /// The head's name in `architectures`.
@@ -70,18 +55,13 @@ impl FromStr for Head {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|&(_, head)| head)
-            .ok_or_else(|| {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, head)| head).ok_or_else(
+            || {
                 let known = Self::NAMES.map(|(known, _)| known).join(", ");
                 let name = super::parse::shown(&name.into());
-                Error::config(
-                    "architectures",
-                    format!("names {name}, expected one of {known}"),
-                )
-            })
+                Error::config("architectures", format!("names {name}, expected one of {known}"))
+            },
+        )
     }
 }
 
@@ -102,9 +82,6 @@ mod tests {
     fn an_unknown_head_lists_the_known_ones() {
         let message = "PerceiverForFoo".parse::<Head>().unwrap_err().to_string();
         assert!(message.contains("\"PerceiverForFoo\""), "{message}");
-        assert!(
-            Head::NAMES.iter().all(|(name, _)| message.contains(name)),
-            "{message}"
-        );
+        assert!(Head::NAMES.iter().all(|(name, _)| message.contains(name)), "{message}");
     }
 }

@@ -24,10 +24,7 @@ const MAX_LABELS: usize = 1 << 20;
 pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
     let value: Value = serde_json::from_str(text).map_err(|error| json_error(&error, text))?;
     let Value::Object(map) = value else {
-        return Err(Error::config(
-            "config",
-            format!("is {}, expected an object", shown(&value)),
-        ));
+        return Err(Error::config("config", format!("is {}, expected an object", shown(&value))));
     };
     let mut fields = Fields(map);
     let mut config = PerceiverConfig::default();
@@ -36,18 +33,9 @@ pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
     fields.size("d_latents", &mut config.d_latents)?;
     fields.size("d_model", &mut config.d_model)?;
     fields.size("num_blocks", &mut config.num_blocks)?;
-    fields.size(
-        "num_self_attends_per_block",
-        &mut config.num_self_attends_per_block,
-    )?;
-    fields.size(
-        "num_self_attention_heads",
-        &mut config.num_self_attention_heads,
-    )?;
-    fields.size(
-        "num_cross_attention_heads",
-        &mut config.num_cross_attention_heads,
-    )?;
+    fields.size("num_self_attends_per_block", &mut config.num_self_attends_per_block)?;
+    fields.size("num_self_attention_heads", &mut config.num_self_attention_heads)?;
+    fields.size("num_cross_attention_heads", &mut config.num_cross_attention_heads)?;
     config.qk_channels = fields.optional("qk_channels", WHOLE, size)?;
     config.v_channels = fields.optional("v_channels", WHOLE, size)?;
     fields.named(
@@ -55,27 +43,15 @@ pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
         &CrossAttentionShape::NAMES,
         &mut config.cross_attention_shape_for_attention,
     )?;
-    fields.size(
-        "self_attention_widening_factor",
-        &mut config.self_attention_widening_factor,
-    )?;
-    fields.size(
-        "cross_attention_widening_factor",
-        &mut config.cross_attention_widening_factor,
-    )?;
+    fields.size("self_attention_widening_factor", &mut config.self_attention_widening_factor)?;
+    fields.size("cross_attention_widening_factor", &mut config.cross_attention_widening_factor)?;
     fields.activation(&mut config.hidden_act)?;
-    fields.float(
-        "attention_probs_dropout_prob",
-        &mut config.attention_probs_dropout_prob,
-    )?;
+    fields.float("attention_probs_dropout_prob", &mut config.attention_probs_dropout_prob)?;
     fields.float("initializer_range", &mut config.initializer_range)?;
     fields.float("layer_norm_eps", &mut config.layer_norm_eps)?;
     fields.switch("use_query_residual", &mut config.use_query_residual)?;
     fields.size("vocab_size", &mut config.vocab_size)?;
-    fields.size(
-        "max_position_embeddings",
-        &mut config.max_position_embeddings,
-    )?;
+    fields.size("max_position_embeddings", &mut config.max_position_embeddings)?;
     fields.required(
         "image_size",
         "a whole number or a list of two",
@@ -84,26 +60,17 @@ pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
     )?;
     fields.required("train_size", SIZES, sizes, &mut config.train_size)?;
     fields.size("num_frames", &mut config.num_frames)?;
-    fields.size(
-        "audio_samples_per_frame",
-        &mut config.audio_samples_per_frame,
-    )?;
+    fields.size("audio_samples_per_frame", &mut config.audio_samples_per_frame)?;
     fields.size("samples_per_patch", &mut config.samples_per_patch)?;
     fields.required("output_shape", SIZES, sizes, &mut config.output_shape)?;
     fields.size("output_num_channels", &mut config.output_num_channels)?;
-    fields.size(
-        "_label_trainable_num_channels",
-        &mut config.label_trainable_num_channels,
-    )?;
+    fields.size("_label_trainable_num_channels", &mut config.label_trainable_num_channels)?;
     if let Some(names) = fields.optional("architectures", "a list of strings", strings)? {
         config.architectures = names;
     }
     fields.labels(&mut config)?;
     config.problem_type = fields.optional_named("problem_type", &ProblemType::NAMES)?;
-    fields.size(
-        "chunk_size_feed_forward",
-        &mut config.chunk_size_feed_forward,
-    )?;
+    fields.size("chunk_size_feed_forward", &mut config.chunk_size_feed_forward)?;
     fields.optional_switch("output_attentions", &mut config.output_attentions)?;
     fields.optional_switch("output_hidden_states", &mut config.output_hidden_states)?;
     fields.optional_switch("return_dict", &mut config.return_dict)?;
@@ -120,48 +87,24 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
         ("d_latents", json!(config.d_latents)),
         ("d_model", json!(config.d_model)),
         ("num_blocks", json!(config.num_blocks)),
-        (
-            "num_self_attends_per_block",
-            json!(config.num_self_attends_per_block),
-        ),
-        (
-            "num_self_attention_heads",
-            json!(config.num_self_attention_heads),
-        ),
-        (
-            "num_cross_attention_heads",
-            json!(config.num_cross_attention_heads),
-        ),
+        ("num_self_attends_per_block", json!(config.num_self_attends_per_block)),
+        ("num_self_attention_heads", json!(config.num_self_attention_heads)),
+        ("num_cross_attention_heads", json!(config.num_cross_attention_heads)),
         ("qk_channels", json!(config.qk_channels)),
         ("v_channels", json!(config.v_channels)),
         (
             "cross_attention_shape_for_attention",
-            name_of(
-                &CrossAttentionShape::NAMES,
-                config.cross_attention_shape_for_attention,
-            ),
+            name_of(&CrossAttentionShape::NAMES, config.cross_attention_shape_for_attention),
         ),
-        (
-            "self_attention_widening_factor",
-            json!(config.self_attention_widening_factor),
-        ),
-        (
-            "cross_attention_widening_factor",
-            json!(config.cross_attention_widening_factor),
-        ),
+        ("self_attention_widening_factor", json!(config.self_attention_widening_factor)),
+        ("cross_attention_widening_factor", json!(config.cross_attention_widening_factor)),
         ("hidden_act", activation_name(config)),
-        (
-            "attention_probs_dropout_prob",
-            json!(config.attention_probs_dropout_prob),
-        ),
+        ("attention_probs_dropout_prob", json!(config.attention_probs_dropout_prob)),
         ("initializer_range", json!(config.initializer_range)),
         ("layer_norm_eps", json!(config.layer_norm_eps)),
         ("use_query_residual", json!(config.use_query_residual)),
         ("vocab_size", json!(config.vocab_size)),
-        (
-            "max_position_embeddings",
-            json!(config.max_position_embeddings),
-        ),
+        ("max_position_embeddings", json!(config.max_position_embeddings)),
         (
             "image_size",
             match config.image_size {
@@ -171,17 +114,11 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
         ),
         ("train_size", json!(config.train_size)),
         ("num_frames", json!(config.num_frames)),
-        (
-            "audio_samples_per_frame",
-            json!(config.audio_samples_per_frame),
-        ),
+        ("audio_samples_per_frame", json!(config.audio_samples_per_frame)),
         ("samples_per_patch", json!(config.samples_per_patch)),
         ("output_shape", json!(config.output_shape)),
         ("output_num_channels", json!(config.output_num_channels)),
-        (
-            "_label_trainable_num_channels",
-            json!(config.label_trainable_num_channels),
-        ),
+        ("_label_trainable_num_channels", json!(config.label_trainable_num_channels)),
     ]);
     // The remaining fields belong to every transformers model; it leaves them out at their
     // defaults.
@@ -190,43 +127,20 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
         fields.insert("architectures", json!(config.architectures));
     }
     if config.id2label != default.id2label || config.label2id.is_some() {
-        let labels = config
-            .id2label
-            .iter()
-            .map(|(id, label)| (id.to_string(), json!(label)));
+        let labels = config.id2label.iter().map(|(id, label)| (id.to_string(), json!(label)));
         fields.insert("id2label", Value::Object(labels.collect()));
-        let inverse = || {
-            config
-                .id2label
-                .iter()
-                .map(|(id, label)| (label.clone(), *id))
-                .collect()
-        };
-        fields.insert(
-            "label2id",
-            json!(config.label2id.clone().unwrap_or_else(inverse)),
-        );
+        let inverse = || config.id2label.iter().map(|(id, label)| (label.clone(), *id)).collect();
+        fields.insert("label2id", json!(config.label2id.clone().unwrap_or_else(inverse)));
     }
     if let Some(problem_type) = config.problem_type {
         fields.insert("problem_type", name_of(&ProblemType::NAMES, problem_type));
     }
     if config.chunk_size_feed_forward != default.chunk_size_feed_forward {
-        fields.insert(
-            "chunk_size_feed_forward",
-            json!(config.chunk_size_feed_forward),
-        );
+        fields.insert("chunk_size_feed_forward", json!(config.chunk_size_feed_forward));
     }
     for (name, value, usual) in [
-        (
-            "output_attentions",
-            config.output_attentions,
-            default.output_attentions,
-        ),
-        (
-            "output_hidden_states",
-            config.output_hidden_states,
-            default.output_hidden_states,
-        ),
+        ("output_attentions", config.output_attentions, default.output_attentions),
+        ("output_hidden_states", config.output_hidden_states, default.output_hidden_states),
         ("return_dict", config.return_dict, default.return_dict),
     ] {
         if value != usual {
@@ -239,18 +153,14 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
     for (name, value) in &config.extra {
         fields.entry(name).or_insert_with(|| value.clone());
     }
-    let fields: Map<String, Value> = fields
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let fields: Map<String, Value> =
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     format!("{:#}\n", Value::Object(fields))
 }
 
 /// `LABEL_0`, `LABEL_1`, …: what transformers calls labels without names.
 pub(super) fn default_labels(count: usize) -> BTreeMap<i64, String> {
-    (0..count as i64)
-        .map(|id| (id, format!("LABEL_{id}")))
-        .collect()
+    (0..count as i64).map(|id| (id, format!("LABEL_{id}"))).collect()
 }
 
 /// A value as an error shows it: JSON, cut where it is long.
@@ -303,9 +213,7 @@ impl Fields {
     ) -> Result<Option<T>, Error> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => read(&value)
-                .map(Some)
-                .ok_or_else(|| unexpected(name, &value, expected)),
+            Some(value) => read(&value).map(Some).ok_or_else(|| unexpected(name, &value, expected)),
         }
     }
 
@@ -390,9 +298,7 @@ fn unexpected(name: &str, value: &Value, expected: &str) -> Error {
 }
 
 fn size(value: &Value) -> Option<usize> {
-    value
-        .as_u64()
-        .and_then(|number| usize::try_from(number).ok())
+    value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
 fn sizes(value: &Value) -> Option<Vec<usize>> {
@@ -413,10 +319,7 @@ fn image_size(value: &Value) -> Option<ImageSize> {
 fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(name) => Some(vec![name.clone()]),
-        Value::Array(names) => names
-            .iter()
-            .map(|name| name.as_str().map(str::to_owned))
-            .collect(),
+        Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
 }
@@ -435,26 +338,17 @@ fn indices(value: &Value) -> Option<BTreeMap<String, i64>> {
 
 fn by_name<T: Copy>(names: &[(&str, T)], value: &Value) -> Option<T> {
     let name = value.as_str()?;
-    names
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|&(_, named)| named)
+    names.iter().find(|(known, _)| *known == name).map(|&(_, named)| named)
 }
 
 fn name_of<T: Copy + PartialEq>(names: &[(&str, T)], named: T) -> Value {
-    names
-        .iter()
-        .find(|(_, known)| *known == named)
-        .map_or(Value::Null, |(name, _)| json!(name))
+    names.iter().find(|(_, known)| *known == named).map_or(Value::Null, |(name, _)| json!(name))
 }
 
 fn activation_name(config: &PerceiverConfig) -> Value {
     let spelled = config.extra.get("hidden_act");
     let same = |name: &&Value| by_name(&Activation::NAMES, name) == Some(config.hidden_act);
-    spelled
-        .filter(same)
-        .cloned()
-        .unwrap_or_else(|| json!(config.hidden_act.to_string()))
+    spelled.filter(same).cloned().unwrap_or_else(|| json!(config.hidden_act.to_string()))
 }
 
 fn one_of<T>(names: &[(&str, T)]) -> String {

@@ -40,35 +40,14 @@ fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error>
     positive("num_latents", config.num_latents)?;
     positive("d_latents", config.d_latents)?;
     positive("num_self_attention_heads", config.num_self_attention_heads)?;
-    positive(
-        "num_cross_attention_heads",
-        config.num_cross_attention_heads,
-    )?;
-    positive(
-        "self_attention_widening_factor",
-        config.self_attention_widening_factor,
-    )?;
-    positive(
-        "cross_attention_widening_factor",
-        config.cross_attention_widening_factor,
-    )?;
-    config
-        .qk_channels
-        .map_or(Ok(()), |channels| positive("qk_channels", channels))?;
-    config
-        .v_channels
-        .map_or(Ok(()), |channels| positive("v_channels", channels))?;
-    at_most(
-        "num_self_attends_per_block",
-        config.num_self_attends_per_block,
-        MAX_LAYERS,
-    )?;
+    positive("num_cross_attention_heads", config.num_cross_attention_heads)?;
+    positive("self_attention_widening_factor", config.self_attention_widening_factor)?;
+    positive("cross_attention_widening_factor", config.cross_attention_widening_factor)?;
+    config.qk_channels.map_or(Ok(()), |channels| positive("qk_channels", channels))?;
+    config.v_channels.map_or(Ok(()), |channels| positive("v_channels", channels))?;
+    at_most("num_self_attends_per_block", config.num_self_attends_per_block, MAX_LAYERS)?;
     at_most("num_blocks", config.num_blocks, MAX_LAYERS)?;
-    within(
-        "attention_probs_dropout_prob",
-        config.attention_probs_dropout_prob,
-        1.0,
-    )?;
+    within("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 1.0)?;
     within("initializer_range", config.initializer_range, f64::MAX)?;
     if config.problem_type == Some(ProblemType::SingleLabelClassification)
         && config.num_labels() == 1
@@ -79,35 +58,20 @@ fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error>
     }
 
     let self_heads = ("num_self_attention_heads", config.num_self_attention_heads);
-    let cross_heads = (
-        "num_cross_attention_heads",
-        config.num_cross_attention_heads,
-    );
+    let cross_heads = ("num_cross_attention_heads", config.num_cross_attention_heads);
     divides(self_heads, config.d_latents, "`d_latents`")?;
     divides(cross_heads, config.d_latents, "`d_latents`")?;
     if let Some(inputs) = inputs {
         let (qk, v) = cross_attention(config, config.d_latents, inputs);
-        divides(
-            cross_heads,
-            qk,
-            "query and key channels of the cross-attention",
-        )?;
+        divides(cross_heads, qk, "query and key channels of the cross-attention")?;
         divides(cross_heads, v, "value channels of the cross-attention")?;
     }
     if config.num_self_attends_per_block > 0 {
         let (qk, v) = self_attention(config);
-        divides(
-            self_heads,
-            qk,
-            "query and key channels of the self-attention",
-        )?;
+        divides(self_heads, qk, "query and key channels of the self-attention")?;
         divides(self_heads, v, "value channels of the self-attention")?;
         if v != config.d_latents {
-            let field = if config.v_channels.is_some() {
-                "v_channels"
-            } else {
-                "qk_channels"
-            };
+            let field = if config.v_channels.is_some() { "v_channels" } else { "qk_channels" };
             let message = format!(
                 "gives {v} value channels, expected `d_latents` = {}: self-attention adds its \
                  output to the latents",
@@ -151,19 +115,12 @@ fn fields_of(config: &PerceiverConfig, head: Head) -> Result<(), Error> {
             labels(config)?;
             positive("samples_per_patch", config.samples_per_patch)?;
             positive("output_num_channels", config.output_num_channels)?;
-            positive(
-                "_label_trainable_num_channels",
-                config.label_trainable_num_channels,
-            )?;
+            positive("_label_trainable_num_channels", config.label_trainable_num_channels)?;
             extents("output_shape", &config.output_shape, 4)?;
             let audio = [config.num_frames, config.audio_samples_per_frame];
             positive("num_frames", config.num_frames)?;
             extents("audio_samples_per_frame", &audio, 2)?;
-            at_most(
-                "samples_per_patch",
-                config.samples_per_patch,
-                audio[0] * audio[1],
-            )
+            at_most("samples_per_patch", config.samples_per_patch, audio[0] * audio[1])
         }
     }
 }
@@ -204,9 +161,7 @@ fn input_channels(config: &PerceiverConfig, head: Head) -> usize {
 
 /// Query-and-key channels and value channels of a cross-attention of the encoder.
 fn cross_attention(config: &PerceiverConfig, queries: usize, inputs: usize) -> (usize, usize) {
-    let qk = config
-        .qk_channels
-        .unwrap_or(default_qk(config, queries, inputs));
+    let qk = config.qk_channels.unwrap_or(default_qk(config, queries, inputs));
     (qk, config.v_channels.unwrap_or(qk))
 }
 
@@ -234,19 +189,10 @@ fn layer(queries: usize, inputs: usize, (qk, v): (usize, usize), widening: usize
 fn encoder_parameters(config: &PerceiverConfig, inputs: usize) -> u128 {
     let latents = config.d_latents;
     let cross = cross_attention(config, latents, inputs);
-    let self_attend = layer(
-        latents,
-        latents,
-        self_attention(config),
-        config.self_attention_widening_factor,
-    );
+    let self_attend =
+        layer(latents, latents, self_attention(config), config.self_attention_widening_factor);
     product(&[config.num_latents, latents])
-        .saturating_add(layer(
-            latents,
-            inputs,
-            cross,
-            config.cross_attention_widening_factor,
-        ))
+        .saturating_add(layer(latents, inputs, cross, config.cross_attention_widening_factor))
         .saturating_add(self_attend.saturating_mul(config.num_self_attends_per_block as u128))
 }
 
@@ -265,12 +211,7 @@ fn head_parameters(config: &PerceiverConfig, head: Head) -> u128 {
         Head::MaskedLm => {
             let channels = config.d_model;
             text.saturating_add(product(&[config.max_position_embeddings, channels]))
-                .saturating_add(layer(
-                    channels,
-                    latents,
-                    (MASKED_LM_QK_CHANNELS, channels),
-                    1,
-                ))
+                .saturating_add(layer(channels, latents, (MASKED_LM_QK_CHANNELS, channels), 1))
         }
         Head::SequenceClassification => text.saturating_add(classifier),
         Head::ImageClassificationLearned => {
@@ -293,25 +234,16 @@ fn head_parameters(config: &PerceiverConfig, head: Head) -> u128 {
 }
 
 fn product(factors: &[usize]) -> u128 {
-    factors.iter().fold(1, |product: u128, &factor| {
-        product.saturating_mul(factor as u128)
-    })
+    factors.iter().fold(1, |product: u128, &factor| product.saturating_mul(factor as u128))
 }
 
 fn positive(field: &str, value: usize) -> Result<(), Error> {
-    if value == 0 {
-        Err(Error::config(field, "is 0, expected at least 1"))
-    } else {
-        Ok(())
-    }
+    if value == 0 { Err(Error::config(field, "is 0, expected at least 1")) } else { Ok(()) }
 }
 
 fn at_most(field: &str, value: usize, limit: usize) -> Result<(), Error> {
     if value > limit {
-        return Err(Error::config(
-            field,
-            format!("is {value}, expected at most {limit}"),
-        ));
+        return Err(Error::config(field, format!("is {value}, expected at most {limit}")));
     }
     Ok(())
 }
@@ -320,15 +252,8 @@ fn within(field: &str, value: f64, limit: f64) -> Result<(), Error> {
     if (0.0..=limit).contains(&value) {
         return Ok(());
     }
-    let range = if limit == f64::MAX {
-        "0 or more".into()
-    } else {
-        format!("0 to {limit}")
-    };
-    Err(Error::config(
-        field,
-        format!("is {value}, expected {range}"),
-    ))
+    let range = if limit == f64::MAX { "0 or more".into() } else { format!("0 to {limit}") };
+    Err(Error::config(field, format!("is {value}, expected {range}")))
 }
 
 fn divides(heads: (&str, usize), channels: usize, what: &str) -> Result<(), Error> {
@@ -346,9 +271,7 @@ fn extents(field: &str, extents: &[usize], rank: usize) -> Result<(), Error> {
         let message = format!("has {} numbers, expected {rank}", extents.len());
         return Err(Error::config(field, message));
     }
-    extents
-        .iter()
-        .try_for_each(|&extent| positive(field, extent))?;
+    extents.iter().try_for_each(|&extent| positive(field, extent))?;
     if product(extents) > MAX_PARAMETERS {
         let message = format!("has more than {MAX_PARAMETERS} elements");
         return Err(Error::config(field, message));

@@ -77,16 +77,8 @@ fn fetch(id: &str, options: &HubOptions, received: &Arc<AtomicU64>) -> Result<Pa
         return Err("its answer names no commit".into());
     }
     let folder = repository(id, options).join("snapshots").join(&info.sha);
-    let offered: Vec<&str> = info
-        .siblings
-        .iter()
-        .map(|file| file.rfilename.as_str())
-        .collect();
-    let snapshot = Snapshot {
-        repo,
-        folder,
-        received: Arc::clone(received),
-    };
+    let offered: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
+    let snapshot = Snapshot { repo, folder, received: Arc::clone(received) };
     snapshot.complete(&offered)?;
     Ok(snapshot.folder)
 }
@@ -127,9 +119,7 @@ impl Snapshot {
         if path.parent() == Some(&self.folder) {
             return Ok(());
         }
-        Err(format!(
-            "{name}: the revision has moved on during the download"
-        ))
+        Err(format!("{name}: the revision has moved on during the download"))
     }
 }
 
@@ -149,12 +139,7 @@ impl Progress for Received {
 }
 
 fn one_line(error: &ApiError) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -212,11 +197,7 @@ mod tests {
                 )
                 .ok()
             } else {
-                write!(
-                    stream,
-                    "HTTP/1.1 404 Not Found\r\n{close}Content-Length: 0\r\n\r\n"
-                )
-                .ok()
+                write!(stream, "HTTP/1.1 404 Not Found\r\n{close}Content-Length: 0\r\n\r\n").ok()
             }
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -255,10 +236,7 @@ mod tests {
         let endpoint = serve(&[("config.json", "{}")]);
         let cache = tempfile::tempdir().unwrap();
         let error = resolve("owner/model", &options(cache.path(), endpoint)).unwrap_err();
-        assert!(
-            error.to_string().contains("none of model.safetensors"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("none of model.safetensors"), "{error}");
     }
 
     #[test]
@@ -271,10 +249,7 @@ mod tests {
         let error = resolve("owner/model", &options(cache.path(), endpoint.clone())).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(10));
         let message = error.to_string();
-        assert!(
-            message.contains(&endpoint) && message.contains("pass its folder"),
-            "{message}"
-        );
+        assert!(message.contains(&endpoint) && message.contains("pass its folder"), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
 

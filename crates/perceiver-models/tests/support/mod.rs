@@ -114,41 +114,22 @@ pub fn raw(key: &str, shape: &[usize], seed: usize) -> Raw {
     let count: usize = shape.iter().product();
     if key.ends_with("num_batches_tracked") {
         let bytes = 9i64.to_le_bytes().to_vec();
-        return Raw {
-            key: key.into(),
-            dtype: "I64",
-            shape: shape.to_vec(),
-            bytes,
-        };
+        return Raw { key: key.into(), dtype: "I64", shape: shape.to_vec(), bytes };
     }
     let value = |i: usize| ((seed * 1000 + i) as f32 / 7.0).to_le_bytes();
     let bytes = (0..count).flat_map(value).collect();
-    Raw {
-        key: key.into(),
-        dtype: "F32",
-        shape: shape.to_vec(),
-        bytes,
-    }
+    Raw { key: key.into(), dtype: "F32", shape: shape.to_vec(), bytes }
 }
 
 pub fn small_tensors() -> Vec<Raw> {
-    KEYS.iter()
-        .enumerate()
-        .map(|(i, (key, shape))| raw(key, shape, i + 1))
-        .collect()
+    KEYS.iter().enumerate().map(|(i, (key, shape))| raw(key, shape, i + 1)).collect()
 }
 
 /// The bytes of a safetensors file, written without the code under test.
 pub fn safetensors(tensors: &[Raw]) -> Vec<u8> {
     let mut header = Vec::new();
     let mut data = Vec::new();
-    for Raw {
-        key,
-        dtype,
-        shape,
-        bytes,
-    } in tensors
-    {
+    for Raw { key, dtype, shape, bytes } in tensors {
         let start = data.len();
         data.extend_from_slice(bytes);
         let end = data.len();
@@ -165,9 +146,7 @@ pub fn safetensors(tensors: &[Raw]) -> Vec<u8> {
 
 /// A file of a fixture that transformers wrote.
 pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/fixtures/heads")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/heads").join(path)
 }
 
 /// Writes a file into a fresh folder.
