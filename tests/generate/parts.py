@@ -327,7 +327,7 @@ def audio_cases() -> Iterator[Case]:
 
 def multimodal_preprocessor(masks: dict[str, float] | None, padding: int) -> Options:
     modalities = {
-        "video": part(
+        "image": part(
             "PerceiverImagePreprocessor", prep_type="patches", spatial_downsample=2, **fourier(2, 2, 3, bands=1)
         ),
         "audio": part("PerceiverAudioPreprocessor", samples_per_patch=4, **fourier(12, bands=2)),
@@ -337,14 +337,14 @@ def multimodal_preprocessor(masks: dict[str, float] | None, padding: int) -> Opt
     return part("PerceiverMultimodalPreprocessor", **arguments | ({"mask_probs": masks} if masks else {}))
 
 
-MODALITIES: dict[str, Source] = {"inputs.video": (2, 2, 3, 4, 6), "inputs.audio": (2, 12, 1), "inputs.label": (2, 5)}
+MODALITIES: dict[str, Source] = {"inputs.image": (2, 2, 3, 4, 6), "inputs.audio": (2, 12, 1), "inputs.label": (2, 5)}
 
 
 def multimodal_preprocessor_cases() -> Iterator[Case]:
     for name, masks, padding in (
         ("unmasked", None, 3),
-        ("masked_some", {"video": 0.0, "label": 1.0}, 2),
-        ("masked_audio_and_video", {"audio": 1.0, "video": 1.0}, 1),
+        ("masked_some", {"image": 0.0, "label": 1.0}, 2),
+        ("masked_audio_and_image", {"audio": 1.0, "image": 1.0}, 1),
     ):
         yield Case(f"multimodal_{name}", multimodal_preprocessor(masks, padding), MODALITIES, preprocess)
 
@@ -448,9 +448,9 @@ def query_part(kind: str, **arguments: Any) -> Options:
     return part(kind, position_encoding_only=True, **output, **arguments)
 
 
-def multimodal_decoder(label_channels: int, video: Options, padding: int = 2, **extra: Any) -> Options:
+def multimodal_decoder(label_channels: int, image: Options, padding: int = 2, **extra: Any) -> Options:
     modalities = {
-        "video": video,
+        "image": image,
         "label": query_part("PerceiverClassificationDecoder", **trainable(1, label_channels)),
         "audio": query_part("PerceiverBasicDecoder", output_index_dims=[3], **trainable(3, 8)),
     }
@@ -458,17 +458,21 @@ def multimodal_decoder(label_channels: int, video: Options, padding: int = 2, **
     return part("PerceiverMultimodalDecoder", modalities=modalities, **arguments, **extra)
 
 
+TRAINABLE_IMAGE = query_part(
+    "PerceiverBasicVideoAutoencodingDecoder", output_shape=[1, 2, 2, 3], **trainable([2, 2, 3], 3)
+)
+
+
 def multimodal_decoder_cases() -> Iterator[Case]:
-    sizes = {"modality_sizes": {"video": 12, "audio": 3, "label": 1}}
+    sizes = {"modality_sizes": {"image": 12, "audio": 3, "label": 1}}
     tokens: dict[str, Source] = {"z": LATENTS, "inputs": (2, 16, 5)}
-    fourier_video = query_part(
+    fourier_image = query_part(
         "PerceiverBasicVideoAutoencodingDecoder", output_shape=[1, 2, 2, 3], **fourier(2, 2, 3, bands=1)
     )
-    subsampled = {"subsampled_points.video": torch.tensor([11, 4, 0, 9, 6])}
-    spec = multimodal_decoder(13, fourier_video, padding=3, num_heads=2, qk_channels=10, v_channels=4)
+    subsampled = {"subsampled_points.image": torch.tensor([11, 4, 0, 9, 6])}
+    spec = multimodal_decoder(13, fourier_image, padding=3, num_heads=2, qk_channels=10, v_channels=4)
     yield Case("decoder_multimodal_subsampled", spec, tokens | subsampled, decode, call=sizes)
-    plain_video = query_part("PerceiverBasicDecoder", output_index_dims=[12], **trainable(12, 3))
-    spec = multimodal_decoder(5, plain_video, use_query_residual=True)
+    spec = multimodal_decoder(5, TRAINABLE_IMAGE, use_query_residual=True)
     yield Case("decoder_multimodal_trainable", spec, tokens, decode, call=sizes)
 
 
@@ -479,12 +483,12 @@ def postprocessor_cases() -> Iterator[Case]:
     yield Case("postprocess_projection", projection, {"inputs": (2, 5, 6)}, postprocess)
     yield Case("postprocess_audio", audio, {"inputs": (2, 5, 6)}, postprocess)
     yield Case("postprocess_classification", label, {"inputs": (2, 3, 6)}, postprocess)
-    modalities = {"video": projection, "label": label, "audio": audio}
+    modalities = {"image": projection, "label": label, "audio": audio}
     joined = part("PerceiverMultimodalPostprocessor", modalities=modalities)
-    sizes = {"modality_sizes": {"video": 5, "label": 1, "audio": 3}}
+    sizes = {"modality_sizes": {"image": 5, "label": 1, "audio": 3}}
     yield Case("postprocess_multimodal", joined, {"inputs": (2, 9, 6)}, postprocess, call=sizes)
     separate = part("PerceiverMultimodalPostprocessor", modalities=modalities, input_is_dict=True)
-    inputs: dict[str, Source] = {"inputs.video": (2, 5, 6), "inputs.audio": (2, 3, 6), "inputs.label": (2, 1, 6)}
+    inputs: dict[str, Source] = {"inputs.image": (2, 5, 6), "inputs.audio": (2, 3, 6), "inputs.label": (2, 1, 6)}
     yield Case("postprocess_multimodal_dictionary", separate, inputs, postprocess)
     embedding: dict[str, Source] = {"hidden_states": (2, 4, 10), "embeddings": (31, 10)}
     yield Case("embedding_decoder", part("PerceiverEmbeddingDecoder"), embedding, decode_embeddings)
@@ -521,6 +525,9 @@ def layer_cases() -> Iterator[Case]:
     hidden[0, ..., 5:] = torch.finfo(torch.float32).min
     self_layer = build_layer(num_heads=3, q_dim=12, kv_dim=12, widening_factor=4)
     yield Case("layer_self", self_layer, {"hidden_states": (2, 7, 12)}, layer)
+    channels = build_layer(num_heads=2, qk_channels=6, v_channels=12, q_dim=12, kv_dim=12)
+    config = {"chunk_size_feed_forward": 7, "hidden_act": "quick_gelu"}
+    yield Case("layer_self_channels", channels, {"hidden_states": (2, 7, 12)}, layer, config=config)
     masked: dict[str, Source] = {"hidden_states": (2, 9, 12), "attention_mask": hidden}
     narrow = build_layer(num_heads=2, qk_channels=6, v_channels=12, q_dim=12, kv_dim=12, use_query_residual=False)
     yield Case("layer_self_masked", narrow, masked, layer, note="masks are added to the scores")
@@ -560,15 +567,14 @@ def model_cases() -> Iterator[Case]:
     note = "transformers cannot call this decoder in a model; its formula is applied to last_hidden_state"
     yield Case("model_projection", projected, {"inputs": (2, 9, 10)}, whole_projected, note=note)
 
-    video = query_part("PerceiverBasicDecoder", output_index_dims=[12], **trainable(12, 3))
     postprocessors = {
         "audio": part("PerceiverAudioPostprocessor", in_channels=6),
-        "video": projection,
+        "image": projection,
         "label": part("PerceiverClassificationPostprocessor", in_channels=6),
     }
     spec = model(
         input_preprocessor=multimodal_preprocessor({"label": 1.0}, 2),
-        decoder=multimodal_decoder(5, video),
+        decoder=multimodal_decoder(5, TRAINABLE_IMAGE),
         output_postprocessor=part("PerceiverMultimodalPostprocessor", modalities=postprocessors),
     )
     config = {"num_cross_attention_heads": 1}
