@@ -1,0 +1,72 @@
+//! The workspace's own commands: what CI runs, fixtures, full-size parity.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+
+mod fixtures;
+mod package;
+mod parity;
+mod process;
+mod round_trip;
+mod steps;
+mod tidy;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The workspace's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything that must pass before a change lands, cheapest first
+    Ci,
+    /// Format, house rules, spelling, clippy with cuda compiled in
+    Lint,
+    /// House rules that no compiler knows
+    Tidy,
+    /// Licences, sources and bans of every dependency
+    Deny,
+    /// Unit, parity, property, end-to-end and documentation tests
+    Test,
+    /// Documentation, with warnings as errors
+    Docs,
+    /// Write the fixtures again with transformers (needs .venv)
+    Fixtures {
+        /// Compare with what is committed instead, and write nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Let transformers load what `perceiver convert` wrote (needs .venv)
+    RoundTrip,
+    /// Make and build the packages of every crate that goes to crates.io
+    Package,
+    /// Compare full-size random checkpoints with transformers and fill docs/parity.md (needs .venv)
+    Parity {
+        /// Only this head, such as `language`; all six otherwise
+        #[arg(long)]
+        head: Option<String>,
+        /// Where checkpoints are kept; those already there are not made again
+        #[arg(long, default_value = "target/parity")]
+        dir: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Ci => steps::ci(),
+        Command::Lint => steps::lint(),
+        Command::Tidy => tidy::tidy(),
+        Command::Deny => steps::deny(),
+        Command::Test => steps::test(),
+        Command::Docs => steps::docs(),
+        Command::Fixtures { check } => fixtures::fixtures(check),
+        Command::RoundTrip => round_trip::round_trip(),
+        Command::Package => package::package(),
+        Command::Parity { head, dir } => parity::parity(head.as_deref(), &dir),
+    }
+}

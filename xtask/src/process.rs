@@ -1,0 +1,95 @@
+//! Running other programs from the workspace's root.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+const PYTHON: &str = ".venv/bin/python";
+
+/// The workspace's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// A program that is started in the root.
+pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(root());
+    command
+}
+
+/// The cargo that runs us, with arguments separated by blanks.
+pub(crate) fn cargo(arguments: &str) -> Command {
+    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// Runs to the end, output to the terminal; an exit code other than 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    println!("$ {shown}");
+    let status = command.status().with_context(|| format!("cannot start {shown}"))?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}
+
+/// A program that pip installed into .venv, or one on the PATH.
+///
+/// What a machine lacks is left out with a note; on CI (the variable `CI`) it is an error.
+pub(crate) fn tool(name: &str) -> Result<Option<Command>> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = [root().join(".venv/bin")].into_iter().chain(env::split_paths(&path));
+    match folders.find(|folder| folder.join(name).is_file()) {
+        Some(folder) => Ok(Some(program(folder.join(name)))),
+        None => left_out(name).map(|()| None),
+    }
+}
+
+/// Whether the Python of .venv is there; like [`tool`] where it is not.
+pub(crate) fn has_python() -> Result<bool> {
+    let found = root().join(PYTHON).exists();
+    if !found {
+        left_out("transformers")?;
+    }
+    Ok(found)
+}
+
+/// The Python of .venv, which has transformers.
+pub(crate) fn python() -> Result<Command> {
+    let python = root().join(PYTHON);
+    if !python.exists() {
+        bail!("there is no .venv: see \"Tests\" in README.md");
+    }
+    Ok(program(python))
+}
+
+fn left_out(name: &str) -> Result<()> {
+    let text = format!("{name} is not installed: see \"Tests\" in README.md");
+    if env::var_os("CI").is_some() {
+        bail!(text);
+    }
+    println!("left out, {text}");
+    Ok(())
+}
+
+/// Cargo's target folder.
+pub(crate) fn target() -> PathBuf {
+    root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+fn show(command: &Command) -> String {
+    let short = |text: &OsStr| {
+        let text = text.to_string_lossy();
+        let root = format!("{}/", root().display());
+        text.strip_prefix(&root).unwrap_or(&text).to_owned()
+    };
+    let mut words = vec![short(command.get_program())];
+    words.extend(command.get_args().map(short));
+    words.join(" ")
+}

@@ -1,0 +1,66 @@
+//! transformers loads what `perceiver convert` wrote, bit for bit and with the same outputs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::process::{has_python, program, python, root, run, target};
+use crate::steps::build_program;
+
+/// Fixture folders: every head, and formats that have to become safetensors.
+const FOLDERS: [&str; 11] = [
+    "model_blocks",
+    "masked_lm",
+    "sequence_single_label",
+    "image_learned",
+    "image_fourier",
+    "image_conv",
+    "optical_flow",
+    "multimodal",
+    "format_pickle_zip_bfloat16",
+    "format_pickle_legacy_float16",
+    "format_sharded",
+];
+
+/// As a step of CI: a machine without Python goes without.
+pub(crate) fn where_possible() -> Result<()> {
+    if has_python()? { round_trip() } else { Ok(()) }
+}
+
+/// Converts each folder with our program and gives both to transformers.
+pub(crate) fn round_trip() -> Result<()> {
+    let perceiver = build_program(false)?;
+    let written = target().join("round-trip");
+    if written.exists() {
+        std::fs::remove_dir_all(&written)?;
+    }
+    std::fs::create_dir_all(&written)?;
+    for name in FOLDERS {
+        let original = root().join("tests/fixtures/heads").join(name);
+        check(&perceiver, &original, &written.join(name))?;
+    }
+    Ok(())
+}
+
+fn check(perceiver: &Path, original: &Path, converted: &Path) -> Result<()> {
+    run(program(perceiver).arg("convert").args([original, converted]))?;
+    let inputs: PathBuf = original.join("inputs.safetensors");
+    let outputs = converted.join("outputs.safetensors");
+    run(program(perceiver)
+        .arg("forward")
+        .arg("--model")
+        .arg(converted)
+        .arg("--inputs")
+        .arg(&inputs)
+        .arg("--output")
+        .arg(&outputs))?;
+    run(python()?
+        .args(["tests/generate/round_trip.py"])
+        .arg(converted)
+        .arg("--against")
+        .arg(original)
+        .arg("--forward")
+        .arg(&inputs)
+        .arg("--expect")
+        .arg(&outputs))
+}

@@ -1,0 +1,92 @@
+//! What CI runs, cheapest first.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, run, target, tool};
+use crate::{fixtures, package, round_trip, tidy};
+
+/// One selection of features for every step that compiles tests: another one would build burn
+/// again.
+const FEATURES: &str = "flex,ndarray,wgpu,autodiff";
+
+type Step = (&'static str, fn() -> Result<()>);
+
+/// Everything that must pass before a change lands.
+pub(crate) fn ci() -> Result<()> {
+    all(&[
+        ("format", format),
+        ("tidy", tidy::tidy),
+        ("spelling", spelling),
+        ("licences", deny),
+        ("fixtures", fixtures::check_where_possible),
+        ("clippy", clippy),
+        ("docs", docs),
+        ("test", test),
+        ("round trip", round_trip::where_possible),
+        ("package", package::package),
+    ])
+}
+
+/// What a reader of the code would object to.
+pub(crate) fn lint() -> Result<()> {
+    all(&[("format", format), ("tidy", tidy::tidy), ("spelling", spelling), ("clippy", clippy)])
+}
+
+/// Licences, sources and bans. Advisories need a database that not every machine reaches.
+pub(crate) fn deny() -> Result<()> {
+    let Some(mut deny) = tool("cargo-deny")? else { return Ok(()) };
+    run(deny
+        .args(["--all-features", "check", "--hide-inclusion-graph"])
+        .args(["licenses", "bans", "sources"]))
+}
+
+/// Unit, parity, property, end-to-end and documentation tests on flex, ndarray and wgpu.
+pub(crate) fn test() -> Result<()> {
+    run(&mut cargo(&format!("test --workspace --features {FEATURES}")))
+}
+
+/// Documentation as docs.rs would build it, with warnings as errors.
+pub(crate) fn docs() -> Result<()> {
+    let arguments = format!("doc --workspace --no-deps --features {FEATURES},cuda");
+    run(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The program `perceiver`: `release` as a user has it, otherwise as the tests have it.
+pub(crate) fn build_program(release: bool) -> Result<PathBuf> {
+    if release {
+        run(&mut cargo("build --release --package perceiver-cli"))?;
+        return Ok(target().join("release/perceiver"));
+    }
+    run(&mut cargo(&format!("build --workspace --all-targets --features {FEATURES}")))?;
+    Ok(target().join("debug/perceiver"))
+}
+
+fn format() -> Result<()> {
+    run(&mut cargo("fmt --all --check"))
+}
+
+fn spelling() -> Result<()> {
+    let Some(mut typos) = tool("typos")? else { return Ok(()) };
+    run(&mut typos)
+}
+
+/// With cuda, which needs neither CUDA's toolkit nor a GPU to compile.
+fn clippy() -> Result<()> {
+    let arguments = format!("clippy --workspace --all-targets --features {FEATURES},cuda");
+    run(cargo(&arguments).args(["--", "-D", "warnings"]))
+}
+
+fn all(steps: &[Step]) -> Result<()> {
+    let mut summary = String::new();
+    for (name, step) in steps {
+        println!("\n== {name}");
+        let start = Instant::now();
+        step().with_context(|| format!("{name} failed"))?;
+        summary += &format!("{name:<12} {:>5.0} s\n", start.elapsed().as_secs_f32());
+    }
+    println!("\n{summary}");
+    Ok(())
+}
