@@ -147,21 +147,14 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            action,
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), action, source }
     }
 
     pub(crate) fn image(path: &Path, reason: impl ToString) -> Self {
         // Decoders nest their reasons over several lines.
         let reason = reason.to_string();
         let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self::Image {
-            path: path.to_owned(),
-            reason,
-        }
+        Self::Image { path: path.to_owned(), reason }
     }
 }
 

@@ -39,20 +39,15 @@ impl Settings {
     }
 
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let value = serde_json::from_slice(bytes).map_err(|source| Error::Json {
-            path: path.to_owned(),
-            source,
-        })?;
+        let value = serde_json::from_slice(bytes)
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
         match value {
-            Value::Object(fields) => Ok(Self {
-                path: path.to_owned(),
-                fields,
-            }),
+            Value::Object(fields) => Ok(Self { path: path.to_owned(), fields }),
             other => Err(refusal(path, "the whole file", &other, "a JSON object")),
         }
     }
 
-    /// The value of a field; `null` counts as absent, as the reference treats it.
+    /// The value of a field, if it is there and not `null`.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
@@ -63,21 +58,13 @@ impl Settings {
 
     pub(crate) fn bool(&self, field: &str) -> Result<Option<bool>> {
         self.get(field)
-            .map(|value| {
-                value
-                    .as_bool()
-                    .ok_or_else(|| self.refuse(field, value, "true or false"))
-            })
+            .map(|value| value.as_bool().ok_or_else(|| self.refuse(field, value, "true or false")))
             .transpose()
     }
 
     pub(crate) fn str(&self, field: &str) -> Result<Option<&str>> {
         self.get(field)
-            .map(|value| {
-                value
-                    .as_str()
-                    .ok_or_else(|| self.refuse(field, value, "a string"))
-            })
+            .map(|value| value.as_str().ok_or_else(|| self.refuse(field, value, "a string")))
             .transpose()
     }
 }
@@ -100,16 +87,10 @@ fn refusal(path: &Path, field: &str, found: &Value, expected: impl Into<String>)
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(path, "read"))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
         let size = fs::metadata(path).map_or(limit + 1, |metadata| metadata.len());
-        return Err(Error::FileTooLarge {
-            path: path.to_owned(),
-            size,
-            limit,
-        });
+        return Err(Error::FileTooLarge { path: path.to_owned(), size, limit });
     }
     Ok(bytes)
 }
@@ -131,13 +112,10 @@ pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
         // Temporary files are private by default; this one is to be an ordinary file in the end.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder
-        .tempfile_in(folder)
-        .map_err(Error::io(path, "write"))?;
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io(path, "write"))?;
-    file.persist(path)
-        .map_err(|error| Error::io(path, "write")(error.error))?;
+    file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
     Ok(())
 }

@@ -131,9 +131,7 @@ fn check_sides(width: u32, height: u32) -> Result<(), String> {
         return Err("it has no pixels".to_owned());
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!(
-            "{width}x{height} pixels, at most {MAX_PIXELS} are read"
-        ));
+        return Err(format!("{width}x{height} pixels, at most {MAX_PIXELS} are read"));
     }
     Ok(())
 }
@@ -144,15 +142,12 @@ fn into_rgb(image: DynamicImage) -> Result<RgbImage, String> {
     let high = |value: u16| (value >> 8) as u8;
     let pixels: Vec<u8> = match image {
         DynamicImage::ImageRgb8(image) => return Ok(image),
-        DynamicImage::ImageLuma16(image) => image
-            .into_raw()
-            .into_iter()
-            .flat_map(|grey| [grey.min(255) as u8; 3])
-            .collect(),
-        DynamicImage::ImageLumaA16(image) => image
-            .pixels()
-            .flat_map(|pixel| [high(pixel.0[0]); 3])
-            .collect(),
+        DynamicImage::ImageLuma16(image) => {
+            image.into_raw().into_iter().flat_map(|grey| [grey.min(255) as u8; 3]).collect()
+        }
+        DynamicImage::ImageLumaA16(image) => {
+            image.pixels().flat_map(|pixel| [high(pixel.0[0]); 3]).collect()
+        }
         DynamicImage::ImageRgb16(image) => image.into_raw().into_iter().map(high).collect(),
         DynamicImage::ImageRgba16(image) => image
             .pixels()

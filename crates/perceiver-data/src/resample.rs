@@ -32,14 +32,8 @@ pub enum Resample {
 
 impl Resample {
     /// Pillow's numbers, which settings files use.
-    pub(crate) const NUMBERED: [Self; 6] = [
-        Self::Nearest,
-        Self::Lanczos,
-        Self::Bilinear,
-        Self::Bicubic,
-        Self::Box,
-        Self::Hamming,
-    ];
+    pub(crate) const NUMBERED: [Self; 6] =
+        [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
 
     /// Half the width of the filter, in pixels of the larger image.
     fn support(self) -> f64 {
@@ -81,11 +75,7 @@ impl Resample {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 {
-        1.0
-    } else {
-        (x * PI).sin() / (x * PI)
-    }
+    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
 /// Whose arithmetic is followed.
@@ -114,11 +104,7 @@ pub(crate) fn resize(
         pixels = axis.along_rows(image.as_raw(), old_rows, old_columns);
     }
     if rows != old_rows {
-        let source = if pixels.is_empty() {
-            image.as_raw()
-        } else {
-            &pixels
-        };
+        let source = if pixels.is_empty() { image.as_raw() } else { &pixels };
         let axis = Axis::new(old_rows, rows, resample, backend);
         pixels = axis.along_columns(source, columns);
     }
@@ -165,14 +151,9 @@ impl Axis {
             );
             let total: f64 = weights[first..].iter().sum();
             if total != 0.0 {
-                weights[first..]
-                    .iter_mut()
-                    .for_each(|weight| *weight /= total);
+                weights[first..].iter_mut().for_each(|weight| *weight /= total);
             }
-            windows.push(Window {
-                start,
-                weights: first..weights.len(),
-            });
+            windows.push(Window { start, weights: first..weights.len() });
         }
 
         let fractional_bits = match backend {
@@ -208,16 +189,9 @@ impl Axis {
                 }
             };
             position += step;
-            Window {
-                start: start.min(old - 1),
-                weights: 0..1,
-            }
+            Window { start: start.min(old - 1), weights: 0..1 }
         });
-        Self {
-            windows: windows.collect(),
-            weights: vec![1],
-            fractional_bits: 0,
-        }
+        Self { windows: windows.collect(), weights: vec![1], fractional_bits: 0 }
     }
 
     fn along_rows(&self, pixels: &[u8], rows: usize, old_columns: usize) -> Vec<u8> {
@@ -278,10 +252,7 @@ mod tests {
                 for size in [(7, 5), (3, 11), (20, 5), (1, 1)] {
                     let resized = resize(&image, size, resample, backend);
                     assert_eq!(resized.dimensions(), size);
-                    assert!(
-                        resized.pixels().all(|pixel| *pixel == colour),
-                        "{resample:?}"
-                    );
+                    assert!(resized.pixels().all(|pixel| *pixel == colour), "{resample:?}");
                 }
             }
         }

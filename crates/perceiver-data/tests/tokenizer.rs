@@ -10,10 +10,7 @@ use perceiver_data::{
 };
 use serde_json::Value;
 
-const FIXTURES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/fixtures/tokenizer"
-);
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/tokenizer");
 
 struct Fixture {
     name: String,
@@ -85,20 +82,10 @@ fn as_json(encoding: &Encoding) -> Value {
 #[test]
 fn encodings_equal_those_of_transformers() {
     let mut wrong = Vec::new();
-    for Fixture {
-        name,
-        content,
-        tokenizer,
-    } in fixtures()
-    {
+    for Fixture { name, content, tokenizer } in fixtures() {
         for (index, case) in content["encode"].as_array().unwrap().iter().enumerate() {
             let options = options(&case["options"]);
-            let inputs: Vec<_> = case["inputs"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(input)
-                .collect();
+            let inputs: Vec<_> = case["inputs"].as_array().unwrap().iter().map(input).collect();
             let result = if case["batch"] == true {
                 tokenizer.encode_batch(inputs, &options)
             } else {
@@ -120,12 +107,7 @@ fn encodings_equal_those_of_transformers() {
 #[test]
 fn decoded_texts_equal_those_of_transformers() {
     let mut wrong = Vec::new();
-    for Fixture {
-        name,
-        content,
-        tokenizer,
-    } in fixtures()
-    {
+    for Fixture { name, content, tokenizer } in fixtures() {
         for (index, case) in content["decode"].as_array().unwrap().iter().enumerate() {
             let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
             let skip = case["skip_special_tokens"].as_bool().unwrap();
@@ -144,17 +126,8 @@ fn decoded_texts_equal_those_of_transformers() {
 
 #[test]
 fn roles_and_vocabulary_equal_those_of_transformers() {
-    for Fixture {
-        name,
-        content,
-        tokenizer,
-    } in fixtures()
-    {
-        assert_eq!(
-            tokenizer.vocabulary_size() as u64,
-            content["vocabulary_size"],
-            "{name}"
-        );
+    for Fixture { name, content, tokenizer } in fixtures() {
+        assert_eq!(tokenizer.vocabulary_size() as u64, content["vocabulary_size"], "{name}");
         let special: Vec<u32> = (0..400).filter(|&id| tokenizer.is_special(id)).collect();
         assert_eq!(serde_json::json!(special), content["special_ids"], "{name}");
         let roles = serde_json::json!({
@@ -171,12 +144,7 @@ fn roles_and_vocabulary_equal_those_of_transformers() {
 
 #[test]
 fn saved_settings_equal_those_of_transformers_and_load_again() {
-    for Fixture {
-        name,
-        content,
-        tokenizer,
-    } in fixtures()
-    {
+    for Fixture { name, content, tokenizer } in fixtures() {
         let folder = tempfile::tempdir().unwrap();
         tokenizer.save_pretrained(folder.path()).unwrap();
         let saved = read_json(&folder.path().join("tokenizer_config.json"));
@@ -197,10 +165,7 @@ fn saved_settings_equal_those_of_transformers_and_load_again() {
         assert_eq!(again.added_tokens(), tokenizer.added_tokens(), "{name}");
         assert_eq!(again.model_max_length(), tokenizer.model_max_length());
         again.save_pretrained(folder.path()).unwrap();
-        assert_eq!(
-            read_json(&folder.path().join("tokenizer_config.json")),
-            saved
-        );
+        assert_eq!(read_json(&folder.path().join("tokenizer_config.json")), saved);
     }
 }
 

@@ -19,9 +19,8 @@ const COMBINED_FIELD: &str = "image_processor";
 const MAX_SIDE: u64 = 1 << 14;
 
 /// Fields that have a place of their own, or that the reference forgets.
-const TAKEN_FIELDS: [&str; 15] = [
+const TAKEN_FIELDS: [&str; 14] = [
     "crop_size",
-    "default_to_square",
     "do_center_crop",
     "do_normalize",
     "do_rescale",
@@ -42,10 +41,7 @@ pub(super) fn read(folder: &Path) -> Result<PerceiverImageProcessor> {
     let settings = match combined {
         Some(mut combined) if combined.get(COMBINED_FIELD).is_some() => {
             match combined.fields.shift_remove(COMBINED_FIELD) {
-                Some(Value::Object(fields)) => Settings {
-                    path: combined.path,
-                    fields,
-                },
+                Some(Value::Object(fields)) => Settings { path: combined.path, fields },
                 other => {
                     let found = other.unwrap_or_default();
                     return Err(combined.refuse(COMBINED_FIELD, &found, "an object"));
@@ -64,12 +60,8 @@ fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
         do_center_crop: switch(&settings, "do_center_crop")?,
         crop_size: size(&settings, "crop_size", true)?.unwrap_or(defaults.crop_size),
         do_resize: switch(&settings, "do_resize")?,
-        size: size(
-            &settings,
-            "size",
-            settings.bool("default_to_square")?.unwrap_or(true),
-        )?
-        .unwrap_or(defaults.size),
+        size: size(&settings, "size", switch(&settings, "default_to_square")?)?
+            .unwrap_or(defaults.size),
         resample: resample(&settings)?.unwrap_or(defaults.resample),
         do_rescale: switch(&settings, "do_rescale")?,
         rescale_factor: rescale_factor(&settings)?.unwrap_or(defaults.rescale_factor),
@@ -78,6 +70,15 @@ fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
         image_std: channels(&settings, "image_std")?.unwrap_or(defaults.image_std),
         other_settings: Map::new(),
     };
+    let steps: [(bool, &str, &[&str]); 4] = [
+        (processor.do_center_crop, "do_center_crop", &["crop_size", "size"]),
+        (processor.do_resize, "do_resize", &["size", "resample"]),
+        (processor.do_rescale, "do_rescale", &["rescale_factor"]),
+        (processor.do_normalize, "do_normalize", &["image_mean", "image_std"]),
+    ];
+    for (on, switch, fields) in steps {
+        check_null(&settings, on, switch, fields)?;
+    }
     if processor.do_center_crop {
         for (field, size) in [("size", processor.size), ("crop_size", processor.crop_size)] {
             if !matches!(size, Size::Exact { .. }) {
@@ -94,15 +95,25 @@ fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
     for field in TAKEN_FIELDS {
         other_settings.shift_remove(field);
     }
-    Ok(PerceiverImageProcessor {
-        other_settings,
-        ..processor
-    })
+    Ok(PerceiverImageProcessor { other_settings, ..processor })
 }
 
-/// All switches are on unless a file turns them off.
+/// All switches are on unless a file turns them off, for which `null` is enough.
 fn switch(settings: &Settings, field: &str) -> Result<bool> {
-    Ok(settings.bool(field)?.unwrap_or(true))
+    let unset = !settings.fields.contains_key(field);
+    Ok(settings.bool(field)?.unwrap_or(unset))
+}
+
+/// Complains about fields that are `null` although the step that uses them is on.
+fn check_null(settings: &Settings, on: bool, switch: &str, fields: &[&str]) -> Result<()> {
+    let null = |field: &&&str| settings.fields.get(**field).is_some_and(Value::is_null);
+    match fields.iter().find(null) {
+        Some(field) if on => {
+            let expected = format!("a value, since `{switch}` is on");
+            Err(settings.refuse(field, &Value::Null, expected))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn backend(settings: &Settings) -> Result<Backend> {
@@ -131,11 +142,7 @@ fn resample(settings: &Settings) -> Result<Option<Resample>> {
     };
     value
         .as_u64()
-        .and_then(|number| {
-            Resample::NUMBERED
-                .get(usize::try_from(number).ok()?)
-                .copied()
-        })
+        .and_then(|number| Resample::NUMBERED.get(usize::try_from(number).ok()?).copied())
         .map(Some)
         .ok_or_else(|| {
             let expected = "0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 (box) or \
@@ -149,7 +156,9 @@ fn rescale_factor(settings: &Settings) -> Result<Option<f64>> {
         return Ok(None);
     };
     match value.as_f64() {
-        Some(factor) if (factor as f32).is_normal() && (1.0 / factor).is_normal() => Ok(Some(factor)),
+        Some(factor) if (factor as f32).is_normal() && (1.0 / factor).is_normal() => {
+            Ok(Some(factor))
+        }
         _ => Err(settings.refuse("rescale_factor", value, "a number other than zero")),
     }
 }
@@ -175,13 +184,12 @@ fn size(settings: &Settings, field: &str, square: bool) -> Result<Option<Size>> 
     let Some(value) = settings.get(field) else {
         return Ok(None);
     };
-    let side = |value: &Value| {
-        let side = value.as_u64().filter(|side| (1..=MAX_SIDE).contains(side));
-        side.and_then(|side| u32::try_from(side).ok())
-            .ok_or_else(|| {
-                let expected = format!("sides from 1 to {MAX_SIDE} pixels");
-                settings.refuse(field, value, expected)
-            })
+    let side = |side: &Value| {
+        let side = side.as_u64().filter(|side| (1..=MAX_SIDE).contains(side));
+        side.and_then(|side| u32::try_from(side).ok()).ok_or_else(|| {
+            let expected = format!("sides from 1 to {MAX_SIDE} pixels");
+            settings.refuse(field, value, expected)
+        })
     };
     let unknown = || {
         let expected = "a number, `height` and `width`, `shortest_edge`, `shortest_edge` and \
@@ -191,20 +199,11 @@ fn size(settings: &Settings, field: &str, square: bool) -> Result<Option<Size>> 
     let size = match value {
         Value::Number(_) if square => {
             let side = side(value)?;
-            Size::Exact {
-                height: side,
-                width: side,
-            }
+            Size::Exact { height: side, width: side }
         }
-        Value::Number(_) => Size::ShortestEdge {
-            shortest: side(value)?,
-            longest: None,
-        },
+        Value::Number(_) => Size::ShortestEdge { shortest: side(value)?, longest: None },
         Value::Array(sides) => match sides.as_slice() {
-            [height, width] => Size::Exact {
-                height: side(height)?,
-                width: side(width)?,
-            },
+            [height, width] => Size::Exact { height: side(height)?, width: side(width)? },
             _ => return Err(unknown()),
         },
         Value::Object(sides) => {
@@ -226,10 +225,9 @@ fn size(settings: &Settings, field: &str, square: bool) -> Result<Option<Size>> 
                 {
                     Size::ShortestEdge { shortest, longest }
                 }
-                ((None, None, None, None, Some(max_height), Some(max_width)), 2) => Size::Within {
-                    max_height,
-                    max_width,
-                },
+                ((None, None, None, None, Some(max_height), Some(max_width)), 2) => {
+                    Size::Within { max_height, max_width }
+                }
                 _ => return Err(unknown()),
             }
         }
@@ -241,27 +239,20 @@ fn size(settings: &Settings, field: &str, square: bool) -> Result<Option<Size>> 
 fn size_as_json(size: Size) -> Value {
     match size {
         Size::Exact { height, width } => json!({"height": height, "width": width}),
-        Size::ShortestEdge {
-            shortest,
-            longest: None,
-        } => json!({"shortest_edge": shortest}),
-        Size::ShortestEdge {
-            shortest,
-            longest: Some(longest),
-        } => json!({"shortest_edge": shortest, "longest_edge": longest}),
-        Size::Within {
-            max_height,
-            max_width,
-        } => json!({"max_height": max_height, "max_width": max_width}),
+        Size::ShortestEdge { shortest, longest: None } => json!({"shortest_edge": shortest}),
+        Size::ShortestEdge { shortest, longest: Some(longest) } => {
+            json!({"shortest_edge": shortest, "longest_edge": longest})
+        }
+        Size::Within { max_height, max_width } => {
+            json!({"max_height": max_height, "max_width": max_width})
+        }
     }
 }
 
 /// Writes the same fields as the reference's `save_pretrained`, which names the class without its
 /// variant, and all others that were read.
 pub(super) fn write(processor: &PerceiverImageProcessor, folder: &Path) -> Result<()> {
-    let resample = Resample::NUMBERED
-        .iter()
-        .position(|resample| *resample == processor.resample);
+    let resample = Resample::NUMBERED.iter().position(|resample| *resample == processor.resample);
     let known = json!({
         "crop_size": size_as_json(processor.crop_size),
         "do_center_crop": processor.do_center_crop,

@@ -94,10 +94,7 @@ pub enum Size {
 
 impl Default for PerceiverImageProcessor {
     fn default() -> Self {
-        let square = |side| Size::Exact {
-            height: side,
-            width: side,
-        };
+        let square = |side| Size::Exact { height: side, width: side };
         Self {
             backend: Backend::default(),
             do_center_crop: true,
@@ -163,17 +160,11 @@ impl PerceiverImageProcessor {
         for (index, image) in images.iter().enumerate() {
             let image = self.crop_and_resize(image).map_err(|reason| {
                 let (width, height) = image.dimensions();
-                Error::Preprocess {
-                    index,
-                    width,
-                    height,
-                    reason,
-                }
+                Error::Preprocess { index, width, height, reason }
             })?;
             let (width, height) = image.dimensions();
-            let (first_width, first_height) = processed
-                .first()
-                .map_or((width, height), RgbImage::dimensions);
+            let (first_width, first_height) =
+                processed.first().map_or((width, height), RgbImage::dimensions);
             if (first_width, first_height) != (width, height) {
                 return Err(Error::UnequalSizes {
                     index,
@@ -205,19 +196,12 @@ impl PerceiverImageProcessor {
             (
                 true,
                 Size::Exact { height, width },
-                Size::Exact {
-                    height: crop_height,
-                    width: crop_width,
-                },
+                Size::Exact { height: crop_height, width: crop_width },
             ) => {
                 let shorter = f64::from(image.width().min(image.height()));
                 let side = |size, crop| (f64::from(size) / f64::from(crop) * shorter) as u64;
                 let size = (side(width, crop_width), side(height, crop_height));
-                Some(center_crop(
-                    image,
-                    check_size("centre crop", size)?,
-                    self.backend,
-                ))
+                Some(center_crop(image, check_size("centre crop", size)?, self.backend))
             }
             _ => None,
         };
@@ -247,11 +231,7 @@ impl PerceiverImageProcessor {
                     }
                     (Backend::Pil, true, normalize) => {
                         let rescaled = (f64::from(level) * self.rescale_factor) as f32;
-                        if normalize {
-                            (rescaled - mean) / std
-                        } else {
-                            rescaled
-                        }
+                        if normalize { (rescaled - mean) / std } else { rescaled }
                     }
                 }
             })
@@ -287,10 +267,7 @@ impl Size {
                     (long, short as u64)
                 }
             }
-            Self::Within {
-                max_height,
-                max_width,
-            } => {
+            Self::Within { max_height, max_width } => {
                 let height_scale = f64::from(max_height) / old_height;
                 let width_scale = f64::from(max_width) / old_width;
                 let scale = height_scale.min(width_scale);

@@ -1,1 +1,164 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use image::{Rgb, RgbImage};
+use proptest::prelude::*;
+
+use super::config::parse;
+use super::*;
+
+fn processor(config: &str) -> PerceiverImageProcessor {
+    parse(config.as_bytes()).unwrap()
+}
+
+#[test]
+fn the_default_brings_images_of_any_size_to_one_batch() {
+    let images = [RgbImage::new(640, 480), RgbImage::new(7, 300)];
+    let values = PerceiverImageProcessor::default().preprocess(&images).unwrap();
+    assert_eq!(values.dim(), (2, 3, 224, 224));
+    // Black is minus the mean over the deviation.
+    assert!((values[[1, 0, 5, 5]] + 0.485 / 0.229).abs() < 1e-5);
+    assert!((values[[0, 2, 223, 0]] + 0.406 / 0.225).abs() < 1e-5);
+}
+
+#[test]
+fn channels_rows_and_columns_keep_their_order() {
+    let image = RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 9]));
+    let off = r#"{"do_center_crop": false, "do_resize": false, "do_rescale": false,
+        "do_normalize": false}"#;
+    let values = processor(off).preprocess(&[image]).unwrap();
+    assert_eq!(values.dim(), (1, 3, 2, 3));
+    assert_eq!(values[[0, 0, 1, 2]], 2.0);
+    assert_eq!(values[[0, 1, 1, 2]], 1.0);
+    assert_eq!(values[[0, 2, 0, 0]], 9.0);
+}
+
+#[test]
+fn the_published_form_of_the_settings_is_the_default() {
+    let published = r#"{"crop_size": 256, "do_center_crop": true, "do_normalize": true,
+        "do_resize": true, "feature_extractor_type": "PerceiverFeatureExtractor",
+        "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+        "resample": 3, "size": 224}"#;
+    assert_eq!(processor(published), PerceiverImageProcessor::default());
+    assert_eq!(processor("{}"), PerceiverImageProcessor::default());
+}
+
+#[test]
+fn images_that_do_not_fit_are_refused_with_their_place() {
+    let message = |config: &str, images: &[RgbImage]| {
+        processor(config).preprocess(images).unwrap_err().to_string()
+    };
+    assert_eq!(message("{}", &[]), "no image was given");
+    assert_eq!(
+        message("{}", &[RgbImage::new(9, 9), RgbImage::new(0, 9)]),
+        "image 1 of 0x9 pixels: it has no pixels"
+    );
+    assert_eq!(
+        message("{}", &[RgbImage::new(1, 30)]),
+        "image 0 of 1x30 pixels: its centre crop of 0x0 pixels is empty"
+    );
+    assert_eq!(
+        message(r#"{"size": 16384, "crop_size": 1}"#, &[RgbImage::new(9, 9)]),
+        "image 0 of 9x9 pixels: its centre crop would have 147456x147456 pixels, at most \
+         268435456 are possible"
+    );
+    assert_eq!(
+        message(r#"{"do_resize": false}"#, &[RgbImage::new(32, 40), RgbImage::new(64, 40)]),
+        "image 1 of the batch is 35x35 pixels after processing, image 0 is 28x28: turn on \
+         `do_resize` or give one image at a time"
+    );
+}
+
+#[test]
+fn refused_settings_are_named_with_what_was_expected() {
+    for (config, expected) in [
+        ("nothing", "not valid JSON: expected ident at line 1 column 2"),
+        (r#"{"size": 0}"#, "`size` is 0, expected sides from 1 to 16384 pixels"),
+        (
+            r#"{"crop_size": {"height": 2, "width": -2}}"#,
+            "`crop_size` is {\"height\":2,\"width\":-2}, expected sides from 1 to 16384 pixels",
+        ),
+        (
+            r#"{"size": {"height": 2}}"#,
+            "`size` is {\"height\":2}, expected a number, `height` and `width`, `shortest_edge`, \
+             `shortest_edge` and `longest_edge`, or `max_height` and `max_width`",
+        ),
+        (
+            r#"{"size": {"shortest_edge": 2}}"#,
+            "`size` is {\"shortest_edge\":2}, expected `height` and `width`, since \
+             `do_center_crop` is on",
+        ),
+        (
+            r#"{"resample": 6}"#,
+            "`resample` is 6, expected 0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 \
+             (box) or 5 (Hamming)",
+        ),
+        (r#"{"resample": null}"#, "`resample` is null, expected a value, since `do_resize` is on"),
+        (r#"{"rescale_factor": 0}"#, "`rescale_factor` is 0, expected a number other than zero"),
+        (
+            r#"{"image_mean": [0.5, 0.5]}"#,
+            "`image_mean` is [0.5,0.5], expected a number or three numbers",
+        ),
+        (r#"{"image_std": [1, 0, 1]}"#, "`image_std` is [1,0,1], expected numbers other than zero"),
+        (r#"{"do_resize": "yes"}"#, "`do_resize` is \"yes\", expected true or false"),
+        (
+            r#"{"image_processor_type": "ViTImageProcessor"}"#,
+            "`image_processor_type` is \"ViTImageProcessor\", expected `PerceiverImageProcessor`",
+        ),
+    ] {
+        let message = parse(config.as_bytes()).unwrap_err().to_string();
+        assert_eq!(message, format!("preprocessor_config.json: {expected}"));
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = PerceiverImageProcessor::from_pretrained(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("preprocessor_config.json: cannot read: "));
+}
+
+#[test]
+fn settings_inside_a_combined_file_come_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let square = |side| Size::Exact { height: side, width: side };
+    let read = || PerceiverImageProcessor::from_pretrained(folder.path()).unwrap();
+    write("preprocessor_config.json", r#"{"size": 10}"#);
+    write("processor_config.json", r#"{"processor_class": "Other"}"#);
+    assert_eq!(read().size(), square(10));
+    write("processor_config.json", r#"{"image_processor": {"size": 11}}"#);
+    assert_eq!(read().size(), square(11));
+}
+
+proptest! {
+    #[test]
+    fn settings_of_arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn any_accepted_settings_process_or_refuse_any_image(
+        width in 0_u32..40,
+        height in 0_u32..40,
+        size in 0_u32..60,
+        crop in [0_u32..60, 0..60],
+        edges: bool,
+        resample in 0_u32..7,
+        pil: bool,
+        crops: bool,
+    ) {
+        let size = if edges {
+            serde_json::json!({"shortest_edge": size, "longest_edge": crop[0]})
+        } else {
+            serde_json::json!([size, crop[1]])
+        };
+        let config = serde_json::json!({
+            "size": size, "crop_size": crop, "resample": resample, "do_center_crop": crops,
+        });
+        if let Ok(processor) = parse(config.to_string().as_bytes()) {
+            let backend = if pil { Backend::Pil } else { Backend::Torchvision };
+            let image = RgbImage::new(width, height);
+            let _ = processor.with_backend(backend).preprocess(&[image]);
+        }
+    }
+}

@@ -1,1 +1,103 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use image::{DynamicImage, Rgb};
+use libjpeg_turbo_rs::{Subsampling, compress};
+use proptest::prelude::*;
+
+use super::*;
+
+fn picture() -> RgbImage {
+    RgbImage::from_fn(19, 21, |x, y| Rgb([(x * 13) as u8, (y * 12) as u8, (x * y) as u8]))
+}
+
+fn encode(format: ImageFormat) -> Vec<u8> {
+    if format == ImageFormat::Jpeg {
+        let (image, pixels) = (picture(), PixelFormat::Rgb);
+        return compress(image.as_raw(), 19, 21, pixels, 80, Subsampling::S420).unwrap();
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(picture()).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn lossless_files_give_back_their_pixels() {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp] {
+        assert_eq!(decode(&encode(format)).unwrap(), picture(), "{format:?}");
+    }
+}
+
+#[test]
+fn files_that_are_no_image_are_named_on_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photo.jpg");
+    let message = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let message = read_image(&path).unwrap_err().to_string();
+        assert_eq!(message.lines().count(), 1);
+        message.split_once("photo.jpg: ").unwrap().1.to_owned()
+    };
+    assert_eq!(message(b""), "cannot read the image: the file is empty");
+    assert_eq!(
+        message(b"some text"),
+        "cannot read the image: not a PNG, JPEG, WebP, TIFF, BMP or GIF file"
+    );
+    let missing = read_image(folder.path().join("none.png")).unwrap_err();
+    assert!(missing.to_string().contains("none.png: cannot read: "));
+}
+
+#[test]
+fn images_without_pixels_or_with_far_too_many_are_refused_from_their_header() {
+    let sized = |width: u32, height: u32| {
+        // A bitmap's header: sizes are little-endian from byte 18 on.
+        let mut bytes = encode(ImageFormat::Bmp);
+        bytes[18..22].copy_from_slice(&width.to_le_bytes());
+        bytes[22..26].copy_from_slice(&height.to_le_bytes());
+        decode(&bytes).unwrap_err()
+    };
+    assert!(sized(0, 21).contains("0x21"));
+    assert_eq!(sized(60_000, 60_000), "60000x60000 pixels, at most 178956970 are read");
+
+    let mut jpeg = encode(ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
+    assert!(decode(&jpeg).unwrap_err().contains("exceeds limit"));
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0; 4]);
+    assert!(decode(&jpeg).is_err());
+}
+
+#[test]
+fn a_jpeg_file_that_stops_early_is_refused() {
+    let jpeg = encode(ImageFormat::Jpeg);
+    assert!(decode(&jpeg).is_ok());
+    assert!(decode(&jpeg[..jpeg.len() - 12]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        format in prop::sample::select(FORMATS.as_slice()),
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let _ = decode(&bytes);
+        // The same behind a signature, so that a decoder sees them.
+        let signature = &encode(format)[..12];
+        let _ = decode(&[signature, &bytes].concat());
+    }
+
+    #[test]
+    fn damaged_files_never_panic(
+        format in prop::sample::select(FORMATS.as_slice()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        kept in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = encode(format);
+        for (place, value) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        let _ = decode(&bytes);
+        bytes.truncate(kept.index(bytes.len()));
+        let _ = decode(&bytes);
+    }
+}

@@ -41,8 +41,8 @@ impl AddedToken {
 pub(super) struct Piece(Vec<Range<usize>>);
 
 impl Piece {
-    pub(super) fn whole(text: &str) -> Self {
-        Self(vec![0..text.len()])
+    pub(super) fn new(range: Range<usize>) -> Self {
+        Self(std::iter::once(range).collect())
     }
 
     pub(super) fn content<'text>(&self, text: &'text str) -> Cow<'text, str> {
@@ -179,15 +179,11 @@ impl Trie {
             if current >= resume
                 && let Some(&node) = self.nodes[0].children.get(&character)
             {
-                candidates.push(Candidate {
-                    start: current,
-                    node,
-                });
+                candidates.push(Candidate { start: current, node });
             }
         }
-        if let Some(last) = candidates
-            .iter()
-            .find(|candidate| self.nodes[candidate.node].ends_token)
+        if let Some(last) =
+            candidates.iter().find(|candidate| self.nodes[candidate.node].ends_token)
         {
             cuts.extend([last.start, characters.len()]);
         }
@@ -198,7 +194,7 @@ impl Trie {
         let mut start = 0;
         for end in cuts {
             if start < end {
-                pieces.push(Piece(vec![byte(start)..byte(end)]));
+                pieces.push(Piece::new(byte(start)..byte(end)));
                 start = end;
             }
         }
@@ -215,11 +211,7 @@ impl Trie {
         current: usize,
         resume: usize,
     ) -> Match {
-        let mut found = Match {
-            start,
-            end: current,
-            resume,
-        };
+        let mut found = Match { start, end: current, resume };
         for candidate in candidates {
             if candidate.start > found.start {
                 break;
@@ -265,9 +257,7 @@ pub(super) fn apply_token_flags(
         let Some(token) = encoder.get(content.as_ref()).and_then(|id| added.get(id)) else {
             continue;
         };
-        let left = index
-            .checked_sub(1)
-            .filter(|&left| !pieces[left].is_empty());
+        let left = index.checked_sub(1).filter(|&left| !pieces[left].is_empty());
         let right = Some(index + 1).filter(|&right| right < pieces.len());
         // Spaces count for `single_word` as they stood before any was swallowed.
         let joined_left = left.is_some_and(|left| !pieces[left].content(text).ends_with(' '));
@@ -315,10 +305,7 @@ mod tests {
     #[test]
     fn the_longest_of_several_tokens_wins() {
         assert_eq!(
-            split(
-                &["[CLS]", "extra_id_1", "extra_id_100"],
-                "[CLS] This is a extra_id_100"
-            ),
+            split(&["[CLS]", "extra_id_1", "extra_id_100"], "[CLS] This is a extra_id_100"),
             ["[CLS]", " This is a ", "extra_id_100"]
         );
     }

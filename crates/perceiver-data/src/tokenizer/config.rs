@@ -25,15 +25,8 @@ const RESERVED_TOKENS: [(&str, &str); RESERVED as usize] = [
 ];
 
 /// All roles that every tokenizer of the reference knows, in its order.
-const STANDARD_ROLES: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
+const STANDARD_ROLES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// Where the reference writes the roles that only some models have.
 const MODEL_ROLES: &str = "model_specific_special_tokens";
@@ -100,15 +93,19 @@ impl Draft {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         folder.read_dir().map_err(Error::io(folder, "read"))?;
         let path = folder.join(FILE);
-        let mut settings = Settings::read_if_present(&path)?.unwrap_or_else(|| Settings {
-            path,
-            fields: Map::new(),
-        });
+        let mut settings = Settings::read_if_present(&path)?
+            .unwrap_or_else(|| Settings { path, fields: Map::new() });
         let mut legacy_added = None;
         if !settings.fields.contains_key("added_tokens_decoder") {
-            if let Some(special) =
-                Settings::read_if_present(&folder.join(LEGACY_SPECIAL_TOKENS_FILE))?
-            {
+            let special = folder.join(LEGACY_SPECIAL_TOKENS_FILE);
+            if let Some(mut special) = Settings::read_if_present(&special)? {
+                for (field, value) in &mut special.fields {
+                    if let Value::Object(token) = value
+                        && field != "extra_special_tokens"
+                    {
+                        token.insert("special".to_owned(), true.into());
+                    }
+                }
                 settings.fields.extend(special.fields);
             }
             legacy_added = Settings::read_if_present(&folder.join(LEGACY_ADDED_TOKENS_FILE))?;
@@ -128,9 +125,7 @@ impl Draft {
             padding_side: side(settings, "padding_side")?,
             truncation_side: side(settings, "truncation_side")?,
             split_special_tokens: settings.bool("split_special_tokens")?.unwrap_or(false),
-            clean_up_spaces: settings
-                .bool("clean_up_tokenization_spaces")?
-                .unwrap_or(false),
+            clean_up_spaces: settings.bool("clean_up_tokenization_spaces")?.unwrap_or(false),
             other_settings: settings.fields.clone(),
             ..Self::default()
         };
@@ -175,10 +170,8 @@ impl Draft {
         field: &str,
         tokens: &Map<String, Value>,
     ) -> Result<()> {
-        let places: HashMap<String, usize> = (0..)
-            .zip(&self.named)
-            .map(|(place, (name, _))| (name.clone(), place))
-            .collect();
+        let places: HashMap<String, usize> =
+            (0..).zip(&self.named).map(|(place, (name, _))| (name.clone(), place)).collect();
         for (name, value) in tokens {
             let content = token(settings, &format!("{field}.{name}"), value)?.content;
             match places.get(name) {
@@ -234,10 +227,8 @@ impl Draft {
             let roles = STANDARD_ROLES
                 .iter()
                 .filter_map(|role| token(settings, role, settings.fields.get(*role)?).ok());
-            let special: HashSet<String> = roles
-                .map(|token| token.content)
-                .chain(self.extra.iter().cloned())
-                .collect();
+            let special: HashSet<String> =
+                roles.map(|token| token.content).chain(self.extra.iter().cloned()).collect();
             for (content, value) in &legacy.fields {
                 let id = value
                     .as_u64()
@@ -258,11 +249,8 @@ impl Draft {
 
     /// A role names its token by content; how it treats white space stands in the list.
     fn adopt_flags(&mut self, settings: &Settings) {
-        let by_content: HashMap<&str, &AddedToken> = self
-            .listed
-            .iter()
-            .map(|(_, token)| (token.content.as_str(), token))
-            .collect();
+        let by_content: HashMap<&str, &AddedToken> =
+            self.listed.iter().map(|(_, token)| (token.content.as_str(), token)).collect();
         for (slot, (field, _)) in self.reserved.iter_mut().zip(RESERVED_TOKENS) {
             if settings.fields.contains_key(field)
                 && let Some(&listed) = by_content.get(slot.content.as_str())
@@ -298,10 +286,8 @@ impl Draft {
                 order.push(id);
             }
         }
-        let mut encoder: HashMap<String, u32> = order
-            .iter()
-            .map(|id| (added[id].content.clone(), *id))
-            .collect();
+        let mut encoder: HashMap<String, u32> =
+            order.iter().map(|id| (added[id].content.clone(), *id)).collect();
 
         // The reference's vocabulary is keyed by strings: a byte and a token of that one character
         // share an entry, and new tokens are numbered by the count of entries.
@@ -333,18 +319,13 @@ impl Draft {
                     u32::try_from(vocabulary - 1).unwrap_or(u32::MAX)
                 }
             };
-            let token = AddedToken {
-                normalized: false,
-                special: true,
-                ..AddedToken::new(content.clone())
-            };
+            let token =
+                AddedToken { normalized: false, special: true, ..AddedToken::new(content.clone()) };
             added.insert(id, token);
             encoder.insert(content.clone(), id);
         }
-        let special_ids: BTreeSet<u32> = special
-            .iter()
-            .filter_map(|content| encoder.get(content).copied())
-            .collect();
+        let special_ids: BTreeSet<u32> =
+            special.iter().filter_map(|content| encoder.get(content).copied()).collect();
 
         PerceiverTokenizer {
             trie: Trie::new(added.values().map(|token| token.content.as_str())),
@@ -383,29 +364,20 @@ impl Roles {
 
     /// Contents in the order in which the reference gives out identifiers.
     fn in_order(&self) -> impl Iterator<Item = &str> {
-        STANDARD_ROLES
-            .iter()
-            .filter_map(|role| self.get(role))
-            .chain(
-                self.named
-                    .iter()
-                    .filter(|(name, _)| name != "unk_token")
-                    .map(|(_, content)| content.as_str()),
-            )
+        STANDARD_ROLES.iter().filter_map(|role| self.get(role)).chain(
+            self.named
+                .iter()
+                .filter(|(name, _)| name != "unk_token")
+                .map(|(_, content)| content.as_str()),
+        )
     }
 }
 
 fn token(settings: &Settings, field: &str, value: &Value) -> Result<AddedToken> {
     let content = value.as_str().or_else(|| value.get("content")?.as_str());
-    let content = content
-        .filter(|content| !content.is_empty())
-        .ok_or_else(|| {
-            settings.refuse(
-                field,
-                value,
-                "a string or an object with `content`, and not empty",
-            )
-        })?;
+    let content = content.filter(|content| !content.is_empty()).ok_or_else(|| {
+        settings.refuse(field, value, "a string or an object with `content`, and not empty")
+    })?;
     let Some(fields) = value.as_object() else {
         return Ok(AddedToken::new(content));
     };
@@ -470,10 +442,7 @@ pub(super) fn write(tokenizer: &PerceiverTokenizer, folder: &Path) -> Result<()>
         fields.insert(MODEL_ROLES.to_owned(), model_roles.into());
     }
     if !tokenizer.extra_special_tokens.is_empty() {
-        fields.insert(
-            "extra_special_tokens".to_owned(),
-            json!(tokenizer.extra_special_tokens),
-        );
+        fields.insert("extra_special_tokens".to_owned(), json!(tokenizer.extra_special_tokens));
     }
     let added: Map<String, Value> = tokenizer
         .added
@@ -491,9 +460,8 @@ pub(super) fn write(tokenizer: &PerceiverTokenizer, folder: &Path) -> Result<()>
         })
         .collect();
     fields.insert("added_tokens_decoder".to_owned(), added.into());
-    let max_length = tokenizer
-        .model_max_length
-        .map_or(json!(WRITTEN_UNBOUNDED), |length| json!(length));
+    let max_length =
+        tokenizer.model_max_length.map_or(json!(WRITTEN_UNBOUNDED), |length| json!(length));
     fields.insert("model_max_length".to_owned(), max_length);
     fields.insert("backend".to_owned(), "custom".into());
     fields.insert("tokenizer_class".to_owned(), "PerceiverTokenizer".into());

@@ -193,8 +193,7 @@ impl Encoding {
 
     pub(super) fn push_text(&mut self, tokens: &[(u32, Span)]) {
         self.input_ids.extend(tokens.iter().map(|(id, _)| id));
-        self.offsets
-            .extend(tokens.iter().map(|&(_, span)| Some(span)));
+        self.offsets.extend(tokens.iter().map(|&(_, span)| Some(span)));
         self.attention_mask.resize(self.input_ids.len(), 1);
         self.special_tokens_mask.resize(self.input_ids.len(), 0);
     }

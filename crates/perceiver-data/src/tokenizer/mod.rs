@@ -152,10 +152,9 @@ impl PerceiverTokenizer {
     /// [`Error::TextTooLong`]
     pub fn check_length(&self, encoding: &Encoding) -> Result<()> {
         match self.model_max_length {
-            Some(limit) if limit > 0 && encoding.len() > limit => Err(Error::TextTooLong {
-                length: encoding.len(),
-                limit,
-            }),
+            Some(limit) if limit > 0 && encoding.len() > limit => {
+                Err(Error::TextTooLong { length: encoding.len(), limit })
+            }
             _ => Ok(()),
         }
     }
@@ -167,11 +166,7 @@ impl PerceiverTokenizer {
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let bytes = self.decode_bytes(ids, skip_special_tokens)?;
         let text = String::from_utf8_lossy(&bytes);
-        Ok(if self.clean_up_spaces {
-            clean_up_spaces(&text)
-        } else {
-            text.into_owned()
-        })
+        Ok(if self.clean_up_spaces { clean_up_spaces(&text) } else { text.into_owned() })
     }
 
     /// Turns identifiers into bytes, which need not be UTF-8.
@@ -191,11 +186,7 @@ impl PerceiverTokenizer {
             let byte = id
                 .checked_sub(RESERVED)
                 .and_then(|byte| u8::try_from(byte).ok())
-                .ok_or(Error::UnknownId {
-                    id,
-                    position,
-                    vocabulary: self.vocabulary,
-                })?;
+                .ok_or(Error::UnknownId { id, position, vocabulary: self.vocabulary })?;
             // To the reference a byte is the character of that code; an added token of this one
             // character is indistinguishable from it.
             let mut buffer = [0; 2];
@@ -218,10 +209,7 @@ impl PerceiverTokenizer {
         batch: impl IntoIterator<Item = Ids>,
         skip_special_tokens: bool,
     ) -> Result<Vec<String>> {
-        batch
-            .into_iter()
-            .map(|ids| self.decode(ids.as_ref(), skip_special_tokens))
-            .collect()
+        batch.into_iter().map(|ids| self.decode(ids.as_ref(), skip_special_tokens)).collect()
     }
 
     /// Number of entries of the vocabulary: bytes, reserved and added tokens.
@@ -294,13 +282,9 @@ impl PerceiverTokenizer {
     }
 
     fn tokens(&self, text: &str, text_index: usize) -> Vec<(u32, Span)> {
-        let span = |start, end| Span {
-            text: text_index,
-            start,
-            end,
-        };
+        let span = |start, end| Span { text: text_index, start, end };
         let mut pieces = if self.split_special_tokens {
-            vec![Piece::whole(text)]
+            vec![Piece::new(0..text.len())]
         } else {
             let mut pieces = self.trie.split(text);
             apply_token_flags(&mut pieces, text, &self.encoder, &self.added);
@@ -327,10 +311,7 @@ impl PerceiverTokenizer {
     fn byte_id(&self, byte: u8) -> u32 {
         let mut buffer = [0; 2];
         let character: &str = char::from(byte).encode_utf8(&mut buffer);
-        self.encoder
-            .get(character)
-            .copied()
-            .unwrap_or(u32::from(byte) + RESERVED)
+        self.encoder.get(character).copied().unwrap_or(u32::from(byte) + RESERVED)
     }
 
     fn encode_unpadded(
@@ -423,11 +404,7 @@ impl PerceiverTokenizer {
         {
             return Err(Error::LengthNotMultiple { length, multiple });
         }
-        Ok(Plan {
-            truncate_to,
-            pad_to,
-            multiple,
-        })
+        Ok(Plan { truncate_to, pad_to, multiple })
     }
 
     fn pad(
@@ -445,14 +422,9 @@ impl PerceiverTokenizer {
                 None => return Ok(()),
             },
         };
-        let length = length
-            .checked_next_multiple_of(plan.multiple)
-            .unwrap_or(usize::MAX);
+        let length = length.checked_next_multiple_of(plan.multiple).unwrap_or(usize::MAX);
         if length > encoding.len() && length > MAX_PADDED {
-            return Err(Error::PaddingTooLong {
-                length,
-                limit: MAX_PADDED,
-            });
+            return Err(Error::PaddingTooLong { length, limit: MAX_PADDED });
         }
         let side = options.padding_side.unwrap_or(self.padding_side);
         encoding.pad(length, side, self.pad_token_id());

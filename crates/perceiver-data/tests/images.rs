@@ -1,0 +1,165 @@
+//! Image processing and reading against transformers and Pillow, on what
+//! `tests/generate/images.py` wrote.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use image::RgbImage;
+use perceiver_data::{Backend, PerceiverImageProcessor, read_image};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/images");
+
+/// Files whose pixels may differ from Pillow's by one level, with the share that may.
+const ONE_LEVEL_OFF: [(&str, f64); 2] = [("cmyk.tif", 0.6), ("jpeg.tif", 0.02)];
+
+fn fixture(name: &str) -> (Vec<u8>, Value) {
+    let bytes = fs::read(format!("{FIXTURES}/{name}.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let cases = header.metadata().as_ref().unwrap().get("cases");
+    let cases = cases.map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+    (bytes, cases)
+}
+
+fn rgb_image(tensors: &SafeTensors<'_>, name: &str) -> RgbImage {
+    let tensor = tensors.tensor(name).unwrap();
+    let [height, width, 3] = *tensor.shape() else {
+        panic!("{name}: {:?}", tensor.shape());
+    };
+    RgbImage::from_raw(width as u32, height as u32, tensor.data().to_vec()).unwrap()
+}
+
+fn processor(case: &Value) -> PerceiverImageProcessor {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("preprocessor_config.json");
+    fs::write(file, case["settings"].to_string()).unwrap();
+    PerceiverImageProcessor::from_pretrained(folder.path()).unwrap().with_backend(
+        match case["backend"].as_str().unwrap() {
+            "pil" => Backend::Pil,
+            _ => Backend::Torchvision,
+        },
+    )
+}
+
+#[test]
+fn pixel_values_equal_those_of_transformers() {
+    let (bytes, cases) = fixture("processor");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut wrong = Vec::new();
+    for case in cases.as_array().unwrap() {
+        let name =
+            format!("{}.{}", case["backend"].as_str().unwrap(), case["name"].as_str().unwrap());
+        let images: Vec<RgbImage> = case["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| rgb_image(&tensors, &format!("image.{}", image.as_str().unwrap())))
+            .collect();
+        let actual = processor(case).preprocess(&images).unwrap();
+        let expected = tensors.tensor(&name).unwrap();
+        assert_eq!(actual.shape(), expected.shape(), "{name}");
+        let expected: Vec<f32> = match expected.dtype() {
+            Dtype::U8 => expected.data().iter().map(|&level| level.into()).collect(),
+            _ => expected
+                .data()
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+                .collect(),
+        };
+        let differing = actual.iter().zip(&expected).filter(|(a, b)| a != b);
+        let largest = differing.clone().map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        if differing.count() > 0 {
+            let count = actual.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            wrong.push(format!("{name}: {count} of {} differ, by {largest}", expected.len()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn saved_settings_equal_those_of_transformers_and_load_again() {
+    let (_, cases) = fixture("processor");
+    for case in cases.as_array().unwrap() {
+        let processor = processor(case);
+        let folder = tempfile::tempdir().unwrap();
+        processor.save_pretrained(folder.path()).unwrap();
+        let saved = fs::read(folder.path().join("preprocessor_config.json")).unwrap();
+        let saved: Value = serde_json::from_slice(&saved).unwrap();
+        for (field, expected) in case["saved"].as_object().unwrap() {
+            let expected = match expected {
+                // One number for all channels is written as three, a missing switch as off.
+                Value::Number(number) if field.starts_with("image_") => {
+                    serde_json::json!([number, number, number])
+                }
+                Value::Null => Value::Bool(false),
+                other => other.clone(),
+            };
+            assert_eq!(saved[field], expected, "{}: {field}", case["name"]);
+        }
+        let again = PerceiverImageProcessor::from_pretrained(folder.path()).unwrap();
+        let backend = match case["backend"].as_str().unwrap() {
+            "pil" => Backend::Pil,
+            _ => Backend::Torchvision,
+        };
+        assert_eq!(again.with_backend(backend), processor);
+    }
+}
+
+#[test]
+fn files_are_read_as_pillow_reads_them() {
+    let (bytes, _) = fixture("files");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for (name, file) in tensors.iter() {
+        let Some(name) = name.strip_prefix("file.") else {
+            continue;
+        };
+        let path = folder.path().join(name);
+        fs::write(&path, file.data()).unwrap();
+        let expected = rgb_image(&tensors, &format!("rgb.{name}"));
+        let actual = match read_image(&path) {
+            Ok(image) => image,
+            Err(error) => {
+                wrong.push(error.to_string());
+                continue;
+            }
+        };
+        assert_eq!(actual.dimensions(), expected.dimensions(), "{name}");
+        let levels = actual.as_raw().iter().zip(expected.as_raw());
+        let differing = levels.filter(|(a, b)| a != b);
+        let largest = differing.clone().map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+        let share = differing.count() as f64 / expected.as_raw().len() as f64;
+        let allowed = ONE_LEVEL_OFF.iter().find(|(other, _)| *other == name);
+        if largest > u8::from(allowed.is_some()) || share > allowed.map_or(0.0, |(_, share)| *share)
+        {
+            wrong.push(format!("{name}: {share} of the levels differ, by up to {largest}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn truncated_files_are_refused_in_one_line_that_names_the_file() {
+    let (bytes, _) = fixture("files");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, file) in tensors.iter() {
+        let Some(name) = name.strip_prefix("file.") else {
+            continue;
+        };
+        let path = folder.path().join(name);
+        for length in [0, 1, 9, file.data().len() / 3, file.data().len() / 2] {
+            fs::write(&path, &file.data()[..length]).unwrap();
+            // The first picture of an animation can be whole.
+            let Err(error) = read_image(&path) else {
+                assert!(name.starts_with("animated"), "{name} up to {length}");
+                continue;
+            };
+            let message = error.to_string();
+            assert!(message.contains(name) && message.lines().count() == 1, "{message}");
+        }
+    }
+}
