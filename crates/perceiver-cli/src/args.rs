@@ -1,0 +1,195 @@
+//! What can be said on the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use perceiver_models::Head;
+use perceiver_models::hub::{self, HubOptions};
+
+use crate::commands::{
+    ClassifyArguments, ConvertArguments, FillMaskArguments, ForwardArguments, InitArguments,
+    InspectArguments, PreprocessArguments, TokenizeArguments,
+};
+use crate::device;
+
+/// What clap says when nothing was asked for: the help, on stderr.
+pub(crate) const HELP_WITHOUT_ARGUMENTS: ErrorKind =
+    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver fill-mask --model deepmind/language-perceiver \"Cats and [MASK][MASK][MASK][MASK].\"
+  perceiver classify --model ./vision-perceiver-conv photo.jpg
+  perceiver inspect ./vision-perceiver-conv
+  perceiver forward --model ./model --inputs in.safetensors --output out.safetensors
+
+Errors are one line on stderr; the exit code is 2 for bad input, 1 for other failures.";
+
+/// Perceiver models on files: fill in text, classify, convert and inspect Hugging Face checkpoints
+#[derive(Debug, Parser)]
+#[command(name = "perceiver", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// Backend to compute on, with an index where there are several devices: flex, wgpu:0
+    #[arg(long, global = true, value_name = "NAME", default_value = device::DEFAULT)]
+    pub(crate) device: String,
+    /// Print results as JSON, one document each
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Do not name the device; warnings and errors stay
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    FillMask(FillMaskArguments),
+    Classify(ClassifyArguments),
+    Forward(ForwardArguments),
+    Tokenize(TokenizeArguments),
+    Preprocess(PreprocessArguments),
+    Inspect(InspectArguments),
+    Convert(ConvertArguments),
+    Init(InitArguments),
+}
+
+/// A model that is needed.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// Model: a folder or a hub id such as deepmind/language-perceiver
+    #[arg(long, value_name = "DIR")]
+    model: OsString,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+/// A model whose settings may be used.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalModelArguments {
+    /// Model whose settings to use instead of the defaults: a folder or a hub id
+    #[arg(long, value_name = "DIR")]
+    model: Option<OsString>,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HubArguments {
+    /// Branch, tag or commit of a hub model
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    revision: String,
+    /// Look for hub models in the cache only
+    #[arg(long)]
+    offline: bool,
+}
+
+impl ModelArguments {
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        self.hub.folder(&self.model)
+    }
+}
+
+impl OptionalModelArguments {
+    pub(crate) fn folder(&self) -> Result<Option<PathBuf>> {
+        self.model.as_deref().map(|model| self.hub.folder(model)).transpose()
+    }
+}
+
+impl HubArguments {
+    /// The folder of a model, downloaded if need be.
+    pub(crate) fn folder(&self, model: &OsStr) -> Result<PathBuf> {
+        let Some(model) = model.to_str() else {
+            let path = PathBuf::from(model);
+            if !path.is_dir() {
+                bail!("{}: does not exist, expected a model's folder or a hub id", path.display());
+            }
+            return Ok(path);
+        };
+        let mut options = HubOptions::default();
+        options.revision.clone_from(&self.revision);
+        options.offline |= self.offline;
+        Ok(hub::resolve(model, &options)?)
+    }
+}
+
+/// The reference's two image processors.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ImageBackend {
+    /// The arithmetic of PerceiverImageProcessorPil
+    Pil,
+    /// The arithmetic of PerceiverImageProcessor
+    Torchvision,
+}
+
+/// A head by its class name, or by that in words: `PerceiverForMaskedLM`, `masked-lm`.
+pub(crate) fn head(name: &str) -> Result<Head, String> {
+    let plain = |text: &str| {
+        let text: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        let text = text.to_lowercase();
+        let text = text.strip_prefix("perceiver").unwrap_or(&text);
+        text.strip_prefix("for").unwrap_or(text).to_owned()
+    };
+    let named = |(known, _): &&(&str, Head)| plain(known) == plain(name);
+    Head::NAMES.iter().find(named).map(|&(_, head)| head).ok_or_else(|| {
+        let known = Head::NAMES.map(|(known, _)| known).join(", ");
+        format!("unknown head, expected one of {known}")
+    })
+}
+
+/// What clap has to say about a wrong command line, without usage and on one line.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{words} (--help tells more)")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_shows_examples() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().unwrap().to_string();
+            assert!(help.starts_with("Examples:\n  perceiver "), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn heads_have_short_names() {
+        assert_eq!(head("masked-lm").unwrap(), Head::MaskedLm);
+        assert_eq!(head("PerceiverForOpticalFlow").unwrap(), Head::OpticalFlow);
+        assert_eq!(head("model").unwrap(), Head::Model);
+        assert_eq!(head("PerceiverModel").unwrap(), Head::Model);
+        assert!(head("bert").unwrap_err().contains("PerceiverForMaskedLM"));
+    }
+
+    #[test]
+    fn usage_errors_fit_one_line() {
+        let error = Arguments::try_parse_from(["perceiver", "forward"]).unwrap_err();
+        let line = one_line(&error);
+        assert!(!line.contains('\n'), "{line}");
+        assert!(line.contains("--model") && line.contains("--output"), "{line}");
+    }
+}

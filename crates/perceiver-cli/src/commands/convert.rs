@@ -1,0 +1,121 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::tensor::FloatDType;
+use clap::{Args, ValueEnum};
+use perceiver_models::{AnyPerceiver, LoadOptions, Pretrained, SaveOptions};
+
+use super::{Context, written};
+use crate::args::HubArguments;
+use crate::files::{check_output_folder, copy_companions};
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver convert ./old-with-pytorch_model.bin ./new
+  perceiver convert deepmind/language-perceiver ./half --dtype f16
+  perceiver convert ./model ./sharded --max-shard-size 200MB
+
+Units of --max-shard-size: KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).";
+
+/// Write a model anew: as safetensors, in another type, in shards
+///
+/// Reads safetensors and PyTorch pickles, whole or in shards, and writes a folder that transformers
+/// loads. The settings of tokenizer and image processor go along.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ConvertArguments {
+    /// Model to read: a folder or a hub id
+    #[arg(value_name = "DIR")]
+    model: OsString,
+    /// Folder to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Type of the weights [default: as they are]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<DtypeArgument>,
+    /// Most bytes in one file, such as 2GB [default: all in one]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_shard_size: Option<u64>,
+    /// Write into a folder that is not empty
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DtypeArgument {
+    /// Single precision
+    #[value(alias = "float32")]
+    F32,
+    /// Half precision
+    #[value(alias = "float16")]
+    F16,
+    /// Half as many bits with the range of single precision
+    #[value(alias = "bfloat16")]
+    Bf16,
+}
+
+pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()> {
+    check_output_folder(&arguments.output, arguments.force)?;
+    let folder = arguments.hub.folder(&arguments.model)?;
+    let device = context.open_device()?;
+    let loading = LoadOptions { dtype: None };
+    let Pretrained { model, config, report } =
+        AnyPerceiver::from_pretrained(&folder, &device.device, &loading)?;
+    let saving = SaveOptions {
+        dtype: arguments.dtype.map(|dtype| match dtype {
+            DtypeArgument::F32 => FloatDType::F32,
+            DtypeArgument::F16 => FloatDType::F16,
+            DtypeArgument::Bf16 => FloatDType::BF16,
+        }),
+        max_shard_size: arguments.max_shard_size,
+    };
+    model.save_pretrained(&config, &arguments.output, &saving)?;
+    if folder != arguments.output {
+        copy_companions(&folder, &arguments.output)?;
+    }
+    context.output.warnings(&report.warnings());
+    written(&arguments.output, model.head(), context)
+}
+
+/// A number of bytes with a unit.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("", 1),
+        ("kb", 1000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+    ];
+    let expected = "expected a positive number of bytes such as 2GB or 500MiB";
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_lowercase();
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, factor)| factor);
+    let number = number.parse::<u64>().ok().filter(|&number| number > 0);
+    match (number, factor) {
+        (Some(number), Some(factor)) => {
+            number.checked_mul(factor).ok_or_else(|| expected.to_owned())
+        }
+        _ => Err(expected.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size("500 MiB"), Ok(500 << 20));
+        assert_eq!(size("17"), Ok(17));
+        for wrong in ["", "GB", "0", "-1", "1TB", "1.5GB", "99999999999GB", "٣MB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The subcommands, a file each.
+
+mod classify;
+mod convert;
+mod fill_mask;
+mod forward;
+mod init;
+mod inspect;
+mod preprocess;
+mod tokenize;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use perceiver_models::{Checkpoint, Head, TensorInfo};
+use serde_json::json;
+
+pub(crate) use self::classify::ClassifyArguments;
+pub(crate) use self::convert::ConvertArguments;
+pub(crate) use self::fill_mask::FillMaskArguments;
+pub(crate) use self::forward::ForwardArguments;
+pub(crate) use self::init::InitArguments;
+pub(crate) use self::inspect::InspectArguments;
+pub(crate) use self::preprocess::PreprocessArguments;
+pub(crate) use self::tokenize::TokenizeArguments;
+use crate::args::{Arguments, Command};
+use crate::device::{self, OpenDevice};
+use crate::output::{Output, dtype_name, megabytes, one_line};
+
+/// What all subcommands are told.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) output: Output,
+    device: String,
+}
+
+impl Context {
+    pub(crate) fn open_device(&self) -> Result<OpenDevice> {
+        device::open(&self.device)
+    }
+
+    /// Names the device when work on it is done; before, an error would not be the only line.
+    pub(crate) fn note_device(&self, device: &OpenDevice, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64();
+        self.output.note(&format!("{}, {seconds:.2} s", device.description));
+    }
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let global = arguments.global;
+    let output = Output { json: global.json, quiet: global.quiet };
+    let context = Context { output, device: global.device };
+    match arguments.command {
+        Command::FillMask(arguments) => fill_mask::run(&arguments, &context),
+        Command::Classify(arguments) => classify::run(&arguments, &context),
+        Command::Forward(arguments) => forward::run(&arguments, &context),
+        Command::Tokenize(arguments) => tokenize::run(&arguments, &context),
+        Command::Preprocess(arguments) => preprocess::run(&arguments, &context),
+        Command::Inspect(arguments) => inspect::run(&arguments, &context),
+        Command::Convert(arguments) => convert::run(&arguments, &context),
+        Command::Init(arguments) => init::run(&arguments, &context),
+    }
+}
+
+/// Tells what a model's folder has become.
+fn written(folder: &Path, head: Head, context: &Context) -> Result<()> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let tensors = || checkpoint.tensors().map(|(_, info)| info);
+    let bytes: usize = tensors().map(TensorInfo::bytes).sum();
+    let floats = tensors().filter(|info| info.dtype.is_float());
+    let mut dtypes: Vec<String> = floats.map(|info| dtype_name(info.dtype)).collect();
+    dtypes.sort();
+    dtypes.dedup();
+    let (folder, weights) = (folder.display().to_string(), checkpoint.path().display().to_string());
+    let json = json!({
+        "output": folder,
+        "head": head.name(),
+        "weights": weights,
+        "tensors": tensors().count(),
+        "dtypes": dtypes,
+        "bytes": bytes,
+    });
+    let text = format!(
+        "{}: {head}, {} tensors, {}, {}",
+        one_line(&folder),
+        tensors().count(),
+        dtypes.join(" and "),
+        megabytes(bytes)
+    );
+    context.output.result(json, &text)?;
+    Ok(())
+}

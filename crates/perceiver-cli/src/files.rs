@@ -1,0 +1,98 @@
+//! Paths to write to, texts to read, and the small files beside a model.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::NamedTempFile;
+
+/// Most that is read from standard input, in bytes.
+const MAX_INPUT: u64 = 1 << 30;
+
+/// Settings beside config.json and the weights that belong to a model.
+const COMPANIONS: [&str; 5] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+];
+
+/// Refuses what cannot be written, before any work is done for it.
+pub(crate) fn check_output(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder
+        && !folder.is_dir()
+    {
+        bail!("{}: cannot write: {} is no folder", path.display(), folder.display());
+    }
+    // Files are replaced whole; a device or a pipe must not be.
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            bail!("{}: cannot write: is there and no regular file", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a folder that holds something, unless that is wanted.
+pub(crate) fn check_output_folder(path: &Path, force: bool) -> Result<()> {
+    let path_text = path.display();
+    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(false) if !force => {
+            bail!("{path_text}: is not empty; --force writes into it all the same")
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).context(format!("{path_text}: cannot use as a folder")),
+    }
+}
+
+/// Copies the settings of tokenizer and image processor, where there are any.
+pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
+    for name in COMPANIONS {
+        let (source, target) = (from.join(name), to.join(name));
+        if source.is_file() {
+            let copied = copy(&source, to, &target);
+            copied.with_context(|| format!("{}: cannot write", target.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A copy that comes into its place only when it is complete.
+fn copy(source: &Path, folder: &Path, target: &Path) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    // As any new file, readable by whom the user's mask allows; temporary files are not.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file: NamedTempFile = builder.tempfile_in(folder)?;
+    io::copy(&mut File::open(source)?, &mut file)?;
+    file.as_file().sync_all()?;
+    file.persist(target)?;
+    Ok(())
+}
+
+/// The text of an argument, or for `-` standard input without the line break at its end.
+pub(crate) fn text_argument(argument: &str) -> Result<String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut bytes = Vec::new();
+    let input = io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes);
+    input.context("standard input: cannot read")?;
+    if bytes.len() as u64 > MAX_INPUT {
+        bail!("standard input: is longer than {MAX_INPUT} bytes");
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => {
+            let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            Ok(line.unwrap_or(&text).to_owned())
+        }
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            bail!("standard input: invalid UTF-8 at byte {at}")
+        }
+    }
+}

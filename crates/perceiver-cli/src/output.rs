@@ -1,0 +1,232 @@
+//! Everything the program says, on stdout and stderr.
+
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::DType;
+use serde_json::Value;
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Output {
+    /// One result: the JSON document, or the text for people.
+    pub(crate) fn result(self, json: Value, text: &str) -> Result<(), StandardOutputError> {
+        let json = json.to_string();
+        let text = if self.json { &json } else { text };
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+        written.map_err(StandardOutputError)
+    }
+
+    /// Something beside the result.
+    pub(crate) fn note(self, message: &str) {
+        if !self.quiet {
+            say("", message);
+        }
+    }
+
+    pub(crate) fn warnings(self, messages: &[String]) {
+        for message in messages {
+            say("warning: ", message);
+        }
+    }
+}
+
+pub(crate) fn error(message: &str) {
+    say("error: ", message);
+}
+
+fn say(kind: &str, message: &str) {
+    // There is nobody left to tell that stderr is closed.
+    let _ = writeln!(io::stderr(), "perceiver: {kind}{}", one_line(message));
+}
+
+/// File names and checkpoints choose parts of our messages; none may forge a line or reach the
+/// terminal.
+pub(crate) fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() {
+            let _ = write!(line, "{}", character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// An error and its causes, leaving out causes that the line before already ends with.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.ends_with(&cause) {
+            let _ = write!(message, ": {cause}");
+        }
+    }
+    message
+}
+
+/// Stdout could not be written to.
+#[derive(Debug)]
+pub(crate) struct StandardOutputError(io::Error);
+
+impl StandardOutputError {
+    /// Whether the reader has seen enough, as `head` does.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl fmt::Display for StandardOutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write to standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for StandardOutputError {}
+
+thread_local! {
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics become one line without a backtrace; of several, as when threads fall together, the
+/// first.
+pub(crate) fn tame_panics() {
+    static SEEN: AtomicBool = AtomicBool::new(false);
+    panic::set_hook(Box::new(|info| {
+        if !EXPECTED.get() && !SEEN.swap(true, Ordering::SeqCst) {
+            error(&bug(info));
+        }
+    }));
+}
+
+fn bug(info: &PanicHookInfo<'_>) -> String {
+    let what = info.payload_as_str().unwrap_or("no reason given");
+    let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+    format!("internal error{}: {what}", place.unwrap_or_default())
+}
+
+/// What `work` returns, or why it panicked.
+#[cfg_attr(
+    not(any(
+        feature = "wgpu",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "webgpu",
+        feature = "cuda",
+        feature = "rocm",
+        feature = "cpu"
+    )),
+    allow(dead_code, reason = "only drivers panic")
+)]
+pub(crate) fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    EXPECTED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    EXPECTED.set(false);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "no reason given".to_owned())
+    })
+}
+
+/// Rows in columns; the first column to the left, numbers to the right.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let padding = " ".repeat(width - cell.chars().count());
+            let number = cell.starts_with(|first: char| first.is_ascii_digit());
+            let (left, right) = if number { (&padding[..], "") } else { ("", &padding[..]) };
+            let _ = write!(line, "  {left}{cell}{right}");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A count with its thousands apart.
+pub(crate) fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in megabytes, 10⁶ of them.
+pub(crate) fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// The name that PyTorch has for a type.
+pub(crate) fn dtype_name(dtype: DType) -> String {
+    let name = format!("{dtype:?}").to_lowercase();
+    match dtype {
+        DType::F64 => "float64".to_owned(),
+        DType::F32 => "float32".to_owned(),
+        DType::F16 => "float16".to_owned(),
+        DType::BF16 => "bfloat16".to_owned(),
+        DType::I64 | DType::I32 | DType::I16 | DType::I8 => name.replace('i', "int"),
+        DType::U64 | DType::U32 | DType::U16 | DType::U8 => name.replace('u', "uint"),
+        DType::Bool(_) => "bool".to_owned(),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_forges_a_line_or_colours_the_terminal() {
+        assert_eq!(one_line("a\nperceiver: b\u{1b}[31m"), "a\\nperceiver: b\\u{1b}[31m");
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(201_108_230), "201,108,230");
+        assert_eq!(megabytes(804_432_920), "804.4 MB");
+        assert_eq!(dtype_name(DType::BF16), "bfloat16");
+        assert_eq!(dtype_name(DType::I64), "int64");
+        assert_eq!(dtype_name(DType::U8), "uint8");
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right() {
+        let rows = [["a", "5"], ["bcd", "120"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "  a      5\n  bcd  120\n");
+    }
+
+    #[test]
+    fn causes_are_named_once() {
+        let error = anyhow::anyhow!("disk full").context("out: cannot write");
+        assert_eq!(chain(&error), "out: cannot write: disk full");
+        let error = anyhow::anyhow!("disk full").context("cannot write: disk full");
+        assert_eq!(chain(&error), "cannot write: disk full");
+    }
+
+    #[test]
+    fn a_panic_can_be_expected() {
+        assert_eq!(without_panic(|| 5), Ok(5));
+        assert_eq!(without_panic(|| -> u8 { panic!("no driver") }), Err("no driver".to_owned()));
+    }
+}

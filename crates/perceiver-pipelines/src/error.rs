@@ -1,0 +1,90 @@
+use std::path::PathBuf;
+
+use perceiver_models::Head;
+
+/// What can be wrong with a pipeline's model or with what it is given.
+///
+/// Every message is one line that names the file or the thing and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model's configuration or checkpoint.
+    #[error(transparent)]
+    Model(#[from] perceiver_models::Error),
+    /// The text, the image, or the settings of their processing.
+    #[error(transparent)]
+    Data(#[from] perceiver_data::Error),
+    /// An image file that could be read but not brought to the model's input.
+    #[error("{}: {source}", path.display())]
+    ImageFile {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
+    /// A folder holds a model that does another job.
+    #[error("{}: holds a {head}, expected {expected}", path.display())]
+    WrongHead {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        head: Head,
+        /// Which heads do the job.
+        expected: &'static str,
+    },
+    /// A model that takes text was given an image, or the other way round.
+    #[error("{head} takes {expected}, not {given}")]
+    WrongInput {
+        /// The model.
+        head: Head,
+        /// What it takes: `a text` or `an image`.
+        expected: &'static str,
+        /// What it was given.
+        given: &'static str,
+    },
+    /// A text without a character.
+    #[error("the text is empty, expected at least one character")]
+    EmptyText,
+    /// A text without anything to fill in.
+    #[error("the text has no {mask}, expected one for every byte to fill in")]
+    NoMask {
+        /// How the masking token is written.
+        mask: String,
+    },
+    /// A text has more tokens than the model has positions.
+    #[error("the text has {length} tokens, expected at most the model's {limit}")]
+    TextTooLong {
+        /// Tokens of the text, special ones included.
+        length: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+    /// The tokenizer and the model do not belong together.
+    #[error(
+        "the tokenizer gives token id {id}, expected ids below the model's `vocab_size` {vocabulary}"
+    )]
+    OutsideVocabulary {
+        /// The identifier.
+        id: u32,
+        /// Ids the model knows.
+        vocabulary: usize,
+    },
+    /// The image processor and the model do not belong together.
+    #[error(
+        "the image processor gives {height}x{width} pixels, expected the {rows}x{columns} of the \
+         model's `image_size`"
+    )]
+    ImageSize {
+        /// Height after processing.
+        height: usize,
+        /// Width after processing.
+        width: usize,
+        /// Height of the model's grid of positions.
+        rows: usize,
+        /// Its width.
+        columns: usize,
+    },
+}
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
