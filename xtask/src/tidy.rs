@@ -57,6 +57,12 @@ pub(crate) fn tidy() -> Result<()> {
     for (name, knows) in KNOWS {
         found.extend(package(name, knows)?);
     }
+    // The example that everybody sees is the one that is compiled.
+    if example(&read(&root().join("README.md"))?)
+        != example(&read(&root().join("crates/perceiver-models/README.md"))?)
+    {
+        found.push("README.md: its example is not that of perceiver-models".into());
+    }
     for line in &found {
         println!("{line}");
     }
@@ -114,6 +120,12 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = lines.take_while(|line| !line.starts_with('['));
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| (line.split(['.', ' ', '=']).next().unwrap_or(line), line))
+}
+
+/// The first Rust block of a page.
+fn example(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("```rust")?;
+    rest.split_once("```").map(|(code, _)| code)
 }
 
 fn read(path: &Path) -> Result<String> {
