@@ -1,6 +1,7 @@
 //! Image files to pixels, as Pillow reads them.
 
 use std::io::Cursor;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -34,7 +35,7 @@ const FORMATS: [ImageFormat; 6] = [
 /// Reads a PNG, JPEG, WebP, TIFF, BMP or GIF file as an upright RGB image.
 ///
 /// The format is told from the content. Of an animation, the first picture is taken. Turns and
-/// flips that the file's Exif orientation asks for are done. Pixels equal those of Pillow's
+/// flips that the file's Exif or XMP orientation asks for are done. Pixels equal those of Pillow's
 /// `exif_transpose` and `convert("RGB")`: transparency is dropped, what is under it shows; grey
 /// values and palettes are spread to three channels; 16-bit colours lose their low byte, while
 /// **16-bit grey values are cut off at 255**; CMYK is converted without a colour profile.
@@ -51,9 +52,12 @@ const FORMATS: [ImageFormat; 6] = [
 /// # Differences
 /// - JPEG files with damaged data are refused, where Pillow fills in what it can; those that lack
 ///   nothing but the end marker are read.
-/// - An orientation that stands only in XMP data is not seen.
-/// - Of TIFF, palettes, floating point, signed numbers, YCbCr and CIELab are refused; CMYK values
-///   and JPEG-compressed pixels can be one level off.
+/// - An orientation that stands only in ImageMagick's own form is not seen.
+/// - Of TIFF, palettes, floating point, signed numbers, 2 and 4 bits, YCbCr and CIELab are refused;
+///   CMYK values and JPEG-compressed pixels can be up to two levels off, and colours that were
+///   multiplied by their transparency stay so.
+/// - 16-bit bitmaps can be one level off; where a run-length coded bitmap or the first picture of a
+///   GIF animation leaves pixels out, those are black.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
     let bytes = read_bounded(path, MAX_FILE)?;
@@ -64,14 +68,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
     }
-    let format = image::guess_format(bytes)
-        .ok()
+    // Unlike the decoder behind it, the guess knows no TIFF files with 64-bit offsets.
+    let big_tiff = bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b");
+    let format = big_tiff
+        .then_some(ImageFormat::Tiff)
+        .or_else(|| image::guess_format(bytes).ok())
         .filter(|format| FORMATS.contains(format))
         .ok_or("not a PNG, JPEG, WebP, TIFF, BMP or GIF file")?;
-    let (image, orientation) = match format {
-        ImageFormat::Jpeg => decode_jpeg(bytes)?,
-        format => decode_other(bytes, format).map_err(|error| error.to_string())??,
-    };
+    let decoded = catch_unwind(|| match format {
+        ImageFormat::Jpeg => decode_jpeg(bytes),
+        format => decode_other(bytes, format).map_err(|error| error.to_string())?,
+    });
+    // Tiles of single colours, for one, are a broken promise to the TIFF decoder.
+    let (image, orientation) = decoded.map_err(|_| "the decoder gave up on its form")??;
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
@@ -97,10 +106,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
     if let Some(damage) = damage {
         return Err(damage.to_string());
     }
-    let orientation = decoded
-        .exif_orientation()
-        .and_then(Orientation::from_exif)
-        .unwrap_or(Orientation::NoTransforms);
+    let orientation = orientation(decoded.exif_data.as_deref(), decoded.xmp_data.as_deref());
     let side = |side| u32::try_from(side).unwrap_or(u32::MAX);
     check_sides(side(decoded.width), side(decoded.height))?;
     RgbImage::from_raw(side(decoded.width), side(decoded.height), decoded.data)
@@ -121,9 +127,44 @@ fn decode_other(
     if let Err(reason) = check_sides(width, height) {
         return Ok(Err(reason));
     }
-    let orientation = decoder.orientation()?;
-    let image = DynamicImage::from_decoder(decoder)?;
+    let orientation = if format == ImageFormat::Tiff {
+        decoder.orientation()?
+    } else {
+        let exif = decoder.exif_metadata()?;
+        let xmp = decoder.xmp_metadata()?;
+        orientation(exif.as_deref(), xmp.as_deref())
+    };
+    // One grey value may be named transparent; to Pillow it is a grey value still.
+    let is_grey = format == ImageFormat::Png && bytes.get(24..26) == Some(&[16, 0]);
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    if is_grey {
+        // One of the grey values may be named transparent; to Pillow it is a grey value still.
+        image = DynamicImage::ImageLuma16(image.into_luma16());
+    }
     Ok(into_rgb(image).map(|image| (image, orientation)))
+}
+
+/// What Exif data says, or else XMP data, which is searched as Pillow does.
+fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    const FIELD: &[u8] = b"tiff:Orientation";
+    let from_exif = exif.and_then(|exif| {
+        // Some programs write the prefix that this data has in JPEG files into other ones as well.
+        let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+        Orientation::from_exif_chunk(exif)
+    });
+    let from_xmp = || {
+        let fields = xmp?.windows(FIELD.len() + 3);
+        fields
+            .filter_map(|window| match window.strip_prefix(FIELD)? {
+                [b'>', digit, _] | [b'=', b'"', digit] if digit.is_ascii_digit() => {
+                    Some(digit - b'0')
+                }
+                _ => None,
+            })
+            .next()
+            .and_then(Orientation::from_exif)
+    };
+    from_exif.or_else(from_xmp).unwrap_or(Orientation::NoTransforms)
 }
 
 fn check_sides(width: u32, height: u32) -> Result<(), String> {

@@ -73,6 +73,39 @@ fn a_jpeg_file_that_stops_early_is_refused() {
     assert!(decode(&jpeg[..jpeg.len() - 12]).is_err());
 }
 
+#[test]
+fn exif_data_decides_the_orientation_and_xmp_data_where_it_is_silent() {
+    // One entry: tag 0x0112, a short, one of it, the value.
+    let exif = |value: u8| {
+        let entry = [0x12, 1, 3, 0, 1, 0, 0, 0, value, 0, 0, 0];
+        [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
+    };
+    let prefixed = [b"Exif\0\0".as_slice(), &exif(3)].concat();
+    let attribute = br#"<x tiff:OrientationX tiff:Orientation="6"/>"#.as_slice();
+    let element = b"<tiff:Orientation>8</tiff:Orientation>".as_slice();
+    for (exif, xmp, expected) in [
+        (None, None, Orientation::NoTransforms),
+        (Some(exif(6)), None, Orientation::Rotate90),
+        (Some(exif(1)), Some(attribute), Orientation::NoTransforms),
+        (Some(prefixed), None, Orientation::Rotate180),
+        (None, Some(attribute), Orientation::Rotate90),
+        (Some(b"junk".to_vec()), Some(element), Orientation::Rotate270),
+        (None, Some(b"tiff:Orientation"), Orientation::NoTransforms),
+    ] {
+        assert_eq!(orientation(exif.as_deref(), xmp), expected);
+    }
+}
+
+#[test]
+fn sixteen_bits_of_colour_lose_the_low_byte_and_of_grey_are_cut_off() {
+    let colour = image::ImageBuffer::from_pixel(1, 1, Rgb([0x12ff_u16, 0x0080, 0xffff]));
+    let image = into_rgb(DynamicImage::ImageRgb16(colour)).unwrap();
+    assert_eq!(image.as_raw(), &[0x12, 0, 0xff]);
+    let grey = image::ImageBuffer::from_pixel(1, 1, image::Luma([300_u16]));
+    let image = into_rgb(DynamicImage::ImageLuma16(grey)).unwrap();
+    assert_eq!(image.as_raw(), &[255, 255, 255]);
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(
