@@ -1,12 +1,12 @@
 //! `tokenizer_config.json`: read, checked, completed, written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::added::{AddedToken, Trie};
-use super::{PerceiverTokenizer, RESERVED, Roles, Side};
+use super::added::AddedToken;
+use super::{PerceiverTokenizer, RESERVED, Side};
 use crate::error::{Error, Result};
 use crate::json::{self, Settings};
 
@@ -25,7 +25,7 @@ const RESERVED_TOKENS: [(&str, &str); RESERVED as usize] = [
 ];
 
 /// All roles that every tokenizer of the reference knows, in its order.
-const STANDARD_ROLES: [&str; 7] =
+pub(super) const STANDARD_ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// Where the reference writes the roles that only some models have.
@@ -56,19 +56,19 @@ const DROPPED_FIELDS: [&str; 10] = [
 /// All that files can say about a tokenizer.
 pub(super) struct Draft {
     /// Reserved tokens in the order of their identifiers.
-    reserved: [AddedToken; RESERVED as usize],
+    pub(super) reserved: [AddedToken; RESERVED as usize],
     /// Content of `unk_token`, and further roles in the order in which they get identifiers.
-    unknown: Option<String>,
-    named: Vec<(String, String)>,
-    extra: Vec<String>,
+    pub(super) unknown: Option<String>,
+    pub(super) named: Vec<(String, String)>,
+    pub(super) extra: Vec<String>,
     /// Added tokens with their identifiers, in the order of the file.
-    listed: Vec<(u32, AddedToken)>,
-    model_max_length: Option<usize>,
-    padding_side: Side,
-    truncation_side: Side,
-    split_special_tokens: bool,
-    clean_up_spaces: bool,
-    other_settings: Map<String, Value>,
+    pub(super) listed: Vec<(u32, AddedToken)>,
+    pub(super) model_max_length: Option<usize>,
+    pub(super) padding_side: Side,
+    pub(super) truncation_side: Side,
+    pub(super) split_special_tokens: bool,
+    pub(super) clean_up_spaces: bool,
+    pub(super) other_settings: Map<String, Value>,
 }
 
 impl Default for Draft {
@@ -258,118 +258,6 @@ impl Draft {
                 *slot = listed.clone();
             }
         }
-    }
-
-    pub(super) fn build(self) -> PerceiverTokenizer {
-        let [pad, bos, eos, mask, cls, sep] = self.reserved.clone().map(|token| token.content);
-        let roles = Roles {
-            pad,
-            bos,
-            eos,
-            mask,
-            cls,
-            sep,
-            named: self
-                .unknown
-                .map(|content| ("unk_token".to_owned(), content))
-                .into_iter()
-                .chain(self.named)
-                .collect(),
-        };
-
-        // Of several identifiers for one content the last listed one counts, but an identifier
-        // keeps the place at which it was first given a token.
-        let mut order = Vec::new();
-        let mut added = BTreeMap::new();
-        for (id, token) in (0..).zip(self.reserved).chain(self.listed) {
-            if added.insert(id, token).is_none() {
-                order.push(id);
-            }
-        }
-        let mut encoder: HashMap<String, u32> =
-            order.iter().map(|id| (added[id].content.clone(), *id)).collect();
-
-        // The reference's vocabulary is keyed by strings: a byte and a token of that one character
-        // share an entry, and new tokens are numbered by the count of entries.
-        let is_byte = |content: &str| {
-            let mut characters = content.chars();
-            let first = characters.next().filter(|_| characters.next().is_none());
-            first.and_then(|first| u8::try_from(first).ok())
-        };
-        let beyond_bytes: HashSet<&str> = added
-            .values()
-            .map(|token| token.content.as_str())
-            .filter(|content| is_byte(content).is_none())
-            .collect();
-        let mut vocabulary = 256 + beyond_bytes.len();
-
-        let special: Vec<String> = roles
-            .in_order()
-            .chain(self.extra.iter().map(String::as_str))
-            .map(str::to_owned)
-            .collect();
-        for content in &special {
-            if content.is_empty() || encoder.contains_key(content) {
-                continue;
-            }
-            let id = match is_byte(content) {
-                Some(byte) => u32::from(byte) + RESERVED,
-                None => {
-                    vocabulary += 1;
-                    u32::try_from(vocabulary - 1).unwrap_or(u32::MAX)
-                }
-            };
-            let token =
-                AddedToken { normalized: false, special: true, ..AddedToken::new(content.clone()) };
-            added.insert(id, token);
-            encoder.insert(content.clone(), id);
-        }
-        let special_ids: BTreeSet<u32> =
-            special.iter().filter_map(|content| encoder.get(content).copied()).collect();
-
-        PerceiverTokenizer {
-            trie: Trie::new(added.values().map(|token| token.content.as_str())),
-            roles,
-            extra_special_tokens: self.extra,
-            added,
-            encoder,
-            special_ids,
-            vocabulary,
-            model_max_length: self.model_max_length,
-            padding_side: self.padding_side,
-            truncation_side: self.truncation_side,
-            split_special_tokens: self.split_special_tokens,
-            clean_up_spaces: self.clean_up_spaces,
-            other_settings: self.other_settings,
-        }
-    }
-}
-
-impl Roles {
-    fn get(&self, role: &str) -> Option<&str> {
-        match role {
-            "pad_token" => Some(&self.pad),
-            "bos_token" => Some(&self.bos),
-            "eos_token" => Some(&self.eos),
-            "mask_token" => Some(&self.mask),
-            "cls_token" => Some(&self.cls),
-            "sep_token" => Some(&self.sep),
-            _ => self
-                .named
-                .iter()
-                .find(|(name, _)| name == role)
-                .map(|(_, content)| content.as_str()),
-        }
-    }
-
-    /// Contents in the order in which the reference gives out identifiers.
-    fn in_order(&self) -> impl Iterator<Item = &str> {
-        STANDARD_ROLES.iter().filter_map(|role| self.get(role)).chain(
-            self.named
-                .iter()
-                .filter(|(name, _)| name != "unk_token")
-                .map(|(_, content)| content.as_str()),
-        )
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod added;
 mod config;
+mod encode;
 mod encoding;
+mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -10,16 +12,13 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 pub use self::added::AddedToken;
-use self::added::{Piece, Trie, apply_token_flags};
+use self::added::Trie;
 pub use self::encoding::{EncodeInput, EncodeOptions, Encoding, Padding, Side, Span, Truncation};
 use crate::error::{Error, Result};
 use crate::json::read_bounded;
 
 /// Identifiers before those of the bytes: `[PAD]`, `[BOS]`, `[EOS]`, `[MASK]`, `[CLS]`, `[SEP]`.
 const RESERVED: u32 = 6;
-
-/// Texts are padded up to this many tokens.
-const MAX_PADDED: usize = 1 << 24;
 
 /// Text files are read up to this size, in bytes.
 const MAX_TEXT_FILE: u64 = 1 << 30;
@@ -99,49 +98,6 @@ impl PerceiverTokenizer {
     /// When the file cannot be written; an older one then stays as it was.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<()> {
         config::write(self, folder.as_ref())
-    }
-
-    /// Encodes one text or a pair.
-    ///
-    /// # Errors
-    /// When truncation and padding contradict each other, or the padded length is beyond 2²⁴.
-    pub fn encode<'text>(
-        &self,
-        input: impl Into<EncodeInput<'text>>,
-        options: &EncodeOptions,
-    ) -> Result<Encoding> {
-        let plan = self.plan(options)?;
-        let mut encoding = self.encode_unpadded(input.into(), options, &plan);
-        // The reference leaves a single text without any token unpadded.
-        if !encoding.is_empty() {
-            let longest = encoding.len();
-            self.pad(&mut encoding, longest, options, &plan)?;
-        }
-        Ok(encoding)
-    }
-
-    /// Encodes several texts or pairs, which [`Padding`] may bring to one length.
-    ///
-    /// # Errors
-    /// As [`PerceiverTokenizer::encode`].
-    pub fn encode_batch<'text, Input>(
-        &self,
-        inputs: impl IntoIterator<Item = Input>,
-        options: &EncodeOptions,
-    ) -> Result<Vec<Encoding>>
-    where
-        Input: Into<EncodeInput<'text>>,
-    {
-        let plan = self.plan(options)?;
-        let mut encodings: Vec<Encoding> = inputs
-            .into_iter()
-            .map(|input| self.encode_unpadded(input.into(), options, &plan))
-            .collect();
-        let longest = encodings.iter().map(Encoding::len).max().unwrap_or(0);
-        for encoding in &mut encodings {
-            self.pad(encoding, longest, options, &plan)?;
-        }
-        Ok(encodings)
     }
 
     /// Refuses an encoding with more tokens than the model has positions.
@@ -280,163 +236,6 @@ impl PerceiverTokenizer {
     pub fn added_tokens(&self) -> &BTreeMap<u32, AddedToken> {
         &self.added
     }
-
-    fn tokens(&self, text: &str, text_index: usize) -> Vec<(u32, Span)> {
-        let span = |start, end| Span { text: text_index, start, end };
-        let mut pieces = if self.split_special_tokens {
-            vec![Piece::new(0..text.len())]
-        } else {
-            let mut pieces = self.trie.split(text);
-            apply_token_flags(&mut pieces, text, &self.encoder, &self.added);
-            pieces
-        };
-        pieces.retain(|piece| !piece.is_empty());
-
-        let mut tokens = Vec::with_capacity(text.len());
-        for piece in pieces {
-            let id = self.encoder.get(piece.content(text).as_ref());
-            match (id, piece.span()) {
-                (Some(&id), Some(range)) if !self.split_special_tokens => {
-                    tokens.push((id, span(range.start, range.end)));
-                }
-                _ => tokens.extend(piece.byte_positions().map(|position| {
-                    let id = self.byte_id(text.as_bytes()[position]);
-                    (id, span(position, position + 1))
-                })),
-            }
-        }
-        tokens
-    }
-
-    fn byte_id(&self, byte: u8) -> u32 {
-        let mut buffer = [0; 2];
-        let character: &str = char::from(byte).encode_utf8(&mut buffer);
-        self.encoder.get(character).copied().unwrap_or(u32::from(byte) + RESERVED)
-    }
-
-    fn encode_unpadded(
-        &self,
-        input: EncodeInput<'_>,
-        options: &EncodeOptions,
-        plan: &Plan,
-    ) -> Encoding {
-        let (mut first, mut second) = match input {
-            EncodeInput::Single(text) => (self.tokens(text, 0), None),
-            EncodeInput::Pair(first, second) => {
-                (self.tokens(first, 0), Some(self.tokens(second, 1)))
-            }
-        };
-        let added = match (options.add_special_tokens, &second) {
-            (false, _) => 0,
-            (true, None) => 2,
-            (true, Some(_)) => 3,
-        };
-        let total = first.len() + second.as_ref().map_or(0, Vec::len) + added;
-        // A length of zero counts as none, as in the reference.
-        if let Some(limit) = plan.truncate_to.filter(|&limit| limit > 0)
-            && total > limit
-        {
-            self.truncate(&mut first, &mut second, total - limit, options.truncation);
-        }
-
-        let mut encoding = Encoding::default();
-        if options.add_special_tokens {
-            encoding.push_special(self.cls_token_id());
-        }
-        encoding.push_text(&first);
-        if options.add_special_tokens {
-            encoding.push_special(self.sep_token_id());
-        }
-        if let Some(second) = second {
-            encoding.push_text(&second);
-            if options.add_special_tokens {
-                encoding.push_special(self.sep_token_id());
-            }
-        }
-        encoding
-    }
-
-    fn truncate(
-        &self,
-        first: &mut Vec<(u32, Span)>,
-        second: &mut Option<Vec<(u32, Span)>>,
-        surplus: usize,
-        truncation: Truncation,
-    ) {
-        let cut = |tokens: &mut Vec<(u32, Span)>, count: usize| {
-            let kept = tokens.len().saturating_sub(count);
-            match self.truncation_side {
-                Side::Right => tokens.truncate(kept),
-                Side::Left => drop(tokens.drain(..tokens.len() - kept)),
-            }
-        };
-        match (truncation, second.as_mut()) {
-            (Truncation::None, _) | (Truncation::OnlySecond, None) => {}
-            (Truncation::OnlyFirst, _) | (Truncation::LongestFirst, None) => cut(first, surplus),
-            (Truncation::OnlySecond, Some(second)) => cut(second, surplus),
-            (Truncation::LongestFirst, Some(other)) => {
-                let difference = first.len().abs_diff(other.len()).min(surplus);
-                let rest = surplus - difference;
-                let (from_first, from_second) = if first.len() > other.len() {
-                    (difference + rest / 2, rest - rest / 2)
-                } else {
-                    (rest / 2, difference + rest - rest / 2)
-                };
-                let was_empty = other.is_empty();
-                cut(first, from_first);
-                cut(other, from_second);
-                // Cutting on the left makes the reference forget an empty second text.
-                if was_empty && self.truncation_side == Side::Left {
-                    *second = None;
-                }
-            }
-        }
-    }
-
-    fn plan(&self, options: &EncodeOptions) -> Result<Plan> {
-        let length = options.max_length.or(self.model_max_length);
-        let truncate_to = length.filter(|_| options.truncation != Truncation::None);
-        let pad_to = length.filter(|_| options.padding == Padding::MaxLength);
-        let multiple = options.pad_to_multiple_of.unwrap_or(1).max(1);
-        if let Some(length) = truncate_to
-            && options.padding != Padding::None
-            && length % multiple != 0
-        {
-            return Err(Error::LengthNotMultiple { length, multiple });
-        }
-        Ok(Plan { truncate_to, pad_to, multiple })
-    }
-
-    fn pad(
-        &self,
-        encoding: &mut Encoding,
-        longest: usize,
-        options: &EncodeOptions,
-        plan: &Plan,
-    ) -> Result<()> {
-        let length = match options.padding {
-            Padding::None => return Ok(()),
-            Padding::Longest => longest,
-            Padding::MaxLength => match plan.pad_to {
-                Some(length) => length,
-                None => return Ok(()),
-            },
-        };
-        let length = length.checked_next_multiple_of(plan.multiple).unwrap_or(usize::MAX);
-        if length > encoding.len() && length > MAX_PADDED {
-            return Err(Error::PaddingTooLong { length, limit: MAX_PADDED });
-        }
-        let side = options.padding_side.unwrap_or(self.padding_side);
-        encoding.pad(length, side, self.pad_token_id());
-        Ok(())
-    }
-}
-
-/// The lengths that follow from the options, in tokens.
-struct Plan {
-    truncate_to: Option<usize>,
-    pad_to: Option<usize>,
-    multiple: usize,
 }
 
 /// Undoes the spaces that word tokenizers put before punctuation, where the settings file asks.
