@@ -1,4 +1,3 @@
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::fmt;
 
 use burn::module::{Module, Param};
@@ -118,7 +117,9 @@ impl ActivationFunction {
         let parameter = |wanted: Activation, value: f64| {
             (kind == wanted).then(|| Param::from_tensor(Tensor::full([1], value, device)))
         };
-        let before_softplus = |value: f64| value.exp_m1().ln();
+        let before_softplus = |value: f32| {
+            f64::from(rounded(rounded(rounded(value).exp_m1()).ln()))
+        };
         Self {
             kind,
             weight: parameter(Activation::PRelu, 0.25),
@@ -158,8 +159,9 @@ impl ActivationFunction {
     fn xielu(&self, x: Tensor<3>) -> Tensor<3> {
         let scalar = |parameter: &Option<Param<Tensor<1>>>| learned(parameter).reshape([1, 1, 1]);
         let (beta, eps) = (scalar(&self.beta), scalar(&self.eps));
-        let positive = activation::softplus(scalar(&self.alpha_p), 1.0);
-        let negative = beta.clone() + activation::softplus(scalar(&self.alpha_n), 1.0);
+        let slope = |parameter| rounded_tensor(activation::softplus(scalar(parameter), 1.0));
+        let positive = slope(&self.alpha_p);
+        let negative = rounded_tensor(beta.clone() + slope(&self.alpha_n));
         let below = x.clone().min_pair(eps.expand(x.dims())).exp() - 1.0;
         let curve = ((below - x.clone()) * negative)
             .mask_where(x.clone().greater_elem(0.0), x.clone().square() * positive);
@@ -171,11 +173,23 @@ fn learned(parameter: &Option<Param<Tensor<1>>>) -> Tensor<1> {
     parameter.as_ref().expect("the parameters of an activation are created with its kind").val()
 }
 
+/// The nearest bfloat16: xIELU computes its slopes in that type whatever the model's.
+fn rounded(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+/// [`rounded`] on devices that may not have the type: Veltkamp's splitting keeps 8 of 24 bits.
+fn rounded_tensor(values: Tensor<3>) -> Tensor<3> {
+    let shifted = values.clone() * 65_537.0;
+    shifted.clone() - (shifted - values)
+}
+
+/// MEGA's mean √½ and deviation √(1 / 4π), rounded as checkpoints were trained with them.
+#[allow(clippy::approx_constant, reason = "the rounding is the reference's")]
+const LAPLACE: (f64, f64) = (0.707_107, 0.282_095);
+
 fn laplace(x: Tensor<3>) -> Tensor<3> {
-    // MEGA's rounded constants, kept because checkpoints were trained with them.
-    const MEAN: f64 = 0.707_107;
-    const DEVIATION: f64 = 0.282_095;
-    debug_assert!((MEAN - FRAC_1_SQRT_2).abs() < 1e-6);
-    debug_assert!((DEVIATION - (0.25 / PI).sqrt()).abs() < 1e-6);
-    (((x - MEAN) / (DEVIATION * 2f64.sqrt())).erf() + 1.0) * 0.5
+    let (mean, deviation) = LAPLACE;
+    (((x - mean) / (deviation * 2f64.sqrt())).erf() + 1.0) * 0.5
 }

@@ -1,3 +1,6 @@
+mod factored;
+mod structured;
+
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
@@ -145,19 +148,39 @@ impl CrossAttention {
         probabilities: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let of = &self.projections;
-        let queries = queries.to_dense();
+        let needs_probabilities = probabilities || drops(&of.dropout, &queries.device());
+        let (attended, maps) = if needs_probabilities {
+            self.dense(queries, inputs, mask, probabilities)
+        } else if self.gathers(queries.dims()[1], inputs) {
+            (self.gather(queries.to_dense(), inputs, mask), None)
+        } else if mask.is_none() && self.scatters(queries, inputs.dims()[1]) {
+            (self.scatter(queries, inputs.to_dense()), None)
+        } else {
+            self.dense(queries, inputs, mask, probabilities)
+        };
+        let output = self.output.forward(attended);
+        (if self.query_residual { output + queries.to_dense() } else { output }, maps)
+    }
+
+    /// With every channel of every token written out.
+    fn dense(
+        &self,
+        queries: &TokenArray,
+        inputs: &TokenArray,
+        mask: Option<&KeyMask>,
+        probabilities: bool,
+    ) -> Attended {
+        let of = &self.projections;
         let inputs = of.layernorm2.forward(inputs.to_dense());
-        let (attended, maps) = attend(
-            of.query.forward(of.layernorm1.forward(queries.clone())),
+        attend(
+            of.query.forward(of.layernorm1.forward(queries.to_dense())),
             of.key.forward(inputs.clone()),
             of.value.forward(inputs),
             of.heads,
             mask,
             &of.dropout,
             probabilities,
-        );
-        let output = self.output.forward(attended);
-        (if self.query_residual { output + queries } else { output }, maps)
+        )
     }
 }
 
@@ -176,13 +199,9 @@ fn attend(
     let [batch, query_count, qk_channels] = queries.dims();
     let [_, _, v_channels] = values.dims();
     let scale = 1.0 / ((qk_channels / heads) as f64).sqrt();
-    let split = |x: Tensor<3>| {
-        let [batch, tokens, channels] = x.dims();
-        x.reshape([batch, tokens, heads, channels / heads]).swap_dims(1, 2)
-    };
-    let (queries, keys, values) = (split(queries), split(keys), split(values));
-    let drops = dropout.prob > 0.0 && dropout.training.is_enabled() && queries.device().is_autodiff();
-    let (attended, maps) = if probabilities || drops {
+    let device = queries.device();
+    let [queries, keys, values] = [queries, keys, values].map(|x| split_heads(x, heads));
+    let (attended, maps) = if probabilities || drops(dropout, &device) {
         let weights = ops::attention_probabilities(queries, keys, mask, scale);
         let weights = dropout.forward(weights);
         (weights.clone().matmul(values), probabilities.then_some(weights))
@@ -190,4 +209,15 @@ fn attend(
         (ops::attention(queries, keys, values, mask, scale), None)
     };
     (attended.swap_dims(1, 2).reshape([batch, query_count, v_channels]), maps)
+}
+
+/// `[batch, tokens, channels]` to `[batch, heads, tokens, channels / heads]`.
+fn split_heads(tokens: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, count, channels] = tokens.dims();
+    tokens.reshape([batch, count, heads, channels / heads]).swap_dims(1, 2)
+}
+
+/// Whether single probabilities are dropped: in training only.
+fn drops(dropout: &Dropout, device: &Device) -> bool {
+    dropout.prob > 0.0 && dropout.training.is_enabled() && device.is_autodiff()
 }

@@ -27,6 +27,8 @@ struct CountedBatchNorm {
 }
 
 const KERNEL: usize = 7;
+/// On every side: the reference's `Conv2dSamePadding` is even where TensorFlow's "same" is not.
+const PADDING: usize = KERNEL / 2;
 
 impl ConvDownsample {
     pub(super) fn new(
@@ -36,12 +38,11 @@ impl ConvDownsample {
         init: Initialisation,
         device: &Device,
     ) -> Self {
-        // The odd pixel of padding goes below and to the right, as in TensorFlow's "same".
-        let (before, after) = (KERNEL / 2 - 1, KERNEL / 2);
+        let around = KERNEL / 2;
         Self {
             conv: Conv2dConfig::new([in_channels, out_channels], [KERNEL, KERNEL])
                 .with_stride([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(before, before, after, after))
+                .with_padding(PaddingConfig2d::Explicit(around, around, around, around))
                 .with_bias(false)
                 .with_initializer(init.initializer())
                 .init(device),

@@ -1,0 +1,156 @@
+//! Every head gives the reference's numbers, on every backend that was compiled in.
+//!
+//! The cases under `fixtures/heads` are checkpoints, inputs and outputs that transformers wrote
+//! (`generate/heads.py`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use perceiver_core::{KeyMask, OutputOptions};
+use perceiver_models::{
+    AnyPerceiver, ForwardOptions, LoadOptions, NamedTensors, PerceiverModel, Pretrained,
+    from_pretrained,
+};
+use perceiver_tests::{TOLERANCE, compare, devices, fixtures, read_tensors};
+use serde_json::Value;
+
+const EVERYTHING: OutputOptions = OutputOptions { hidden_states: true, attentions: true };
+/// The reference lets a row of the mask hide every token; outside data may not.
+const HIDDEN_ROW: &str = "model_hidden_row";
+
+/// A folder of the fixtures.
+struct Case {
+    name: String,
+    folder: PathBuf,
+    /// Where its weights are: its own folder, or a sibling's.
+    checkpoint: PathBuf,
+    interpolate_positions: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for entry in fs::read_dir(fixtures("heads")).expect("the fixtures are there") {
+        let folder = entry.expect("the folder can be read").path();
+        if !folder.join("outputs.safetensors").is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(folder.join("case.json")).expect("every case has a note");
+        let case: Value = serde_json::from_str(&text).expect("case.json is JSON");
+        let checkpoint = case["checkpoint"].as_str();
+        cases.push(Case {
+            name: folder.file_name().expect("a name").to_string_lossy().into_owned(),
+            checkpoint: checkpoint.map_or(folder.clone(), |name| folder.with_file_name(name)),
+            interpolate_positions: case["options"]["interpolate_pos_encoding"] == true,
+            folder,
+        });
+    }
+    cases.sort_by(|one, other| one.name.cmp(&other.name));
+    assert!(cases.len() > 40, "only {} cases were found", cases.len());
+    cases
+}
+
+fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> {
+    let Pretrained { model, config, .. } =
+        AnyPerceiver::from_pretrained(&case.checkpoint, device, &LoadOptions::default())
+            .map_err(|error| error.to_string())?;
+    let options = ForwardOptions {
+        outputs: EVERYTHING,
+        interpolate_positions: case.interpolate_positions,
+    };
+    let inputs = read_tensors(&case.folder.join("inputs.safetensors"));
+    model.forward(inputs, &config, options, device).map_err(|error| error.to_string())
+}
+
+fn assert_parity(device_name: &str, device: &Device) {
+    let mut failures = Vec::new();
+    for case in cases().iter().filter(|case| case.name != HIDDEN_ROW) {
+        let expected = read_tensors(&case.folder.join("outputs.safetensors"));
+        let t0 = std::time::Instant::now();
+        match run(case, device) {
+            Err(message) => failures.push(format!("{}: {message}", case.name)),
+            Ok(found) => {
+                let (differences, largest) = compare(&found, &expected, TOLERANCE);
+                println!("{device_name} {} {largest:.1e} {:?}", case.name, t0.elapsed());
+                failures.extend(differences.iter().map(|d| format!("{}: {d}", case.name)));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "on {device_name}:\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_head_matches_the_reference() {
+    for (name, device) in devices() {
+        assert_parity(name, &device);
+    }
+}
+
+/// Without attention maps the layers take another path.
+#[test]
+fn attention_without_maps_gives_the_same_result() {
+    for (device_name, device) in devices() {
+        let mut failures = Vec::new();
+        for case in cases().iter().filter(|case| case.name != HIDDEN_ROW) {
+            let mut expected = read_tensors(&case.folder.join("outputs.safetensors"));
+            expected.retain(|name, _| {
+                !["hidden_states", "attentions", "cross_attentions"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
+            });
+            let Pretrained { model, config, .. } =
+                AnyPerceiver::from_pretrained(&case.checkpoint, &device, &LoadOptions::default())
+                    .expect("the checkpoint loads");
+            let options = ForwardOptions {
+                interpolate_positions: case.interpolate_positions,
+                ..ForwardOptions::default()
+            };
+            let inputs = read_tensors(&case.folder.join("inputs.safetensors"));
+            let found =
+                model.forward(inputs, &config, options, &device).expect("the inputs are valid");
+            let (differences, _) = compare(&found, &expected, TOLERANCE);
+            failures.extend(differences.iter().map(|d| format!("{}: {d}", case.name)));
+        }
+        assert!(failures.is_empty(), "on {device_name}:\n{}", failures.join("\n"));
+    }
+}
+
+#[test]
+fn a_row_that_hides_everything_attends_evenly() {
+    let folder = fixtures("heads").join(HIDDEN_ROW);
+    let case: Value = serde_json::from_str(
+        &fs::read_to_string(folder.join("case.json")).expect("every case has a note"),
+    )
+    .expect("case.json is JSON");
+    let checkpoint =
+        case["checkpoint"].as_str().map_or(folder.clone(), |name| folder.with_file_name(name));
+    for (name, device) in devices() {
+        let found = run_model(&checkpoint, &folder, &device);
+        let expected = read_tensors(&folder.join("outputs.safetensors"));
+        let (failures, _) = compare(&found, &expected, TOLERANCE);
+        assert!(failures.is_empty(), "on {name}:\n{}", failures.join("\n"));
+    }
+}
+
+fn run_model(checkpoint: &Path, folder: &Path, device: &Device) -> NamedTensors {
+    let model: Pretrained<PerceiverModel> =
+        from_pretrained(checkpoint, device, &LoadOptions::default()).expect("it loads");
+    let mut inputs = read_tensors(&folder.join("inputs.safetensors"));
+    let tokens = inputs.remove("inputs").expect("inputs");
+    let mask = inputs.remove("attention_mask").expect("a mask");
+    let tokens = Tensor::<3>::from_data(tokens, device);
+    let mask = KeyMask::from_attention_mask(Tensor::from_data(mask, device));
+    let output = model.model.forward(tokens, Some(&mask), &(), EVERYTHING);
+    let mut found = NamedTensors::new();
+    found.insert("last_hidden_state".into(), output.last_hidden_state.into_data());
+    for (i, state) in output.hidden_states.into_iter().flatten().enumerate() {
+        found.insert(format!("hidden_states.{i}"), state.into_data());
+    }
+    for (i, map) in output.attentions.into_iter().flatten().enumerate() {
+        found.insert(format!("attentions.{i}"), map.into_data());
+    }
+    for (i, map) in output.cross_attentions.into_iter().flatten().enumerate() {
+        found.insert(format!("cross_attentions.{i}"), map.into_data());
+    }
+    found
+}

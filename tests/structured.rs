@@ -1,0 +1,170 @@
+//! Factored tokens give what the same tokens written out give, in both directions.
+//!
+//! A `TokenArray` of known structure takes the factored operations, `TokenArray::dense` of its
+//! `to_dense()` takes the plain one; both are exact, summed in another order.
+
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
+use perceiver_core::{
+    AttentionConfig, Axis, CrossAttention, Grid, Initialisation, KeyMask, Positions, Segment,
+    TokenArray,
+};
+use perceiver_tests::{devices, difference};
+use proptest::prelude::*;
+
+/// Relative to the largest output: sums of up to a few hundred terms in another order.
+const TOLERANCE: f64 = 1e-5;
+
+/// The shape of one segment.
+#[derive(Debug, Clone)]
+struct Shape {
+    grid: Vec<usize>,
+    axis_channels: usize,
+    content: usize,
+    points: bool,
+}
+
+fn shapes(points: bool) -> impl Strategy<Value = Shape> {
+    (prop::collection::vec(1usize..5, 1..4), 1usize..4, 0usize..4).prop_map(
+        move |(grid, axis_channels, content)| Shape { grid, axis_channels, content, points },
+    )
+}
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.5, 1.5), device)
+}
+
+/// Position channels interleaved across axes, as Fourier features are.
+fn grid(shape: &Shape, device: &Device) -> Grid {
+    let count = shape.grid.len();
+    let axes = shape.grid.iter().enumerate().map(|(a, &length)| Axis {
+        table: random([length, shape.axis_channels], device),
+        channels: (0..shape.axis_channels).map(|c| c * count + a).collect(),
+    });
+    let cells: usize = shape.grid.iter().product();
+    let points = shape.points.then(|| {
+        // Out of order, and one cell twice.
+        let points: Vec<i64> = (0..cells as i64).rev().chain([0]).collect();
+        Tensor::<1, Int>::from_data(points.as_slice(), device)
+    });
+    Grid { axes: axes.collect(), points }
+}
+
+fn tokens(batch: usize, shapes: &[Shape], device: &Device) -> TokenArray {
+    let own = |shape: &Shape| shape.content + shape.axis_channels * shape.grid.len();
+    let widest = shapes.iter().map(own).max().unwrap_or(0);
+    let segments = shapes.iter().map(|shape| {
+        let positions = Positions::Grid(grid(shape, device));
+        let segment = if shape.content == 0 {
+            Segment::from_positions(batch, positions)
+        } else {
+            Segment::from_content(random([batch, positions.tokens(), shape.content], device))
+                .with_positions(positions)
+        };
+        segment.with_padding(random([widest + 1 - own(shape)], device))
+    });
+    TokenArray::new(segments.collect())
+}
+
+fn attention(
+    query_channels: usize,
+    input_channels: usize,
+    heads: usize,
+    device: &Device,
+) -> CrossAttention {
+    let config = AttentionConfig {
+        query_channels,
+        input_channels,
+        qk_channels: 16 * heads,
+        v_channels: 24 * heads,
+        heads,
+        query_residual: true,
+        dropout: 0.0,
+    };
+    CrossAttention::new(&config, Initialisation { std: 0.2 }, device)
+}
+
+fn hidden(batch: usize, tokens: usize, device: &Device) -> KeyMask {
+    let hidden: Vec<bool> = (0..batch * tokens).map(|i| i % tokens != 0 && i % 3 == 1).collect();
+    let data = TensorData::new(hidden, [batch, tokens]);
+    KeyMask::from_hidden(Tensor::<2, Bool>::from_data(data, device))
+}
+
+fn assert_same(found: Tensor<3>, expected: Tensor<3>, what: &str) {
+    let difference = difference(&found.into_data(), &expected.into_data()).expect("comparable");
+    assert!(difference <= TOLERANCE, "{what} differs by {difference:.1e}");
+}
+
+fn check_gather(batch: usize, heads: usize, shapes: &[Shape], masked: bool, device: &Device) {
+    let inputs = tokens(batch, shapes, device);
+    let [_, count, channels] = inputs.dims();
+    let attention = attention(10, channels, heads, device);
+    let latents = TokenArray::dense(random([batch, 3, 10], device));
+    let mask = masked.then(|| hidden(batch, count, device));
+    let dense = TokenArray::dense(inputs.to_dense());
+    let (found, _) = attention.forward(&latents, &inputs, mask.as_ref(), false);
+    let (expected, _) = attention.forward(&latents, &dense, mask.as_ref(), false);
+    assert_same(found, expected, "gathering");
+}
+
+fn check_scatter(batch: usize, heads: usize, shapes: &[Shape], device: &Device) {
+    let queries = tokens(batch, shapes, device);
+    let [_, _, channels] = queries.dims();
+    let attention = attention(channels, 10, heads, device);
+    let latents = TokenArray::dense(random([batch, 3, 10], device));
+    let dense = TokenArray::dense(queries.to_dense());
+    let (found, _) = attention.forward(&queries, &latents, None, false);
+    let (expected, _) = attention.forward(&dense, &latents, None, false);
+    assert_same(found, expected, "scattering");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn latents_read_factored_tokens_as_they_read_dense_ones(
+        batch in 1usize..3,
+        heads in 1usize..3,
+        shapes in prop::collection::vec(shapes(false), 1..4),
+        masked: bool,
+    ) {
+        check_gather(batch, heads, &shapes, masked, &Device::flex());
+    }
+
+    #[test]
+    fn factored_queries_are_answered_as_dense_ones(
+        batch in 1usize..3,
+        heads in 1usize..3,
+        shapes in prop::collection::vec(prop_oneof![shapes(false), shapes(true)], 1..4),
+    ) {
+        check_scatter(batch, heads, &shapes, &Device::flex());
+    }
+}
+
+#[test]
+fn every_backend_gathers_and_scatters_alike() {
+    let shapes = [
+        Shape { grid: vec![3, 4, 2], axis_channels: 3, content: 2, points: false },
+        Shape { grid: vec![5], axis_channels: 4, content: 0, points: false },
+    ];
+    let some = [Shape { points: true, ..shapes[0].clone() }, shapes[1].clone()];
+    for (name, device) in devices() {
+        println!("{name}");
+        check_gather(2, 1, &shapes, true, &device);
+        check_scatter(2, 1, &some, &device);
+    }
+}
+
+#[test]
+fn tokens_beyond_one_slab_are_gathered_alike() {
+    // 64 queries fill the generic body's budget of scores at 262 144 tokens: two slabs and more.
+    let shape = Shape { grid: vec![600, 500], axis_channels: 2, content: 1, points: false };
+    let device = Device::flex();
+    let inputs = tokens(1, &[shape], &device);
+    let [_, _, channels] = inputs.dims();
+    let attention = attention(6, channels, 1, &device);
+    let latents = TokenArray::dense(random([1, 64, 6], &device));
+    let dense = TokenArray::dense(inputs.to_dense());
+    let (found, _) = attention.forward(&latents, &inputs, None, false);
+    let (expected, _) = attention.forward(&latents, &dense, None, false);
+    assert_same(found, expected, "gathering");
+}
