@@ -24,17 +24,23 @@ pub fn space_to_depth(frames: Tensor<5>, temporal_block: usize, spatial_block: u
     );
     let (times, rows, columns) =
         (time / temporal_block, height / spatial_block, width / spatial_block);
-    let split: Tensor<8> = frames.reshape([
-        batch,
-        times,
-        temporal_block,
-        channels,
+    // In two steps, because burn's ndarray backend knows six axes: the rows and columns of a block
+    // go behind those of the blocks, then time goes before them.
+    let split: Tensor<6> = frames.reshape([
+        batch * times,
+        temporal_block * channels,
         rows,
         spatial_block,
         columns,
         spatial_block,
     ]);
-    split.permute([0, 1, 4, 6, 2, 5, 7, 3]).reshape([
+    let blocks: Tensor<4> = split.permute([0, 2, 4, 3, 5, 1]).reshape([
+        batch * times * rows * columns,
+        spatial_block * spatial_block,
+        temporal_block,
+        channels,
+    ]);
+    blocks.swap_dims(1, 2).reshape([
         batch,
         times,
         rows,

@@ -128,10 +128,6 @@ impl QueryConfig {
 }
 
 impl PositionQueries {
-    pub(super) fn channels(&self) -> usize {
-        self.output.channels()
-    }
-
     /// Queries for some points, or for every position.
     fn segment(&self, inputs: &Preprocessed, points: Option<Tensor<1, Int>>) -> Segment {
         let [batch, ..] = inputs.dims();

@@ -38,9 +38,28 @@ pub struct MultimodalQueryConfig {
 #[derive(Module, Debug)]
 #[doc(alias = "PerceiverMultimodalDecoder")]
 pub struct MultimodalDecoder {
-    modalities: Modalities<PositionQueries>,
+    modalities: ModalityQueries,
     padding: Modalities<Param<Tensor<2>>>,
     decoder: BasicDecoder,
+}
+
+/// The decoders of the reference's modalities, of which it uses the queries alone. A basic one
+/// makes those of sound; pixels and label have one inside a decoder of their own.
+#[derive(Module, Debug)]
+struct ModalityQueries {
+    audio: BasicQueries,
+    image: NestedQueries,
+    label: NestedQueries,
+}
+
+#[derive(Module, Debug)]
+struct BasicQueries {
+    queries: PositionQueries,
+}
+
+#[derive(Module, Debug)]
+struct NestedQueries {
+    decoder: BasicQueries,
 }
 
 /// The points of one modality: `[points]`, flat row-major indices; all when absent.
@@ -76,32 +95,41 @@ impl MultimodalDecoderConfig {
     pub fn init(&self, init: Initialisation, device: &Device) -> MultimodalDecoder {
         let channels = self.queries.channels();
         assert_eq!(self.layer.attention.query_channels, channels, "the layer is for other queries");
-        let queries = |positions: &PositionConfig, index_dims: Vec<usize>| {
-            QueryConfig { positions: positions.clone(), index_dims, concat_preprocessed_input: false }
-                .init(init, device)
-        };
         let of = &self.queries;
-        let audio = queries(&of.audio.0, vec![of.audio.1]);
-        let image = queries(&of.image.0, of.image.1.to_vec());
-        let label = queries(&of.label, vec![1]);
-        let padding =
-            |own: &PositionQueries| init.parameter([1, channels - own.channels()], device);
+        let modalities = ModalityQueries {
+            audio: basic_queries(&of.audio.0, &[of.audio.1], init, device),
+            image: NestedQueries {
+                decoder: basic_queries(&of.image.0, &of.image.1, init, device),
+            },
+            label: NestedQueries { decoder: basic_queries(&of.label, &[1], init, device) },
+        };
+        let padding = |own: &PositionConfig| init.parameter([1, channels - own.channels()], device);
         let padding = Modalities {
-            audio: padding(&audio),
-            image: padding(&image),
-            label: padding(&label),
+            audio: padding(&of.audio.0),
+            image: padding(&of.image.0),
+            label: padding(&of.label),
         };
         let decoder = BasicDecoderConfig {
             queries: None,
             layer: self.layer.clone(),
             output_channels: Some(self.output_channels),
         };
-        MultimodalDecoder {
-            modalities: Modalities { audio, image, label },
-            padding,
-            decoder: decoder.init(init, device),
-        }
+        MultimodalDecoder { modalities, padding, decoder: decoder.init(init, device) }
     }
+}
+
+fn basic_queries(
+    positions: &PositionConfig,
+    index_dims: &[usize],
+    init: Initialisation,
+    device: &Device,
+) -> BasicQueries {
+    let config = QueryConfig {
+        positions: positions.clone(),
+        index_dims: index_dims.to_vec(),
+        concat_preprocessed_input: false,
+    };
+    BasicQueries { queries: config.init(init, device) }
 }
 
 impl Decoder for MultimodalDecoder {
@@ -121,9 +149,9 @@ impl Decoder for MultimodalDecoder {
         };
         let (of, padding) = (&self.modalities, &self.padding);
         TokenArray::new(vec![
-            segment(&of.audio, &points.audio, &padding.audio),
-            segment(&of.image, &points.image, &padding.image),
-            segment(&of.label, &None, &padding.label),
+            segment(&of.audio.queries, &points.audio, &padding.audio),
+            segment(&of.image.decoder.queries, &points.image, &padding.image),
+            segment(&of.label.decoder.queries, &None, &padding.label),
         ])
     }
 

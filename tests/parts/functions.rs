@@ -1,0 +1,147 @@
+//! Layers, and functions that are no module.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use perceiver_core::{
+    CrossAttentionLayer, Initialisation, KeyMask, LayerConfig, SelfAttentionLayer, TokenArray,
+};
+use perceiver_io::{
+    PositionConfig, fourier_features, linear_positions, space_to_depth as move_blocks,
+};
+use perceiver_models::{CrossAttentionShape, NamedTensors};
+
+use crate::case::{Case, reshaped};
+use crate::decoders::attention;
+use crate::preprocessors::trainable;
+
+pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<NamedTensors, String> {
+    match case.part() {
+        "PerceiverLayer" => layer(case, attentions, device),
+        "PerceiverTrainablePositionEncoding" => interpolate(case, device).map(result),
+        "build_linear_positions" => Ok(result(mesh(case))),
+        "generate_fourier_features" => Ok(result(features(case))),
+        "space_to_depth" => Ok(result(space_to_depth(case, device))),
+        other => Err(format!("nothing is known of {other}")),
+    }
+}
+
+fn result(data: TensorData) -> NamedTensors {
+    [("result".to_owned(), data)].into()
+}
+
+fn layer(case: &Case, attentions: bool, device: &Device) -> Result<NamedTensors, String> {
+    let mut arguments = case.arguments();
+    let config = &case.config;
+    let [queries, inputs] =
+        ["q_dim", "kv_dim"].map(|name| arguments.optional_size(name).expect(name));
+    let cross = arguments.switch("is_cross_attention", false);
+    let default = match config.cross_attention_shape_for_attention {
+        CrossAttentionShape::KeysValues if cross => inputs,
+        _ => queries,
+    };
+    let residual = arguments.switch("use_query_residual", true);
+    let layer = LayerConfig {
+        widening_factor: arguments.size("widening_factor", 4),
+        attention: attention(&mut arguments, config, [queries, inputs], default, residual),
+        activation: config.hidden_act,
+        feed_forward_chunk: config.chunk_size_feed_forward,
+    };
+    let init = Initialisation::default();
+    let hidden_states = case.input("hidden_states", device);
+    let (hidden_states, maps) = if cross {
+        let module = case.load(CrossAttentionLayer::new(&layer, init, device))?;
+        let queries = TokenArray::dense(hidden_states);
+        let inputs = TokenArray::dense(case.input("inputs", device));
+        module.forward(&queries, &inputs, Some(&mask(case, device)), attentions)
+    } else {
+        let module = case.load(SelfAttentionLayer::new(&layer, init, device))?;
+        module.forward(hidden_states, attentions)
+    };
+    let mut found = NamedTensors::new();
+    found.insert("hidden_states".into(), hidden_states.into_data());
+    if let Some(maps) = maps {
+        found.insert("attentions".into(), maps.into_data());
+    }
+    Ok(found)
+}
+
+/// The reference adds zero to the scores of keys it keeps and the lowest number to the others.
+fn mask(case: &Case, device: &Device) -> KeyMask {
+    let added: Tensor<4> = case.input("inputs_mask", device);
+    let [batch, _, _, keys] = added.dims();
+    KeyMask::from_hidden(added.reshape([batch, keys]).lower_elem(0.0))
+}
+
+fn interpolate(case: &Case, device: &Device) -> Result<TensorData, String> {
+    let positions = PositionConfig { encoding: trainable(&mut case.arguments()), projection: None };
+    let module = positions.init(Initialisation::default(), device);
+    let module = case.load_renamed(module, |key| format!("{key}.{key}"))?;
+    let [height, width] = ["height", "width"].map(|name| {
+        case.options["call"][name].as_u64().expect("a grid to interpolate to") as usize
+    });
+    Ok(module.grid(&[height, width], true, device).to_table().into_data())
+}
+
+/// Coordinates of every cell of a grid, from those along its axes.
+fn mesh(case: &Case) -> TensorData {
+    let mut arguments = case.arguments();
+    let lengths = arguments.sizes("index_dims").expect("index_dims");
+    let range = arguments.numbers("output_range").unwrap_or_else(|| vec![-1.0, 1.0]);
+    let (start, end) = (range[0] as f32, range[1] as f32);
+    let axes: Vec<_> = lengths.iter().map(|&n| linear_positions(start, end, n)).collect();
+    let cells = lengths.iter().product();
+    let mut coordinates = Vec::new();
+    for cell in 0..cells {
+        let mut inner: usize = cells;
+        for (axis, length) in axes.iter().zip(&lengths) {
+            inner /= length;
+            coordinates.push(axis[cell / inner % length]);
+        }
+    }
+    let shape: Vec<_> = lengths.iter().copied().chain([lengths.len()]).collect();
+    TensorData::new(coordinates, shape)
+}
+
+/// Features of the first example: the reference gives its sines and cosines to every other one.
+fn features(case: &Case) -> TensorData {
+    let mut arguments = case.arguments();
+    let bands = arguments.optional_size("num_bands").expect("num_bands");
+    let resolution = arguments.sizes("max_resolution").expect("max_resolution");
+    let concat = arguments.switch("concat_pos", true);
+    let sine_only = arguments.switch("sine_only", false);
+    let [_, positions, axes] = case.inputs["pos"].shape().dims();
+    let coordinates: Vec<f32> = case.inputs["pos"].iter::<f32>().collect();
+    let coordinate = usize::from(concat);
+    let phases = if sine_only { 1 } else { 2 };
+    let per_axis: Vec<Vec<f32>> = (0..axes)
+        .map(|axis| {
+            let along: Vec<f32> = (0..positions).map(|p| coordinates[p * axes + axis]).collect();
+            fourier_features(&along, bands, resolution[axis], concat, sine_only)
+        })
+        .collect();
+    let width = coordinate + phases * bands;
+    let mut rows = Vec::new();
+    for position in 0..positions {
+        let rows_of = |axis: usize| &per_axis[axis][position * width..][..width];
+        for axis in 0..axes {
+            rows.extend_from_slice(&rows_of(axis)[..coordinate]);
+        }
+        for phase in 0..phases {
+            for axis in 0..axes {
+                rows.extend_from_slice(&rows_of(axis)[coordinate + phase * bands..][..bands]);
+            }
+        }
+    }
+    TensorData::new(rows, [positions, axes * width])
+}
+
+fn space_to_depth(case: &Case, device: &Device) -> TensorData {
+    let mut arguments = case.arguments();
+    let time = arguments.size("temporal_block_size", 1);
+    let space = arguments.size("spatial_block_size", 1);
+    let frames = match case.rank("frames") {
+        4 => case.input::<4>("frames", device).unsqueeze_dim(1),
+        _ => case.input("frames", device),
+    };
+    let blocks = move_blocks(frames, time, space).into_data();
+    reshaped(blocks, case.outputs["result"].shape())
+}
