@@ -154,6 +154,35 @@ fn every_backend_gathers_and_scatters_alike() {
     }
 }
 
+#[cfg(feature = "autodiff")]
+#[test]
+fn gradients_flow_through_both_directions_alike() {
+    let device = Device::flex().autodiff();
+    let shape = Shape { grid: vec![3, 4], axis_channels: 2, content: 3, points: false };
+    let content: Tensor<3> = random([2, 12, 3], &device);
+    let positions = grid(&shape, &device);
+    let attention = attention(7, 7, 1, &device);
+    let others = TokenArray::dense(random([2, 3, 7], &device));
+    let gradient = |factored: bool, gathers: bool| {
+        let content = content.clone().require_grad();
+        let segment = Segment::from_content(content.clone())
+            .with_positions(Positions::Grid(positions.clone()));
+        let tokens = TokenArray::new(vec![segment]);
+        let tokens = if factored { tokens } else { TokenArray::dense(tokens.to_dense()) };
+        let (output, _) = if gathers {
+            attention.forward(&others, &tokens, None, false)
+        } else {
+            attention.forward(&tokens, &others, None, false)
+        };
+        // Squared, so that every output has a gradient of its own.
+        let gradients = output.square().sum().backward();
+        content.grad(&gradients).expect("the content was tracked")
+    };
+    for (gathers, what) in [(true, "gradient of gathering"), (false, "gradient of scattering")] {
+        assert_same(gradient(true, gathers), gradient(false, gathers), what);
+    }
+}
+
 #[test]
 fn tokens_beyond_one_slab_are_gathered_alike() {
     // 64 queries fill the generic body's budget of scores at 262 144 tokens: two slabs and more.
