@@ -6,7 +6,7 @@ mod table;
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{program, python, root, run};
 use crate::steps::build_program;
@@ -50,6 +50,8 @@ fn compare_head(
     if !expected.exists() {
         run(python()?.args(["tests/generate/full_size.py", "make", name]).arg(folder))?;
     }
+    let counted = count_parameters(perceiver, folder)?;
+    ensure!(counted == parameters, "{name}: {counted} parameters, not {parameters}");
     let actual = folder.join("outputs.ours.safetensors");
     let usage = measure::run(
         program(perceiver)
@@ -65,4 +67,13 @@ fn compare_head(
     println!("{name}: {error:.1e} in {:.1} s, {} MiB", usage.seconds, usage.peak_mebibytes);
     ensure!(error <= TOLERANCE, "{name}: an output differs by {error:.1e} of its largest element");
     Ok(table::Row { name, parameters, error, usage })
+}
+
+/// What `perceiver inspect` counts.
+fn count_parameters(perceiver: &Path, folder: &Path) -> Result<u64> {
+    let inspected = program(perceiver).arg("inspect").arg(folder).arg("--json").output()?;
+    let message = String::from_utf8_lossy(&inspected.stderr);
+    ensure!(inspected.status.success(), "perceiver inspect: {message}");
+    let inspected: serde_json::Value = serde_json::from_slice(&inspected.stdout)?;
+    inspected["parameters"]["total"].as_u64().context("perceiver inspect --json has no total")
 }
