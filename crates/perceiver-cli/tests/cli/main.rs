@@ -1,0 +1,7 @@
+//! The built program from end to end, on the fixtures of the workspace.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod answers;
+mod bad_input;
+mod models;
+mod support;

@@ -1,0 +1,212 @@
+//! Models run, inspected, converted and made.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{Floats, arguments, copy, edit, fixture, forward, listing, read, run};
+
+/// Greatest difference, relative to the greatest output.
+fn difference(found: &Floats, expected: &Floats) -> f32 {
+    assert_eq!(found.shape, expected.shape);
+    let greatest = expected.values.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
+    let pairs = found.values.iter().zip(&expected.values);
+    pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+        / greatest.max(f32::MIN_POSITIVE)
+}
+
+#[test]
+fn every_head_gives_what_transformers_gives() {
+    let folder = tempdir().unwrap();
+    let output = folder.path().join("out.safetensors");
+    for case in [
+        "model_blocks",
+        "masked_lm",
+        "sequence_multi_label",
+        "image_learned_smaller",
+        "image_fourier",
+        "image_conv",
+        "optical_flow",
+        "multimodal",
+        "format_pickle_legacy_bfloat16",
+        "format_sharded",
+    ] {
+        let description = fs::read_to_string(fixture(case).join("case.json")).unwrap();
+        let description: Value = serde_json::from_str(&description).unwrap();
+        let model = fixture(description["checkpoint"].as_str().unwrap_or(case));
+        let mut command = forward(&model, &fixture(case).join("inputs.safetensors"), &output);
+        command.extend(arguments!["--hidden-states", "--attentions", "--json"]);
+        if description["options"]["interpolate_pos_encoding"] == json!(true) {
+            command.push("--interpolate-pos-encoding".into());
+        }
+        let described = run(command).json();
+        let found = read(&output);
+        let expected = read(&fixture(case).join("outputs.safetensors"));
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{case}");
+        for (name, expected) in &expected {
+            assert_eq!(described["tensors"][name]["shape"], json!(expected.shape));
+            let difference = difference(&found[name], expected);
+            assert!(difference < 1e-5, "{case} {name}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn maps_and_states_are_written_on_request_only() {
+    let folder = tempdir().unwrap();
+    let output = folder.path().join("out.safetensors");
+    let case = fixture("masked_lm");
+    let result = run(forward(&case, &case.join("inputs.safetensors"), &output));
+    assert_eq!(result.code, 0, "{result:?}");
+    assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["logits", "loss"]);
+    assert!(result.stdout.contains("logits  float32"), "{}", result.stdout);
+}
+
+#[test]
+fn the_program_counts_what_the_checkpoint_holds() {
+    for case in ["masked_lm", "image_conv", "multimodal", "format_sharded"] {
+        let shown = run(arguments!["inspect", fixture(case), "--json"]).json();
+        assert_eq!(shown["warnings"], json!([]), "{case}");
+        let (mut parameters, mut buffers) = (0, 0);
+        for name in listing(&fixture(case)) {
+            if !name.starts_with("model") || !name.ends_with(".safetensors") {
+                continue;
+            }
+            let bytes = fs::read(fixture(case).join(name)).unwrap();
+            for (key, tensor) in SafeTensors::deserialize(&bytes).unwrap().iter() {
+                let elements: usize = tensor.shape().iter().product();
+                if key.contains("running_") || key.contains("num_batches") {
+                    buffers += elements;
+                } else {
+                    parameters += elements;
+                }
+            }
+        }
+        assert_eq!(shown["parameters"]["total"], json!(parameters), "{case}");
+        assert_eq!(shown["buffers"], json!(buffers), "{case}");
+        let bytes = 4 * (parameters + buffers);
+        assert_eq!(shown["bytes_in_memory"]["float32"], json!(bytes), "{case}");
+    }
+    let shown = run(arguments!["inspect", fixture("masked_lm")]);
+    assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
+    for word in
+        ["PerceiverForMaskedLM", "latents", "encoder", "total", "on disk", "model.safetensors"]
+    {
+        assert!(shown.stdout.contains(word), "{word}: {}", shown.stdout);
+    }
+}
+
+#[test]
+fn inspecting_tells_what_does_not_fit() {
+    let folder = tempdir().unwrap();
+    let model = copy("masked_lm", folder.path());
+    edit(&model.join("model.safetensors"), |tensors| {
+        let bias = tensors.remove("embedding_decoder.bias").unwrap();
+        tensors.insert("classifier.bias".to_owned(), bias);
+    });
+    let shown = run(arguments!["inspect", &model, "--json"]);
+    let warnings = shown.json()["warnings"].to_string();
+    assert!(warnings.contains("1 tensors missing: embedding_decoder.bias"), "{warnings}");
+    assert!(warnings.contains("1 tensors unused: classifier.bias"), "{warnings}");
+    assert_eq!(shown.stderr.lines().count(), 2, "{}", shown.stderr);
+}
+
+#[test]
+fn a_fresh_model_runs_and_is_converted() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = fixture("masked_lm").join("config.json");
+    let init = |to: &Path, seed: &str| {
+        let command =
+            arguments!["init", "--head", "masked-lm", "--config", &config, to, "--seed", seed];
+        let result = run(command);
+        assert_eq!(result.code, 0, "{result:?}");
+        fs::read(to.join("model.safetensors")).unwrap()
+    };
+    let weights = init(&at("fresh"), "3");
+    assert!(weights == init(&at("again"), "3"), "the same seed draws other weights");
+    assert!(weights != init(&at("other"), "4"), "another seed draws the same weights");
+    assert_eq!(
+        listing(&at("fresh")),
+        ["config.json", "model.safetensors", "tokenizer_config.json"]
+    );
+
+    let inputs = fixture("masked_lm").join("inputs.safetensors");
+    let result = run(forward(&at("fresh"), &inputs, &at("out.safetensors")));
+    assert_eq!(result.code, 0, "{result:?}");
+    let logits = read(&at("out.safetensors")).remove("logits").unwrap();
+    assert!(logits.values.iter().all(|value| value.is_finite()));
+
+    let convert = |from: &Path, to: &Path, options: &[&str]| {
+        let mut command = arguments!["convert", from, to];
+        command.extend(options.iter().map(Into::into));
+        assert_eq!(run(command).code, 0);
+    };
+    convert(&at("fresh"), &at("copy"), &[]);
+    assert!(weights == fs::read(at("copy").join("model.safetensors")).unwrap());
+
+    convert(&at("fresh"), &at("half"), &["--dtype", "bf16", "--max-shard-size", "10KB"]);
+    let shown = run(arguments!["inspect", at("half"), "--json"]).json();
+    assert_eq!(shown["dtypes"], json!(["bfloat16"]));
+    assert_eq!(shown["head"], "PerceiverForMaskedLM");
+    assert_eq!(shown["config"]["dtype"], "bfloat16");
+    let names = listing(&at("half"));
+    assert!(names.contains(&"model-00001-of-00006.safetensors".to_owned()), "{names:?}");
+    assert!(names.contains(&"tokenizer_config.json".to_owned()), "{names:?}");
+
+    convert(&at("half"), &at("whole"), &["--dtype", "f32"]);
+    let result = run(forward(&at("whole"), &inputs, &at("rounded.safetensors")));
+    assert_eq!(result.code, 0, "{result:?}");
+    let rounded = read(&at("rounded.safetensors")).remove("logits").unwrap();
+    let difference = difference(&rounded, &logits);
+    assert!(difference > 0.0 && difference < 0.05, "{difference}");
+}
+
+#[test]
+fn old_formats_become_new_ones() {
+    let folder = tempdir().unwrap();
+    let inputs = fixture("format_pickle_views").join("inputs.safetensors");
+    let expected = read(&fixture("format_pickle_views").join("outputs.safetensors"));
+    for case in ["format_pickle_views", "format_pickle_legacy_float32", "format_sharded"] {
+        let converted = folder.path().join(case);
+        assert_eq!(run(arguments!["convert", fixture(case), &converted]).code, 0);
+        assert_eq!(listing(&converted), ["config.json", "model.safetensors"]);
+        let output = folder.path().join("out.safetensors");
+        assert_eq!(run(forward(&converted, &inputs, &output)).code, 0);
+        assert!(difference(&read(&output)["logits"], &expected["logits"]) < 1e-5, "{case}");
+    }
+}
+
+#[test]
+fn settings_go_along_with_a_converted_model() {
+    let folder = tempdir().unwrap();
+    let model = copy("image_conv", folder.path());
+    let settings = "{ \"size\": 17, \"crop_size\": 20, \"kept\": \"as it is\" }";
+    fs::write(model.join("preprocessor_config.json"), settings).unwrap();
+    let converted = folder.path().join("converted");
+    assert_eq!(run(arguments!["convert", &model, &converted]).code, 0);
+    assert_eq!(fs::read_to_string(converted.join("preprocessor_config.json")).unwrap(), settings);
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_told() {
+    let folder = tempdir().unwrap();
+    let model = copy("masked_lm", folder.path());
+    edit(&model.join("model.safetensors"), |tensors| {
+        let bias = tensors.get_mut("embedding_decoder.bias").unwrap();
+        bias.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    let output = folder.path().join("out.safetensors");
+    let result = run(forward(&model, &model.join("inputs.safetensors"), &output));
+    assert_eq!(result.code, 0, "{result:?}");
+    let warning = result.stderr.lines().next().unwrap();
+    assert!(warning.starts_with("perceiver: warning: "), "{warning}");
+    assert!(warning.contains("embedding_decoder.bias"), "{warning}");
+    // The answers hold no numbers then, but are given.
+    let result = run(arguments!["fill-mask", "--model", &model, "![MASK]", "--json"]);
+    assert_eq!(result.code, 0, "{result:?}");
+    serde_json::from_str::<Value>(&result.stdout).unwrap();
+}
