@@ -52,3 +52,20 @@ impl KeyMask {
         Self { hidden: self.hidden.clone().narrow(1, start, length) }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn an_attention_mask_hides_where_it_is_zero() {
+        let mask = Tensor::from_data([[1, 0, 2], [0, 0, -1]], &Device::flex());
+        let mask = KeyMask::from_attention_mask(mask);
+        let hidden = TensorData::from([[false, true, false], [true, true, false]]);
+        mask.hidden().into_data().assert_eq(&hidden, false);
+        let last = TensorData::from([[true, false], [true, false]]);
+        mask.narrow(1, 2).hidden().into_data().assert_eq(&last, false);
+    }
+}

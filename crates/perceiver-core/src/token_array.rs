@@ -325,3 +325,84 @@ impl Grid {
 fn concat<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
     if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dim) }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    fn device() -> Device {
+        Device::flex()
+    }
+
+    /// Two rows of three cells. The row's channels are the first and the last, the column's the
+    /// one between them.
+    fn grid(points: Option<Tensor<1, Int>>) -> Positions {
+        let rows = Tensor::from_data([[1.0, 10.0], [2.0, 20.0]], &device());
+        let columns = Tensor::from_data([[-1.0], [-2.0], [-3.0]], &device());
+        let axes = vec![
+            Axis { table: rows, channels: vec![0, 2] },
+            Axis { table: columns, channels: vec![1] },
+        ];
+        Positions::Grid(Grid { axes, points })
+    }
+
+    #[test]
+    fn a_grid_spells_out_row_by_row_with_every_axis_at_its_channels() {
+        let expected = [
+            [1.0, -1.0, 10.0],
+            [1.0, -2.0, 10.0],
+            [1.0, -3.0, 10.0],
+            [2.0, -1.0, 20.0],
+            [2.0, -2.0, 20.0],
+            [2.0, -3.0, 20.0],
+        ];
+        grid(None).to_table().into_data().assert_eq(&TensorData::from(expected), false);
+    }
+
+    #[test]
+    fn points_of_a_grid_are_rows_of_the_whole_one() {
+        let points = Tensor::<1, Int>::from_data([5, 0, 4, 4], &device());
+        let some = grid(Some(points.clone()));
+        assert_eq!(some.tokens(), 4);
+        let expected = grid(None).to_table().select(0, points);
+        some.to_table().into_data().assert_eq(&expected.into_data(), true);
+    }
+
+    #[test]
+    fn a_token_is_content_then_positions_then_padding() {
+        let content = Tensor::from_data([[[7.0], [8.0]], [[9.0], [6.0]]], &device());
+        let positions = Tensor::from_data([[1.0, 2.0], [3.0, 4.0]], &device());
+        let segment = Segment::from_content(content)
+            .with_positions(Positions::Table(positions))
+            .with_padding(Tensor::from_data([0.5], &device()));
+        let expected = [
+            [[7.0, 1.0, 2.0, 0.5], [8.0, 3.0, 4.0, 0.5]],
+            [[9.0, 1.0, 2.0, 0.5], [6.0, 3.0, 4.0, 0.5]],
+        ];
+        segment.to_dense().into_data().assert_eq(&TensorData::from(expected), false);
+        assert_eq!(segment.channels(), 4);
+    }
+
+    #[test]
+    fn segments_follow_each_other() {
+        let padding = Segment::from_padding(2, 4, Tensor::from_data([1.0, 2.0, 3.0], &device()));
+        let tokens = TokenArray::new(vec![Segment::from_positions(2, grid(None)), padding]);
+        assert_eq!(tokens.dims(), [2, 10, 3]);
+        let last = tokens.to_dense().narrow(0, 1, 1).narrow(1, 9, 1);
+        last.into_data().assert_eq(&TensorData::from([[[1.0, 2.0, 3.0]]]), false);
+    }
+
+    #[test]
+    #[should_panic(expected = "segments differ in channels")]
+    fn segments_of_other_channels_are_refused() {
+        let narrow = Segment::from_content(Tensor::zeros([2, 4, 2], &device()));
+        let _ = TokenArray::new(vec![Segment::from_positions(2, grid(None)), narrow]);
+    }
+
+    #[test]
+    #[should_panic(expected = "6 positions do not fit 5 tokens")]
+    fn positions_of_other_tokens_are_refused() {
+        let content = Segment::from_content(Tensor::zeros([2, 5, 2], &device()));
+        let _ = content.with_positions(grid(None));
+    }
+}

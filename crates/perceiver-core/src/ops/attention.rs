@@ -25,8 +25,7 @@ pub(super) fn generic<B: Backend>(
     let blocks: Vec<_> = (0..query_count)
         .step_by(query_block)
         .map(|first| {
-            let queries =
-                slice::<B>(&queries, 2, first, (first + query_block).min(query_count));
+            let queries = slice::<B>(&queries, 2, first, (first + query_block).min(query_count));
             let mut softmax = None;
             for start in (0..key_count).step_by(KEY_BLOCK) {
                 let end = (start + KEY_BLOCK).min(key_count);
@@ -76,4 +75,81 @@ pub fn attention_probabilities(
         scores = scores.mask_fill(hidden.expand([batch, heads, query_count, key_count]), lowest);
     }
     activation::softmax(scores, 3)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Bool, Device, Distribution, TensorData, Tolerance};
+
+    use super::*;
+    use crate::ops;
+
+    fn random(shape: [usize; 4]) -> Tensor<4> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    /// Hides the keys `hidden` of both examples.
+    fn mask(keys: usize, hidden: std::ops::Range<usize>) -> KeyMask {
+        let rows = (0..2 * keys).map(|k| hidden.contains(&(k % keys))).collect();
+        let rows = TensorData::new(rows, [2, keys]);
+        KeyMask::from_hidden(Tensor::<2, Bool>::from_data(rows, &Device::flex()))
+    }
+
+    fn assert_streamed_is_dense(
+        [queries, keys, values]: [Tensor<4>; 3],
+        mask: Option<&KeyMask>,
+        scale: f64,
+    ) {
+        let streamed = ops::attention(queries.clone(), keys.clone(), values.clone(), mask, scale);
+        let dense = attention_probabilities(queries, keys, mask, scale).matmul(values);
+        let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5);
+        streamed.into_data().assert_approx_eq::<f32>(&dense.into_data(), tolerance);
+    }
+
+    #[test]
+    fn more_keys_than_a_block_give_the_dense_result() {
+        let keys = KEY_BLOCK + 5;
+        let arrays = || [random([2, 2, 3, 4]), random([2, 2, keys, 4]), random([2, 2, keys, 3])];
+        assert_streamed_is_dense(arrays(), None, 0.5);
+        assert_streamed_is_dense(arrays(), Some(&mask(keys, 40..keys - 1)), 0.5);
+    }
+
+    #[test]
+    fn more_queries_than_a_block_give_the_dense_result() {
+        let count = KEY_BLOCK + 2;
+        assert!(rows_that_fit(KEY_BLOCK) < count, "one block holds every query");
+        let arrays = [random([1, 1, count, 1]), random([1, 1, count, 1]), random([1, 1, count, 1])];
+        assert_streamed_is_dense(arrays, None, 1.0);
+    }
+
+    /// Scores whose exponential overflows, behind or before a block without any visible key.
+    #[test]
+    fn a_block_of_hidden_keys_leaves_large_scores_finite() {
+        let keys = KEY_BLOCK + 5;
+        for hidden in [0..KEY_BLOCK, KEY_BLOCK..keys] {
+            let arrays = [
+                random([2, 1, 3, 4]) * 4.0,
+                random([2, 1, keys, 4]) * 4.0,
+                random([2, 1, keys, 3]),
+            ];
+            assert_streamed_is_dense(arrays, Some(&mask(keys, hidden)), 20.0);
+        }
+    }
+
+    #[test]
+    fn a_row_that_hides_every_key_attends_to_all_alike() {
+        let keys = KEY_BLOCK + 5;
+        let values = random([2, 1, keys, 3]);
+        let mean = values.clone().mean_dim(2).expand([2, 1, 3, 3]);
+        let everything = mask(keys, 0..keys);
+        let found = ops::attention(
+            random([2, 1, 3, 4]),
+            random([2, 1, keys, 4]),
+            values,
+            Some(&everything),
+            0.5,
+        );
+        let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-5);
+        found.into_data().assert_approx_eq::<f32>(&mean.into_data(), tolerance);
+    }
 }

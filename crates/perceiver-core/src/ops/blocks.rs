@@ -1,7 +1,7 @@
 //! What the generic bodies share: slices, hidden scores and a running softmax.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata};
+use burn::backend::{Backend, TensorMetadata, get_device_settings};
 use burn::tensor::{DType, Shape, Slice};
 
 use super::HiddenKeys;
@@ -83,9 +83,12 @@ impl<B: Backend> RunningSoftmax<B> {
             let total = B::float_sum_dim(weights.clone(), 3);
             return Self { maximum: block_maximum, total, sums: weigh(weights) };
         };
-        let rise = B::relu(B::float_sub(block_maximum, previous.maximum.clone()));
-        let maximum = B::float_add(previous.maximum, rise.clone());
-        let shrink = B::float_exp(B::float_neg(rise));
+        // Chosen, not added up: beside the lowest number that hides a block, any other is rounded
+        // away.
+        let bools = get_device_settings::<B>(&scores.device()).bool_dtype;
+        let rises = B::float_greater(block_maximum.clone(), previous.maximum.clone(), bools);
+        let maximum = B::float_mask_where(previous.maximum.clone(), rises, block_maximum);
+        let shrink = B::float_exp(B::float_sub(previous.maximum, maximum.clone()));
         let weights = B::float_exp(B::float_sub(scores, maximum.clone()));
         let total = B::float_sum_dim(weights.clone(), 3);
         Self {

@@ -152,3 +152,38 @@ pub fn linear_positions(start: f32, end: f32, count: usize) -> Vec<f32> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linear_positions_reach_both_ends_exactly() {
+        for count in 2..400 {
+            let positions = linear_positions(-1.0, 1.0, count);
+            assert_eq!((positions[0], positions[count - 1]), (-1.0, 1.0), "of {count}");
+            assert!(positions.is_sorted(), "of {count}");
+        }
+        assert_eq!(linear_positions(-1.0, 1.0, 1), [-1.0]);
+        assert!(linear_positions(-1.0, 1.0, 0).is_empty());
+    }
+
+    #[test]
+    fn the_highest_frequency_is_half_the_resolution() {
+        let features = fourier_features(&[0.25], 2, 8, true, false);
+        let expected = [0.25, (PI / 4.0).sin(), PI.sin(), (PI / 4.0).cos(), PI.cos()];
+        let close =
+            features.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6);
+        assert!(close && features.len() == expected.len(), "{features:?}");
+    }
+
+    #[test]
+    fn the_channels_of_all_axes_are_every_channel_once() {
+        for (concat, sine_only) in [(true, true), (true, false), (false, true), (false, false)] {
+            let encoding = FourierPositionEncoding::new(3, vec![4, 5, 6], concat, sine_only);
+            let mut channels: Vec<_> = (0..3).flat_map(|axis| encoding.channels_of(axis)).collect();
+            channels.sort_unstable();
+            assert!(channels.into_iter().eq(0..encoding.channels()));
+        }
+    }
+}

@@ -104,15 +104,18 @@ impl PositionConfig {
             return to;
         }
         match &self.encoding {
-            PositionEncodingConfig::Fourier { bands, max_resolution, concat_positions, sine_only } => {
-                FourierPositionEncoding::new(
-                    *bands,
-                    max_resolution.clone(),
-                    *concat_positions,
-                    *sine_only,
-                )
-                .channels()
-            }
+            PositionEncodingConfig::Fourier {
+                bands,
+                max_resolution,
+                concat_positions,
+                sine_only,
+            } => FourierPositionEncoding::new(
+                *bands,
+                max_resolution.clone(),
+                *concat_positions,
+                *sine_only,
+            )
+            .channels(),
             PositionEncodingConfig::Trainable { channels, .. } => *channels,
         }
     }
@@ -121,22 +124,28 @@ impl PositionConfig {
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> PositionEncoding {
         let position_embeddings = match &self.encoding {
-            PositionEncodingConfig::Fourier { bands, max_resolution, concat_positions, sine_only } => {
-                EncodingKind::Fourier(FourierPositionEncoding::new(
-                    *bands,
-                    max_resolution.clone(),
-                    *concat_positions,
-                    *sine_only,
-                ))
-            }
+            PositionEncodingConfig::Fourier {
+                bands,
+                max_resolution,
+                concat_positions,
+                sine_only,
+            } => EncodingKind::Fourier(FourierPositionEncoding::new(
+                *bands,
+                max_resolution.clone(),
+                *concat_positions,
+                *sine_only,
+            )),
             PositionEncodingConfig::Trainable { positions, dimensions, channels } => {
                 EncodingKind::Trainable(TrainablePositionEncoding::new(
-                    *positions, *dimensions, *channels, init, device,
+                    *positions,
+                    *dimensions,
+                    *channels,
+                    init,
+                    device,
                 ))
             }
         };
-        let positions_projection =
-            self.projection.map(|(from, to)| init.linear(from, to, device));
+        let positions_projection = self.projection.map(|(from, to)| init.linear(from, to, device));
         PositionEncoding { position_embeddings, positions_projection }
     }
 }
@@ -217,5 +226,34 @@ impl PositionEncoding {
             None => positions,
             Some(projection) => Positions::Table(projection.forward(positions.to_table())),
         }
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chosen_points_are_rows_of_all_points() {
+        let device = Device::flex();
+        let config = PositionConfig::fourier(2, &[4, 3]);
+        let fourier = config.init(Initialisation::default(), &device);
+        let config = config.projected(10, 5);
+        let projected = config.init(Initialisation { std: 0.5 }, &device);
+        let points = Tensor::<1, Int>::from_data([11, 0, 7], &device);
+        for encoding in [fourier, projected] {
+            let all = encoding.points(&[4, 3], None, &device).to_table();
+            let some = encoding.points(&[4, 3], Some(points.clone()), &device).to_table();
+            let expected = all.select(0, points.clone()).into_data();
+            some.into_data().assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::default());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a Fourier encoding of 2 axes does not describe a grid of [2, 3, 4]")]
+    fn a_grid_of_other_axes_is_refused() {
+        let device = Device::flex();
+        let fourier = PositionConfig::fourier(2, &[4, 3]).init(Initialisation::default(), &device);
+        let _ = fourier.grid(&[2, 3, 4], false, &device);
     }
 }

@@ -54,8 +54,19 @@ impl TrainablePositionEncoding {
         let options = InterpolateOptions::new(InterpolateMode::Bicubic)
             .with_align_corners(false)
             .with_output_size([height, width]);
-        interpolate(plane, options)
-            .reshape([channels, height * width])
-            .swap_dims(0, 1)
+        interpolate(plane, options).reshape([channels, height * width]).swap_dims(0, 1)
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "only positions on a square grid interpolate")]
+    fn positions_of_no_square_grid_do_not_interpolate() {
+        let device = Device::flex();
+        let encoding = TrainablePositionEncoding::new(6, 1, 2, Initialisation::default(), &device);
+        let _ = encoding.interpolate(3, 3);
     }
 }

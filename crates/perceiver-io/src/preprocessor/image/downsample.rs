@@ -38,11 +38,10 @@ impl ConvDownsample {
         init: Initialisation,
         device: &Device,
     ) -> Self {
-        let around = KERNEL / 2;
         Self {
             conv: Conv2dConfig::new([in_channels, out_channels], [KERNEL, KERNEL])
                 .with_stride([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(around, around, around, around))
+                .with_padding(PaddingConfig2d::Explicit(PADDING, PADDING, PADDING, PADDING))
                 .with_bias(false)
                 .with_initializer(init.initializer())
                 .init(device),
