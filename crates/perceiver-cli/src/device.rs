@@ -131,7 +131,7 @@ fn enumerated(name: &str, index: Option<usize>, kind: DeviceType) -> Result<Open
         Err(reason) => bail!("device {name}: cannot be opened: {reason}"),
         Ok((0, _)) => bail!("device {name}: this machine has none, or no driver for it"),
         Ok((count, None)) => {
-            bail!("device {name}: this machine has {count} of them, expected an index below")
+            bail!("device {name}: this machine has {count}, expected an index below {count}")
         }
         Ok((_, Some((device, identity)))) => {
             let description = match identity {

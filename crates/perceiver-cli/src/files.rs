@@ -1,11 +1,10 @@
 //! Paths to write to, texts to read, and the small files beside a model.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use tempfile::NamedTempFile;
 
 /// Most that is read from standard input, in bytes.
 const MAX_INPUT: u64 = 1 << 30;
@@ -52,26 +51,30 @@ pub(crate) fn check_output_folder(path: &Path, force: bool) -> Result<()> {
 /// Copies the settings of tokenizer and image processor, where there are any.
 pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
     for name in COMPANIONS {
-        let (source, target) = (from.join(name), to.join(name));
+        let source = from.join(name);
         if source.is_file() {
-            let copied = copy(&source, to, &target);
-            copied.with_context(|| format!("{}: cannot write", target.display()))?;
+            let bytes = fs::read(&source);
+            let bytes = bytes.with_context(|| format!("{}: cannot read", source.display()))?;
+            write_whole(&to.join(name), &bytes)?;
         }
     }
     Ok(())
 }
 
-/// A copy that comes into its place only when it is complete.
-fn copy(source: &Path, folder: &Path, target: &Path) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    // As any new file, readable by whom the user's mask allows; temporary files are not.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file: NamedTempFile = builder.tempfile_in(folder)?;
-    io::copy(&mut File::open(source)?, &mut file)?;
-    file.as_file().sync_all()?;
-    file.persist(target)?;
-    Ok(())
+/// Writes a file that comes into its place only when it is complete.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        // As any new file, readable by whom the user's mask allows; temporary files are not.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}: cannot write", path.display()))
 }
 
 /// The text of an argument, or for `-` standard input without the line break at its end.

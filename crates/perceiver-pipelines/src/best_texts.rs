@@ -22,6 +22,17 @@ enum State {
 const STATES: usize = 8;
 
 impl State {
+    const ALL: [Self; STATES] = [
+        Self::Complete,
+        Self::OneMore,
+        Self::TwoMore,
+        Self::ThreeMore,
+        Self::AfterE0,
+        Self::AfterEd,
+        Self::AfterF0,
+        Self::AfterF4,
+    ];
+
     fn next(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Complete, 0x00..=0x7F) => Some(Self::Complete),
@@ -49,7 +60,7 @@ struct Prefix {
     state: State,
     byte: u8,
     /// Where in the step before the shorter prefix stands.
-    before: usize,
+    before: u32,
 }
 
 /// The `count` most probable texts of one byte each from `places`, with the logarithms of their
@@ -77,21 +88,23 @@ pub(crate) fn best_texts(places: &[Choices], count: usize) -> Vec<(String, f64)>
 /// The best `count` prefixes of every state that are one byte longer, best first.
 fn extend(prefixes: &[Prefix], choices: &[(u8, f64)], count: usize) -> Vec<Prefix> {
     let mut longer: [Vec<Prefix>; STATES] = Default::default();
-    let mut rank = [0; STATES];
-    for (before, prefix) in prefixes.iter().enumerate() {
-        // With the better prefixes of this state and the better bytes before it, the byte of rank
-        // j after the prefix of rank i comes after i · j others that end in the same state.
-        rank[prefix.state as usize] += 1;
-        let enough = count / rank[prefix.state as usize];
-        let mut taken = [0; STATES];
-        for &(byte, probability) in choices {
-            let Some(state) = prefix.state.next(byte) else {
-                continue;
-            };
-            if taken[state as usize] < enough {
-                taken[state as usize] += 1;
-                let score = prefix.score + probability;
-                longer[state as usize].push(Prefix { score, state, byte, before });
+    for state in State::ALL {
+        let mut continuations: [Choices; STATES] = Default::default();
+        for &(byte, score) in choices {
+            if let Some(next) = state.next(byte) {
+                continuations[next as usize].push((byte, score));
+            }
+        }
+        let prefixes = prefixes.iter().zip(0..).filter(|(prefix, _)| prefix.state == state);
+        for (rank, (prefix, before)) in prefixes.enumerate() {
+            // The byte of rank j after the prefix of rank i, both from 1, comes after i · j - 1
+            // others that end in the same state.
+            let enough = count / (rank + 1);
+            for next in State::ALL {
+                for &(byte, score) in continuations[next as usize].iter().take(enough) {
+                    let score = prefix.score + score;
+                    longer[next as usize].push(Prefix { score, state: next, byte, before });
+                }
             }
         }
     }
@@ -107,7 +120,7 @@ fn text(steps: &[Vec<Prefix>], mut index: usize) -> Option<String> {
     for step in steps.iter().rev() {
         let prefix = step.get(index)?;
         bytes.push(prefix.byte);
-        index = prefix.before;
+        index = prefix.before as usize;
     }
     bytes.reverse();
     String::from_utf8(bytes).ok()

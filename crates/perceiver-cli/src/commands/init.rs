@@ -4,10 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer};
 use perceiver_models::{AnyPerceiver, Head, PerceiverConfig, SaveOptions};
+use serde_json::json;
 
 use super::{Context, written};
 use crate::args::head;
-use crate::files::{check_output_folder, copy_companions};
+use crate::files::{check_output_folder, copy_companions, write_whole};
+
+const IMAGE_SETTINGS: &str = "preprocessor_config.json";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,32 +50,48 @@ pub(crate) fn run(arguments: &InitArguments, context: &Context) -> Result<()> {
     let model = AnyPerceiver::from_config(arguments.head, &config, &device.device)
         .map_err(|error| anyhow::anyhow!("{}: {error}", arguments.config.display()))?;
     model.save_pretrained(&config, &arguments.output, &SaveOptions::default())?;
-    write_settings(arguments)?;
+    write_settings(arguments, &config)?;
     written(&arguments.output, arguments.head, context)
 }
 
-fn write_settings(arguments: &InitArguments) -> Result<()> {
+/// The settings that pipelines need beside the model.
+fn write_settings(arguments: &InitArguments, config: &PerceiverConfig) -> Result<()> {
     let output = &arguments.output;
     let beside = arguments.config.parent().unwrap_or(Path::new(""));
     let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
     if beside != output {
         copy_companions(beside, output)?;
     }
+    let absent = |names: &[&str]| names.iter().all(|name| !output.join(name).exists());
     match arguments.head {
-        Head::MaskedLm | Head::SequenceClassification => {
-            if !output.join("tokenizer_config.json").exists() {
-                PerceiverTokenizer::default().save_pretrained(output)?;
-            }
+        Head::MaskedLm | Head::SequenceClassification if absent(&["tokenizer_config.json"]) => {
+            PerceiverTokenizer::default().save_pretrained(output)?;
         }
         Head::ImageClassificationLearned
         | Head::ImageClassificationFourier
-        | Head::ImageClassificationConvProcessing => {
-            let there = ["preprocessor_config.json", "processor_config.json"];
-            if !there.iter().any(|name| output.join(name).exists()) {
-                PerceiverImageProcessor::default().save_pretrained(output)?;
-            }
+        | Head::ImageClassificationConvProcessing
+            if absent(&[IMAGE_SETTINGS, "processor_config.json"]) =>
+        {
+            image_processor(arguments.head, config, output)?.save_pretrained(output)?;
         }
         _ => {}
     }
     Ok(())
+}
+
+/// The default processor, but for learned positions that need images of another size.
+fn image_processor(
+    head: Head,
+    config: &PerceiverConfig,
+    output: &Path,
+) -> Result<PerceiverImageProcessor> {
+    const SIDE: usize = 224;
+    const CROP: usize = 256;
+    let [side, _] = config.image_size.height_width();
+    if head != Head::ImageClassificationLearned || side == SIDE {
+        return Ok(PerceiverImageProcessor::default());
+    }
+    let settings = json!({ "size": side, "crop_size": (side * CROP).div_ceil(SIDE) });
+    write_whole(&output.join(IMAGE_SETTINGS), settings.to_string().as_bytes())?;
+    Ok(PerceiverImageProcessor::from_pretrained(output)?)
 }

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Floats, arguments, copy, edit, fixture, forward, listing, read, run};
+use crate::support::{Floats, arguments, copy, edit, fixture, forward, listing, photo, read, run};
 
 /// Greatest difference, relative to the greatest output.
 fn difference(found: &Floats, expected: &Floats) -> f32 {
@@ -163,6 +163,27 @@ fn a_fresh_model_runs_and_is_converted() {
     let rounded = read(&at("rounded.safetensors")).remove("logits").unwrap();
     let difference = difference(&rounded, &logits);
     assert!(difference > 0.0 && difference < 0.05, "{difference}");
+}
+
+#[test]
+fn a_fresh_image_model_classifies_at_once() {
+    let folder = tempdir().unwrap();
+    let image = folder.path().join("photo.png");
+    photo(&image, 50, 40);
+    for (head, case) in [
+        ("image-classification-learned", "image_learned"),
+        ("PerceiverForSequenceClassification", "sequence_single_label"),
+    ] {
+        let (config, model) = (fixture(case).join("config.json"), folder.path().join(case));
+        let init = arguments!["init", "--head", head, "--config", config, &model];
+        assert_eq!(run(init).code, 0, "{head}");
+        let mut classify = arguments!["classify", "--model", &model, "--json"];
+        match case {
+            "image_learned" => classify.push(image.clone().into()),
+            _ => classify.extend(arguments!["--text", "!#"]),
+        }
+        assert!(!run(classify).json()["labels"].as_array().unwrap().is_empty());
+    }
 }
 
 #[test]
