@@ -4,6 +4,8 @@
 //! (`generate/parts.py`). Each is built here from the same arguments, its weights go through the
 //! checkpoint loader, which must use every one of them, and its outputs are compared.
 
+#![allow(clippy::print_stdout, reason = "the test tells how close each part comes")]
+
 mod arguments;
 mod case;
 mod decoders;

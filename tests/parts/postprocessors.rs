@@ -9,6 +9,7 @@ use perceiver_models::{NamedTensors, PerceiverConfig};
 use crate::arguments::Arguments;
 use crate::case::Case;
 use crate::output::Output;
+use crate::preprocessors::MODALITIES;
 
 pub(crate) fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> {
     let mut arguments = case.arguments();
@@ -46,16 +47,12 @@ where
 /// dictionary, its entries are joined.
 fn answers(case: &Case, device: &Device) -> (Tensor<3>, Vec<usize>) {
     if case.inputs.contains_key("inputs") {
-        let sizes = case.options["call"]["modality_sizes"].as_object();
-        let sizes =
-            sizes.map(|sizes| sizes.values().filter_map(|n| n.as_u64()).map(|n| n as usize));
-        let sizes = sizes.map_or_else(Vec::new, Iterator::collect);
-        return (case.input("inputs", device), sizes);
+        let sizes = &case.options["call"]["modality_sizes"];
+        let sizes = MODALITIES.iter().filter_map(|name| sizes[*name].as_u64());
+        return (case.input("inputs", device), sizes.map(|size| size as usize).collect());
     }
-    let answers: Vec<Tensor<3>> = ["inputs.audio", "inputs.image", "inputs.label"]
-        .iter()
-        .map(|name| case.input(name, device))
-        .collect();
+    let answers: Vec<Tensor<3>> =
+        MODALITIES.iter().map(|name| case.input(&format!("inputs.{name}"), device)).collect();
     let sizes = answers.iter().map(|answers| answers.dims()[1]).collect();
     (Tensor::cat(answers, 1), sizes)
 }
