@@ -139,17 +139,24 @@ pub(crate) fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Rows in columns; the first column to the left, numbers to the right.
+/// Rows in columns: text to the left, columns of numbers to the right.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let number = |cell: &str| {
+        cell.strip_prefix('-').unwrap_or(cell).starts_with(|first: char| first.is_ascii_digit())
+    };
+    let columns: Vec<(usize, bool)> = (0..N)
+        .map(|column| {
+            let cells = || rows.iter().map(|row| row[column].as_str());
+            let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
+            (width, cells().all(number))
+        })
+        .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
+        for (cell, &(width, numbers)) in row.iter().zip(&columns) {
             let padding = " ".repeat(width - cell.chars().count());
-            let number = cell.starts_with(|first: char| first.is_ascii_digit());
-            let (left, right) = if number { (&padding[..], "") } else { ("", &padding[..]) };
+            let (left, right) = if numbers { (&padding[..], "") } else { ("", &padding[..]) };
             let _ = write!(line, "  {left}{cell}{right}");
         }
         text.push_str(line.trim_end());
@@ -211,9 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_to_the_right() {
-        let rows = [["a", "5"], ["bcd", "120"]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "  a      5\n  bcd  120\n");
+    fn columns_of_numbers_stand_to_the_right() {
+        let rows = [["a", "-5", "3 cats"], ["bcd", "120", "dog"]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "  a     -5  3 cats\n  bcd  120  dog\n");
     }
 
     #[test]

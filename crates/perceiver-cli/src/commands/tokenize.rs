@@ -171,7 +171,7 @@ fn offset(span: Option<Span>) -> Value {
 
 fn as_text(encoding: &Encoding, tokens: &[String], texts: [&str; 2]) -> String {
     let two = !texts[1].is_empty();
-    let rows: Vec<[String; 5]> = encoding
+    let rows: Vec<[String; 4]> = encoding
         .input_ids
         .iter()
         .zip(tokens)
@@ -184,13 +184,7 @@ fn as_text(encoding: &Encoding, tokens: &[String], texts: [&str; 2]) -> String {
                 Some(span) if two => format!("text {} {}..{}", span.text + 1, span.start, span.end),
                 Some(span) => format!("bytes {}..{}", span.start, span.end),
             };
-            [
-                place.to_string(),
-                id.to_string(),
-                format!("\"{}\"", one_line(token)),
-                offset,
-                String::new(),
-            ]
+            [place.to_string(), id.to_string(), format!("\"{}\"", one_line(token)), offset]
         })
         .collect();
     let ids: Vec<String> = encoding.input_ids.iter().map(u32::to_string).collect();

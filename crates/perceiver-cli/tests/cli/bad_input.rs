@@ -376,6 +376,20 @@ fn places_that_cannot_be_written() {
         let command = forward(&case, &inputs, Path::new("/dev/full"));
         scene.refuses("a device", command, &["/dev/full", "no regular file"]);
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let locked = folder.join("locked");
+        fs::create_dir(&locked).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+        // Root may write everywhere.
+        if fs::write(locked.join("probe"), "").is_err() {
+            let command = forward(&case, &inputs, &locked.join("out.safetensors"));
+            scene.refuses("a locked folder", command, &["out.safetensors", "cannot write"]);
+            let command = arguments!["convert", &case, locked.join("model")];
+            scene.refuses("a locked folder", command, &["locked", "cannot"]);
+        }
+    }
     let there = folder.join("there");
     fs::create_dir(&there).unwrap();
     fs::write(there.join("diary.txt"), "dear diary").unwrap();

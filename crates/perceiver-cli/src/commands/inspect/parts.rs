@@ -42,9 +42,9 @@ pub(super) fn sizes(config: &PerceiverConfig, head: Head) -> Vec<[String; 2]> {
         (
             "self-attention",
             format!(
-                "{} layers, {} times, {} heads, MLP x {}",
-                config.num_self_attends_per_block,
+                "{} x {} layers, {} heads, MLP x {}",
                 config.num_blocks,
+                config.num_self_attends_per_block,
                 config.num_self_attention_heads,
                 config.self_attention_widening_factor
             ),
@@ -91,7 +91,7 @@ pub(super) fn sizes(config: &PerceiverConfig, head: Head) -> Vec<[String; 2]> {
     if !matches!(head, Head::Model | Head::MaskedLm | Head::OpticalFlow) {
         rows.push(("labels", config.num_labels().to_string()));
     }
-    rows.into_iter().map(|(name, value)| [name.to_owned(), format!(" {value}")]).collect()
+    rows.into_iter().map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
 #[cfg(test)]
