@@ -3,6 +3,8 @@
 //! The cases under `fixtures/heads` are checkpoints, inputs and outputs that transformers wrote
 //! (`generate/heads.py`).
 
+#![allow(clippy::print_stdout, reason = "differences are shown with --nocapture")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +56,8 @@ fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> {
     let Pretrained { model, config, .. } =
         AnyPerceiver::from_pretrained(&case.checkpoint, device, &LoadOptions::default())
             .map_err(|error| error.to_string())?;
-    let options = ForwardOptions {
-        outputs: EVERYTHING,
-        interpolate_positions: case.interpolate_positions,
-    };
+    let options =
+        ForwardOptions { outputs: EVERYTHING, interpolate_positions: case.interpolate_positions };
     let inputs = read_tensors(&case.folder.join("inputs.safetensors"));
     model.forward(inputs, &config, options, device).map_err(|error| error.to_string())
 }

@@ -28,7 +28,8 @@ pub fn read_tensors(path: &Path) -> NamedTensors {
             Dtype::I64 => DType::I64,
             other => panic!("{}: {name} is {other:?}", path.display()),
         };
-        let data = TensorData::from_bytes_vec(view.data().to_vec(), Shape::from(view.shape()), dtype);
+        let data =
+            TensorData::from_bytes_vec(view.data().to_vec(), Shape::from(view.shape()), dtype);
         (name, data)
     });
     tensors.collect()
@@ -48,8 +49,10 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     ]
 }
 
-/// How far `found` is from `expected`, relative to the largest number expected; or why the two
-/// cannot be compared.
+/// How far `found` is from `expected`, relative to the largest number expected.
+///
+/// # Errors
+/// Says why the two cannot be compared.
 pub fn difference(found: &TensorData, expected: &TensorData) -> Result<f64, String> {
     if found.shape() != expected.shape() {
         return Err(format!("has shape {:?}, expected {:?}", found.shape(), expected.shape()));
@@ -68,7 +71,11 @@ pub fn difference(found: &TensorData, expected: &TensorData) -> Result<f64, Stri
 /// Everything that differs between two sets of named tensors by more than `tolerance`, and the
 /// largest difference.
 #[must_use]
-pub fn compare(found: &NamedTensors, expected: &NamedTensors, tolerance: f64) -> (Vec<String>, f64) {
+pub fn compare(
+    found: &NamedTensors,
+    expected: &NamedTensors,
+    tolerance: f64,
+) -> (Vec<String>, f64) {
     let mut failures = Vec::new();
     let mut largest: f64 = 0.0;
     for (name, expected) in expected {

@@ -117,9 +117,8 @@ impl ActivationFunction {
         let parameter = |wanted: Activation, value: f64| {
             (kind == wanted).then(|| Param::from_tensor(Tensor::full([1], value, device)))
         };
-        let before_softplus = |value: f32| {
-            f64::from(rounded(rounded(rounded(value).exp_m1()).ln()))
-        };
+        let before_softplus =
+            |value: f32| f64::from(rounded(rounded(rounded(value).exp_m1()).ln()));
         Self {
             kind,
             weight: parameter(Activation::PRelu, 0.25),

@@ -97,7 +97,11 @@ impl SelfAttention {
     /// - `tokens`: `[batch, tokens, query_channels]`
     /// - returns: the same, and `[batch, heads, tokens, tokens]` when `probabilities`
     #[must_use]
-    pub fn forward(&self, tokens: Tensor<3>, probabilities: bool) -> (Tensor<3>, Option<Tensor<4>>) {
+    pub fn forward(
+        &self,
+        tokens: Tensor<3>,
+        probabilities: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
         let of = &self.projections;
         let normed = of.layernorm1.forward(tokens.clone());
         let (attended, maps) = attend(

@@ -16,14 +16,14 @@ mod preprocessor;
 
 pub use decoder::{
     BasicDecoder, BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,
-    Decoded, Decoder, MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig, OpticalFlowDecoder,
-    OutputPoints, ProjectionDecoder, QueryConfig, SubsampledPoints,
+    Decoded, Decoder, MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig,
+    OpticalFlowDecoder, OutputPoints, ProjectionDecoder, QueryConfig, SubsampledPoints,
 };
 pub use modalities::Modalities;
 pub use patches::space_to_depth;
 pub use position::{
-    Combination, FourierPositionEncoding, PositionConfig, PositionEncoding,
-    PositionEncodingConfig, TrainablePositionEncoding, fourier_features, linear_positions,
+    Combination, FourierPositionEncoding, PositionConfig, PositionEncoding, PositionEncodingConfig,
+    TrainablePositionEncoding, fourier_features, linear_positions,
 };
 pub use postprocessor::{
     AudioPostprocessor, ClassificationPostprocessor, EmbeddingDecoder, MultimodalOutput,

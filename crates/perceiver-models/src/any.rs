@@ -76,13 +76,14 @@ pub fn from_pretrained<M: PretrainedModel>(
     device: &Device,
     options: &LoadOptions,
 ) -> Result<Pretrained<M>, Error> {
-    let config = PerceiverConfig::from_pretrained(&folder)?;
-    let head = config.head()?;
+    let folder = folder.as_ref();
+    let config = PerceiverConfig::from_pretrained(folder)?;
+    let head = config.head().map_err(|error| error.in_folder(folder))?;
     if head != M::HEAD {
         let message = format!("names {head}, expected {}", M::HEAD);
-        return Err(Error::config("architectures", message).in_folder(folder.as_ref()));
+        return Err(Error::config("architectures", message).in_folder(folder));
     }
-    load(folder.as_ref(), config, device, options)
+    load(folder, config, device, options)
 }
 
 fn load<M: PretrainedModel>(
@@ -142,8 +143,8 @@ impl AnyPerceiver {
         let folder = folder.as_ref();
         let config = PerceiverConfig::from_pretrained(folder)?;
         let head = config.head().map_err(|error| error.in_folder(folder))?;
-        let fresh = Self::from_config(head, &config, device)
-            .map_err(|error| error.in_folder(folder))?;
+        let fresh =
+            Self::from_config(head, &config, device).map_err(|error| error.in_folder(folder))?;
         let checkpoint = Checkpoint::open(folder)?;
         let (model, report) = fresh.load(&checkpoint, options)?;
         Ok(Pretrained { model, config, report })

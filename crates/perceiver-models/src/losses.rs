@@ -65,7 +65,9 @@ pub fn classification_loss(
         Labels::Values(_) => ProblemType::MultiLabelClassification,
     });
     match (problem_type, labels) {
-        (ProblemType::Regression, labels) => mean_squared_error(scores.clone(), values(labels, &scores)),
+        (ProblemType::Regression, labels) => {
+            mean_squared_error(scores.clone(), values(labels, &scores))
+        }
         (ProblemType::SingleLabelClassification, Labels::Classes(classes)) => {
             cross_entropy(scores, classes.clone())
         }

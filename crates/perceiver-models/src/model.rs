@@ -15,8 +15,11 @@ use crate::config::PerceiverConfig;
 /// # Source
 /// Perceiver IO section 3; `PerceiverModel`.
 #[derive(Module, Debug)]
-pub struct PerceiverModel<P: Module = NoPreprocessor, D: Module = NoDecoder, O: Module = NoPostprocessor>
-{
+pub struct PerceiverModel<
+    P: Module = NoPreprocessor,
+    D: Module = NoDecoder,
+    O: Module = NoPostprocessor,
+> {
     input_preprocessor: P,
     embeddings: Latents,
     encoder: Encoder,

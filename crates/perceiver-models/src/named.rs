@@ -42,7 +42,7 @@ impl AnyPerceiver {
         options: ForwardOptions,
         device: &Device,
     ) -> Result<NamedTensors, Error> {
-        let mut inputs = Inputs { tensors: inputs, config, device };
+        let mut inputs = Inputs { tensors: inputs, known: Vec::new(), config, device };
         let mut outputs = Outputs::default();
         let run = options.outputs;
         match self {
@@ -169,6 +169,8 @@ const fn convolved(pixels: usize) -> Option<usize> {
 /// Named tensors that are still to be taken.
 struct Inputs<'a> {
     tensors: NamedTensors,
+    /// Names that were asked for.
+    known: Vec<String>,
     config: &'a PerceiverConfig,
     device: &'a Device,
 }
@@ -176,6 +178,7 @@ struct Inputs<'a> {
 impl Inputs<'_> {
     /// The tensor under the first of `names` that is there.
     fn take(&mut self, names: &[&str]) -> Result<(String, TensorData), Error> {
+        self.known.extend(names.iter().map(|&name| name.to_owned()));
         let mut given = names.iter().filter(|name| self.tensors.contains_key(**name));
         let Some(&name) = given.next() else {
             return Err(Error::input(names[0], "is missing"));
@@ -187,12 +190,14 @@ impl Inputs<'_> {
         Ok((name.to_owned(), data))
     }
 
+    /// The tensor called `name`, which may be left out.
+    fn take_if_given(&mut self, name: &str) -> Option<(String, TensorData)> {
+        self.known.push(name.to_owned());
+        self.tensors.remove_entry(name)
+    }
+
     /// Floats of rank `D`, none of whose axes is empty.
-    fn floats<const D: usize>(
-        &mut self,
-        names: &[&str],
-        axes: &str,
-    ) -> Result<Tensor<D>, Error> {
+    fn floats<const D: usize>(&mut self, names: &[&str], axes: &str) -> Result<Tensor<D>, Error> {
         let (name, data) = self.take(names)?;
         expect_rank(&name, &data, D, axes)?;
         if !data.dtype().is_float() {
@@ -256,8 +261,7 @@ impl Inputs<'_> {
     }
 
     fn modalities(&mut self) -> Result<MultimodalInput, Error> {
-        let image: Tensor<5> =
-            self.floats(&["inputs.image"], "[batch, time, 3, height, width]")?;
+        let image: Tensor<5> = self.floats(&["inputs.image"], "[batch, time, 3, height, width]")?;
         let audio: Tensor<3> = self.floats(&["inputs.audio"], "[batch, samples, channels]")?;
         let label: Tensor<2> = self.floats(&["inputs.label"], "[batch, labels]")?;
         let [batch, time, channels, height, width] = image.dims();
@@ -284,8 +288,7 @@ impl Inputs<'_> {
 
     fn points(&mut self) -> Result<OutputPoints, Error> {
         let config = self.config;
-        let patches =
-            config.num_frames * config.audio_samples_per_frame / config.samples_per_patch;
+        let patches = config.num_frames * config.audio_samples_per_frame / config.samples_per_patch;
         let pixels = config.output_shape[1..].iter().product();
         Ok(OutputPoints {
             audio: self.point_list("subsampled_output_points.audio", patches)?,
@@ -294,10 +297,7 @@ impl Inputs<'_> {
     }
 
     fn point_list(&mut self, name: &str, count: usize) -> Result<Option<Tensor<1, Int>>, Error> {
-        if !self.tensors.contains_key(name) {
-            return Ok(None);
-        }
-        let (name, data) = self.take(&[name])?;
+        let Some((name, data)) = self.take_if_given(name) else { return Ok(None) };
         expect_rank(&name, &data, 1, "[points]")?;
         let points = integers(&name, &data)?;
         if let Some((place, point)) = outside(&points, count) {
@@ -308,11 +308,7 @@ impl Inputs<'_> {
     }
 
     fn mask(&mut self, batch: usize, tokens: usize) -> Result<Option<KeyMask>, Error> {
-        const NAME: &str = "attention_mask";
-        if !self.tensors.contains_key(NAME) {
-            return Ok(None);
-        }
-        let (name, data) = self.take(&[NAME])?;
+        let Some((name, data)) = self.take_if_given("attention_mask") else { return Ok(None) };
         if data.shape().as_slice() != [batch, tokens] {
             let message =
                 format!("has shape {:?}, expected [{batch}, {tokens}]", data.shape().as_slice());
@@ -328,10 +324,7 @@ impl Inputs<'_> {
 
     /// Labels of a masked language model.
     fn token_labels(&mut self, batch: usize) -> Result<Option<Tensor<2, Int>>, Error> {
-        if !self.tensors.contains_key("labels") {
-            return Ok(None);
-        }
-        let (name, data) = self.take(&["labels"])?;
+        let Some((name, data)) = self.take_if_given("labels") else { return Ok(None) };
         expect_rank(&name, &data, 2, "[batch, tokens]")?;
         let (rows, count) = (data.shape()[0], data.shape()[1]);
         self.expect_extent(&name, 0, rows, batch)?;
@@ -348,10 +341,7 @@ impl Inputs<'_> {
 
     /// Labels of a classifier or a regression.
     fn labels(&mut self, batch: usize) -> Result<Option<Labels>, Error> {
-        if !self.tensors.contains_key("labels") {
-            return Ok(None);
-        }
-        let (name, data) = self.take(&["labels"])?;
+        let Some((name, data)) = self.take_if_given("labels") else { return Ok(None) };
         let count = self.config.num_labels();
         let classes = match self.config.problem_type {
             Some(problem) => problem == ProblemType::SingleLabelClassification,
@@ -389,7 +379,11 @@ impl Inputs<'_> {
     fn finish(&self) -> Result<(), Error> {
         match self.tensors.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Error::input(name.clone(), "is no input of this head")),
+            Some(name) => {
+                let message =
+                    format!("is no input of this head, expected {}", self.known.join(", "));
+                Err(Error::input(name.clone(), message))
+            }
         }
     }
 }

@@ -157,6 +157,12 @@ fn an_unknown_head_is_named_among_the_known_ones() {
 }
 
 #[test]
+fn dropping_every_probability_is_refused() {
+    let message = refusal(Head::Model, r#""attention_probs_dropout_prob":1"#);
+    assert!(message.contains("`attention_probs_dropout_prob` is 1"), "{message}");
+}
+
+#[test]
 fn channels_must_divide_by_heads() {
     let base = r#""num_latents":2,"num_self_attends_per_block":1"#;
     for (json, parts) in [

@@ -156,9 +156,8 @@ fn moments(
         });
     }
     let mean = total.expect("a token has channels") / channels;
-    let mut squares: Option<Tensor<2>> = content.map(|x| {
-        (x.clone() - mean.clone().unsqueeze_dim(2)).square().sum_dim(2).squeeze_dim(2)
-    });
+    let mut squares: Option<Tensor<2>> = content
+        .map(|x| (x.clone() - mean.clone().unsqueeze_dim(2)).square().sum_dim(2).squeeze_dim(2));
     for part in known {
         let about_mean = spread(&part.square) - mean.clone() * spread(&part.sum) * 2.0
             + mean.clone().square() * part.channels as f64;
@@ -179,9 +178,7 @@ fn position_sums(axes: &[Axis], points: Option<&Tensor<1, Int>>) -> Option<Sums>
         let outer: usize = lengths[..a].iter().product();
         let inner: usize = lengths[a + 1..].iter().product();
         let at_tokens = |of_axis: Tensor<1>| match points {
-            Some(points) => {
-                of_axis.select(0, (points.clone() / inner as i64) % lengths[a] as i64)
-            }
+            Some(points) => of_axis.select(0, (points.clone() / inner as i64) % lengths[a] as i64),
             None => of_axis
                 .reshape([1, lengths[a], 1])
                 .expand([outer, lengths[a], inner])

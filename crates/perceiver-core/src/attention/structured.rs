@@ -111,9 +111,7 @@ impl CrossAttention {
                 &tokens.grid(),
             )
         });
-        Tensor::cat(attended.collect(), 2)
-            .swap_dims(1, 2)
-            .reshape([batch, query_count, v_channels])
+        Tensor::cat(attended.collect(), 2).swap_dims(1, 2).reshape([batch, query_count, v_channels])
     }
 
     /// Channels of projected queries and keys, and of projected values.
@@ -152,6 +150,7 @@ fn merge(mut attended: Vec<Tensor<4>>, log_sum_exps: Vec<Tensor<4>>) -> Tensor<4
         return attended.remove(0);
     }
     let shares = activation::softmax(Tensor::cat(log_sum_exps, 3), 3);
-    let weighted = attended.into_iter().enumerate().map(|(i, x)| x * shares.clone().narrow(3, i, 1));
+    let weighted =
+        attended.into_iter().enumerate().map(|(i, x)| x * shares.clone().narrow(3, i, 1));
     weighted.reduce(|sum, x| sum + x).expect("there are segments")
 }

@@ -29,7 +29,8 @@ pub(super) fn generic<B: Backend>(
         let scale = slice::<B>(&token_scale, 1, start, end);
         let scale = B::float_reshape(scale, Shape::new([batch, 1, 1, end - start]));
 
-        let mut scores = B::float_matmul(content_queries.clone(), B::float_transpose(block.clone()));
+        let mut scores =
+            B::float_matmul(content_queries.clone(), B::float_transpose(block.clone()));
         scores = add_axes::<B>(scores, &axis_scores, &grid, first, last);
         scores = hide::<B>(B::float_mul(scores, scale.clone()), &hidden, start, end);
 
@@ -81,14 +82,15 @@ fn add_axes<B: Backend>(
 }
 
 /// Sums `[batch, heads, queries, slab]` weights over all axes but one.
-fn marginal<B: Backend>(weights: &FloatTensor<B>, lengths: &[usize], axis: usize) -> FloatTensor<B> {
+fn marginal<B: Backend>(
+    weights: &FloatTensor<B>,
+    lengths: &[usize],
+    axis: usize,
+) -> FloatTensor<B> {
     let [batch, heads, queries, _] = weights.shape().dims::<4>();
     let (outer, inner) = around(lengths, axis);
     let rows = batch * heads * queries;
-    let spread = B::float_reshape(
-        weights.clone(),
-        Shape::new([rows, outer, lengths[axis], inner]),
-    );
+    let spread = B::float_reshape(weights.clone(), Shape::new([rows, outer, lengths[axis], inner]));
     let summed = B::float_sum_dim(B::float_sum_dim(spread, 3), 1);
     B::float_reshape(summed, Shape::new([batch, heads, queries, lengths[axis]]))
 }

@@ -2,9 +2,9 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 
+use super::GridPoints;
 use super::attention::cat;
 use super::blocks::{RunningSoftmax, rows_that_fit, slice};
-use super::GridPoints;
 
 /// Streams over blocks of tokens; keys are few and taken at once.
 #[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
@@ -29,7 +29,8 @@ pub(super) fn generic<B: Backend>(
         .map(|start| {
             let end = (start + block).min(tokens);
             let rows = slice::<B>(&content, 1, start, end);
-            let rows = B::float_reshape(rows, Shape::new([batch, 1, end - start, content_channels]));
+            let rows =
+                B::float_reshape(rows, Shape::new([batch, 1, end - start, content_channels]));
             let scale = slice::<B>(&token_scale, 1, start, end);
             let scale = B::float_reshape(scale, Shape::new([batch, 1, end - start, 1]));
             let mut scores = B::float_matmul(rows, content_keys.clone());

@@ -16,7 +16,8 @@ pub use basic::{BasicDecoder, BasicDecoderConfig, QueryConfig};
 pub use classification::ClassificationDecoder;
 pub use flow::OpticalFlowDecoder;
 pub use multimodal::{
-    MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig, OutputPoints, SubsampledPoints,
+    MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig, OutputPoints,
+    SubsampledPoints,
 };
 pub use projection::ProjectionDecoder;
 pub use video::BasicVideoAutoencodingDecoder;

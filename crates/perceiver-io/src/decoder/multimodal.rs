@@ -98,9 +98,7 @@ impl MultimodalDecoderConfig {
         let of = &self.queries;
         let modalities = ModalityQueries {
             audio: basic_queries(&of.audio.0, &[of.audio.1], init, device),
-            image: NestedQueries {
-                decoder: basic_queries(&of.image.0, &of.image.1, init, device),
-            },
+            image: NestedQueries { decoder: basic_queries(&of.image.0, &of.image.1, init, device) },
             label: NestedQueries { decoder: basic_queries(&of.label, &[1], init, device) },
         };
         let padding = |own: &PositionConfig| init.parameter([1, channels - own.channels()], device);
@@ -141,12 +139,11 @@ impl Decoder for MultimodalDecoder {
     fn queries(&self, inputs: &Preprocessed, points: &OutputPoints) -> TokenArray {
         let [batch, ..] = inputs.dims();
         let device = inputs.tokens.device();
-        let segment = |queries: &PositionQueries,
-                       points: &SubsampledPoints,
-                       padding: &Param<Tensor<2>>| {
-            let padding: Tensor<1> = padding.val().flatten(0, 1);
-            queries.points(batch, points.clone(), &device).with_padding(padding)
-        };
+        let segment =
+            |queries: &PositionQueries, points: &SubsampledPoints, padding: &Param<Tensor<2>>| {
+                let padding: Tensor<1> = padding.val().flatten(0, 1);
+                queries.points(batch, points.clone(), &device).with_padding(padding)
+            };
         let (of, padding) = (&self.modalities, &self.padding);
         TokenArray::new(vec![
             segment(&of.audio.queries, &points.audio, &padding.audio),

@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::Linear;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor, s};
 use perceiver_core::Initialisation;
 
@@ -138,7 +138,8 @@ impl ImagePreprocessorConfig {
                     .with_stride(stride)
                     .with_initializer(init.initializer())
                     .init(device);
-                conv.bias = Some(burn::module::Initializer::Zeros.init([self.out_channels], device));
+                conv.bias =
+                    Some(burn::module::Initializer::Zeros.init([self.out_channels], device));
                 conv
             }),
             conv_after_patches: linear
@@ -239,9 +240,11 @@ impl ImagePreprocessor {
                 let (space, time) = (space as isize, time as isize);
                 let video = video.slice(s![.., ..;time, .., ..;space, ..;space]);
                 let [batch, time, channels, height, width] = video.dims();
-                let content = video
-                    .permute([0, 1, 3, 4, 2])
-                    .reshape([batch, time * height * width, channels]);
+                let content = video.permute([0, 1, 3, 4, 2]).reshape([
+                    batch,
+                    time * height * width,
+                    channels,
+                ]);
                 (content, vec![time, height, width])
             }
         }

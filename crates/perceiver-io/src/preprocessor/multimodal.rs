@@ -69,11 +69,7 @@ impl MultimodalPreprocessor {
                 image: padding(own[1]),
                 label: padding(own[2]),
             },
-            mask: Modalities {
-                audio: mask(p.audio),
-                image: mask(p.image),
-                label: mask(p.label),
-            },
+            mask: Modalities { audio: mask(p.audio), image: mask(p.image), label: mask(p.label) },
             mask_probabilities: [p.audio, p.image, p.label],
             channels,
         }

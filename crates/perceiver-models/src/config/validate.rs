@@ -8,6 +8,9 @@ const MAX_PARAMETERS: u128 = 1 << 40;
 /// Most self-attention layers, and most repetitions of them.
 const MAX_LAYERS: usize = 10_000;
 
+/// Dropping every probability leaves nothing to attend with.
+const MAX_DROPOUT: f64 = 0.999;
+
 /// What the masked language model's decoder is built with, whatever the configuration says.
 const MASKED_LM_HEADS: usize = 8;
 const MASKED_LM_QK_CHANNELS: usize = 256;
@@ -47,7 +50,7 @@ fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error>
     config.v_channels.map_or(Ok(()), |channels| positive("v_channels", channels))?;
     at_most("num_self_attends_per_block", config.num_self_attends_per_block, MAX_LAYERS)?;
     at_most("num_blocks", config.num_blocks, MAX_LAYERS)?;
-    within("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 1.0)?;
+    within("attention_probs_dropout_prob", config.attention_probs_dropout_prob, MAX_DROPOUT)?;
     within("initializer_range", config.initializer_range, f64::MAX)?;
     if config.problem_type == Some(ProblemType::SingleLabelClassification)
         && config.num_labels() == 1

@@ -55,8 +55,7 @@ impl PretrainedModel for PerceiverForImageClassificationLearned {
         config.validate_for(Self::HEAD)?;
         let [height, width] = config.image_size.height_width();
         let positions = PositionConfig::trainable(height * width, 256).projected(256, 256);
-        let perceiver =
-            image_perceiver(config, ImagePreparation::Conv1x1, 256, positions, device);
+        let perceiver = image_perceiver(config, ImagePreparation::Conv1x1, 256, positions, device);
         Ok(Self { perceiver, problem_type: config.problem_type })
     }
 }
@@ -181,6 +180,7 @@ fn classify(
     options: OutputOptions,
 ) -> PerceiverClassifierOutput<Tensor<2>> {
     let output = perceiver.forward(input, mask, &(), options);
-    let loss = labels.map(|labels| classification_loss(output.logits.clone(), labels, problem_type));
+    let loss =
+        labels.map(|labels| classification_loss(output.logits.clone(), labels, problem_type));
     PerceiverClassifierOutput::new(output, loss)
 }

@@ -19,10 +19,12 @@ pub use multimodal_autoencoding::PerceiverForMultimodalAutoencoding;
 pub use optical_flow::PerceiverForOpticalFlow;
 pub use sequence_classification::PerceiverForSequenceClassification;
 
+use crate::Error;
 use crate::architecture::{CrossLayer, initialisation};
 use crate::config::{Head, PerceiverConfig};
-use crate::model::{NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel, PerceiverModelOutput};
-use crate::Error;
+use crate::model::{
+    NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel, PerceiverModelOutput,
+};
 
 /// A model that a configuration describes completely.
 pub trait PretrainedModel: Module {

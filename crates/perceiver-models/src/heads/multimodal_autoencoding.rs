@@ -5,8 +5,8 @@ use perceiver_io::{
     AudioPostprocessor, AudioPreprocessorConfig, ClassificationPostprocessor, Combination, Decoded,
     ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
     MultimodalDecoderConfig, MultimodalInput, MultimodalOutput, MultimodalPostprocessor,
-    MultimodalPreprocessor, MultimodalQueryConfig, OneHotPreprocessor, OutputPoints, PositionConfig,
-    ProjectionPostprocessor,
+    MultimodalPreprocessor, MultimodalQueryConfig, OneHotPreprocessor, OutputPoints,
+    PositionConfig, ProjectionPostprocessor,
 };
 
 use super::{PerceiverClassifierOutput, PretrainedModel};
@@ -130,8 +130,7 @@ fn decoder(config: &PerceiverConfig, device: &Device) -> MultimodalDecoder {
     };
     let layer = CrossLayer::decoder(config, queries.channels(), false).resolve(config);
     let output_channels = config.output_num_channels;
-    MultimodalDecoderConfig { queries, layer, output_channels }
-        .init(initialisation(config), device)
+    MultimodalDecoderConfig { queries, layer, output_channels }.init(initialisation(config), device)
 }
 
 fn postprocessor(config: &PerceiverConfig, device: &Device) -> MultimodalPostprocessor {
