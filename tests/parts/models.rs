@@ -1,6 +1,5 @@
 //! Models assembled from parts.
 
-use burn::module::ModuleDisplay;
 use burn::tensor::Device;
 use perceiver_core::{Initialisation, KeyMask, OutputOptions};
 use perceiver_io::{Decoder, OutputPoints, Postprocessor, Preprocessor};
@@ -70,9 +69,9 @@ impl Call<'_> {
         points: &D::Points,
     ) -> Result<NamedTensors, String>
     where
-        P: Preprocessor + ModuleDisplay,
-        D: Decoder + ModuleDisplay,
-        O: Postprocessor<D::Output, Output: Output> + ModuleDisplay,
+        P: Preprocessor,
+        D: Decoder,
+        O: Postprocessor<D::Output, Output: Output>,
     {
         let config = &self.case.config;
         let model = PerceiverModel::new(config, preprocessor, decoder, postprocessor, self.device);

@@ -31,6 +31,7 @@ mod layer;
 mod mask;
 mod mlp;
 pub mod ops;
+mod positions;
 mod token_array;
 
 pub use activation::Activation;
@@ -41,7 +42,8 @@ pub use latents::Latents;
 pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};
 pub use mask::KeyMask;
 pub use mlp::{Mlp, MlpConfig};
-pub use token_array::{Axis, Grid, Positions, Segment, TokenArray};
+pub use positions::{Axis, Grid, Positions};
+pub use token_array::{Segment, TokenArray};
 
 /// What a forward pass returns beside its result.
 ///

@@ -1,4 +1,6 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+
+use crate::Positions;
 
 /// An array of tokens, kept factored: what each channel is known to be a function of is not
 /// written out per token.
@@ -23,34 +25,6 @@ pub struct Segment {
     content: Option<Tensor<3>>,
     positions: Option<Positions>,
     padding: Option<Tensor<1>>,
-}
-
-/// Position channels, the same for every example.
-#[derive(Debug, Clone)]
-pub enum Positions {
-    /// One row a token: trainable or projected positions. `[tokens, position_channels]`.
-    Table(Tensor<2>),
-    /// Channels that depend on one axis of a grid each: Fourier features.
-    Grid(Grid),
-}
-
-/// Position channels over a grid, the last axis varying fastest along the tokens.
-#[derive(Debug, Clone)]
-pub struct Grid {
-    /// The axes, slowest first.
-    pub axes: Vec<Axis>,
-    /// The cells that are tokens, as flat row-major indices `[tokens]`; every cell in order when
-    /// absent.
-    pub points: Option<Tensor<1, Int>>,
-}
-
-/// The channels that depend on one axis.
-#[derive(Debug, Clone)]
-pub struct Axis {
-    /// `[length, axis_channels]`.
-    pub table: Tensor<2>,
-    /// Where each of `axis_channels` lies among the position channels.
-    pub channels: Vec<usize>,
 }
 
 impl TokenArray {
@@ -239,96 +213,17 @@ impl Segment {
     }
 }
 
-impl Positions {
-    /// Tokens described.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        match self {
-            Self::Table(table) => table.dims()[0],
-            Self::Grid(grid) => grid.tokens(),
-        }
-    }
-
-    /// Position channels.
-    #[must_use]
-    pub fn channels(&self) -> usize {
-        match self {
-            Self::Table(table) => table.dims()[1],
-            Self::Grid(grid) => grid.axes.iter().map(|axis| axis.channels.len()).sum(),
-        }
-    }
-
-    /// # Shapes
-    /// - returns: `[tokens, position_channels]`
-    #[must_use]
-    pub fn to_table(&self) -> Tensor<2> {
-        match self {
-            Self::Table(table) => table.clone(),
-            Self::Grid(grid) => grid.to_table(),
-        }
-    }
-}
-
-impl Grid {
-    /// Length of every axis, slowest first.
-    #[must_use]
-    pub fn lengths(&self) -> Vec<usize> {
-        self.axes.iter().map(|axis| axis.table.dims()[0]).collect()
-    }
-
-    /// Tokens described.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        match &self.points {
-            Some(points) => points.dims()[0],
-            None => self.lengths().iter().product(),
-        }
-    }
-
-    fn to_table(&self) -> Tensor<2> {
-        let lengths = self.lengths();
-        let columns: Vec<_> = (0..lengths.len()).map(|a| self.expand_axis(&lengths, a)).collect();
-        let columns = concat(columns, 1);
-        let from: Vec<usize> = self.axes.iter().flat_map(|axis| axis.channels.clone()).collect();
-        let mut order = vec![0i64; from.len()];
-        for (column, &channel) in from.iter().enumerate() {
-            order[channel] = column as i64;
-        }
-        if order.windows(2).all(|pair| pair[0] < pair[1]) {
-            return columns;
-        }
-        let device = columns.device();
-        let count = order.len();
-        columns.select(1, Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &device))
-    }
-
-    /// One axis' channels at every token: `[tokens, axis_channels]`.
-    fn expand_axis(&self, lengths: &[usize], axis: usize) -> Tensor<2> {
-        let table = self.axes[axis].table.clone();
-        let [length, channels] = table.dims();
-        let outer: usize = lengths[..axis].iter().product();
-        let inner: usize = lengths[axis + 1..].iter().product();
-        match &self.points {
-            Some(points) => {
-                let index = (points.clone() / inner as i64) % length as i64;
-                table.select(0, index)
-            }
-            None => table
-                .reshape([1, length, 1, channels])
-                .expand([outer, length, inner, channels])
-                .reshape([outer * length * inner, channels]),
-        }
-    }
-}
-
 /// `Tensor::cat` without a copy of a lone part.
-fn concat<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
+pub(crate) fn concat<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
     if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dim) }
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
+    use burn::tensor::{Int, TensorData};
+
     use super::*;
+    use crate::{Axis, Grid};
 
     fn device() -> Device {
         Device::flex()

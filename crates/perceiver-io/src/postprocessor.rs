@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Module, ModuleDisplay, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use perceiver_core::Initialisation;
 
 /// Gives a decoder's answers their final form.
-pub trait Postprocessor<Input>: Module + Debug {
+pub trait Postprocessor<Input>: Module + ModuleDisplay + Debug {
     /// The final form.
     type Output;
 

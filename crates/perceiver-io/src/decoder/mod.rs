@@ -9,7 +9,7 @@ mod video;
 
 use std::fmt::Debug;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 pub use basic::{BasicDecoder, BasicDecoderConfig, QueryConfig};
@@ -31,7 +31,7 @@ use crate::Preprocessed;
 ///
 /// # Source
 /// Perceiver IO section 3.2; `PerceiverAbstractDecoder`.
-pub trait Decoder: Module + Debug {
+pub trait Decoder: Module + ModuleDisplay + Debug {
     /// Which output elements are wanted, where there is a choice.
     type Points: Clone + Default + Debug;
     /// What is asked.

@@ -8,7 +8,7 @@ mod text;
 
 use std::fmt::Debug;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use perceiver_core::{Positions, Segment, TokenArray};
 
@@ -24,7 +24,7 @@ use crate::Combination;
 ///
 /// # Source
 /// `AbstractPreprocessor`.
-pub trait Preprocessor: Module + Debug {
+pub trait Preprocessor: Module + ModuleDisplay + Debug {
     /// The raw input.
     type Input;
 

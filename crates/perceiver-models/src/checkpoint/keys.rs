@@ -25,7 +25,6 @@ impl KeyMap {
             ("batchnorm.norm", "batchnorm"),
             ("positions.position_embeddings", "position_embeddings"),
             ("positions.positions_projection", "positions_projection"),
-            ("label.output.position_embeddings", "label.decoder.output_position_encodings"),
             ("queries.output.position_embeddings", "output_position_encodings"),
             ("queries.output.positions_projection", "positions_projection"),
         ],
