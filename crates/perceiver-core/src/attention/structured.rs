@@ -7,23 +7,27 @@ use burn::tensor::{Tensor, activation};
 
 use super::factored::Factored;
 use super::{CrossAttention, split_heads};
-use crate::{KeyMask, TokenArray, ops};
+use crate::{KeyMask, Positions, Segment, TokenArray, ops};
 
 impl CrossAttention {
-    /// Whether reading these tokens takes fewer operations factored than projected.
+    /// Whether reading these tokens takes fewer multiplications factored than projected.
     pub(super) fn gathers(&self, queries: usize, inputs: &TokenArray) -> bool {
+        let [_, tokens, channels] = inputs.dims();
         let [qk_channels, v_channels] = self.widths();
-        let dense = (inputs.dims()[2] + queries) * (qk_channels + v_channels);
-        suits(inputs) && self.projections.heads * queries * 2 * content_width(inputs) < dense
+        let projected = qk_channels + v_channels;
+        let rows = self.projections.heads * queries;
+        let factored = queries * channels * projected + 2 * rows * factored_numbers(inputs);
+        suits(inputs) && factored < tokens * (channels + queries) * projected
     }
 
-    /// Whether asking with these tokens takes fewer operations factored than projected.
+    /// Whether asking with these tokens takes fewer multiplications factored than projected;
+    /// values and output take the same both ways.
     pub(super) fn scatters(&self, queries: &TokenArray, keys: usize) -> bool {
+        let [_, tokens, channels] = queries.dims();
         let [qk_channels, _] = self.widths();
-        let [_, _, channels] = queries.dims();
-        // Values and output cost the same both ways.
-        let dense = (channels + keys) * qk_channels;
-        suits(queries) && self.projections.heads * keys * content_width(queries) < dense
+        let rows = self.projections.heads * keys;
+        let factored = keys * channels * qk_channels + rows * factored_numbers(queries);
+        suits(queries) && factored < tokens * (channels + keys) * qk_channels
     }
 
     /// The encoder direction: few dense queries, many factored tokens.
@@ -125,12 +129,17 @@ fn suits(tokens: &TokenArray) -> bool {
     tokens.segments().iter().all(Factored::suits)
 }
 
-/// Channels per token that the factored operations multiply: content and mean, averaged over
-/// segments by their tokens.
-fn content_width(tokens: &TokenArray) -> usize {
-    let [_, count, _] = tokens.dims();
-    let width = |segment: &crate::Segment| (segment.content_channels() + 1) * segment.tokens();
-    tokens.segments().iter().map(width).sum::<usize>() / count
+/// Numbers of all tokens that the factored operations multiply by: content and mean, and
+/// positions where they are no grid's.
+fn factored_numbers(tokens: &TokenArray) -> usize {
+    let numbers = |segment: &Segment| {
+        let channels = match segment.positions() {
+            Some(Positions::Grid(_)) => segment.content_channels(),
+            _ => segment.channels(),
+        };
+        (channels + 1) * segment.tokens()
+    };
+    tokens.segments().iter().map(numbers).sum()
 }
 
 /// A projection's weight `[channels, heads · head_channels]` as
@@ -153,4 +162,63 @@ fn merge(mut attended: Vec<Tensor<4>>, log_sum_exps: Vec<Tensor<4>>) -> Tensor<4
     let weighted =
         attended.into_iter().enumerate().map(|(i, x)| x * shares.clone().narrow(3, i, 1));
     weighted.reduce(|sum, x| sum + x).expect("there are segments")
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{AttentionConfig, Axis, Grid, Initialisation};
+
+    const CHANNELS: usize = 40;
+
+    fn attention(heads: usize) -> CrossAttention {
+        let config = AttentionConfig {
+            query_channels: CHANNELS,
+            input_channels: CHANNELS,
+            qk_channels: CHANNELS,
+            v_channels: CHANNELS,
+            heads,
+            query_residual: false,
+            dropout: 0.0,
+        };
+        CrossAttention::new(&config, Initialisation::default(), &Device::flex())
+    }
+
+    /// A hundred tokens, of whose channels three are content.
+    fn tokens(on_a_grid: bool) -> TokenArray {
+        let table = Tensor::zeros([100, CHANNELS - 3], &Device::flex());
+        let positions = if on_a_grid {
+            let axis = Axis { table, channels: (0..CHANNELS - 3).collect() };
+            Positions::Grid(Grid { axes: vec![axis], points: None })
+        } else {
+            Positions::Table(table)
+        };
+        let content = Tensor::zeros([1, 100, 3], &Device::flex());
+        TokenArray::new(vec![Segment::from_content(content).with_positions(positions)])
+    }
+
+    #[test]
+    fn tokens_on_a_grid_go_factored() {
+        assert!(attention(1).gathers(8, &tokens(true)));
+        assert!(attention(1).scatters(&tokens(true), 8));
+    }
+
+    #[test]
+    fn tokens_with_learned_positions_stay_dense() {
+        assert!(!attention(1).gathers(8, &tokens(false)));
+        assert!(!attention(1).scatters(&tokens(false), 8));
+    }
+
+    #[test]
+    fn many_heads_make_projecting_cheaper() {
+        assert!(!attention(40).gathers(8, &tokens(true)));
+    }
+
+    #[test]
+    fn one_query_stays_dense() {
+        let query = TokenArray::dense(Tensor::zeros([1, 1, CHANNELS], &Device::flex()));
+        assert!(!attention(1).scatters(&query, 8));
+    }
 }
