@@ -1,4 +1,8 @@
 //! The program `perceiver`: Perceiver models on files.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "comments on arguments are the help, where [MASK] is a token"
+)]
 
 mod args;
 mod commands;

@@ -56,3 +56,8 @@ pub struct OutputOptions {
     /// Return the attention probabilities of every layer.
     pub attentions: bool,
 }
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -34,3 +34,8 @@ pub use preprocessor::{
     ImagePreprocessor, ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor,
     OneHotPreprocessor, Preprocessed, Preprocessor, TextPreprocessor,
 };
+
+/// The README's example, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -43,7 +43,7 @@ pub(crate) struct TokenizeArguments {
     #[arg(default_missing_value = "longest-first")]
     truncation: Option<TruncationArgument>,
     /// Ids to turn into text, separated by commas or spaces
-    #[arg(long, value_name = "IDS", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(long, value_name = "IDS", num_args = 1.., allow_negative_numbers = true)]
     #[arg(conflicts_with_all = ["text", "pair", "no_special_tokens", "max_length", "padding", "truncation"])]
     decode: Option<Vec<String>>,
     /// Leave [CLS], [SEP], [PAD] and the like out of the decoded text
