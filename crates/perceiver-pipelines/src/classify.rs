@@ -103,10 +103,12 @@ impl Classify {
     /// # Errors
     /// [`Error::WrongHead`] where the folder's model classifies nothing; [`Error::Model`] where
     /// it cannot be loaded; [`Error::Data`] where the settings of the tokenizer or image
-    /// processor are missing or damaged.
+    /// processor are damaged. Where there are none, the reference's defaults hold, and
+    /// [`warnings`](Self::warnings) says so of images.
     pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
         let config = PerceiverConfig::from_pretrained(folder)?;
+        let mut warnings = Vec::new();
         let preparation = match config.head() {
             Ok(Head::SequenceClassification) => {
                 Preparation::Text(Box::new(PerceiverTokenizer::from_pretrained(folder)?))
@@ -115,7 +117,7 @@ impl Classify {
                 Head::ImageClassificationLearned
                 | Head::ImageClassificationFourier
                 | Head::ImageClassificationConvProcessing,
-            ) => Preparation::Image(Box::new(PerceiverImageProcessor::from_pretrained(folder)?)),
+            ) => Preparation::Image(Box::new(image_processor(folder, &mut warnings)?)),
             Ok(head) => {
                 let path = folder.to_path_buf();
                 return Err(Error::WrongHead { path, head, expected: HEADS });
@@ -125,11 +127,11 @@ impl Classify {
         };
         let Pretrained { model, config, report } =
             AnyPerceiver::from_pretrained(folder, device, &LoadOptions::default())?;
-        let warnings = report.warnings();
+        warnings.extend(report.warnings());
         Ok(Self { model, config, preparation, warnings, device: device.clone() })
     }
 
-    /// What was suspicious about the weights, a line each.
+    /// What was suspicious about the folder, a line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -234,6 +236,16 @@ fn scores(logits: &[f64], kind: ScoreKind) -> Vec<f64> {
             weights.into_iter().map(|weight| weight / sum).collect()
         }
     }
+}
+
+/// The folder's image processor. A model that was saved alone has none.
+fn image_processor(folder: &Path, warnings: &mut Vec<String>) -> Result<PerceiverImageProcessor> {
+    const SETTINGS: &str = "preprocessor_config.json";
+    if folder.join(SETTINGS).exists() {
+        return Ok(PerceiverImageProcessor::from_pretrained(folder)?);
+    }
+    warnings.push(format!("{}: no {SETTINGS}, the default settings are used", folder.display()));
+    Ok(PerceiverImageProcessor::default())
 }
 
 #[cfg(test)]

@@ -301,7 +301,6 @@ fn images_that_do_not_fit() {
 
     let model = scene.model("image_conv");
     let classify = |model: &Path| arguments!["classify", "--model", model, &good];
-    scene.refuses("no settings", classify(&model), &["preprocessor_config.json"]);
     image_settings(&model, 4);
     scene.refuses(
         "smaller than the convolution",

@@ -166,6 +166,18 @@ fn a_fresh_model_runs_and_is_converted() {
 }
 
 #[test]
+fn an_image_model_without_settings_is_given_the_default_ones() {
+    let folder = tempdir().unwrap();
+    let image = folder.path().join("photo.png");
+    photo(&image, 50, 40);
+    let model = fixture("image_conv");
+    let classified = run(arguments!["classify", "--model", &model, &image]);
+    assert_eq!(classified.code, 0, "{classified:?}");
+    assert!(classified.stderr.contains("no preprocessor_config.json"), "{classified:?}");
+    assert!(!classified.stdout.is_empty());
+}
+
+#[test]
 fn a_fresh_image_model_classifies_at_once() {
     let folder = tempdir().unwrap();
     let image = folder.path().join("photo.png");
