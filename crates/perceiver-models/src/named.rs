@@ -9,7 +9,7 @@ use perceiver_core::OutputOptions;
 
 use self::inputs::Inputs;
 use crate::config::PerceiverConfig;
-use crate::{AnyPerceiver, Error};
+use crate::{AnyPerceiver, Error, PerceiverClassifierOutput};
 
 /// Tensors by the reference's argument or output names.
 pub type NamedTensors = BTreeMap<String, TensorData>;
@@ -75,9 +75,7 @@ impl AnyPerceiver {
                 let labels = inputs.labels(batch)?;
                 inputs.finish()?;
                 let output = model.forward(ids, mask.as_ref(), labels.as_ref(), run);
-                outputs.loss(output.loss);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
+                outputs.answers(output);
             }
             Self::ImageClassificationLearned(model) => {
                 let pixels = inputs.pixels()?;
@@ -96,9 +94,7 @@ impl AnyPerceiver {
                 let interpolate = options.interpolate_positions;
                 let output =
                     model.forward(pixels, mask.as_ref(), labels.as_ref(), interpolate, run);
-                outputs.loss(output.loss);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
+                outputs.answers(output);
             }
             Self::ImageClassificationFourier(model) => {
                 let pixels = inputs.pixels()?;
@@ -107,9 +103,7 @@ impl AnyPerceiver {
                 let labels = inputs.labels(batch)?;
                 inputs.finish()?;
                 let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
-                outputs.loss(output.loss);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
+                outputs.answers(output);
             }
             Self::ImageClassificationConvProcessing(model) => {
                 let pixels = inputs.pixels()?;
@@ -124,9 +118,7 @@ impl AnyPerceiver {
                 let labels = inputs.labels(batch)?;
                 inputs.finish()?;
                 let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
-                outputs.loss(output.loss);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
+                outputs.answers(output);
             }
             Self::OpticalFlow(model) => {
                 let patches = inputs.flow_patches()?;
@@ -135,8 +127,7 @@ impl AnyPerceiver {
                 inputs.no_labels()?;
                 inputs.finish()?;
                 let output = model.forward(patches, mask.as_ref(), run);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
+                outputs.answers(output);
             }
             Self::MultimodalAutoencoding(model) => {
                 let input = inputs.modalities()?;
@@ -176,6 +167,13 @@ struct Outputs {
 impl Outputs {
     fn push<const D: usize>(&mut self, name: impl Into<String>, tensor: Tensor<D>) {
         self.tensors.insert(name.into(), tensor.into_data());
+    }
+
+    /// Everything a head with one kind of answer returns.
+    fn answers<const D: usize>(&mut self, output: PerceiverClassifierOutput<Tensor<D>>) {
+        self.loss(output.loss);
+        self.push("logits", output.logits);
+        self.rest(output.hidden_states, output.attentions, output.cross_attentions);
     }
 
     /// The reference's loss has no axis.
