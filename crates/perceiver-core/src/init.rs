@@ -56,7 +56,6 @@ pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-5;
 /// Layer normalisation as the reference runs it: epsilon is `PyTorch`'s default 1e-5.
 ///
 /// `layer_norm_eps` of the configuration (1e-12) is read by nothing in the reference.
-#[must_use]
-pub fn layer_norm(channels: usize, device: &Device) -> LayerNorm {
+pub(crate) fn layer_norm(channels: usize, device: &Device) -> LayerNorm {
     LayerNormConfig::new(channels).with_epsilon(LAYER_NORM_EPSILON).init(device)
 }

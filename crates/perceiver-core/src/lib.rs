@@ -37,7 +37,7 @@ mod token_array;
 pub use activation::Activation;
 pub use attention::{AttentionConfig, CrossAttention, SelfAttention};
 pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
-pub use init::{Initialisation, layer_norm};
+pub use init::Initialisation;
 pub use latents::Latents;
 pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};
 pub use mask::KeyMask;

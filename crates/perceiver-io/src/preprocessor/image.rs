@@ -213,11 +213,10 @@ impl ImagePreprocessor {
     }
 
     fn patches(&self, frames: Frames) -> Content {
-        let (video, mut temporal_block) = match frames {
+        let (video, temporal_block) = match frames {
             Frames::Image(image) => (image.unsqueeze_dim::<5>(1), 1),
             Frames::Video(video) => (video, self.temporal_downsample),
         };
-        temporal_block = temporal_block.max(1);
         let blocks = space_to_depth(video, temporal_block, self.spatial_downsample);
         let [batch, time, height, width, channels] = blocks.dims();
         let content = blocks.reshape([batch, time * height * width, channels]);
