@@ -16,13 +16,13 @@ pub(super) fn generic<B: Backend>(
     values: FloatTensor<B>,
     hidden: HiddenKeys<B>,
     scale: f64,
-) -> FloatTensor<B> {
+) -> (FloatTensor<B>, FloatTensor<B>) {
     let [batch, heads, query_count, _] = queries.shape().dims::<4>();
     let key_count = keys.shape()[2];
     let queries = B::float_mul_scalar(queries, scale.into());
     let keys = B::float_transpose(keys);
     let query_block = rows_that_fit(batch * heads * key_count.min(KEY_BLOCK));
-    let blocks: Vec<_> = (0..query_count)
+    let (blocks, log_sum_exps) = (0..query_count)
         .step_by(query_block)
         .map(|first| {
             let queries = slice::<B>(&queries, 2, first, (first + query_block).min(query_count));
@@ -36,10 +36,10 @@ pub(super) fn generic<B: Backend>(
                     B::float_matmul(weights, values)
                 }));
             }
-            softmax.expect("attention needs at least one key").normalised()
+            softmax.expect("attention needs at least one key").finish()
         })
-        .collect();
-    cat::<B>(blocks, 2)
+        .unzip();
+    (cat::<B>(blocks, 2), cat::<B>(log_sum_exps, 2))
 }
 
 /// `Backend::float_cat` without a copy of a lone part.

@@ -98,14 +98,9 @@ impl<B: Backend> RunningSoftmax<B> {
         }
     }
 
-    /// The sums under normalised weights.
-    pub(super) fn normalised(self) -> FloatTensor<B> {
-        B::float_div(self.sums, self.total)
-    }
-
     /// The sums under normalised weights, and the scores' log-sum-exp.
-    pub(super) fn with_log_sum_exp(self) -> (FloatTensor<B>, FloatTensor<B>) {
-        let log_sum_exp = B::float_add(self.maximum.clone(), B::float_log(self.total.clone()));
-        (self.normalised(), log_sum_exp)
+    pub(super) fn finish(self) -> (FloatTensor<B>, FloatTensor<B>) {
+        let log_sum_exp = B::float_add(self.maximum, B::float_log(self.total.clone()));
+        (B::float_div(self.sums, self.total), log_sum_exp)
     }
 }

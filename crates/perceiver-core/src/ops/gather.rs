@@ -14,7 +14,7 @@ pub(super) fn generic<B: Backend>(
     token_scale: FloatTensor<B>,
     hidden: HiddenKeys<B>,
     grid: Vec<usize>,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+) -> FloatTensor<B> {
     let [batch, heads, queries, content_channels] = content_queries.shape().dims::<4>();
     let tokens: usize = grid.iter().product();
     let slab_tokens = tokens / grid[0];
@@ -46,7 +46,8 @@ pub(super) fn generic<B: Backend>(
             cat::<B>(parts, 3)
         }));
     }
-    softmax.expect("a grid has at least one cell").with_log_sum_exp()
+    let (sums, log_sum_exp) = softmax.expect("a grid has at least one cell").finish();
+    cat::<B>(vec![sums, log_sum_exp], 3)
 }
 
 /// Lengths of a slab: the grid's, its slowest axis cut.

@@ -17,6 +17,8 @@ mod attention;
 mod blocks;
 mod gather;
 mod scatter;
+#[cfg(feature = "_cube")]
+mod specs;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
@@ -49,7 +51,7 @@ pub enum GridPoints<B: Backend> {
 /// The attention operations in terms of a backend's own tensors.
 ///
 /// Call the functions of this module; implement this trait to bring a backend of your own. The
-/// provided bodies run on every backend and are differentiable through their primitives.
+/// provided bodies run on every backend.
 #[backend_extension(
     Autodiff: cfg(feature = "autodiff"),
     Flex: cfg(feature = "flex"),
@@ -57,6 +59,7 @@ pub enum GridPoints<B: Backend> {
     Cube: cfg(feature = "_cube"),
     Fusion: cfg(feature = "_cube"),
 )]
+#[allow(clippy::too_many_arguments, reason = "the operations have this many tensors")]
 pub trait PerceiverOps: Backend {
     /// See [`attention`](fn@attention).
     #[fusion(default)]
@@ -67,11 +70,25 @@ pub trait PerceiverOps: Backend {
         #[extension_type] hidden: HiddenKeys<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
+        Self::attention_forward(queries, keys, values, hidden, scale).0
+    }
+
+    /// Attention and the scores' log-sum-exp, `[batch, heads, queries, 1]`, from which
+    /// [`attention_backward`](Self::attention_backward) recomputes the probabilities.
+    #[fusion(meta = specs::attention)]
+    fn attention_forward(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         attention::generic::<Self>(queries, keys, values, hidden, scale)
     }
 
-    /// See [`gather_attend`](fn@gather_attend).
-    #[fusion(default)]
+    /// See [`gather_attend`](fn@gather_attend). The log-sum-exp is the last channel of the result,
+    /// `[batch, heads, queries, content_channels + axes + 1]`.
+    #[fusion(meta = specs::gather)]
     fn gather_attend(
         content_queries: FloatTensor<Self>,
         axis_scores: FloatTensor<Self>,
@@ -79,13 +96,12 @@ pub trait PerceiverOps: Backend {
         token_scale: FloatTensor<Self>,
         #[extension_type] hidden: HiddenKeys<Self>,
         grid: Vec<usize>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> FloatTensor<Self> {
         gather::generic::<Self>(content_queries, axis_scores, content, token_scale, hidden, grid)
     }
 
     /// See [`scatter_attend`](fn@scatter_attend).
     #[fusion(default)]
-    #[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
     fn scatter_attend(
         content: FloatTensor<Self>,
         token_scale: FloatTensor<Self>,
@@ -96,6 +112,31 @@ pub trait PerceiverOps: Backend {
         #[extension_type] points: GridPoints<Self>,
         grid: Vec<usize>,
     ) -> FloatTensor<Self> {
+        Self::scatter_attend_forward(
+            content,
+            token_scale,
+            content_keys,
+            axis_scores,
+            key_bias,
+            values,
+            points,
+            grid,
+        )
+        .0
+    }
+
+    /// The decoder direction and its scores' log-sum-exp, `[batch, heads, tokens, 1]`.
+    #[fusion(meta = specs::scatter)]
+    fn scatter_attend_forward(
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        content_keys: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] points: GridPoints<Self>,
+        grid: Vec<usize>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         scatter::generic::<Self>(
             content,
             token_scale,
@@ -200,7 +241,7 @@ pub fn gather_attend(
     burn::tensor::assert_shape!(content, [batch, tokens, content_channels]);
     burn::tensor::assert_shape!(token_scale, [batch, tokens]);
     assert_mask(mask, batch, tokens);
-    let (sums, log_sum_exp) = <Dispatch as PerceiverOps>::gather_attend(
+    let packed = <Dispatch as PerceiverOps>::gather_attend(
         content_queries.into_dispatch(),
         axis_scores.into_dispatch(),
         content.into_dispatch(),
@@ -208,7 +249,9 @@ pub fn gather_attend(
         hidden_keys(mask),
         grid.to_vec(),
     );
-    (Tensor::from_dispatch(sums), Tensor::from_dispatch(log_sum_exp))
+    let packed: Tensor<4> = Tensor::from_dispatch(packed);
+    let sums = packed.clone().narrow(3, 0, content_channels + axes);
+    (sums, packed.narrow(3, content_channels + axes, 1))
 }
 
 /// The decoder direction: factored tokens are the queries of one segment, keys are dense.

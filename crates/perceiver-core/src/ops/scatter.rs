@@ -17,14 +17,14 @@ pub(super) fn generic<B: Backend>(
     values: FloatTensor<B>,
     points: GridPoints<B>,
     grid: Vec<usize>,
-) -> FloatTensor<B> {
+) -> (FloatTensor<B>, FloatTensor<B>) {
     let [batch, heads, keys, content_channels] = content_keys.shape().dims::<4>();
     let tokens = content.shape()[1];
     let content_keys = B::float_transpose(content_keys);
     let axis_scores = B::float_transpose(axis_scores);
     let key_bias = B::float_reshape(key_bias, Shape::new([batch, heads, 1, keys]));
     let block = rows_that_fit(batch * heads * keys);
-    let blocks: Vec<_> = (0..tokens)
+    let (blocks, log_sum_exps) = (0..tokens)
         .step_by(block)
         .map(|start| {
             let end = (start + block).min(tokens);
@@ -48,10 +48,10 @@ pub(super) fn generic<B: Backend>(
             RunningSoftmax::<B>::extend(None, scores, |weights| {
                 B::float_matmul(weights, values.clone())
             })
-            .normalised()
+            .finish()
         })
-        .collect();
-    cat::<B>(blocks, 2)
+        .unzip();
+    (cat::<B>(blocks, 2), cat::<B>(log_sum_exps, 2))
 }
 
 /// Flat grid indices of the tokens `start..end`.

@@ -1,0 +1,54 @@
+//! Shapes of what the operations return, which Fusion must know before they run.
+
+use burn::backend::fusion::custom::TensorSpec;
+use burn::tensor::Shape;
+
+use super::{GridPointsMetadata, HiddenKeysMetadata};
+
+/// One number a row of scores.
+fn per_row(batch: usize, heads: usize, rows: usize, like: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(Shape::new([batch, heads, rows, 1]), like.dtype)
+}
+
+pub(super) fn attention(
+    queries: &TensorSpec,
+    _keys: &TensorSpec,
+    values: &TensorSpec,
+    _hidden: &HiddenKeysMetadata,
+    _scale: &f64,
+) -> (TensorSpec, TensorSpec) {
+    let [batch, heads, rows, _] = queries.shape.dims::<4>();
+    let channels = values.shape[3];
+    let output = TensorSpec::new(Shape::new([batch, heads, rows, channels]), queries.dtype);
+    (output, per_row(batch, heads, rows, queries))
+}
+
+pub(super) fn gather(
+    content_queries: &TensorSpec,
+    axis_scores: &TensorSpec,
+    _content: &TensorSpec,
+    _token_scale: &TensorSpec,
+    _hidden: &HiddenKeysMetadata,
+    _grid: &Vec<usize>,
+) -> TensorSpec {
+    let [batch, heads, rows, channels] = content_queries.shape.dims::<4>();
+    let channels = channels + axis_scores.shape[3] + 1;
+    TensorSpec::new(Shape::new([batch, heads, rows, channels]), content_queries.dtype)
+}
+
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub(super) fn scatter(
+    content: &TensorSpec,
+    _token_scale: &TensorSpec,
+    _content_keys: &TensorSpec,
+    _axis_scores: &TensorSpec,
+    _key_bias: &TensorSpec,
+    values: &TensorSpec,
+    _points: &GridPointsMetadata,
+    _grid: &Vec<usize>,
+) -> (TensorSpec, TensorSpec) {
+    let tokens = content.shape[1];
+    let [batch, heads, _, channels] = values.shape.dims::<4>();
+    let output = TensorSpec::new(Shape::new([batch, heads, tokens, channels]), content.dtype);
+    (output, per_row(batch, heads, tokens, content))
+}
