@@ -15,6 +15,8 @@
 
 mod attention;
 mod blocks;
+#[cfg(feature = "flex")]
+mod flex;
 mod gather;
 mod scatter;
 #[cfg(feature = "_cube")]
@@ -149,9 +151,6 @@ pub trait PerceiverOps: Backend {
         )
     }
 }
-
-#[cfg(feature = "flex")]
-impl PerceiverOps for burn::backend::Flex {}
 
 #[cfg(feature = "ndarray")]
 impl PerceiverOps for burn::backend::NdArray {}

@@ -1,0 +1,195 @@
+//! The operations on the CPU: tiles of scores that stay in the cache, matrix products by `gemm`,
+//! vectorised exponentials, every core at work also for one example and one head.
+//!
+//! In single precision only; other types take the generic bodies.
+
+mod array;
+mod cells;
+mod dense;
+mod gather;
+mod lanes;
+mod matrix;
+mod scatter;
+mod stream;
+
+use burn::backend::Flex;
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Shape};
+
+use self::array::{Array, Hidden};
+use self::cells::Cells;
+use self::stream::{Kernel, Size, stream};
+use super::attention::cat;
+use super::{GridPoints, HiddenKeys, PerceiverOps};
+
+impl PerceiverOps for Flex {
+    fn attention_forward(
+        queries: FlexTensor,
+        keys: FlexTensor,
+        values: FlexTensor,
+        hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FlexTensor, FlexTensor) {
+        if queries.dtype() != DType::F32 {
+            return super::attention::generic::<Self>(queries, keys, values, hidden, scale);
+        }
+        let heads = queries.layout().shape()[1];
+        let [queries, keys, values] = [queries, keys, values].map(without_flips);
+        let hidden = flags(hidden);
+        run(&dense::Dense {
+            queries: whole(&queries),
+            keys: whole(&keys),
+            values: whole(&values),
+            hidden: view(hidden.as_ref(), heads),
+            scale: scale as f32,
+        })
+    }
+
+    fn gather_attend(
+        content_queries: FlexTensor,
+        axis_scores: FlexTensor,
+        content: FlexTensor,
+        token_scale: FlexTensor,
+        hidden: HiddenKeys<Self>,
+        grid: Vec<usize>,
+    ) -> FlexTensor {
+        if content_queries.dtype() != DType::F32 {
+            return super::gather::generic::<Self>(
+                content_queries,
+                axis_scores,
+                content,
+                token_scale,
+                hidden,
+                grid,
+            );
+        }
+        let heads = content_queries.layout().shape()[1];
+        let [content_queries, content] = [content_queries, content].map(without_flips);
+        let axis_scores = axis_scores.to_contiguous();
+        let token_scale = as_rows(token_scale);
+        let hidden = flags(hidden);
+        let (sums, log_sum_exp) = run(&gather::Gather {
+            content_queries: whole(&content_queries),
+            axis_scores: whole(&axis_scores),
+            content: for_heads(&content, heads),
+            token_scale: for_heads(&token_scale, heads),
+            hidden: view(hidden.as_ref(), heads),
+            cells: Cells::new(&grid, None),
+        });
+        cat::<Self>(vec![sums, log_sum_exp], 3)
+    }
+
+    fn scatter_attend_forward(
+        content: FlexTensor,
+        token_scale: FlexTensor,
+        content_keys: FlexTensor,
+        axis_scores: FlexTensor,
+        key_bias: FlexTensor,
+        values: FlexTensor,
+        points: GridPoints<Self>,
+        grid: Vec<usize>,
+    ) -> (FlexTensor, FlexTensor) {
+        if content.dtype() != DType::F32 {
+            return super::scatter::generic::<Self>(
+                content,
+                token_scale,
+                content_keys,
+                axis_scores,
+                key_bias,
+                values,
+                points,
+                grid,
+            );
+        }
+        let heads = content_keys.layout().shape()[1];
+        let [content, content_keys, values] = [content, content_keys, values].map(without_flips);
+        let [token_scale, key_bias] = [token_scale, key_bias].map(as_rows);
+        let axis_scores = axis_scores.transpose(2, 3).to_contiguous();
+        run(&scatter::Scatter {
+            content: for_heads(&content, heads),
+            token_scale: for_heads(&token_scale, heads),
+            content_keys: whole(&content_keys),
+            axis_scores: whole(&axis_scores),
+            key_bias: whole(&key_bias),
+            values: whole(&values),
+            cells: Cells::new(&grid, cells(points)),
+        })
+    }
+}
+
+/// Streams over all scores: what every row attends to, `[batch, heads, rows, channels]`, and its
+/// log-sum-exp, `[batch, heads, rows, 1]`.
+fn run(kernel: &impl Kernel) -> (FlexTensor, FlexTensor) {
+    let Size { batch, heads, rows, channels, .. } = kernel.size();
+    let streamed = stream(kernel);
+    // Heads lie side by side in memory, as whoever joins them wants them.
+    let row_stride = heads * channels;
+    let strides = [rows * row_stride, channels, row_stride, 1].map(|stride| stride as isize);
+    let sums = Layout::new(Shape::new([batch, heads, rows, channels]), strides.to_vec(), 0);
+    let per_row = Layout::contiguous(Shape::new([batch, heads, rows, 1]));
+    (
+        FlexTensor::new(Bytes::from_elems(streamed.sums), sums, DType::F32),
+        FlexTensor::new(Bytes::from_elems(streamed.log_sum_exp), per_row, DType::F32),
+    )
+}
+
+/// A tensor whose strides all lead forward.
+fn without_flips(tensor: FlexTensor) -> FlexTensor {
+    let flipped = tensor.layout().strides().iter().any(|&stride| stride < 0);
+    if flipped { tensor.to_contiguous() } else { tensor }
+}
+
+/// A view of `[batch, heads, rows, columns]`.
+fn whole(tensor: &FlexTensor) -> Array<'_> {
+    let layout = tensor.layout();
+    let strides: Vec<usize> = layout.strides().iter().map(|&stride| stride as usize).collect();
+    Array {
+        elements: &tensor.storage()[layout.start_offset()..],
+        shape: layout.shape().dims(),
+        strides: [strides[0], strides[1], strides[2], strides[3]],
+    }
+}
+
+/// A view of `[batch, rows, columns]` that repeats for every head.
+fn for_heads(tensor: &FlexTensor, heads: usize) -> Array<'_> {
+    let layout = tensor.layout();
+    let [batch, rows, columns] = layout.shape().dims();
+    let strides: Vec<usize> = layout.strides().iter().map(|&stride| stride as usize).collect();
+    Array {
+        elements: &tensor.storage()[layout.start_offset()..],
+        shape: [batch, heads, rows, columns],
+        strides: [strides[0], 0, strides[1], strides[2]],
+    }
+}
+
+/// `[.., columns]` as `[.., 1, columns]`.
+fn as_rows(tensor: FlexTensor) -> FlexTensor {
+    let mut shape = tensor.layout().shape().to_vec();
+    shape.insert(shape.len() - 1, 1);
+    tensor.to_contiguous().reshape(Shape::from(shape))
+}
+
+fn flags(hidden: HiddenKeys<Flex>) -> Option<FlexTensor> {
+    match hidden {
+        HiddenKeys::None => None,
+        HiddenKeys::Some(hidden) => Some(hidden.to_contiguous()),
+    }
+}
+
+fn view(flags: Option<&FlexTensor>, heads: usize) -> Option<Hidden<'_>> {
+    flags.map(|flags| {
+        let layout = flags.layout();
+        let [_, keys] = layout.shape().dims();
+        Hidden { flags: &flags.storage()[layout.start_offset()..], heads, keys }
+    })
+}
+
+/// # Panics
+/// If a point is no cell of a grid.
+fn cells(points: GridPoints<Flex>) -> Option<Vec<usize>> {
+    let cell = |point: i64| usize::try_from(point).expect("points are not negative");
+    match points {
+        GridPoints::All => None,
+        GridPoints::Some(points) => Some(points.into_data().iter::<i64>().map(cell).collect()),
+    }
+}

@@ -1,0 +1,47 @@
+use super::matrix::Matrix;
+
+/// A tensor `[batch, heads, rows, columns]` in memory, any of its strides zero where it repeats.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Array<'a> {
+    pub(super) elements: &'a [f32],
+    pub(super) shape: [usize; 4],
+    pub(super) strides: [usize; 4],
+}
+
+impl<'a> Array<'a> {
+    /// The matrix of one problem, `batch · heads + head`.
+    pub(super) fn problem(&self, problem: usize) -> Matrix<'a> {
+        let [_, heads, rows, columns] = self.shape;
+        let [batch_stride, head_stride, row_stride, column_stride] = self.strides;
+        let start = problem / heads * batch_stride + problem % heads * head_stride;
+        Matrix::new(&self.elements[start..], [rows, columns], [row_stride, column_stride])
+    }
+
+    /// A row of one problem.
+    ///
+    /// # Panics
+    /// If its columns do not follow each other in memory.
+    pub(super) fn row(&self, problem: usize, row: usize) -> &'a [f32] {
+        let [_, heads, _, columns] = self.shape;
+        let [batch_stride, head_stride, row_stride, column_stride] = self.strides;
+        assert!(column_stride == 1 || columns <= 1, "the row is not contiguous");
+        let start =
+            problem / heads * batch_stride + problem % heads * head_stride + row * row_stride;
+        &self.elements[start..start + columns]
+    }
+}
+
+/// Which keys are hidden, `[batch, keys]`, not zero where so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hidden<'a> {
+    pub(super) flags: &'a [u8],
+    pub(super) heads: usize,
+    pub(super) keys: usize,
+}
+
+impl<'a> Hidden<'a> {
+    pub(super) fn of(&self, problem: usize, keys: std::ops::Range<usize>) -> &'a [u8] {
+        let start = problem / self.heads * self.keys;
+        &self.flags[start + keys.start..start + keys.end]
+    }
+}

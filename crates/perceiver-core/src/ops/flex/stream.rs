@@ -1,0 +1,210 @@
+use std::ops::Range;
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::lanes;
+use super::matrix::Matrix;
+
+/// Rows of scores a task takes at most: their sums stay in the second-level cache.
+const TASK_ROWS: usize = 128;
+/// Keys whose scores are held at a time: with [`TASK_ROWS`], 256 KiB.
+const TILE_KEYS: usize = 512;
+
+/// One operation as the streaming loop sees it: scores whose rows become probabilities, and the
+/// sums that these weigh.
+///
+/// Batch and heads are one number, the problem: `batch · heads + head`.
+pub(super) trait Kernel: Sync {
+    fn size(&self) -> Size;
+
+    /// Writes the scores of some rows against some keys, row by row, and every row's largest.
+    fn score(&self, place: &Tile, scores: &mut [f32], maxima: &mut [f32]);
+
+    /// Adds what the weights of these keys give to the sums, `[rows, channels]`. It may change the
+    /// weights.
+    fn weigh(&self, place: &Tile, weights: &mut [f32], sums: &mut [f32]);
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) batch: usize,
+    pub(super) heads: usize,
+    pub(super) rows: usize,
+    pub(super) keys: usize,
+    /// Numbers that are summed for every row.
+    pub(super) channels: usize,
+}
+
+/// Where in all scores a tile lies.
+#[derive(Debug, Clone)]
+pub(super) struct Tile {
+    pub(super) problem: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) keys: Range<usize>,
+}
+
+impl Tile {
+    /// The tile's scores or weights as a matrix.
+    pub(super) fn matrix<'a>(&self, elements: &'a [f32]) -> Matrix<'a> {
+        let [rows, keys] = [self.rows.len(), self.keys.len()];
+        Matrix::new(elements, [rows, keys], [keys, 1])
+    }
+}
+
+/// What a stream returns.
+#[derive(Debug)]
+pub(super) struct Streamed {
+    /// The sums under normalised weights, `[batch, rows, heads, channels]`.
+    pub(super) sums: Vec<f32>,
+    /// `[batch, heads, rows]`.
+    pub(super) log_sum_exp: Vec<f32>,
+}
+
+/// A running softmax over some keys for some rows.
+struct Part {
+    maxima: Vec<f32>,
+    totals: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+/// Runs a kernel over all its rows and keys, on every core.
+pub(super) fn stream(kernel: &impl Kernel) -> Streamed {
+    let size = kernel.size();
+    let plan = Plan::new(&size, rayon::current_num_threads());
+    let blocks: Vec<Part> = (0..size.batch * size.heads * plan.row_blocks)
+        .into_par_iter()
+        .map(|task| {
+            let (problem, block) = (task / plan.row_blocks, task % plan.row_blocks);
+            let rows = plan.rows(block, size.rows);
+            (0..plan.key_parts)
+                .into_par_iter()
+                .map(|part| Part::run(kernel, problem, rows.clone(), plan.keys(part, size.keys)))
+                .reduce_with(Part::merge)
+                .expect("attention needs at least one key")
+                .normalised(size.channels)
+        })
+        .collect();
+
+    let row_width = size.heads * size.channels;
+    let mut sums = vec![0.0; size.batch * size.rows * row_width];
+    sums.par_chunks_mut(size.rows * row_width).enumerate().for_each(|(batch, sums)| {
+        sums.par_chunks_mut(plan.block_rows * row_width).enumerate().for_each(|(block, sums)| {
+            for head in 0..size.heads {
+                let of_head = &blocks[(batch * size.heads + head) * plan.row_blocks + block];
+                let rows = of_head.sums.chunks_exact(size.channels);
+                for (row, found) in sums.chunks_exact_mut(row_width).zip(rows) {
+                    row[head * size.channels..][..size.channels].copy_from_slice(found);
+                }
+            }
+        });
+    });
+    let log_sum_exp = blocks.iter().flat_map(Part::log_sum_exp).collect();
+    Streamed { sums, log_sum_exp }
+}
+
+/// How the scores of a problem are cut into tasks.
+struct Plan {
+    block_rows: usize,
+    row_blocks: usize,
+    part_keys: usize,
+    key_parts: usize,
+}
+
+impl Plan {
+    /// Blocks of rows until every thread has some; then keys are cut too, as a few latents may
+    /// read many tokens.
+    fn new(size: &Size, threads: usize) -> Self {
+        let problems = (size.batch * size.heads).max(1);
+        let tasks = 4 * threads;
+        let wanted = tasks.div_ceil(problems);
+        let block_rows = size.rows.div_ceil(wanted).next_multiple_of(16).clamp(32, TASK_ROWS);
+        let row_blocks = size.rows.div_ceil(block_rows);
+        let wanted = if problems * row_blocks >= threads { 1 } else { wanted.div_ceil(row_blocks) };
+        let part_keys = size.keys.div_ceil(wanted).next_multiple_of(TILE_KEYS);
+        Self { block_rows, row_blocks, part_keys, key_parts: size.keys.div_ceil(part_keys) }
+    }
+
+    fn rows(&self, block: usize, rows: usize) -> Range<usize> {
+        block * self.block_rows..((block + 1) * self.block_rows).min(rows)
+    }
+
+    fn keys(&self, part: usize, keys: usize) -> Range<usize> {
+        part * self.part_keys..((part + 1) * self.part_keys).min(keys)
+    }
+}
+
+impl Part {
+    /// Streams over some keys for some rows of a problem, on one thread.
+    fn run(kernel: &impl Kernel, problem: usize, rows: Range<usize>, keys: Range<usize>) -> Self {
+        let channels = kernel.size().channels;
+        let count = rows.len();
+        let mut part = Self {
+            maxima: vec![f32::NEG_INFINITY; count],
+            totals: vec![0.0; count],
+            sums: vec![0.0; count * channels],
+        };
+        let mut maxima = vec![0.0; count];
+        let mut scores = vec![0.0; count * TILE_KEYS.min(keys.len())];
+        for start in keys.clone().step_by(TILE_KEYS) {
+            let keys = start..(start + TILE_KEYS).min(keys.end);
+            let tile = Tile { problem, rows: rows.clone(), keys };
+            let scores = &mut scores[..count * tile.keys.len()];
+            kernel.score(&tile, scores, &mut maxima);
+            absorb(&mut part, scores, &maxima);
+            kernel.weigh(&tile, scores, &mut part.sums);
+        }
+        part
+    }
+
+    /// What both saw of the same rows.
+    fn merge(mut self, other: Self) -> Self {
+        let channels = self.sums.len() / self.maxima.len();
+        for i in 0..self.maxima.len() {
+            let maximum = lanes::larger(self.maxima[i], other.maxima[i]);
+            let shrink = (self.maxima[i] - maximum).exp();
+            let shrink_other = (other.maxima[i] - maximum).exp();
+            self.maxima[i] = maximum;
+            self.totals[i] = self.totals[i] * shrink + other.totals[i] * shrink_other;
+            let row = i * channels..(i + 1) * channels;
+            for (sum, x) in self.sums[row.clone()].iter_mut().zip(&other.sums[row]) {
+                *sum = *sum * shrink + x * shrink_other;
+            }
+        }
+        self
+    }
+
+    fn normalised(mut self, channels: usize) -> Self {
+        for (row, total) in self.sums.chunks_exact_mut(channels).zip(&self.totals) {
+            let share = total.recip();
+            row.iter_mut().for_each(|sum| *sum *= share);
+        }
+        self
+    }
+
+    fn log_sum_exp(&self) -> impl Iterator<Item = f32> {
+        self.maxima.iter().zip(&self.totals).map(|(maximum, total)| maximum + total.ln())
+    }
+}
+
+/// Turns scores into weights relative to the largest score so far, and rescales what was summed
+/// before.
+#[multiversion(targets = "simd")]
+fn absorb(part: &mut Part, scores: &mut [f32], maxima: &[f32]) {
+    let keys = scores.len() / maxima.len();
+    let channels = part.sums.len() / maxima.len();
+    for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+        let before = part.maxima[i];
+        let maximum = lanes::larger(maxima[i], before);
+        let total = lanes::exp_shifted(row, maximum);
+        if maximum > before {
+            let shrink = lanes::exp(before - maximum);
+            part.totals[i] *= shrink;
+            for sum in &mut part.sums[i * channels..(i + 1) * channels] {
+                *sum *= shrink;
+            }
+            part.maxima[i] = maximum;
+        }
+        part.totals[i] += total;
+    }
+}
