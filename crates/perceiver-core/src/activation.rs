@@ -3,6 +3,8 @@ use std::fmt;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
 
+use crate::ops;
+
 /// The function between an MLP's two linear maps: `hidden_act` in the configuration.
 ///
 /// # Source
@@ -134,8 +136,8 @@ impl ActivationFunction {
     /// - returns: the same
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self.kind {
-            Activation::Gelu => activation::gelu(x),
-            Activation::Gelu10 => activation::gelu(x).clamp(-10.0, 10.0),
+            Activation::Gelu => ops::gelu(x),
+            Activation::Gelu10 => ops::gelu(x).clamp(-10.0, 10.0),
             Activation::GeluTanh => activation::gelu_approximate(x),
             Activation::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Activation::HardSwish => activation::hard_swish(x),

@@ -150,6 +150,16 @@ pub trait PerceiverOps: Backend {
             grid,
         )
     }
+
+    /// The exact GELU, `x Φ(x)`, of any shape.
+    #[fusion(default)]
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        generic_gelu::<Self>(x)
+    }
+}
+
+fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::gelu(x)
 }
 
 #[cfg(feature = "ndarray")]
@@ -306,6 +316,16 @@ pub fn scatter_attend(
         points,
         grid.to_vec(),
     ))
+}
+
+/// The exact GELU, `x Φ(x)`, between the linear maps of an MLP.
+///
+/// # Shapes
+/// - `x`: any
+/// - returns: the same
+#[must_use]
+pub(crate) fn gelu(x: Tensor<3>) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as PerceiverOps>::exact_gelu(x.into_dispatch()))
 }
 
 fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {

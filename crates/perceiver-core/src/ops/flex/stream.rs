@@ -7,9 +7,9 @@ use super::lanes;
 use super::matrix::Matrix;
 
 /// Rows of scores a task takes at most: their sums stay in the second-level cache.
-const TASK_ROWS: usize = 128;
+const TASK_ROWS: usize = 256;
 /// Keys whose scores are held at a time: with [`TASK_ROWS`], 256 KiB.
-const TILE_KEYS: usize = 512;
+const TILE_KEYS: usize = 256;
 
 /// One operation as the streaming loop sees it: scores whose rows become probabilities, and the
 /// sums that these weigh.

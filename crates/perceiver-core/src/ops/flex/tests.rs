@@ -1,0 +1,168 @@
+//! The tiled bodies against the generic ones, which run in double precision here.
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Furthest a tiled body may be from the exact result, relative to its largest number: single
+/// precision rounds scores of up to about 30, and probabilities inherit that as a factor.
+const BOUND: f64 = 1e-5;
+
+fn random<const D: usize>(shape: [usize; D], deviation: f64) -> FlexTensor {
+    let distribution = Distribution::Normal(0.0, deviation);
+    let tensor = Tensor::<D>::random(shape, distribution, &Device::flex());
+    FlexTensor::from_data(tensor.into_data())
+}
+
+fn double(tensor: &FlexTensor) -> FlexTensor {
+    FlexTensor::from_data(tensor.clone().into_data().convert::<f64>())
+}
+
+/// Every third key, never the first.
+fn hidden(batch: usize, keys: usize, some: bool) -> HiddenKeys<Flex> {
+    if !some {
+        return HiddenKeys::None;
+    }
+    let flags = (0..batch * keys).map(|i| i % keys % 3 == 1).collect();
+    HiddenKeys::Some(FlexTensor::from_data(TensorData::new(flags, [batch, keys])))
+}
+
+fn assert_close(found: FlexTensor, exact: FlexTensor) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.layout().shape(), exact.layout().shape());
+    let (found, exact) = (found.into_data(), exact.into_data());
+    let largest = exact.iter::<f64>().fold(f64::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+    for (found, exact) in found.iter::<f64>().zip(exact.iter::<f64>()) {
+        let difference = (found - exact).abs() / largest;
+        prop_assert!(difference <= BOUND, "{found} differs from {exact} by {difference:.1e}");
+    }
+    Ok(())
+}
+
+fn grids() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        prop::collection::vec(1usize..6, 1..4),
+        // Longer than a vector, and several tiles of keys.
+        Just(vec![3, 37, 1]),
+        Just(vec![2, 5, 133]),
+        Just(vec![1300]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn dense_attention_is_the_generic_one(
+        [batch, heads] in [1usize..3, 1usize..4],
+        queries in prop_oneof![1usize..5, 120usize..140],
+        keys in prop_oneof![1usize..40, 500usize..530],
+        qk_channels in 1usize..20,
+        v_channels in 1usize..20,
+        masked: bool,
+        heads_last: bool,
+    ) {
+        let array = |rows, channels| if heads_last {
+            random([batch, rows, heads, channels], 1.0).transpose(1, 2)
+        } else {
+            random([batch, heads, rows, channels], 1.0)
+        };
+        let [q, k] = [array(queries, qk_channels), array(keys, qk_channels)];
+        let v = array(keys, v_channels);
+        let mask = || hidden(batch, keys, masked);
+        let exact = super::super::attention::generic::<Flex>(double(&q), double(&k), double(&v), mask(), 0.7);
+        let found = Flex::attention_forward(q, k, v, mask(), 0.7);
+        assert_close(found.0, exact.0)?;
+        assert_close(found.1, exact.1)?;
+    }
+
+    #[test]
+    fn gathering_is_the_generic_one(
+        [batch, heads] in [1usize..3, 1usize..3],
+        queries in prop_oneof![1usize..5, 120usize..140],
+        content_channels in 1usize..9,
+        grid in grids(),
+        masked: bool,
+    ) {
+        let (tokens, axes) = (grid.iter().product(), grid.iter().sum());
+        let content_queries = random([batch, heads, queries, content_channels], 1.0);
+        let axis_scores = random([batch, heads, queries, axes], 1.0);
+        let content = random([batch, tokens, content_channels], 1.0);
+        let token_scale = random([batch, tokens], 0.5);
+        let mask = || hidden(batch, tokens, masked);
+        let exact = super::super::gather::generic::<Flex>(
+            double(&content_queries),
+            double(&axis_scores),
+            double(&content),
+            double(&token_scale),
+            mask(),
+            grid.clone(),
+        );
+        let found =
+            Flex::gather_attend(content_queries, axis_scores, content, token_scale, mask(), grid);
+        assert_close(found, exact)?;
+    }
+
+    #[test]
+    fn scattering_is_the_generic_one(
+        [batch, heads] in [1usize..3, 1usize..3],
+        keys in prop_oneof![1usize..5, 500usize..530],
+        content_channels in 1usize..9,
+        v_channels in 1usize..20,
+        grid in grids(),
+        some: bool,
+    ) {
+        let cells: usize = grid.iter().product();
+        let axes = grid.iter().sum();
+        // Out of order, and one cell twice.
+        let points: Vec<i64> = (0..cells as i64).rev().chain([0]).collect();
+        let tokens = if some { points.len() } else { cells };
+        let points = || if some {
+            let points = TensorData::new(points.clone(), [tokens]).convert::<i32>();
+            GridPoints::Some(FlexTensor::from_data(points))
+        } else {
+            GridPoints::All
+        };
+        let content = random([batch, tokens, content_channels], 1.0);
+        let token_scale = random([batch, tokens], 0.5);
+        let content_keys = random([batch, heads, keys, content_channels], 1.0);
+        let axis_scores = random([batch, heads, keys, axes], 1.0);
+        let key_bias = random([batch, heads, keys], 1.0);
+        let values = random([batch, heads, keys, v_channels], 1.0);
+        let exact = super::super::scatter::generic::<Flex>(
+            double(&content),
+            double(&token_scale),
+            double(&content_keys),
+            double(&axis_scores),
+            double(&key_bias),
+            double(&values),
+            points(),
+            grid.clone(),
+        );
+        let found = Flex::scatter_attend_forward(
+            content, token_scale, content_keys, axis_scores, key_bias, values, points(), grid,
+        );
+        assert_close(found.0, exact.0)?;
+        assert_close(found.1, exact.1)?;
+    }
+}
+
+#[test]
+fn scores_whose_exponential_overflows_leave_a_finite_result() {
+    let [q, k] = [random([1, 1, 3, 4], 60.0), random([1, 1, 1100, 4], 60.0)];
+    let found = Flex::attention_forward(q, k, random([1, 1, 1100, 2], 1.0), HiddenKeys::None, 1.0);
+    assert!(found.0.into_data().iter::<f32>().all(f32::is_finite));
+}
+
+#[test]
+fn a_row_that_hides_every_key_attends_to_all_alike() {
+    let keys = 1100;
+    let values = random([1, 1, keys, 2], 1.0);
+    let mean: Tensor<4> = Tensor::from_data(values.clone().into_data(), &Device::flex());
+    let mean = FlexTensor::from_data(mean.mean_dim(2).into_data());
+    let flags = TensorData::new(vec![true; keys], [1, keys]);
+    let everything = HiddenKeys::Some(FlexTensor::from_data(flags));
+    let [q, k] = [random([1, 1, 1, 4], 1.0), random([1, 1, keys, 4], 1.0)];
+    let found = Flex::attention_forward(q, k, values, everything, 1.0);
+    assert_close(found.0, mean).expect("the mean of all values");
+}
