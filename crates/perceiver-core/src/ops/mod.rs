@@ -15,6 +15,8 @@
 
 mod attention;
 mod blocks;
+#[cfg(feature = "_cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod gather;
@@ -164,9 +166,6 @@ fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 #[cfg(feature = "ndarray")]
 impl PerceiverOps for burn::backend::NdArray {}
-
-#[cfg(feature = "_cube")]
-impl PerceiverOps for burn_cubecl::CubeBackend {}
 
 #[cfg(feature = "autodiff")]
 impl<B, C> PerceiverOps for burn::backend::Autodiff<B, C>

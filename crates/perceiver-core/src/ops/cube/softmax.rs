@@ -1,0 +1,92 @@
+//! The softmax that runs along with the keys, and what is left of it for merging.
+
+use cubecl::prelude::*;
+
+use super::tile::{
+    Share, Tile, exponentiate, own_row, own_slot, rescale, row_maximum, weigh, write,
+};
+
+/// What the units of a row know of its scores.
+#[derive(CubeType)]
+pub(super) struct Softmax {
+    /// The largest so far.
+    pub(super) maximum: f32,
+    /// `Σ exp(score - maximum)`.
+    pub(super) total: f32,
+}
+
+#[cube]
+pub(super) fn softmax() -> Softmax {
+    Softmax { maximum: f32::new(f32::MIN), total: f32::new(0.0) }
+}
+
+/// Takes in a tile of scores, which it turns into weights. Returns what the sums under earlier
+/// weights are to be multiplied by.
+#[cube]
+pub(super) fn extend(tile: &mut Tile, softmax: &mut Softmax, key_count: usize) -> f32 {
+    let maximum = row_maximum(tile, softmax.maximum, key_count);
+    let shrink = (softmax.maximum - maximum).exp();
+    softmax.total = softmax.total * shrink + exponentiate(tile, maximum, key_count);
+    softmax.maximum = maximum;
+    shrink
+}
+
+/// Takes in a tile of scores and the values of its keys, from the key `key` of all arrays on.
+#[cube]
+pub(super) fn absorb<E: Float>(
+    tile: &mut Tile,
+    softmax: &mut Softmax,
+    sums: &mut Array<f32>,
+    values: &Tensor<E>,
+    key: usize,
+    key_count: usize,
+    share: &Share,
+    #[comptime] slabs: usize,
+) {
+    let shrink = extend(tile, softmax, key_count);
+    rescale(tile, sums, shrink, slabs);
+    weigh::<E>(tile, sums, values, key, key_count, share, slabs);
+}
+
+/// Writes the attended values, `[splits, arrays, rows, channels]`, and the statistics.
+#[cube]
+pub(super) fn conclude<O: Float>(
+    tile: &mut Tile,
+    softmax: &Softmax,
+    sums: &mut Array<f32>,
+    output: &mut Tensor<O>,
+    statistics: &mut Tensor<O>,
+    share: &Share,
+    #[comptime] slabs: usize,
+    #[comptime] partial: bool,
+) {
+    rescale(tile, sums, 1.0 / softmax.total, slabs);
+    let row = (share.split * share.arrays + share.array) * share.rows + share.row;
+    let first = row * share.channels + share.channel;
+    write::<O>(output, &*sums, first, share.channels, 1, share, slabs);
+    write_statistics::<O>(softmax, statistics, share, partial);
+}
+
+/// Writes of every row the scores' log-sum-exp, `[arrays, rows]`, or, when `partial`, maximum
+/// and total, `[2, splits, arrays, rows]`.
+///
+/// Both are needed for merging: where every key is hidden, the log-sum-exp is the lowest number
+/// plus the count of keys, which it rounds away.
+#[cube]
+pub(super) fn write_statistics<O: Float>(
+    softmax: &Softmax,
+    statistics: &mut Tensor<O>,
+    share: &Share,
+    #[comptime] partial: bool,
+) {
+    if share.channel == 0 && own_slot() == 0 && share.row + own_row() < share.rows {
+        let row = (share.split * share.arrays + share.array) * share.rows + share.row + own_row();
+        if partial {
+            statistics[row] = O::cast_from(softmax.maximum);
+            let all = share.splits * share.arrays * share.rows;
+            statistics[all + row] = O::cast_from(softmax.total);
+        } else {
+            statistics[row] = O::cast_from(softmax.maximum + softmax.total.ln());
+        }
+    }
+}

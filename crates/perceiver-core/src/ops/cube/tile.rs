@@ -1,0 +1,335 @@
+//! A tile of scores in a cube's shared memory, and what the kernels do with it.
+//!
+//! A cube of [`UNITS`] units holds the scores of [`ROWS`] rows against [`KEYS`] keys, all in
+//! single precision. Arrays pass through shared memory a few channels or keys at a time, so the
+//! loops run over any number of channels and the tile stays within WebGPU's 16 KiB.
+
+use cubecl::prelude::*;
+
+/// Rows whose scores a cube holds.
+pub(super) const ROWS: usize = 32;
+/// Keys whose scores a cube holds.
+pub(super) const KEYS: usize = 64;
+/// Units of a cube.
+pub(super) const UNITS: usize = 256;
+/// Channels of all rows that the units of a cube sum with [`SUMS`] sums each.
+pub(super) const SLAB: usize = 128;
+/// Shared memory of a cube in bytes.
+pub(super) const SHARED: usize =
+    size_of::<f32>() * (ROWS * STRIDE + CHANNELS * (ROWS + 1 + KEYS + 1) + UNITS + ROWS);
+
+/// Units that share a row when they go through the scores: unit `u` takes the keys
+/// `u / ROWS`, `u / ROWS + SLOTS`, … of row `u % ROWS`.
+pub(super) const SLOTS: usize = UNITS / ROWS;
+/// From one row of scores to the next; odd, so that the rows begin in different banks.
+pub(super) const STRIDE: usize = KEYS + 1;
+/// Channels of rows and keys in shared memory at a time.
+const CHANNELS: usize = 16;
+/// Keys whose values are in shared memory at a time.
+const VALUES: usize = 8;
+/// Sums a unit holds of every slab: of 4 rows, 4 channels each.
+const SUMS: usize = 16;
+
+const _: () = assert!(VALUES * SLAB <= CHANNELS * (KEYS + 1), "values share the keys' memory");
+
+/// What a cube's units share.
+#[derive(CubeType)]
+pub(super) struct Tile {
+    /// Scores, later weights, `[ROWS, STRIDE]`.
+    pub(super) scores: Shared<[f32]>,
+    /// Some channels of the rows, `[CHANNELS, ROWS + 1]`.
+    rows: Shared<[f32]>,
+    /// Some channels of the keys, `[CHANNELS, KEYS + 1]`, or values of some keys,
+    /// `[VALUES, SLAB]`.
+    keys: Shared<[f32]>,
+    /// One number of every unit, `[SLOTS, ROWS]`.
+    parts: Shared<[f32]>,
+    /// One number a row.
+    factors: Shared<[f32]>,
+}
+
+/// Which part of the work a cube does.
+#[derive(CubeType)]
+pub(super) struct Share {
+    /// Batch and head, of `arrays`.
+    pub(super) array: usize,
+    pub(super) arrays: usize,
+    /// Range of the keys, of `splits`.
+    pub(super) split: usize,
+    pub(super) splits: usize,
+    /// First of the rows.
+    pub(super) row: usize,
+    pub(super) rows: usize,
+    /// First of the channels of the sums.
+    pub(super) channel: usize,
+    pub(super) channels: usize,
+}
+
+/// The share of this cube, which has no work if `array` is not less than `arrays`.
+///
+/// Neighbouring cubes take neighbouring rows, and so read the same keys at the same time.
+#[cube]
+pub(super) fn share(
+    arrays: usize,
+    splits: usize,
+    rows: usize,
+    channels: usize,
+    #[comptime] slabs: usize,
+) -> Share {
+    let tiles = rows.div_ceil(ROWS);
+    let groups = channels.div_ceil(slabs * SLAB);
+    let rest = CUBE_POS / tiles;
+    let row = CUBE_POS % tiles * ROWS;
+    let channel = rest % groups * (slabs * SLAB);
+    let rest = rest / groups;
+    Share {
+        array: rest / splits,
+        arrays,
+        split: rest % splits,
+        splits,
+        row,
+        rows,
+        channel,
+        channels,
+    }
+}
+
+#[cube]
+pub(super) fn tile() -> Tile {
+    Tile {
+        scores: Shared::new_slice(ROWS * STRIDE),
+        rows: Shared::new_slice(CHANNELS * (ROWS + 1)),
+        keys: Shared::new_slice(CHANNELS * (KEYS + 1)),
+        parts: Shared::new_slice(UNITS),
+        factors: Shared::new_slice(ROWS),
+    }
+}
+
+/// The row that this unit goes through.
+#[cube]
+pub(super) fn own_row() -> usize {
+    UNIT_POS as usize % ROWS
+}
+
+/// The first key of it.
+#[cube]
+pub(super) fn own_slot() -> usize {
+    UNIT_POS as usize / ROWS
+}
+
+/// Leaves `rows · keysᵀ` in the scores, from the row `row` and the key `key` of all arrays on.
+/// The units lie 16 by 16, each with 2 rows and, 16 apart, 4 keys.
+#[cube]
+pub(super) fn multiply<E: Float>(
+    tile: &mut Tile,
+    rows: &Tensor<E>,
+    row: usize,
+    keys: &Tensor<E>,
+    key: usize,
+    key_count: usize,
+    channels: usize,
+    share: &Share,
+) {
+    let row_count = share.rows - share.row;
+    let first_row = UNIT_POS as usize / 16 * 2;
+    let first_key = UNIT_POS as usize % 16;
+    let mut sums = Array::<f32>::new(8usize);
+    #[unroll]
+    for i in 0..8 {
+        sums[i] = 0.0;
+    }
+    for channel in range_stepped(0, channels, CHANNELS) {
+        stage::<E>(&mut tile.rows, rows, row, row_count, channel, channels, ROWS);
+        stage::<E>(&mut tile.keys, keys, key, key_count, channel, channels, KEYS);
+        sync_cube();
+        for c in 0..CHANNELS {
+            #[unroll]
+            for r in 0..2 {
+                let number = tile.rows[c * (ROWS + 1) + first_row + r];
+                #[unroll]
+                for k in 0..4 {
+                    sums[r * 4 + k] += number * tile.keys[c * (KEYS + 1) + first_key + k * 16];
+                }
+            }
+        }
+        sync_cube();
+    }
+    #[unroll]
+    for r in 0..2 {
+        #[unroll]
+        for k in 0..4 {
+            tile.scores[(first_row + r) * STRIDE + first_key + k * 16] = sums[r * 4 + k];
+        }
+    }
+    sync_cube();
+}
+
+/// Copies the channels from `channel` on of `count` lines of `[lines, channels]` to
+/// `[CHANNELS, lines + 1]`, zeros where there is none.
+#[cube]
+fn stage<E: Float>(
+    target: &mut Shared<[f32]>,
+    source: &Tensor<E>,
+    first: usize,
+    count: usize,
+    channel: usize,
+    channels: usize,
+    #[comptime] lines: usize,
+) {
+    for i in range_stepped(UNIT_POS as usize, lines * CHANNELS, UNITS) {
+        let (line, c) = (i / CHANNELS, i % CHANNELS);
+        let mut number = 0.0f32;
+        if line < count && channel + c < channels {
+            number = f32::cast_from(source[(first + line) * channels + channel + c]);
+        }
+        target[c * (lines + 1) + line] = number;
+    }
+}
+
+/// The largest of `previous` and the own row's scores.
+#[cube]
+pub(super) fn row_maximum(tile: &mut Tile, previous: f32, key_count: usize) -> f32 {
+    let mut largest = previous;
+    for key in range_stepped(own_slot(), key_count, SLOTS) {
+        largest = max(largest, tile.scores[own_row() * STRIDE + key]);
+    }
+    tile.parts[UNIT_POS as usize] = largest;
+    sync_cube();
+    for slot in 0..SLOTS {
+        largest = max(largest, tile.parts[slot * ROWS + own_row()]);
+    }
+    sync_cube();
+    largest
+}
+
+/// Turns scores into `exp(score - maximum)`, zero where there is no key, and sums the own row's.
+#[cube]
+pub(super) fn exponentiate(tile: &mut Tile, maximum: f32, key_count: usize) -> f32 {
+    let mut sum = 0.0f32;
+    for key in range_stepped(own_slot(), KEYS, SLOTS) {
+        let at = own_row() * STRIDE + key;
+        let mut weight = 0.0f32;
+        if key < key_count {
+            weight = (tile.scores[at] - maximum).exp();
+        }
+        tile.scores[at] = weight;
+        sum += weight;
+    }
+    tile.parts[UNIT_POS as usize] = sum;
+    sync_cube();
+    let mut total = 0.0f32;
+    for slot in 0..SLOTS {
+        total += tile.parts[slot * ROWS + own_row()];
+    }
+    sync_cube();
+    total
+}
+
+/// Multiplies every row's sums by what the units that share the row give for it.
+#[cube]
+pub(super) fn rescale(
+    tile: &mut Tile,
+    sums: &mut Array<f32>,
+    factor: f32,
+    #[comptime] slabs: usize,
+) {
+    if own_slot() == 0 {
+        tile.factors[own_row()] = factor;
+    }
+    sync_cube();
+    #[unroll]
+    for slab in 0..slabs {
+        #[unroll]
+        for r in 0..4 {
+            let factor = tile.factors[UNIT_POS as usize / 32 * 4 + r];
+            #[unroll]
+            for c in 0..4 {
+                sums[slab * SUMS + r * 4 + c] *= factor;
+            }
+        }
+    }
+}
+
+/// The sums that a unit holds, zero at first. The units lie 8 by 32, each with 4 rows and, 32
+/// apart, 4 channels of every slab.
+#[cube]
+pub(super) fn sums(#[comptime] slabs: usize) -> Array<f32> {
+    let mut sums = Array::<f32>::new(comptime!(slabs * SUMS));
+    #[unroll]
+    for i in 0..comptime!(slabs * SUMS) {
+        sums[i] = 0.0;
+    }
+    sums
+}
+
+/// Adds `weights · values` to the sums, from the key `key` of all arrays on.
+#[cube]
+pub(super) fn weigh<E: Float>(
+    tile: &mut Tile,
+    sums: &mut Array<f32>,
+    values: &Tensor<E>,
+    key: usize,
+    key_count: usize,
+    share: &Share,
+    #[comptime] slabs: usize,
+) {
+    let first_row = UNIT_POS as usize / 32 * 4;
+    let first_channel = UNIT_POS as usize % 32;
+    #[unroll]
+    for slab in 0..slabs {
+        for start in range_stepped(0, key_count, VALUES) {
+            for i in range_stepped(UNIT_POS as usize, VALUES * SLAB, UNITS) {
+                let line = start + i / SLAB;
+                let channel = share.channel + slab * SLAB + i % SLAB;
+                let mut number = 0.0f32;
+                if line < key_count && channel < share.channels {
+                    number = f32::cast_from(values[(key + line) * share.channels + channel]);
+                }
+                tile.keys[i] = number;
+            }
+            sync_cube();
+            for k in 0..VALUES {
+                #[unroll]
+                for r in 0..4 {
+                    let weight = tile.scores[(first_row + r) * STRIDE + start + k];
+                    #[unroll]
+                    for c in 0..4 {
+                        let value = tile.keys[k * SLAB + first_channel + c * 32];
+                        sums[slab * SUMS + r * 4 + c] += weight * value;
+                    }
+                }
+            }
+            sync_cube();
+        }
+    }
+}
+
+/// Writes the sums; `first` is where those of the share's first row and channel go.
+#[cube]
+pub(super) fn write<O: Float>(
+    output: &mut Tensor<O>,
+    sums: &Array<f32>,
+    first: usize,
+    row_stride: usize,
+    channel_stride: usize,
+    share: &Share,
+    #[comptime] slabs: usize,
+) {
+    let first_row = UNIT_POS as usize / 32 * 4;
+    let first_channel = UNIT_POS as usize % 32;
+    #[unroll]
+    for slab in 0..slabs {
+        #[unroll]
+        for r in 0..4 {
+            #[unroll]
+            for c in 0..4 {
+                let row = first_row + r;
+                let channel = slab * SLAB + first_channel + c * 32;
+                if share.row + row < share.rows && share.channel + channel < share.channels {
+                    let at = first + row * row_stride + channel * channel_stride;
+                    output[at] = O::cast_from(sums[slab * SUMS + r * 4 + c]);
+                }
+            }
+        }
+    }
+}

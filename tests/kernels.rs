@@ -1,0 +1,387 @@
+//! The CubeCL kernels give what the generic bodies give in double precision, whether they are
+//! called directly or through Fusion.
+#![cfg(all(feature = "wgpu", feature = "flex"))]
+
+use std::fmt::Debug;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Cube, Flex, get_device_settings};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, read_sync};
+use burn_cubecl::cubecl::wgpu::WgpuDeviceKind;
+use burn_cubecl::{CubeBackend, CubeDevice};
+use perceiver_core::ops::{GridPoints, HiddenKeys, PerceiverOps};
+use perceiver_tests::difference;
+use proptest::prelude::*;
+
+/// Relative to the largest number of a result: sums of some hundred terms in single precision.
+const SINGLE: f64 = 1e-5;
+/// The same where input and output are in half precision, whose numbers are 2^-11 apart.
+const HALF: f64 = 1e-3;
+
+/// An operation on arrays of certain shapes.
+trait Operation: Debug {
+    /// What goes in; arrays of heads as `[batch, tokens, heads, channels]`.
+    fn input(&self) -> Vec<TensorData>;
+
+    /// All that comes out.
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        device: &B::Device,
+    ) -> Vec<FloatTensor<B>>;
+}
+
+fn check(operation: &impl Operation) {
+    check_in(DType::F32, SINGLE, operation);
+}
+
+fn check_in(dtype: DType, tolerance: f64, operation: &impl Operation) {
+    let cube = CubeDevice::wgpu(WgpuDeviceKind::DefaultDevice).expect("a device of wgpu");
+    let input = operation.input();
+    let expected = run::<Flex>(operation, &input, &Default::default(), DType::F64);
+    let directly = run::<CubeBackend>(operation, &input, &cube, dtype);
+    let fused = run::<Cube>(operation, &input, &cube, dtype);
+    for (way, found) in [("directly", directly), ("fused", fused)] {
+        for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let difference = difference(found, expected).expect("comparable");
+            assert!(
+                difference <= tolerance,
+                "result {result} of {operation:?}, {way}, differs by {difference:.1e}"
+            );
+        }
+    }
+}
+
+fn run<B: PerceiverOps>(
+    operation: &impl Operation,
+    input: &[TensorData],
+    device: &B::Device,
+    dtype: DType,
+) -> Vec<TensorData> {
+    let input: Vec<_> = input
+        .iter()
+        .map(|data| {
+            let tensor = B::float_from_data(data.clone().convert_dtype(dtype), device);
+            // Heads first, but apart in memory, as those of projected arrays are.
+            if data.rank() == 4 { B::float_swap_dims(tensor, 1, 2) } else { tensor }
+        })
+        .collect();
+    let output = operation.run::<B>(&input, device);
+    output.into_iter().map(|x| read_sync(B::float_into_data(x)).expect("readable")).collect()
+}
+
+/// Numbers that half precision has.
+fn random<const D: usize>(shape: [usize; D], distribution: Distribution) -> TensorData {
+    let numbers: Tensor<D> = Tensor::random(shape, distribution, &Device::flex());
+    numbers.into_data().convert_dtype(DType::F16)
+}
+
+fn normal<const D: usize>(shape: [usize; D]) -> TensorData {
+    random(shape, Distribution::Normal(0.0, 1.0))
+}
+
+/// Inverse deviations.
+fn scales(shape: [usize; 2]) -> TensorData {
+    random(shape, Distribution::Uniform(0.5, 1.5))
+}
+
+/// Which keys a mask hides.
+#[derive(Debug, Clone, Copy)]
+enum Hidden {
+    None,
+    EveryThird,
+    First(usize),
+}
+
+impl Hidden {
+    fn mask<B: Backend>(self, batch: usize, keys: usize, device: &B::Device) -> HiddenKeys<B> {
+        let hides = |key| match self {
+            Self::None => false,
+            Self::EveryThird => key % 3 == 1,
+            Self::First(count) => key < count,
+        };
+        if matches!(self, Self::None) {
+            return HiddenKeys::None;
+        }
+        let hidden: Vec<bool> = (0..batch * keys).map(|i| hides(i % keys)).collect();
+        let dtype = get_device_settings::<B>(device).bool_dtype;
+        let hidden = TensorData::new(hidden, [batch, keys]).convert_dtype(dtype.into());
+        HiddenKeys::Some(B::bool_from_data(hidden, device))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Attention {
+    batch: usize,
+    heads: usize,
+    queries: usize,
+    keys: usize,
+    qk_channels: usize,
+    v_channels: usize,
+    hidden: Hidden,
+}
+
+impl Operation for Attention {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { batch, heads, queries, keys, qk_channels, v_channels, .. } = *self;
+        vec![
+            normal([batch, queries, heads, qk_channels]),
+            normal([batch, keys, heads, qk_channels]),
+            normal([batch, keys, heads, v_channels]),
+        ]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let [queries, keys, values] = input else { panic!("three arrays") };
+        let (output, log_sum_exp) = B::attention_forward(
+            queries.clone(),
+            keys.clone(),
+            values.clone(),
+            self.hidden.mask::<B>(self.batch, self.keys, device),
+            1.0 / (self.qk_channels as f64).sqrt(),
+        );
+        vec![output, log_sum_exp]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Gather {
+    batch: usize,
+    heads: usize,
+    queries: usize,
+    content_channels: usize,
+    grid: Vec<usize>,
+    hidden: Hidden,
+}
+
+impl Operation for Gather {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { batch, heads, queries, content_channels, .. } = *self;
+        let tokens = self.grid.iter().product();
+        vec![
+            normal([batch, queries, heads, content_channels]),
+            normal([batch, queries, heads, self.grid.iter().sum()]),
+            normal([batch, tokens, content_channels]),
+            scales([batch, tokens]),
+        ]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let [content_queries, axis_scores, content, token_scale] = input else {
+            panic!("four arrays")
+        };
+        let tokens = self.grid.iter().product();
+        let packed = B::gather_attend(
+            content_queries.clone(),
+            axis_scores.clone(),
+            content.clone(),
+            token_scale.clone(),
+            self.hidden.mask::<B>(self.batch, tokens, device),
+            self.grid.clone(),
+        );
+        vec![packed]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Scatter {
+    batch: usize,
+    heads: usize,
+    keys: usize,
+    content_channels: usize,
+    v_channels: usize,
+    grid: Vec<usize>,
+    /// Asks for some cells alone, out of order and one of them twice.
+    points: bool,
+}
+
+impl Scatter {
+    fn tokens(&self) -> usize {
+        self.grid.iter().product::<usize>() + usize::from(self.points)
+    }
+}
+
+impl Operation for Scatter {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { batch, heads, keys, content_channels, v_channels, .. } = *self;
+        vec![
+            normal([batch, self.tokens(), content_channels]),
+            scales([batch, self.tokens()]),
+            normal([batch, keys, heads, content_channels]),
+            normal([batch, keys, heads, self.grid.iter().sum()]),
+            normal([batch, heads, keys]),
+            normal([batch, keys, heads, v_channels]),
+        ]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let [content, token_scale, content_keys, axis_scores, key_bias, values] = input else {
+            panic!("six arrays")
+        };
+        let points = if self.points {
+            let points: Vec<i64> = (0..self.tokens() as i64 - 1).rev().chain([0]).collect();
+            let points = TensorData::new(points, [self.tokens()]);
+            let dtype = get_device_settings::<B>(device).int_dtype;
+            GridPoints::Some(B::int_from_data(points.convert_dtype(dtype.into()), device))
+        } else {
+            GridPoints::All
+        };
+        let (output, log_sum_exp) = B::scatter_attend_forward(
+            content.clone(),
+            token_scale.clone(),
+            content_keys.clone(),
+            axis_scores.clone(),
+            key_bias.clone(),
+            values.clone(),
+            points,
+            self.grid.clone(),
+        );
+        vec![output, log_sum_exp]
+    }
+}
+
+/// Queries and keys that end within a second tile.
+const ATTENTION: Attention = Attention {
+    batch: 2,
+    heads: 3,
+    queries: 33,
+    keys: 70,
+    qk_channels: 5,
+    v_channels: 7,
+    hidden: Hidden::None,
+};
+
+fn gather(grid: &[usize]) -> Gather {
+    Gather {
+        batch: 2,
+        heads: 3,
+        queries: 33,
+        content_channels: 5,
+        grid: grid.to_vec(),
+        hidden: Hidden::None,
+    }
+}
+
+fn scatter(grid: &[usize]) -> Scatter {
+    Scatter {
+        batch: 2,
+        heads: 3,
+        keys: 70,
+        content_channels: 5,
+        v_channels: 7,
+        grid: grid.to_vec(),
+        points: false,
+    }
+}
+
+#[test]
+fn attention_hides_what_the_mask_hides() {
+    for hidden in [Hidden::EveryThird, Hidden::First(66)] {
+        check(&Attention { hidden, ..ATTENTION });
+    }
+}
+
+#[test]
+fn a_row_that_hides_everything_attends_to_everything() {
+    check(&Attention { hidden: Hidden::First(70), ..ATTENTION });
+    check(&Gather { hidden: Hidden::First(90), ..gather(&[9, 10]) });
+}
+
+#[test]
+fn attention_takes_head_sizes_that_fill_no_vector() {
+    check(&Attention { qk_channels: 261, v_channels: 322, ..ATTENTION });
+}
+
+#[test]
+fn enough_rows_keep_every_cube_busy_without_splitting_keys() {
+    check(&Attention { heads: 8, queries: 512, ..ATTENTION });
+    check(&Gather { heads: 8, queries: 512, ..gather(&[9, 10]) });
+    check(&Scatter { heads: 1, ..scatter(&[60, 70]) });
+}
+
+#[test]
+fn an_axis_may_be_shorter_or_longer_than_a_tile() {
+    for grid in [[50, 3], [2, 100]] {
+        check(&gather(&grid));
+        check(&scatter(&grid));
+    }
+}
+
+#[test]
+fn a_grid_may_have_many_axes() {
+    check(&gather(&[3, 2, 4, 2, 5]));
+    check(&scatter(&[3, 2, 4, 2, 5]));
+}
+
+#[test]
+fn content_and_values_may_be_wider_than_a_cube_sums() {
+    check(&Gather { content_channels: 300, ..gather(&[9, 10]) });
+    check(&Scatter { v_channels: 300, ..scatter(&[9, 10]) });
+}
+
+#[test]
+fn some_cells_can_be_asked_out_of_order() {
+    check(&Scatter { points: true, ..scatter(&[9, 10]) });
+}
+
+#[test]
+fn half_precision_is_summed_in_single_precision() {
+    let hidden = Hidden::EveryThird;
+    check_in(DType::F16, HALF, &Attention { hidden, ..ATTENTION });
+    check_in(DType::F16, HALF, &Gather { hidden, ..gather(&[9, 10]) });
+    check_in(DType::F16, HALF, &Scatter { points: true, ..scatter(&[9, 10]) });
+}
+
+fn hidden() -> impl Strategy<Value = Hidden> {
+    prop_oneof![Just(Hidden::None), Just(Hidden::EveryThird)]
+}
+
+fn grids() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(1usize..14, 2..=2)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn attention_takes_any_shape(
+        operation in (1usize..3, 1usize..3, 1usize..70, 1usize..200, 1usize..40, 1usize..120, hidden())
+            .prop_map(|(batch, heads, queries, keys, qk_channels, v_channels, hidden)| Attention {
+                batch, heads, queries, keys, qk_channels, v_channels, hidden,
+            }),
+    ) {
+        check(&operation);
+    }
+
+    #[test]
+    fn gathering_takes_any_shape(
+        operation in (1usize..3, 1usize..3, 1usize..70, 1usize..120, grids(), hidden())
+            .prop_map(|(batch, heads, queries, content_channels, grid, hidden)| Gather {
+                batch, heads, queries, content_channels, grid, hidden,
+            }),
+    ) {
+        check(&operation);
+    }
+
+    #[test]
+    fn scattering_takes_any_shape(
+        operation in (1usize..3, 1usize..3, 1usize..200, 1usize..40, 1usize..120, grids(), any::<bool>())
+            .prop_map(|(batch, heads, keys, content_channels, v_channels, grid, points)| Scatter {
+                batch, heads, keys, content_channels, v_channels, grid, points,
+            }),
+    ) {
+        check(&operation);
+    }
+}
