@@ -1,15 +1,15 @@
 //! Factored tokens give what the same tokens written out give, in both directions.
 //!
 //! A `TokenArray` of known structure takes the factored operations, `TokenArray::dense` of its
-//! `to_dense()` takes the plain one; both are exact, summed in another order. The backends that
+//! `to_dense()` with attention maps takes the plain one; both are exact, summed in another order. The backends that
 //! have double precision are compared in it: random tokens of few channels may be normalised by
 //! the difference of two nearly equal numbers, which single precision knows to a few digits only.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor, TensorData};
 use perceiver_core::{
-    AttentionConfig, Axis, CrossAttention, Grid, Initialisation, KeyMask, Positions, Segment,
-    TokenArray,
+    AttentionConfig, Axis, Content, CrossAttention, Grid, Initialisation, KeyMask, LinearMap,
+    Positions, Segment, TokenArray,
 };
 use perceiver_tests::{devices, difference};
 use proptest::prelude::*;
@@ -128,7 +128,7 @@ fn check_gather(batch: usize, heads: usize, shapes: &[Shape], masked: bool, plac
     let mask = masked.then(|| hidden(batch, count, place.0));
     let dense = TokenArray::dense(inputs.to_dense());
     let (found, _) = attention.forward(&latents, &inputs, mask.as_ref(), false);
-    let (expected, _) = attention.forward(&latents, &dense, mask.as_ref(), false);
+    let (expected, _) = attention.forward(&latents, &dense, mask.as_ref(), true);
     assert_same(found, expected, "gathering");
 }
 
@@ -139,7 +139,7 @@ fn check_scatter(batch: usize, heads: usize, shapes: &[Shape], place: Place<'_>)
     let latents = TokenArray::dense(random([batch, 3, 10], place));
     let dense = TokenArray::dense(queries.to_dense());
     let (found, _) = attention.forward(&queries, &latents, None, false);
-    let (expected, _) = attention.forward(&dense, &latents, None, false);
+    let (expected, _) = attention.forward(&dense, &latents, None, true);
     assert_same(found, expected, "scattering");
 }
 
@@ -185,27 +185,31 @@ fn gradients_flow_through_both_directions_alike() {
     let device = Device::flex().autodiff();
     let place = double(&device);
     let shape = Shape { grid: vec![3, 4], axis_channels: 2, content: 3, points: false };
-    let content: Tensor<3> = random([2, 12, 3], place);
+    let (raw, weight): (Tensor<3>, Tensor<2>) = (random([2, 12, 2], place), random([2, 3], place));
+    let bias: Tensor<1> = random([3], place);
     let positions = grid(&shape, place);
     let attention = attention(7, 7, 1, place);
     let others = TokenArray::dense(random([2, 3, 7], place));
-    let gradient = |factored: bool, gathers: bool| {
-        let content = content.clone().require_grad();
-        let segment = Segment::from_content(content.clone())
-            .with_positions(Positions::Grid(positions.clone()));
+    let gradients = |factored: bool, gathers: bool| {
+        let (raw, weight) = (raw.clone().require_grad(), weight.clone().require_grad());
+        let content = Content::mapped(raw.clone(), LinearMap::new(weight.clone(), bias.clone()));
+        let segment =
+            Segment::from_content(content).with_positions(Positions::Grid(positions.clone()));
         let tokens = TokenArray::new(vec![segment]);
-        let tokens = if factored { tokens } else { TokenArray::dense(tokens.to_dense()) };
         let (output, _) = if gathers {
-            attention.forward(&others, &tokens, None, false)
+            attention.forward(&others, &tokens, None, !factored)
         } else {
-            attention.forward(&tokens, &others, None, false)
+            attention.forward(&tokens, &others, None, !factored)
         };
         // Squared, so that every output has a gradient of its own.
         let gradients = output.square().sum().backward();
-        content.grad(&gradients).expect("the content was tracked")
+        let of_weight = weight.grad(&gradients).expect("the weight was tracked");
+        (raw.grad(&gradients).expect("the content was tracked"), of_weight.unsqueeze())
     };
     for (gathers, what) in [(true, "gradient of gathering"), (false, "gradient of scattering")] {
-        assert_close(gradient(true, gathers), gradient(false, gathers), TOLERANCE_SINGLE, what);
+        let (found, expected) = (gradients(true, gathers), gradients(false, gathers));
+        assert_close(found.0, expected.0, TOLERANCE_SINGLE, what);
+        assert_close(found.1, expected.1, TOLERANCE_SINGLE, what);
     }
 }
 
@@ -221,6 +225,6 @@ fn tokens_beyond_one_slab_are_gathered_alike() {
     let latents = TokenArray::dense(random([1, 64, 6], place));
     let dense = TokenArray::dense(inputs.to_dense());
     let (found, _) = attention.forward(&latents, &inputs, None, false);
-    let (expected, _) = attention.forward(&latents, &dense, None, false);
+    let (expected, _) = attention.forward(&latents, &dense, None, true);
     assert_same(found, expected, "gathering");
 }

@@ -82,7 +82,7 @@ fn preprocessed(case: &Case, device: &Device) -> Preprocessed {
     let tokens = Tensor::from_data(reshaped(inputs, &[batch, tokens, channels]), device);
     let mut made = Preprocessed::from_content(tokens);
     if case.inputs.contains_key("inputs_without_pos") {
-        made.without_positions = vec![case.input("inputs_without_pos", device)];
+        made.without_positions = vec![case.input::<3>("inputs_without_pos", device).into()];
     }
     made
 }

@@ -64,7 +64,7 @@ fn preprocess<P: Preprocessor>(
             None => "inputs_without_pos".to_owned(),
             Some(_) => format!("inputs_without_pos.{}", MODALITIES[i]),
         };
-        let content = as_expected(&name, content.into_data());
+        let content = as_expected(&name, content.to_dense().into_data());
         found.insert(name, content);
     }
     for (i, segment) in made.tokens.segments().iter().enumerate() {

@@ -1,12 +1,21 @@
+mod cost;
+mod cross;
 mod factored;
-mod structured;
+mod gather;
+mod moments;
+mod prepared;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::init::layer_norm;
-use crate::{Initialisation, KeyMask, TokenArray, ops};
+use crate::{Initialisation, KeyMask, ops};
+
+pub use cross::CrossAttention;
+pub(crate) use prepared::PreparedAttention;
 
 /// Sizes of an attention module.
 #[derive(Debug, Clone)]
@@ -37,33 +46,10 @@ pub struct SelfAttention {
     output: Linear,
 }
 
-/// Attention of one array to another.
-///
-/// # Source
-/// Perceiver IO section 3.1; `PerceiverAttention` with `is_cross_attention=True`.
-#[derive(Module, Debug)]
-pub struct CrossAttention {
-    projections: CrossProjections,
-    output: Linear,
-    query_residual: bool,
-}
-
 /// `attention.self` in a checkpoint.
 #[derive(Module, Debug)]
 struct SelfProjections {
     layernorm1: LayerNorm,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    dropout: Dropout,
-    heads: usize,
-}
-
-/// `attention.self` in a checkpoint.
-#[derive(Module, Debug)]
-struct CrossProjections {
-    layernorm1: LayerNorm,
-    layernorm2: LayerNorm,
     query: Linear,
     key: Linear,
     value: Linear,
@@ -117,77 +103,6 @@ impl SelfAttention {
     }
 }
 
-impl CrossAttention {
-    /// Fresh parameters.
-    #[must_use]
-    pub fn new(config: &AttentionConfig, init: Initialisation, device: &Device) -> Self {
-        let (queries, inputs) = (config.query_channels, config.input_channels);
-        Self {
-            projections: CrossProjections {
-                layernorm1: layer_norm(queries, device),
-                layernorm2: layer_norm(inputs, device),
-                query: init.linear(queries, config.qk_channels, device),
-                key: init.linear(inputs, config.qk_channels, device),
-                value: init.linear(inputs, config.v_channels, device),
-                dropout: DropoutConfig::new(config.dropout).init(),
-                heads: config.heads,
-            },
-            output: init.linear(config.v_channels, queries, device),
-            query_residual: config.query_residual,
-        }
-    }
-
-    /// # Shapes
-    /// - `queries`: `[batch, queries, query_channels]`
-    /// - `inputs`: `[batch, keys, input_channels]`
-    /// - `mask`: `[batch, keys]`
-    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` when
-    ///   `probabilities`
-    #[must_use]
-    pub fn forward(
-        &self,
-        queries: &TokenArray,
-        inputs: &TokenArray,
-        mask: Option<&KeyMask>,
-        probabilities: bool,
-    ) -> (Tensor<3>, Option<Tensor<4>>) {
-        let of = &self.projections;
-        let needs_probabilities = probabilities || drops(&of.dropout, &queries.device());
-        let (attended, maps) = if needs_probabilities {
-            self.dense(queries, inputs, mask, probabilities)
-        } else if self.gathers(queries.dims()[1], inputs) {
-            (self.gather(queries.to_dense(), inputs, mask), None)
-        } else if mask.is_none() && self.scatters(queries, inputs.dims()[1]) {
-            (self.scatter(queries, inputs.to_dense()), None)
-        } else {
-            self.dense(queries, inputs, mask, probabilities)
-        };
-        let output = self.output.forward(attended);
-        (if self.query_residual { output + queries.to_dense() } else { output }, maps)
-    }
-
-    /// With every channel of every token written out.
-    fn dense(
-        &self,
-        queries: &TokenArray,
-        inputs: &TokenArray,
-        mask: Option<&KeyMask>,
-        probabilities: bool,
-    ) -> Attended {
-        let of = &self.projections;
-        let inputs = of.layernorm2.forward(inputs.to_dense());
-        attend(
-            of.query.forward(of.layernorm1.forward(queries.to_dense())),
-            of.key.forward(inputs.clone()),
-            of.value.forward(inputs),
-            of.heads,
-            mask,
-            &of.dropout,
-            probabilities,
-        )
-    }
-}
-
 /// Splits projected arrays into heads, attends, and joins the heads.
 ///
 /// Dropout acts on single probabilities, so training with it takes the dense path.
@@ -219,6 +134,20 @@ fn attend(
 fn split_heads(tokens: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, count, channels] = tokens.dims();
     tokens.reshape([batch, count, heads, channels / heads]).swap_dims(1, 2)
+}
+
+/// A projection's weight `[channels, heads · head_channels]` as
+/// `[1, heads, head_channels, channels]`.
+fn heads_first(weight: Tensor<2>, heads: usize) -> Tensor<4> {
+    let [channels, width] = weight.dims();
+    weight.transpose().reshape([1, heads, width / heads, channels])
+}
+
+/// What is the same for all examples, seen as that of each.
+fn expand_batch<const D: usize>(shared: Tensor<D>, batch: usize) -> Tensor<D> {
+    let mut dims = shared.dims();
+    dims[0] = batch;
+    shared.expand(dims)
 }
 
 /// Whether single probabilities are dropped: in training only.

@@ -66,14 +66,13 @@ impl Encoder {
     #[must_use]
     pub fn forward(
         &self,
-        latents: Tensor<3>,
+        latents: &TokenArray,
         tokens: &TokenArray,
         mask: Option<&KeyMask>,
         options: OutputOptions,
     ) -> EncoderOutput {
-        let latents = TokenArray::dense(latents);
         let (mut hidden, cross_map) =
-            self.cross_attention.forward(&latents, tokens, mask, options.attentions);
+            self.cross_attention.forward(latents, tokens, mask, options.attentions);
         let mut hidden_states = options.hidden_states.then(Vec::new);
         let mut attentions = options.attentions.then(Vec::new);
         for _ in 0..self.blocks {

@@ -1,7 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::Initialisation;
+use crate::{Initialisation, Positions, Segment, TokenArray};
 
 /// The learned array every input is read into.
 ///
@@ -24,8 +24,8 @@ impl Latents {
     /// # Shapes
     /// - returns: `[batch, latents, latent_channels]`
     #[must_use]
-    pub fn forward(&self, batch: usize) -> Tensor<3> {
-        let [latents, channels] = self.latents.dims();
-        self.latents.val().unsqueeze::<3>().expand([batch, latents, channels])
+    pub fn forward(&self, batch: usize) -> TokenArray {
+        let latents = Positions::Table(self.latents.val());
+        TokenArray::new(vec![Segment::from_positions(batch, latents)])
     }
 }

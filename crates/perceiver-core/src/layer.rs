@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 use crate::attention::Attended;
 use crate::init::layer_norm;
 use crate::{
-    Activation, AttentionConfig, CrossAttention, Initialisation, KeyMask, Mlp, MlpConfig,
-    SelfAttention, TokenArray,
+    Activation, AnswerStream, AttentionConfig, CrossAttention, Initialisation, KeyMask, LinearMap,
+    Mlp, MlpConfig, SelfAttention, TokenArray,
 };
 
 /// Sizes of a layer.
@@ -97,6 +97,39 @@ impl CrossAttentionLayer {
     ) -> Attended {
         let (attended, maps) = self.attention.forward(queries, inputs, mask, probabilities);
         (feed_forward(&self.layernorm, &self.mlp, self.feed_forward_chunk, attended), maps)
+    }
+
+    /// The same without mask and probabilities, block by block, through a last linear map a
+    /// segment of queries, if there is one.
+    ///
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `inputs`: `[batch, keys, input_channels]`
+    #[must_use]
+    pub fn stream(
+        &self,
+        queries: &TokenArray,
+        inputs: Tensor<3>,
+        last: impl Fn(usize) -> Option<LinearMap>,
+    ) -> AnswerStream<'_> {
+        AnswerStream::new(self, queries, inputs, last)
+    }
+
+    pub(crate) const fn attention(&self) -> &CrossAttention {
+        &self.attention
+    }
+
+    pub(crate) const fn mlp(&self) -> &Mlp {
+        &self.mlp
+    }
+
+    pub(crate) const fn feed_forward_chunk(&self) -> usize {
+        self.feed_forward_chunk
+    }
+
+    /// The MLP's hidden channels after attention.
+    pub(crate) fn hidden(&self, attended: Tensor<3>) -> Tensor<3> {
+        self.mlp.hidden(self.layernorm.forward(attended))
     }
 }
 

@@ -23,11 +23,14 @@
 //! transformers 5.23, `models/perceiver`.
 
 mod activation;
+mod answers;
 mod attention;
+mod content;
 mod encoder;
 mod init;
 mod latents;
 mod layer;
+mod linear_map;
 mod mask;
 mod mlp;
 pub mod ops;
@@ -35,11 +38,14 @@ mod positions;
 mod token_array;
 
 pub use activation::Activation;
+pub use answers::{AnswerBlock, AnswerStream};
 pub use attention::{AttentionConfig, CrossAttention, SelfAttention};
+pub use content::Content;
 pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
 pub use init::Initialisation;
 pub use latents::Latents;
 pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};
+pub use linear_map::LinearMap;
 pub use mask::KeyMask;
 pub use mlp::{Mlp, MlpConfig};
 pub use positions::{Axis, Grid, Positions};

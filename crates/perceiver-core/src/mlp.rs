@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use crate::activation::ActivationFunction;
-use crate::{Activation, Initialisation};
+use crate::{Activation, Initialisation, LinearMap};
 
 /// Sizes of an [`Mlp`].
 #[derive(Debug, Clone)]
@@ -44,6 +44,20 @@ impl Mlp {
     /// - returns: the same
     #[must_use]
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.dense2.forward(self.intermediate_act_fn.forward(self.dense1.forward(tokens)))
+        self.dense2.forward(self.hidden(tokens))
+    }
+
+    /// What the second map is applied to.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[batch, tokens, channels]`
+    /// - returns: `[batch, tokens, hidden_channels]`
+    pub(crate) fn hidden(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.intermediate_act_fn.forward(self.dense1.forward(tokens))
+    }
+
+    /// The second map.
+    pub(crate) fn second(&self) -> LinearMap {
+        LinearMap::from(&self.dense2)
     }
 }

@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::token_array::concat;
 
@@ -60,7 +60,37 @@ impl Positions {
     }
 }
 
+impl Positions {
+    /// Those of the tokens `start..start + count`.
+    pub(crate) fn narrow(&self, start: usize, count: usize) -> Self {
+        match self {
+            Self::Table(table) => Self::Table(table.clone().narrow(0, start, count)),
+            Self::Grid(grid) => Self::Grid(grid.narrow(start, count)),
+        }
+    }
+
+    /// Those of some tokens.
+    pub(crate) fn select(&self, points: Tensor<1, Int>) -> Self {
+        match self {
+            Self::Table(table) => Self::Table(table.clone().select(0, points)),
+            Self::Grid(grid) => {
+                let points = match &grid.points {
+                    None => points,
+                    Some(cells) => cells.clone().select(0, points),
+                };
+                Self::Grid(Grid { axes: grid.axes.clone(), points: Some(points) })
+            }
+        }
+    }
+}
+
 impl Grid {
+    fn narrow(&self, start: usize, count: usize) -> Self {
+        let device = self.axes[0].table.device();
+        let points = narrow_points(self.points.as_ref(), start, count, &device);
+        Self { axes: self.axes.clone(), points: Some(points) }
+    }
+
     /// Length of every axis, slowest first.
     #[must_use]
     pub fn lengths(&self) -> Vec<usize> {
@@ -109,5 +139,18 @@ impl Grid {
                 .expand([outer, length, inner, channels])
                 .reshape([outer * length * inner, channels]),
         }
+    }
+}
+
+/// The points `start..start + count` of a grid's `points`, or of its cells in order.
+pub(crate) fn narrow_points(
+    points: Option<&Tensor<1, Int>>,
+    start: usize,
+    count: usize,
+    device: &Device,
+) -> Tensor<1, Int> {
+    match points {
+        Some(points) => points.clone().narrow(0, start, count),
+        None => Tensor::arange(start as i64..(start + count) as i64, device),
     }
 }

@@ -1,6 +1,6 @@
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::Positions;
+use crate::{Content, Positions};
 
 /// An array of tokens, kept factored: what each channel is known to be a function of is not
 /// written out per token.
@@ -22,7 +22,7 @@ pub struct TokenArray {
 pub struct Segment {
     batch: usize,
     tokens: usize,
-    content: Option<Tensor<3>>,
+    content: Option<Content>,
     positions: Option<Positions>,
     padding: Option<Tensor<1>>,
 }
@@ -70,6 +70,15 @@ impl TokenArray {
         self.segments[0].device()
     }
 
+    /// One example where all are the same, for lack of content; else all.
+    pub(crate) fn distinct(&self) -> Self {
+        let segments = &self.segments;
+        if segments.iter().any(|segment| segment.content.is_some()) {
+            return self.clone();
+        }
+        Self { segments: segments.iter().cloned().map(Segment::distinct).collect() }
+    }
+
     /// Every channel of every token: what the reference computes with.
     ///
     /// # Shapes
@@ -86,7 +95,8 @@ impl Segment {
     /// # Shapes
     /// - `content`: `[batch, tokens, content_channels]`
     #[must_use]
-    pub fn from_content(content: Tensor<3>) -> Self {
+    pub fn from_content(content: impl Into<Content>) -> Self {
+        let content = content.into();
         let [batch, tokens, _] = content.dims();
         Self { batch, tokens, content: Some(content), positions: None, padding: None }
     }
@@ -165,9 +175,9 @@ impl Segment {
         self.content.as_ref().map_or(0, |content| content.dims()[2])
     }
 
-    /// `[batch, tokens, content_channels]`.
+    /// The content channels.
     #[must_use]
-    pub const fn content(&self) -> Option<&Tensor<3>> {
+    pub const fn content(&self) -> Option<&Content> {
         self.content.as_ref()
     }
 
@@ -181,6 +191,42 @@ impl Segment {
     #[must_use]
     pub const fn padding(&self) -> Option<&Tensor<1>> {
         self.padding.as_ref()
+    }
+
+    /// One example where all are the same, for lack of content; else all.
+    pub(crate) fn distinct(self) -> Self {
+        if self.content.is_some() { self } else { Self { batch: 1, ..self } }
+    }
+
+    /// The tokens `start..start + count`.
+    ///
+    /// # Panics
+    /// If the range ends beyond the tokens.
+    #[must_use]
+    pub fn narrow(&self, start: usize, count: usize) -> Self {
+        if count == self.tokens {
+            return self.clone();
+        }
+        Self {
+            tokens: count,
+            content: self.content.as_ref().map(|content| content.narrow(start, count)),
+            positions: self.positions.as_ref().map(|positions| positions.narrow(start, count)),
+            ..self.clone()
+        }
+    }
+
+    /// Some of the tokens, in any order.
+    ///
+    /// # Shapes
+    /// - `points`: `[points]`
+    #[must_use]
+    pub fn select(&self, points: &Tensor<1, Int>) -> Self {
+        Self {
+            tokens: points.dims()[0],
+            content: self.content.as_ref().map(|content| content.select(points.clone())),
+            positions: self.positions.as_ref().map(|positions| positions.select(points.clone())),
+            ..self.clone()
+        }
     }
 
     fn device(&self) -> Device {
@@ -199,7 +245,7 @@ impl Segment {
     pub fn to_dense(&self) -> Tensor<3> {
         let [batch, tokens] = [self.batch, self.tokens];
         let mut parts = Vec::with_capacity(3);
-        parts.extend(self.content.clone());
+        parts.extend(self.content.as_ref().map(Content::to_dense));
         if let Some(positions) = &self.positions {
             let channels = positions.channels();
             let table = positions.to_table();

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn::module::{Initializer, Module, ModuleDisplay, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use perceiver_core::Initialisation;
+use perceiver_core::{Initialisation, LinearMap};
 
 /// Gives a decoder's answers their final form.
 pub trait Postprocessor<Input>: Module + ModuleDisplay + Debug {
@@ -155,6 +155,21 @@ impl MultimodalPostprocessor {
     ) -> Self {
         Self { modalities: ModalityPostprocessors { audio, image, label } }
     }
+
+    /// The linear map with which each modality begins, in token order.
+    #[must_use]
+    pub fn maps(&self) -> [LinearMap; 3] {
+        let of = &self.modalities;
+        [&of.audio.classifier, &of.image.classifier, &of.label.classifier].map(LinearMap::from)
+    }
+}
+
+impl MultimodalOutput {
+    /// From answers that have been through [`MultimodalPostprocessor::maps`].
+    #[must_use]
+    pub fn from_mapped([audio, image, label]: [Tensor<3>; 3]) -> Self {
+        Self { audio: audio.flatten(1, 2), image, label: label.narrow(1, 0, 1).squeeze_dim(1) }
+    }
 }
 
 impl Postprocessor<Tensor<3>> for MultimodalPostprocessor {
@@ -164,12 +179,12 @@ impl Postprocessor<Tensor<3>> for MultimodalPostprocessor {
     /// If there are not three sizes, audio, image and label, that sum to the answers.
     fn forward(&self, answers: Tensor<3>, sizes: &[usize]) -> MultimodalOutput {
         let &[audio, image, label] = sizes else { panic!("three modalities, not {sizes:?}") };
-        let of = &self.modalities;
-        MultimodalOutput {
-            audio: of.audio.forward(answers.clone().narrow(1, 0, audio), &[]),
-            image: of.image.forward(answers.clone().narrow(1, audio, image), &[]),
-            label: of.label.forward(answers.narrow(1, audio + image, label), &[]),
-        }
+        let [of_audio, of_image, of_label] = self.maps();
+        MultimodalOutput::from_mapped([
+            of_audio.forward(answers.clone().narrow(1, 0, audio)),
+            of_image.forward(answers.clone().narrow(1, audio, image)),
+            of_label.forward(answers.narrow(1, audio + image, label)),
+        ])
     }
 }
 

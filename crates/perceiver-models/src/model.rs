@@ -107,6 +107,12 @@ impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
         &self.decoder
     }
 
+    /// The output postprocessor.
+    #[must_use]
+    pub const fn output_postprocessor(&self) -> &O {
+        &self.output_postprocessor
+    }
+
     /// Reads an input into latents.
     ///
     /// # Shapes
@@ -124,7 +130,7 @@ impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
         let inputs = self.input_preprocessor.forward(input);
         let [batch, ..] = inputs.dims();
         let latents = self.embeddings.forward(batch);
-        let encoder = self.encoder.forward(latents, &inputs.tokens, mask, options);
+        let encoder = self.encoder.forward(&latents, &inputs.tokens, mask, options);
         Encoded { inputs, encoder }
     }
 }
@@ -170,12 +176,17 @@ where
     ) -> PerceiverModelOutput<O::Output> {
         let encoded = self.encode(input, mask, options);
         let decoded = self.decode(&encoded, points, options.attentions);
-        let encoder = encoded.encoder;
+        PerceiverModelOutput::new(encoded.encoder, decoded)
+    }
+}
+
+impl<T> PerceiverModelOutput<T> {
+    pub(crate) fn new(encoder: EncoderOutput, decoded: Decoded<T>) -> Self {
         let mut cross_attentions = encoder.cross_attentions;
         if let Some(maps) = &mut cross_attentions {
             maps.extend(decoded.cross_attentions);
         }
-        PerceiverModelOutput {
+        Self {
             logits: decoded.logits,
             last_hidden_state: encoder.last_hidden_state,
             hidden_states: encoder.hidden_states,

@@ -1,99 +1,167 @@
 use burn::tensor::{Int, Tensor};
 
-use crate::init::LAYER_NORM_EPSILON;
-use crate::{Axis, Positions, Segment};
+use super::expand_batch;
+use super::moments::moments;
+use crate::positions::narrow_points;
+use crate::token_array::concat;
+use crate::{Axis, Content, LinearMap, Positions, Segment};
 
 /// A segment of tokens as the factored operations take it, layer normalisation included.
 ///
 /// Normalised, token `j` is `scale[j] (token[j] − mean[j])`, so the mean travels as one more
 /// content channel, and no normalised token is ever built.
+#[derive(Debug, Clone)]
 pub(super) struct Factored {
-    /// `[batch, tokens, content_channels + 1]`: content, then the mean over all channels.
+    /// `[batch, tokens, content_channels + 1]`: what a token has of its own, which is raw content
+    /// and rows of a table, then the mean over all channels. Batch is 1 where examples do not
+    /// differ.
     pub(super) content: Tensor<3>,
     /// Inverse deviation over all channels, `[batch, tokens]`.
     pub(super) scale: Tensor<2>,
-    /// The axes that positions vary along.
-    pub(super) axes: Vec<Axis>,
     /// Cells that are tokens; all of them when absent.
     pub(super) points: Option<Tensor<1, Int>>,
+    /// How raw content becomes the token's channels; by being them when absent.
+    map: Option<LinearMap>,
+    raw_channels: usize,
+    table_channels: usize,
+    layout: Layout,
     /// `[padding_channels]`.
     padding: Option<Tensor<1>>,
-    content_channels: usize,
-    position_channels: usize,
 }
 
-/// Channel sums of one token that do not depend on the example, `[tokens]` or `[1]`.
-struct Sums {
-    channels: usize,
-    sum: Tensor<1>,
-    square: Tensor<1>,
+/// The grid tokens lie on.
+#[derive(Debug, Clone)]
+enum Layout {
+    /// Axes that positions vary along.
+    Axes(Vec<Axis>),
+    /// Rows and columns without meaning: the operations know no other tokens than a grid's.
+    Blank([usize; 2]),
 }
 
 impl Factored {
-    /// Whether the factored operations gain from this segment: its positions are a grid's, or it
-    /// is one token.
-    pub(super) fn suits(segment: &Segment) -> bool {
-        segment.tokens() == 1 || matches!(segment.positions(), Some(Positions::Grid(_)))
+    /// Numbers of a segment that one vector is multiplied by: content and mean, and the tables of
+    /// axes.
+    pub(super) fn numbers(segment: &Segment) -> usize {
+        let content = segment.content().map_or(0, Content::fewest);
+        let (table, axes) = match segment.positions() {
+            Some(Positions::Grid(grid)) => {
+                (0, grid.axes.iter().map(|axis| axis.table.shape().num_elements()).sum())
+            }
+            Some(Positions::Table(table)) => (table.dims()[1], 0),
+            None => (0, 0),
+        };
+        (content + table + 1) * segment.tokens() + axes
     }
 
-    /// # Panics
-    /// If the segment does not suit.
     pub(super) fn new(segment: &Segment) -> Self {
-        let (content, axes, points, padding) = match segment.positions() {
+        let segment = &segment.clone().distinct();
+        let (mean, scale) = moments(segment);
+        let [batch, tokens] = mean.dims();
+        let mut own = Vec::with_capacity(3);
+        let (mut map, mut raw_channels, mut table_channels) = (None, 0, 0);
+        if let Some(content) = segment.content() {
+            let (raw, by) = content.fewest_channels();
+            (map, raw_channels) = (by, raw.dims()[2]);
+            own.push(raw);
+        }
+        let (mut layout, mut points) = (Layout::Blank(nearly_square(tokens)), None);
+        match segment.positions() {
             Some(Positions::Grid(grid)) => {
-                let padding = segment.padding().cloned();
-                (segment.content().cloned(), grid.axes.clone(), grid.points.clone(), padding)
+                layout = Layout::Axes(grid.axes.clone());
+                points = grid.points.clone();
             }
-            _ => (Some(segment.to_dense()), Vec::new(), None, None),
-        };
-        let content_channels = content.as_ref().map_or(0, |content| content.dims()[2]);
-        let mut known: Vec<Sums> = Vec::new();
-        known.extend(position_sums(&axes, points.as_ref()));
-        known.extend(padding.as_ref().map(padding_sums));
-        let (mean, scale) = moments(segment, content.as_ref(), &known);
-        let mean = mean.unsqueeze_dim(2);
-        let content = match content {
-            Some(content) => Tensor::cat(vec![content, mean], 2),
-            None => mean,
-        };
-        let position_channels = axes.iter().map(|axis| axis.channels.len()).sum();
-        Self { content, scale, axes, points, padding, content_channels, position_channels }
+            Some(Positions::Table(table)) => {
+                table_channels = table.dims()[1];
+                own.push(expand_batch(table.clone().unsqueeze(), batch));
+            }
+            None => {}
+        }
+        own.push(mean.unsqueeze_dim(2));
+        Self {
+            content: concat(own, 2),
+            scale,
+            points,
+            map,
+            raw_channels,
+            table_channels,
+            layout,
+            padding: segment.padding().cloned(),
+        }
+    }
+
+    /// The same for `batch` examples.
+    pub(super) fn expand(self, batch: usize) -> Self {
+        let content = expand_batch(self.content, batch);
+        Self { content, scale: expand_batch(self.scale, batch), ..self }
+    }
+
+    /// The tokens `start..start + count`.
+    pub(super) fn narrow(&self, start: usize, count: usize) -> Self {
+        let [_, tokens] = self.scale.dims();
+        if count == tokens {
+            return self.clone();
+        }
+        Self {
+            content: self.content.clone().narrow(1, start, count),
+            scale: self.scale.clone().narrow(1, start, count),
+            points: Some(narrow_points(self.points.as_ref(), start, count, &self.scale.device())),
+            ..self.clone()
+        }
     }
 
     /// Length of every axis, and one axis of length 1 for what all tokens share.
     pub(super) fn grid(&self) -> Vec<usize> {
-        self.axes.iter().map(|axis| axis.table.dims()[0]).chain([1]).collect()
+        let mut lengths = match &self.layout {
+            Layout::Axes(axes) => axes.iter().map(|axis| axis.table.dims()[0]).collect(),
+            Layout::Blank(lengths) => lengths.to_vec(),
+        };
+        lengths.push(1);
+        lengths
     }
 
     /// Splits vectors over all channels into what the operations take: vectors over content and
-    /// mean, and their products with every axis' table and with the padding.
+    /// mean, and their products with every axis' table and with what all tokens share.
     ///
     /// # Shapes
     /// - `vectors`: `[batch, heads, rows, token_channels]`
     /// - returns: `[batch, heads, rows, content_channels + 1]`, `[batch, heads, rows, axes]`
     pub(super) fn contract(&self, vectors: &Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let mean = vectors.clone().sum_dim(3).neg();
-        let content = if self.content_channels == 0 {
-            mean
-        } else {
-            Tensor::cat(vec![vectors.clone().narrow(3, 0, self.content_channels), mean], 3)
-        };
-        let mut scores = Vec::with_capacity(self.axes.len() + 1);
-        for axis in &self.axes {
-            let channels = axis.channels.iter().map(|channel| self.content_channels + channel);
-            let picked = vectors.clone().select(3, indices(channels, vectors));
-            scores.push(picked.matmul(axis.table.clone().transpose().unsqueeze::<4>()));
+        let mut shared = vectors.clone().narrow(3, 0, 1).zeros_like();
+        let mut content = Vec::with_capacity(3);
+        if self.raw_channels > 0 {
+            let own = vectors.clone().narrow(3, 0, self.mapped_channels());
+            content.push(match &self.map {
+                None => own,
+                Some(map) => {
+                    shared = shared + own.clone().matmul(column(map.bias()));
+                    own.matmul(map.weight().transpose().unsqueeze::<4>())
+                }
+            });
         }
-        scores.push(match &self.padding {
-            Some(padding) => {
-                let [channels] = padding.dims();
-                let start = self.content_channels + self.position_channels;
-                let picked = vectors.clone().narrow(3, start, channels);
-                picked.matmul(padding.clone().reshape([1, 1, channels, 1]))
+        if self.table_channels > 0 {
+            content.push(vectors.clone().narrow(3, self.mapped_channels(), self.table_channels));
+        }
+        content.push(vectors.clone().sum_dim(3).neg());
+
+        let mut scores = Vec::new();
+        match &self.layout {
+            Layout::Axes(axes) => scores.extend(axes.iter().map(|axis| {
+                let channels = axis.channels.iter().map(|c| self.mapped_channels() + c);
+                let picked = vectors.clone().select(3, indices(channels, vectors));
+                picked.matmul(axis.table.clone().transpose().unsqueeze::<4>())
+            })),
+            Layout::Blank(lengths) => {
+                scores.push(shared.zeros_like().repeat_dim(3, lengths.iter().sum()));
             }
-            None => vectors.clone().narrow(3, 0, 1).zeros_like(),
-        });
-        (content, Tensor::cat(scores, 3))
+        }
+        if let Some(padding) = &self.padding {
+            let [channels] = padding.dims();
+            let start = self.mapped_channels() + self.position_channels();
+            let picked = vectors.clone().narrow(3, start, channels);
+            shared = shared + picked.matmul(column(padding.clone()));
+        }
+        scores.push(shared);
+        (concat(content, 3), Tensor::cat(scores, 3))
     }
 
     /// Assembles weighted sums of normalised tokens from what
@@ -103,109 +171,75 @@ impl Factored {
     /// - `sums`: `[batch, heads, rows, content_channels + 1 + axes]`
     /// - returns: `[batch, heads, rows, token_channels]`
     pub(super) fn assemble(&self, sums: Tensor<4>) -> Tensor<4> {
-        let mean = sums.clone().narrow(3, self.content_channels, 1);
-        let mut offset = self.content_channels + 1;
+        let entries = self.grid().iter().sum::<usize>();
+        let own_channels = self.raw_channels + self.table_channels;
+        let mean = sums.clone().narrow(3, own_channels, 1);
+        let weight = sums.clone().narrow(3, own_channels + entries, 1);
         let mut parts = Vec::with_capacity(3);
-        if self.content_channels > 0 {
-            parts.push(sums.clone().narrow(3, 0, self.content_channels));
-        }
-        if !self.axes.is_empty() {
-            let mut columns = Vec::with_capacity(self.axes.len());
-            let mut order = vec![0; self.position_channels];
-            let mut column = 0;
-            for axis in &self.axes {
-                let [length, _] = axis.table.dims();
-                let marginal = sums.clone().narrow(3, offset, length);
-                columns.push(marginal.matmul(axis.table.clone().unsqueeze::<4>()));
-                offset += length;
-                for &channel in &axis.channels {
-                    order[channel] = column;
-                    column += 1;
+        if self.raw_channels > 0 {
+            let raw = sums.clone().narrow(3, 0, self.raw_channels);
+            parts.push(match &self.map {
+                None => raw,
+                Some(map) => {
+                    let bias = weight.clone().matmul(map.bias().unsqueeze::<4>());
+                    raw.matmul(map.weight().unsqueeze::<4>()) + bias
                 }
-            }
-            let columns = Tensor::cat(columns, 3);
-            let order = indices(order.into_iter(), &columns);
-            parts.push(columns.select(3, order));
+            });
+        }
+        if self.table_channels > 0 {
+            parts.push(sums.clone().narrow(3, self.raw_channels, self.table_channels));
+        }
+        if let Layout::Axes(axes) = &self.layout {
+            parts.push(self.assemble_axes(axes, &sums));
         }
         if let Some(padding) = &self.padding {
-            let [channels] = padding.dims();
-            let weight = sums.narrow(3, offset, 1);
-            parts.push(weight.matmul(padding.clone().reshape([1, 1, 1, channels])));
+            parts.push(weight.matmul(padding.clone().unsqueeze::<4>()));
         }
-        Tensor::cat(parts, 3) - mean
+        concat(parts, 3) - mean
+    }
+
+    /// The position channels of [`assemble`](Self::assemble).
+    fn assemble_axes(&self, axes: &[Axis], sums: &Tensor<4>) -> Tensor<4> {
+        let mut offset = self.raw_channels + self.table_channels + 1;
+        let mut order = vec![0; self.position_channels()];
+        let (mut columns, mut column) = (Vec::with_capacity(axes.len()), 0);
+        for axis in axes {
+            let [length, _] = axis.table.dims();
+            let marginal = sums.clone().narrow(3, offset, length);
+            columns.push(marginal.matmul(axis.table.clone().unsqueeze::<4>()));
+            offset += length;
+            for &channel in &axis.channels {
+                order[channel] = column;
+                column += 1;
+            }
+        }
+        let order = indices(order.into_iter(), sums);
+        concat(columns, 3).select(3, order)
+    }
+
+    /// Channels of a token that are content.
+    fn mapped_channels(&self) -> usize {
+        self.map.as_ref().map_or(self.raw_channels, |map| map.dims()[1])
+    }
+
+    fn position_channels(&self) -> usize {
+        match &self.layout {
+            Layout::Axes(axes) => axes.iter().map(|axis| axis.channels.len()).sum(),
+            Layout::Blank(_) => self.table_channels,
+        }
     }
 }
 
-/// Mean and inverse deviation of every token over all its channels, both `[batch, tokens]`.
-///
-/// The variance is taken about the mean, as content may be far from zero.
-fn moments(
-    segment: &Segment,
-    content: Option<&Tensor<3>>,
-    known: &[Sums],
-) -> (Tensor<2>, Tensor<2>) {
-    let (batch, tokens) = (segment.batch(), segment.tokens());
-    let channels = segment.channels() as f64;
-    let spread = |sum: &Tensor<1>| sum.clone().unsqueeze::<2>().expand([batch, tokens]);
-    let mut total: Option<Tensor<2>> = content.map(|x| x.clone().sum_dim(2).squeeze_dim(2));
-    for part in known {
-        let sum = spread(&part.sum);
-        total = Some(match total {
-            Some(total) => total + sum,
-            None => sum,
-        });
-    }
-    let mean = total.expect("a token has channels") / channels;
-    let mut squares: Option<Tensor<2>> = content
-        .map(|x| (x.clone() - mean.clone().unsqueeze_dim(2)).square().sum_dim(2).squeeze_dim(2));
-    for part in known {
-        let about_mean = spread(&part.square) - mean.clone() * spread(&part.sum) * 2.0
-            + mean.clone().square() * part.channels as f64;
-        squares = Some(match squares {
-            Some(squares) => squares + about_mean,
-            None => about_mean,
-        });
-    }
-    let variance = squares.expect("a token has channels") / channels;
-    (mean, (variance + LAYER_NORM_EPSILON).sqrt().recip())
+/// Two factors of `tokens`, as near to each other as can be.
+fn nearly_square(tokens: usize) -> [usize; 2] {
+    let rows = (1..=tokens.isqrt()).rev().find(|rows| tokens.is_multiple_of(*rows)).unwrap_or(1);
+    [rows, tokens / rows]
 }
 
-/// Sums over position channels at every token, `[tokens]`.
-fn position_sums(axes: &[Axis], points: Option<&Tensor<1, Int>>) -> Option<Sums> {
-    let lengths: Vec<usize> = axes.iter().map(|axis| axis.table.dims()[0]).collect();
-    let mut sums: Option<Sums> = None;
-    for (a, axis) in axes.iter().enumerate() {
-        let outer: usize = lengths[..a].iter().product();
-        let inner: usize = lengths[a + 1..].iter().product();
-        let at_tokens = |of_axis: Tensor<1>| match points {
-            Some(points) => of_axis.select(0, (points.clone() / inner as i64) % lengths[a] as i64),
-            None => of_axis
-                .reshape([1, lengths[a], 1])
-                .expand([outer, lengths[a], inner])
-                .reshape([outer * lengths[a] * inner]),
-        };
-        let sum = at_tokens(axis.table.clone().sum_dim(1).squeeze_dim(1));
-        let square = at_tokens(axis.table.clone().square().sum_dim(1).squeeze_dim(1));
-        let channels = axis.channels.len();
-        sums = Some(match sums {
-            None => Sums { channels, sum, square },
-            Some(so_far) => Sums {
-                channels: so_far.channels + channels,
-                sum: so_far.sum + sum,
-                square: so_far.square + square,
-            },
-        });
-    }
-    sums
-}
-
-/// Sums over padding channels, `[1]`.
-fn padding_sums(padding: &Tensor<1>) -> Sums {
-    Sums {
-        channels: padding.dims()[0],
-        sum: padding.clone().sum(),
-        square: padding.clone().square().sum(),
-    }
+/// `[channels]` as `[1, 1, channels, 1]`.
+fn column(vector: Tensor<1>) -> Tensor<4> {
+    let [channels] = vector.dims();
+    vector.reshape([1, 1, channels, 1])
 }
 
 fn indices(values: impl Iterator<Item = usize>, like: &Tensor<4>) -> Tensor<1, Int> {

@@ -213,6 +213,25 @@ pub fn attention(
     ))
 }
 
+/// The same with the log-sum-exp of the scores, `[batch, heads, queries, 1]`, with which attention
+/// to several arrays merges exactly.
+pub(crate) fn attention_with_log_sum_exp(
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    mask: Option<&KeyMask>,
+    scale: f64,
+) -> (Tensor<4>, Tensor<4>) {
+    let (attended, log_sum_exp) = <Dispatch as PerceiverOps>::attention_forward(
+        queries.into_dispatch(),
+        keys.into_dispatch(),
+        values.into_dispatch(),
+        hidden_keys(mask),
+        scale,
+    );
+    (Tensor::from_dispatch(attended), Tensor::from_dispatch(log_sum_exp))
+}
+
 /// The encoder direction: dense queries attend to one segment of factored tokens.
 ///
 /// With token `j` at cell `(k₁ … kₙ)` of the grid,

@@ -1,7 +1,9 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{CrossAttentionLayer, Initialisation, LayerConfig, Segment, TokenArray};
+use perceiver_core::{
+    AnswerStream, CrossAttentionLayer, Initialisation, LayerConfig, LinearMap, Segment, TokenArray,
+};
 
 use super::{Decoded, Decoder};
 use crate::{PositionConfig, PositionEncoding, Preprocessed};
@@ -66,12 +68,42 @@ impl BasicDecoderConfig {
 impl BasicDecoder {
     /// Answers to queries from anywhere.
     ///
+    /// Answers come through a [`stream`](Self::stream), except with attention maps or gradients.
+    ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `latents`: `[batch, latents, latent_channels]`
     /// - returns: `[batch, queries, output_channels]`
     #[must_use]
     pub fn decode(
+        &self,
+        queries: &TokenArray,
+        latents: Tensor<3>,
+        attentions: bool,
+    ) -> Decoded<Tensor<3>> {
+        if attentions || latents.device().is_autodiff() {
+            return self.decode_at_once(queries, latents, attentions);
+        }
+        let blocks = self.stream(queries, latents, |_, map| map).map(|block| block.answers);
+        Decoded { logits: Tensor::cat(blocks.collect(), 1), cross_attentions: None }
+    }
+
+    /// The answers block by block, in bounded memory. `finish` is given the last linear map and
+    /// the segment, and returns what to apply instead.
+    #[must_use]
+    pub fn stream(
+        &self,
+        queries: &TokenArray,
+        latents: Tensor<3>,
+        finish: impl Fn(usize, LinearMap) -> LinearMap,
+    ) -> AnswerStream<'_> {
+        let last = self.final_layer.as_ref().map(LinearMap::from);
+        let last = |segment| last.clone().map(|last| finish(segment, last));
+        self.decoding_cross_attention.stream(queries, latents, last)
+    }
+
+    /// The answers to all queries in one go.
+    pub(super) fn decode_at_once(
         &self,
         queries: &TokenArray,
         latents: Tensor<3>,

@@ -53,6 +53,8 @@ impl Decoder for ClassificationDecoder {
         latents: Tensor<3>,
         attentions: bool,
     ) -> Decoded<Tensor<2>> {
-        self.decoder.decode(queries, latents, attentions).map(|logits| logits.squeeze_dim(1))
+        // One query needs no stream.
+        let decoded = self.decoder.decode_at_once(queries, latents, attentions);
+        decoded.map(|logits| logits.squeeze_dim(1))
     }
 }

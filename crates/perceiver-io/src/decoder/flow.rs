@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use perceiver_core::{Initialisation, LayerConfig, TokenArray};
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_core::{AnswerStream, Initialisation, LayerConfig, TokenArray};
 
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder};
 use crate::Preprocessed;
@@ -35,6 +35,25 @@ impl OpticalFlowDecoder {
     }
 }
 
+impl OpticalFlowDecoder {
+    /// Queries for some pixels.
+    ///
+    /// # Shapes
+    /// - `points`: `[points]`, flat row-major indices into the image
+    #[must_use]
+    pub fn queries_at(&self, inputs: &Preprocessed, points: &Tensor<1, Int>) -> TokenArray {
+        let segments = inputs.tokens.segments().iter().map(|pixels| pixels.select(points));
+        TokenArray::new(segments.collect())
+    }
+
+    /// The motion of pixels block by block, `[batch, pixels, output_channels]` each, in bounded
+    /// memory.
+    #[must_use]
+    pub fn stream(&self, queries: &TokenArray, latents: Tensor<3>) -> AnswerStream<'_> {
+        self.decoder.stream(queries, latents, |_, map| map.scaled(1.0 / self.rescale_factor))
+    }
+}
+
 impl Decoder for OpticalFlowDecoder {
     type Points = ();
     type Queries = TokenArray;
@@ -58,10 +77,18 @@ impl Decoder for OpticalFlowDecoder {
         attentions: bool,
     ) -> Decoded<Tensor<4>> {
         let [height, width] = self.image_shape;
-        self.decoder.decode(queries, latents, attentions).map(|flow| {
-            let [batch, pixels, channels] = flow.dims();
-            assert_eq!(pixels, height * width, "the model is for images of {height}x{width}");
-            (flow / self.rescale_factor).reshape([batch, height, width, channels])
+        let [_, pixels, _] = queries.dims();
+        assert_eq!(pixels, height * width, "the model is for images of {height}x{width}");
+        let decoded = if attentions || latents.device().is_autodiff() {
+            let decoded = self.decoder.decode_at_once(queries, latents, attentions);
+            decoded.map(|flow| flow / self.rescale_factor)
+        } else {
+            let blocks = self.stream(queries, latents).map(|block| block.answers);
+            Decoded { logits: Tensor::cat(blocks.collect(), 1), cross_attentions: None }
+        };
+        decoded.map(|flow| {
+            let [batch, _, channels] = flow.dims();
+            flow.reshape([batch, height, width, channels])
         })
     }
 }

@@ -1,10 +1,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{Initialisation, LayerConfig, TokenArray};
+use perceiver_core::{AnswerStream, Initialisation, LayerConfig, TokenArray};
 
 use super::basic::PositionQueries;
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder, QueryConfig};
-use crate::{Modalities, PositionConfig, Preprocessed};
+use crate::{Modalities, MultimodalPostprocessor, PositionConfig, Preprocessed};
 
 /// How a [`MultimodalDecoder`] is built.
 #[derive(Debug, Clone)]
@@ -128,6 +128,21 @@ fn basic_queries(
         concat_preprocessed_input: false,
     };
     BasicQueries { queries: config.init(init, device) }
+}
+
+impl MultimodalDecoder {
+    /// The answers block by block, in bounded memory, each modality's through the linear map with
+    /// which its postprocessor begins.
+    #[must_use]
+    pub fn stream(
+        &self,
+        queries: &TokenArray,
+        latents: Tensor<3>,
+        postprocessor: &MultimodalPostprocessor,
+    ) -> AnswerStream<'_> {
+        let maps = postprocessor.maps();
+        self.decoder.stream(queries, latents, |modality, map| map.then(&maps[modality]))
+    }
 }
 
 impl Decoder for MultimodalDecoder {

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor, s};
-use perceiver_core::Initialisation;
+use perceiver_core::{Content, Initialisation, LinearMap};
 
 use self::downsample::ConvDownsample;
 use super::{Preprocessed, Preprocessor};
@@ -171,18 +171,22 @@ impl Preprocessor for ImagePreprocessor {
     fn forward(&self, input: ImageInput) -> Preprocessed {
         let (content, grid) = match self.preparation {
             ImagePreparation::Conv { .. } => channels_last(self.convolve(input.frames)),
-            ImagePreparation::Conv1x1 => channels_last(self.convolve_1x1(input.frames)),
+            ImagePreparation::Conv1x1 => channels_last(self.every_pixel(image_only(input.frames))),
             ImagePreparation::Patches { .. } => self.patches(input.frames),
             ImagePreparation::Pixels => self.pixels(input.frames),
         };
         let interpolate = input.interpolate_positions;
         let positions = self.positions.grid(&grid, interpolate, &content.device());
+        let content = match self.linear_map() {
+            Some(map) => Content::mapped(content, map),
+            None => content.into(),
+        };
         Preprocessed::combine(content, positions, self.combination)
     }
 }
 
-/// Content `[batch, tokens, channels]` and the grid its tokens lie on.
-type Content = (Tensor<3>, Vec<usize>);
+/// Tokens `[batch, tokens, channels]`, before a linear map, and the grid they lie on.
+type Gridded = (Tensor<3>, Vec<usize>);
 
 impl ImagePreprocessor {
     /// Channels before positions join, by the reference's rule: positions along more than two
@@ -207,12 +211,22 @@ impl ImagePreprocessor {
         convnet.forward(image_only(frames))
     }
 
-    fn convolve_1x1(&self, frames: Frames) -> Tensor<4> {
-        let convnet = self.convnet_1x1.as_ref().expect("made with this preparation");
-        convnet.forward(image_only(frames))
+    /// The linear map of every token with which some preparations end.
+    fn linear_map(&self) -> Option<LinearMap> {
+        let convolution = self.convnet_1x1.as_ref().map(|conv| {
+            let bias = conv.bias.as_ref().expect("the convolution has a bias").val();
+            LinearMap::new(conv.weight.val().flatten::<2>(1, 3).transpose(), bias)
+        });
+        convolution.or_else(|| self.conv_after_patches.as_ref().map(LinearMap::from))
     }
 
-    fn patches(&self, frames: Frames) -> Content {
+    /// Every `spatial_downsample`-th pixel.
+    fn every_pixel(&self, image: Tensor<4>) -> Tensor<4> {
+        let step = self.spatial_downsample as isize;
+        image.slice(s![.., .., ..;step, ..;step])
+    }
+
+    fn patches(&self, frames: Frames) -> Gridded {
         let (video, temporal_block) = match frames {
             Frames::Image(image) => (image.unsqueeze_dim::<5>(1), 1),
             Frames::Video(video) => (video, self.temporal_downsample),
@@ -220,16 +234,12 @@ impl ImagePreprocessor {
         let blocks = space_to_depth(video, temporal_block, self.spatial_downsample);
         let [batch, time, height, width, channels] = blocks.dims();
         let content = blocks.reshape([batch, time * height * width, channels]);
-        let content = match &self.conv_after_patches {
-            Some(linear) => linear.forward(content),
-            None => content,
-        };
         // A single frame is a plane: flow concatenates its two frames into one.
         let grid = if time == 1 { vec![height, width] } else { vec![time, height, width] };
         (content, grid)
     }
 
-    fn pixels(&self, frames: Frames) -> Content {
+    fn pixels(&self, frames: Frames) -> Gridded {
         let (space, time) = (self.spatial_downsample, self.temporal_downsample);
         match frames {
             Frames::Image(image) => {
@@ -250,7 +260,7 @@ impl ImagePreprocessor {
     }
 }
 
-fn channels_last(image: Tensor<4>) -> Content {
+fn channels_last(image: Tensor<4>) -> Gridded {
     let [batch, channels, height, width] = image.dims();
     let content = image.permute([0, 2, 3, 1]).reshape([batch, height * width, channels]);
     (content, vec![height, width])

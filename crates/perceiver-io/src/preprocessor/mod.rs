@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use perceiver_core::{Positions, Segment, TokenArray};
+use perceiver_core::{Content, Positions, Segment, TokenArray};
 
 pub use audio::{AudioPreprocessor, AudioPreprocessorConfig};
 pub use image::{Frames, ImageInput, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig};
@@ -44,28 +44,28 @@ pub trait Preprocessor: Module + ModuleDisplay + Debug {
 pub struct Preprocessed {
     /// One segment a modality.
     pub tokens: TokenArray,
-    /// Each segment's `[batch, tokens, content_channels]` without positions
-    /// (`inputs_without_pos`).
-    pub without_positions: Vec<Tensor<3>>,
+    /// Each segment without positions (`inputs_without_pos`).
+    pub without_positions: Vec<Content>,
 }
 
 impl Preprocessed {
     /// Tokens that came without positions.
     #[must_use]
     pub fn from_content(content: Tensor<3>) -> Self {
-        Self { tokens: TokenArray::dense(content.clone()), without_positions: vec![content] }
+        Self { tokens: TokenArray::dense(content.clone()), without_positions: vec![content.into()] }
     }
 
     /// Content joined by its positions.
     pub(crate) fn combine(
-        content: Tensor<3>,
+        content: impl Into<Content>,
         positions: Positions,
         combination: Combination,
     ) -> Self {
+        let content = content.into();
         let segment = match combination {
             Combination::Concat => Segment::from_content(content.clone()).with_positions(positions),
             Combination::Add => {
-                Segment::from_content(content.clone() + positions.to_table().unsqueeze::<3>())
+                Segment::from_content(content.to_dense() + positions.to_table().unsqueeze::<3>())
             }
         };
         Self { tokens: TokenArray::new(vec![segment]), without_positions: vec![content] }

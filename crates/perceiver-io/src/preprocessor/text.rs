@@ -60,7 +60,7 @@ impl Preprocessor for TextPreprocessor {
         assert_shape!(positions, [tokens, channels]);
         Preprocessed {
             tokens: TokenArray::dense(content.clone() + positions.unsqueeze::<3>()),
-            without_positions: vec![content],
+            without_positions: vec![content.into()],
         }
     }
 }

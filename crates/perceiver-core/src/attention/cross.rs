@@ -1,0 +1,131 @@
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use super::{Attended, AttentionConfig, attend, drops, expand_batch};
+use crate::init::layer_norm;
+use crate::token_array::concat;
+use crate::{Initialisation, KeyMask, TokenArray};
+
+/// Attention of one array to another.
+///
+/// # Source
+/// Perceiver IO section 3.1; `PerceiverAttention` with `is_cross_attention=True`.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    pub(super) projections: CrossProjections,
+    pub(super) output: Linear,
+    pub(super) query_residual: bool,
+}
+
+/// `attention.self` in a checkpoint.
+#[derive(Module, Debug)]
+pub(super) struct CrossProjections {
+    pub(super) layernorm1: LayerNorm,
+    pub(super) layernorm2: LayerNorm,
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
+    dropout: Dropout,
+    pub(super) heads: usize,
+}
+
+impl CrossAttention {
+    /// Fresh parameters.
+    #[must_use]
+    pub fn new(config: &AttentionConfig, init: Initialisation, device: &Device) -> Self {
+        let (queries, inputs) = (config.query_channels, config.input_channels);
+        Self {
+            projections: CrossProjections {
+                layernorm1: layer_norm(queries, device),
+                layernorm2: layer_norm(inputs, device),
+                query: init.linear(queries, config.qk_channels, device),
+                key: init.linear(inputs, config.qk_channels, device),
+                value: init.linear(inputs, config.v_channels, device),
+                dropout: DropoutConfig::new(config.dropout).init(),
+                heads: config.heads,
+            },
+            output: init.linear(config.v_channels, queries, device),
+            query_residual: config.query_residual,
+        }
+    }
+
+    /// Attends in whichever way takes the fewest multiplications.
+    ///
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `inputs`: `[batch, keys, input_channels]`
+    /// - `mask`: `[batch, keys]`
+    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` when
+    ///   `probabilities`
+    #[must_use]
+    pub fn forward(
+        &self,
+        queries: &TokenArray,
+        inputs: &TokenArray,
+        mask: Option<&KeyMask>,
+        probabilities: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
+        if probabilities || drops(&self.projections.dropout, &queries.device()) {
+            return self.dense(queries, inputs, mask, probabilities);
+        }
+        if mask.is_none() && self.asks(queries, inputs) {
+            let prepared = self.prepare(queries, inputs.to_dense());
+            let answers = prepared.segments().map(|(s, tokens)| prepared.attend(s, 0, tokens));
+            return (concat(answers.collect(), 1), None);
+        }
+        let [_, query_count, query_channels] = queries.dims();
+        let form = self.reading(query_count, query_channels, inputs.segments());
+        if form.factored.contains(&true) {
+            (self.gather(queries, inputs, &form.factored, mask), None)
+        } else {
+            self.dense(queries, inputs, mask, false)
+        }
+    }
+
+    /// With every channel of every token written out.
+    fn dense(
+        &self,
+        queries: &TokenArray,
+        inputs: &TokenArray,
+        mask: Option<&KeyMask>,
+        probabilities: bool,
+    ) -> Attended {
+        let of = &self.projections;
+        let [batch, ..] = queries.dims();
+        // Queries that are the same for all examples are projected once.
+        let projected = of.layernorm1.forward(queries.distinct().to_dense());
+        let projected = expand_batch(of.query.forward(projected), batch);
+        let inputs = of.layernorm2.forward(inputs.to_dense());
+        let (attended, maps) = attend(
+            projected,
+            of.key.forward(inputs.clone()),
+            of.value.forward(inputs),
+            of.heads,
+            mask,
+            &of.dropout,
+            probabilities,
+        );
+        (self.project_output(attended, queries), maps)
+    }
+
+    /// # Shapes
+    /// - `attended`: `[batch, queries, v_channels]`
+    /// - returns: `[batch, queries, query_channels]`
+    pub(super) fn project_output(&self, attended: Tensor<3>, queries: &TokenArray) -> Tensor<3> {
+        let output = self.output.forward(attended);
+        if self.query_residual { output + queries.distinct().to_dense() } else { output }
+    }
+
+    /// Channels of projected queries and keys, and of projected values.
+    pub(super) fn widths(&self) -> [usize; 2] {
+        let of = &self.projections;
+        [of.query.weight.dims()[1], of.value.weight.dims()[1]]
+    }
+
+    /// What a score is multiplied by.
+    pub(super) fn scale(&self) -> f64 {
+        let [qk_channels, _] = self.widths();
+        1.0 / ((qk_channels / self.projections.heads) as f64).sqrt()
+    }
+}

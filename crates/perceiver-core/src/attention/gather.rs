@@ -1,0 +1,150 @@
+//! The encoder direction: few queries read many tokens, most of whose channels are positions.
+//!
+//! `docs/structured-attention.md` derives the absorbed form. It gives what the dense path gives,
+//! summed in another order.
+
+use burn::tensor::{Tensor, activation};
+
+use super::factored::Factored;
+use super::{CrossAttention, expand_batch, heads_first, split_heads};
+use crate::{KeyMask, Segment, TokenArray, ops};
+
+/// Queries as they meet tokens.
+struct Queries {
+    /// Scaled, `[batch, heads, queries, qk_channels / heads]`.
+    projected: Tensor<4>,
+    /// With the keys' projection and norm taken in, `[batch, heads, queries, input_channels]`.
+    absorbed: Tensor<4>,
+    /// What the norm's bias and the keys' bias add to a query's every score,
+    /// `[batch, heads, queries, 1]`.
+    constant: Tensor<4>,
+}
+
+/// What one segment gives, and the log-sum-exp of its scores, `[batch, heads, queries, 1]`.
+struct Read {
+    attended: Attended,
+    log_sum_exp: Tensor<4>,
+}
+
+enum Attended {
+    /// Of an absorbed segment: normalised tokens, before the norm's weight and bias,
+    /// `[batch, heads, queries, input_channels]`.
+    Tokens(Tensor<4>),
+    /// Of a projected one, `[batch, heads, queries, v_channels / heads]`.
+    Values(Tensor<4>),
+}
+
+impl CrossAttention {
+    /// Reads some segments absorbed, the others projected to keys and values.
+    ///
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `absorbs`: one a segment
+    /// - returns: the same as `queries`
+    pub(super) fn gather(
+        &self,
+        queries: &TokenArray,
+        inputs: &TokenArray,
+        absorbs: &[bool],
+        mask: Option<&KeyMask>,
+    ) -> Tensor<3> {
+        let [batch, query_count, _] = queries.dims();
+        let projected = self.project_queries(queries, batch);
+        let mut start = 0;
+        let mut reads = Vec::with_capacity(absorbs.len());
+        for (segment, &absorbs) in inputs.segments().iter().zip(absorbs) {
+            let mask = mask.map(|mask| mask.narrow(start, segment.tokens()));
+            reads.push(if absorbs {
+                read_absorbed(&projected, segment, mask.as_ref())
+            } else {
+                self.read_projected(&projected, segment, mask.as_ref())
+            });
+            start += segment.tokens();
+        }
+        let [_, v_channels] = self.widths();
+        let values = self.merge(reads);
+        let values = values.swap_dims(1, 2).reshape([batch, query_count, v_channels]);
+        self.project_output(values, queries)
+    }
+
+    /// Queries that are the same for all examples are projected once.
+    fn project_queries(&self, queries: &TokenArray, batch: usize) -> Queries {
+        let of = &self.projections;
+        let queries = of.layernorm1.forward(queries.distinct().to_dense());
+        let projected = split_heads(of.query.forward(queries), of.heads).mul_scalar(self.scale());
+        let absorbed = projected.clone().matmul(heads_first(of.key.weight.val(), of.heads));
+        let absorbed = absorbed * of.layernorm2.gamma.val().unsqueeze::<4>();
+        let constant = split_heads(of.key.forward(self.input_bias()), of.heads);
+        let constant = projected.clone().matmul(constant.swap_dims(2, 3));
+        Queries {
+            projected: expand_batch(projected, batch),
+            absorbed: expand_batch(absorbed, batch),
+            constant: expand_batch(constant, batch),
+        }
+    }
+
+    fn read_projected(&self, queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {
+        let of = &self.projections;
+        let inputs = of.layernorm2.forward(segment.to_dense());
+        let keys = split_heads(of.key.forward(inputs.clone()), of.heads);
+        let values = split_heads(of.value.forward(inputs), of.heads);
+        let (attended, log_sum_exp) =
+            ops::attention_with_log_sum_exp(queries.projected.clone(), keys, values, mask, 1.0);
+        Read { attended: Attended::Values(attended), log_sum_exp }
+    }
+
+    /// Values over all segments, each counting by its share of the softmax.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, heads, queries, v_channels / heads]`
+    fn merge(&self, reads: Vec<Read>) -> Tensor<4> {
+        let of = &self.projections;
+        let scores = reads.iter().map(|read| read.log_sum_exp.clone()).collect();
+        let shares = activation::softmax(Tensor::cat(scores, 3), 3);
+        let (mut tokens, mut values): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+        let mut weight = shares.clone().narrow(3, 0, 1).zeros_like();
+        for (s, read) in reads.into_iter().enumerate() {
+            let share = shares.clone().narrow(3, s, 1);
+            match read.attended {
+                Attended::Values(attended) => values.push(attended * share),
+                Attended::Tokens(attended) => {
+                    tokens.push(attended * share.clone());
+                    weight = weight + share;
+                }
+            }
+        }
+        let sum = |parts: Vec<Tensor<4>>| parts.into_iter().reduce(|sum, part| sum + part);
+        let projected = sum(tokens).map(|tokens| {
+            let normed = tokens * of.layernorm2.gamma.val().unsqueeze::<4>();
+            let weights = heads_first(of.value.weight.val(), of.heads).swap_dims(2, 3);
+            let constant = split_heads(of.value.forward(self.input_bias()), of.heads);
+            normed.matmul(weights) + constant * weight
+        });
+        values.extend(projected);
+        sum(values).expect("there are segments")
+    }
+
+    /// The inputs' norm at its mean: its bias, `[1, 1, input_channels]`.
+    fn input_bias(&self) -> Tensor<3> {
+        let beta = self.projections.layernorm2.beta.as_ref();
+        beta.expect("layer norms here have a bias").val().unsqueeze()
+    }
+}
+
+fn read_absorbed(queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {
+    let [batch, ..] = queries.absorbed.dims();
+    let tokens = Factored::new(segment).expand(batch);
+    let (content_queries, axis_scores) = tokens.contract(&queries.absorbed);
+    let (sums, log_sum_exp) = ops::gather_attend(
+        content_queries,
+        axis_scores,
+        tokens.content.clone(),
+        tokens.scale.clone(),
+        mask,
+        &tokens.grid(),
+    );
+    Read {
+        attended: Attended::Tokens(tokens.assemble(sums)),
+        log_sum_exp: log_sum_exp + queries.constant.clone(),
+    }
+}

@@ -1,0 +1,93 @@
+use burn::tensor::{Int, Tensor};
+
+use crate::init::LAYER_NORM_EPSILON;
+use crate::{Axis, Grid, LinearMap, Positions, Segment};
+
+/// Mean over a part of a token's channels, and the sum of their squared distances from it.
+///
+/// Parts join about their common mean, without a difference of large numbers: content may be far
+/// from zero.
+struct Part {
+    channels: usize,
+    /// `[batch, tokens]`, or 1 along an axis on which it does not vary.
+    mean: Tensor<2>,
+    /// The same shape.
+    scatter: Tensor<2>,
+}
+
+/// Mean and inverse deviation of every token over all its channels, as layer normalisation takes
+/// them, without writing positions or padding out.
+///
+/// # Shapes
+/// - returns: `[batch, tokens]` both, or `[1, tokens]` where examples do not differ
+pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
+    let mut parts = Vec::new();
+    if let Some(content) = segment.content() {
+        parts.push(match content.fewest_channels() {
+            (content, None) => Part::of(content),
+            (raw, Some(map)) => Part::of_mapped(&raw, &map),
+        });
+    }
+    match segment.positions() {
+        Some(Positions::Table(table)) => parts.push(Part::of(table.clone().unsqueeze())),
+        Some(Positions::Grid(grid)) => {
+            parts
+                .extend(grid.axes.iter().enumerate().map(|(a, axis)| Part::of_axis(grid, a, axis)));
+        }
+        None => {}
+    }
+    parts.extend(segment.padding().map(|padding| Part::of(padding.clone().unsqueeze())));
+
+    let channels = segment.channels() as f64;
+    let share = |part: &Part| part.channels as f64 / channels;
+    let mean = parts.iter().map(|part| part.mean.clone() * share(part));
+    let mean = mean.reduce(|sum, part| sum + part).expect("a token has channels");
+    let variance = parts.iter().map(|part| {
+        let distance = part.mean.clone() - mean.clone();
+        part.scatter.clone() / channels + distance.square() * share(part)
+    });
+    let variance = variance.reduce(|sum, part| sum + part).expect("a token has channels");
+    let scale = (variance + LAYER_NORM_EPSILON).sqrt().recip();
+    let [batch, _] = mean.dims();
+    let shape = [batch, segment.tokens()];
+    (mean.expand(shape), scale.expand(shape))
+}
+
+impl Part {
+    /// Of channels that are written out, `[batch, tokens, channels]`.
+    fn of(tokens: Tensor<3>) -> Self {
+        let [.., channels] = tokens.dims();
+        let mean = tokens.clone().mean_dim(2);
+        let scatter = (tokens - mean.clone()).square().sum_dim(2).squeeze_dim(2);
+        Self { channels, mean: mean.squeeze_dim(2), scatter }
+    }
+
+    /// Of a linear map's results. A map whose results have mean zero gives distances at once.
+    fn of_mapped(raw: &Tensor<3>, map: &LinearMap) -> Self {
+        let [_, channels] = map.dims();
+        let (weight, bias) = (map.weight().mean_dim(1), map.bias().mean());
+        let centred = LinearMap::new(map.weight() - weight.clone(), map.bias() - bias.clone());
+        let mean = LinearMap::new(weight, bias).forward(raw.clone()).squeeze_dim(2);
+        let scatter = centred.forward(raw.clone()).square().sum_dim(2).squeeze_dim(2);
+        Self { channels, mean, scatter }
+    }
+
+    /// Of the channels that vary along one axis.
+    fn of_axis(grid: &Grid, a: usize, axis: &Axis) -> Self {
+        let along = Self::of(axis.table.clone().unsqueeze());
+        let lengths = grid.lengths();
+        let [outer, inner] =
+            [&lengths[..a], &lengths[a + 1..]].map(|l| l.iter().product::<usize>());
+        let at_tokens = |of_axis: Tensor<2>| match &grid.points {
+            Some(points) => {
+                let index: Tensor<1, Int> = (points.clone() / inner as i64) % lengths[a] as i64;
+                of_axis.select(1, index)
+            }
+            None => of_axis
+                .reshape([1, lengths[a], 1])
+                .expand([outer, lengths[a], inner])
+                .reshape([1, outer * lengths[a] * inner]),
+        };
+        Self { mean: at_tokens(along.mean), scatter: at_tokens(along.scatter), ..along }
+    }
+}

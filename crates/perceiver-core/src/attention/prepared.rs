@@ -1,0 +1,168 @@
+//! The decoder direction: many queries, most of their channels positions, ask few inputs.
+//!
+//! `docs/structured-attention.md` derives the factored form. It gives what the dense path gives,
+//! summed in another order.
+
+use burn::tensor::Tensor;
+
+use super::cost::Form;
+use super::factored::Factored;
+use super::{CrossAttention, expand_batch, heads_first, split_heads};
+use crate::{Segment, TokenArray, ops};
+
+/// A cross-attention with everything done that single queries do not change, so that they may
+/// come block by block.
+#[derive(Debug)]
+pub(crate) struct PreparedAttention<'a> {
+    attention: &'a CrossAttention,
+    /// Scaled, `[batch, heads, keys, qk_channels / heads]`.
+    keys: Tensor<4>,
+    /// `[batch, heads, keys, v_channels / heads]`, or `query_channels` with the output in them.
+    values: Tensor<4>,
+    /// Whether the output projection was applied to the values, which are fewer than queries.
+    output_in_values: bool,
+    segments: Vec<PreparedSegment>,
+}
+
+#[derive(Debug)]
+struct PreparedSegment {
+    queries: Segment,
+    /// Where it takes fewer multiplications than projecting the queries.
+    factored: Option<FactoredQueries>,
+}
+
+/// Keys as all channels of unprojected queries see them.
+#[derive(Debug)]
+struct AbsorbedKeys {
+    /// `[batch, heads, keys, query_channels]`.
+    keys: Tensor<4>,
+    /// `[batch, heads, keys]`.
+    bias: Tensor<3>,
+}
+
+/// Unprojected queries, and keys as their content and positions see them.
+#[derive(Debug)]
+struct FactoredQueries {
+    tokens: Factored,
+    /// `[batch, heads, keys, content_channels]`.
+    content_keys: Tensor<4>,
+    /// `[batch, heads, keys, axes]`.
+    axis_scores: Tensor<4>,
+    /// `[batch, heads, keys]`.
+    key_bias: Tensor<3>,
+}
+
+impl CrossAttention {
+    /// # Shapes
+    /// - `queries`: `[batch, queries, query_channels]`
+    /// - `inputs`: `[batch, keys, input_channels]`
+    pub(crate) fn prepare(&self, queries: &TokenArray, inputs: Tensor<3>) -> PreparedAttention<'_> {
+        let [_, key_count, input_channels] = inputs.dims();
+        let form = self.asking(queries.segments(), key_count, input_channels);
+        self.prepare_form(queries, inputs, form)
+    }
+
+    pub(super) fn prepare_form(
+        &self,
+        queries: &TokenArray,
+        inputs: Tensor<3>,
+        form: Form,
+    ) -> PreparedAttention<'_> {
+        let of = &self.projections;
+        let heads = of.heads;
+        let inputs = of.layernorm2.forward(inputs);
+        let keys = split_heads(of.key.forward(inputs.clone()), heads).mul_scalar(self.scale());
+        let mut values = split_heads(of.value.forward(inputs), heads);
+        if form.output_in_values {
+            let [v_channels, channels] = self.output.weight.dims();
+            let by_head = [1, heads, v_channels / heads, channels];
+            values = values.matmul(self.output.weight.val().reshape(by_head));
+        }
+        let absorbed = form.factored.contains(&true).then(|| self.absorb(&keys));
+        let segments = queries.segments().iter().zip(form.factored);
+        let segments = segments.map(|(queries, factored)| PreparedSegment {
+            factored: absorbed.as_ref().filter(|_| factored).map(|keys| keys.factored(queries)),
+            queries: queries.clone(),
+        });
+        PreparedAttention {
+            attention: self,
+            segments: segments.collect(),
+            keys,
+            values,
+            output_in_values: form.output_in_values,
+        }
+    }
+
+    /// # Shapes
+    /// - `keys`: scaled, `[batch, heads, keys, qk_channels / heads]`
+    fn absorb(&self, keys: &Tensor<4>) -> AbsorbedKeys {
+        let of = &self.projections;
+        let absorbed = keys.clone().matmul(heads_first(of.query.weight.val(), of.heads));
+        // What the norm's bias and the queries' bias add is the same for every query.
+        let beta = of.layernorm1.beta.as_ref().expect("layer norms here have a bias").val();
+        let constant = of.query.forward(beta.unsqueeze::<3>());
+        let constant = split_heads(constant, of.heads).swap_dims(2, 3);
+        AbsorbedKeys {
+            keys: absorbed * of.layernorm1.gamma.val().unsqueeze::<4>(),
+            bias: keys.clone().matmul(constant).squeeze_dim(3),
+        }
+    }
+}
+
+impl AbsorbedKeys {
+    fn factored(&self, queries: &Segment) -> FactoredQueries {
+        let [batch, ..] = self.keys.dims();
+        let tokens = Factored::new(queries).expand(batch);
+        let (content_keys, axis_scores) = tokens.contract(&self.keys);
+        FactoredQueries { tokens, content_keys, axis_scores, key_bias: self.bias.clone() }
+    }
+}
+
+impl PreparedAttention<'_> {
+    /// The queries' segments: place and tokens.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.segments.iter().map(|segment| segment.queries.tokens()).enumerate()
+    }
+
+    /// Attention of the queries `start..start + count` of a segment.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, count, query_channels]`
+    pub(crate) fn attend(&self, segment: usize, start: usize, count: usize) -> Tensor<3> {
+        let of = &self.attention.projections;
+        let [batch, heads, ..] = self.keys.dims();
+        let queries = self.segments[segment].queries.narrow(start, count).distinct();
+        let attended = match &self.segments[segment].factored {
+            Some(factored) => self.scatter(factored, start, count),
+            None => {
+                let normed = of.layernorm1.forward(queries.to_dense());
+                let queries = split_heads(of.query.forward(normed), heads);
+                let queries = expand_batch(queries, batch);
+                ops::attention(queries, self.keys.clone(), self.values.clone(), None, 1.0)
+            }
+        };
+        let output = &self.attention.output;
+        let answers = if self.output_in_values {
+            let bias = output.bias.as_ref().expect("projections have a bias").val();
+            attended.sum_dim(1).squeeze_dim::<3>(1) + bias.unsqueeze::<3>()
+        } else {
+            let [v_channels, _] = output.weight.dims();
+            output.forward(attended.swap_dims(1, 2).reshape([batch, count, v_channels]))
+        };
+        if self.attention.query_residual { answers + queries.to_dense() } else { answers }
+    }
+
+    fn scatter(&self, queries: &FactoredQueries, start: usize, count: usize) -> Tensor<4> {
+        let tokens = queries.tokens.narrow(start, count);
+        ops::scatter_attend(
+            tokens.content,
+            tokens.scale,
+            queries.content_keys.clone(),
+            queries.axis_scores.clone(),
+            queries.key_bias.clone(),
+            self.values.clone(),
+            tokens.points,
+            &queries.tokens.grid(),
+        )
+    }
+}
