@@ -1,9 +1,9 @@
 use burn::module::Module;
-use burn::tensor::Device;
-use perceiver_core::{KeyMask, OutputOptions};
+use burn::tensor::{Device, Tensor};
+use perceiver_core::{AnswerStream, KeyMask, OutputOptions};
 use perceiver_io::{
     AudioPostprocessor, AudioPreprocessorConfig, ClassificationPostprocessor, Combination, Decoded,
-    ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
+    Decoder, ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
     MultimodalDecoderConfig, MultimodalInput, MultimodalOutput, MultimodalPostprocessor,
     MultimodalPreprocessor, MultimodalQueryConfig, OneHotPreprocessor, OutputPoints,
     PositionConfig, ProjectionPostprocessor,
@@ -13,7 +13,7 @@ use super::{PerceiverClassifierOutput, PretrainedModel};
 use crate::Error;
 use crate::architecture::{CrossLayer, initialisation};
 use crate::config::{Head, PerceiverConfig};
-use crate::model::{Encoded, PerceiverModel};
+use crate::model::{Encoded, PerceiverModel, PerceiverModelOutput};
 
 /// Re-creates video, sound and label from one small array of latents.
 ///
@@ -59,7 +59,9 @@ impl PerceiverForMultimodalAutoencoding {
         points: &OutputPoints,
         options: OutputOptions,
     ) -> PerceiverClassifierOutput<MultimodalOutput> {
-        PerceiverClassifierOutput::new(self.perceiver.forward(input, mask, points, options), None)
+        let encoded = self.encode(input, mask, options);
+        let decoded = self.decode(&encoded, points, options.attentions);
+        PerceiverClassifierOutput::new(PerceiverModelOutput::new(encoded.encoder, decoded), None)
     }
 
     /// Reads a clip into latents, to be decoded in parts.
@@ -79,7 +81,11 @@ impl PerceiverForMultimodalAutoencoding {
         self.perceiver.encode(input, mask, options)
     }
 
-    /// Decodes some points of an encoded clip.
+    /// Decodes some points of an encoded clip, through a [`stream`](Self::stream) unless attention
+    /// maps or gradients are wanted.
+    ///
+    /// # Panics
+    /// If no sound or no pixel is asked for: [`stream`](Self::stream) may leave out either.
     #[must_use]
     pub fn decode(
         &self,
@@ -87,7 +93,60 @@ impl PerceiverForMultimodalAutoencoding {
         points: &OutputPoints,
         attentions: bool,
     ) -> Decoded<MultimodalOutput> {
-        self.perceiver.decode(encoded, points, attentions)
+        if attentions || encoded.encoder.last_hidden_state.device().is_autodiff() {
+            return self.perceiver.decode(encoded, points, attentions);
+        }
+        let mut answers = [const { Vec::new() }; 3];
+        for block in self.stream(encoded, points) {
+            answers[block.segment].push(block.answers);
+        }
+        let logits = MultimodalOutput::from_mapped(answers.map(|blocks| Tensor::cat(blocks, 1)));
+        Decoded { logits, cross_attentions: None }
+    }
+
+    /// Decodes some points of an encoded clip block by block, in memory that does not grow with
+    /// the points.
+    ///
+    /// Blocks come in order: sound patches (segment 0) as samples, then pixels (segment 1) as
+    /// colours, then the label (segment 2) as scores.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use perceiver_core::OutputOptions;
+    /// # use perceiver_io::{MultimodalInput, OutputPoints};
+    /// # use perceiver_models::{PerceiverConfig, PerceiverForMultimodalAutoencoding, PretrainedModel};
+    /// # fn main() -> Result<(), perceiver_models::Error> {
+    /// # let device = Device::flex();
+    /// # let config = PerceiverConfig::from_json(r#"{"model_type": "perceiver", "num_latents": 4,
+    /// #     "d_latents": 8, "num_self_attends_per_block": 1, "num_self_attention_heads": 1,
+    /// #     "num_cross_attention_heads": 1, "image_size": 8, "num_frames": 2,
+    /// #     "audio_samples_per_frame": 32, "samples_per_patch": 16, "output_shape": [1, 2, 8, 8],
+    /// #     "output_num_channels": 8, "_label_trainable_num_channels": 8}"#)?;
+    /// # let model = PerceiverForMultimodalAutoencoding::from_config(&config, &device)?;
+    /// # let clip = MultimodalInput {
+    /// #     audio: Tensor::zeros([1, 64, 1], &device),
+    /// #     image: Tensor::zeros([1, 2, 3, 8, 8], &device),
+    /// #     label: Tensor::zeros([1, config.num_labels()], &device),
+    /// # };
+    /// let encoded = model.encode(clip, None, OutputOptions::default());
+    /// // The sound, and every second pixel of the first row.
+    /// let pixels = Tensor::from_data([0, 2, 4, 6], &device);
+    /// let points = OutputPoints { audio: None, image: Some(pixels) };
+    /// let mut answers = model.stream(&encoded, &points);
+    /// while let Some(block) = answers.next() {
+    ///     let [_, count, channels] = block.answers.dims();
+    ///     println!("{count} answers of {channels} channels from {}", block.start);
+    ///     println!("{} of {} done", answers.answered(), answers.queries());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stream(&self, encoded: &Encoded, points: &OutputPoints) -> AnswerStream<'_> {
+        let decoder = self.perceiver.decoder();
+        let queries = decoder.queries(&encoded.inputs, points);
+        let latents = encoded.encoder.last_hidden_state.clone();
+        decoder.stream(&queries, latents, self.perceiver.output_postprocessor())
     }
 }
 
