@@ -22,11 +22,12 @@ struct Queries {
 
 /// What one segment gives, and the log-sum-exp of its scores, `[batch, heads, queries, 1]`.
 struct Read {
-    attended: Attended,
+    attended: Sum,
     log_sum_exp: Tensor<4>,
 }
 
-enum Attended {
+/// Weighted sums over a segment.
+enum Sum {
     /// Of an absorbed segment: normalised tokens, before the norm's weight and bias,
     /// `[batch, heads, queries, input_channels]`.
     Tokens(Tensor<4>),
@@ -90,7 +91,7 @@ impl CrossAttention {
         let values = split_heads(of.value.forward(inputs), of.heads);
         let (attended, log_sum_exp) =
             ops::attention_with_log_sum_exp(queries.projected.clone(), keys, values, mask, 1.0);
-        Read { attended: Attended::Values(attended), log_sum_exp }
+        Read { attended: Sum::Values(attended), log_sum_exp }
     }
 
     /// Values over all segments, each counting by its share of the softmax.
@@ -106,8 +107,8 @@ impl CrossAttention {
         for (s, read) in reads.into_iter().enumerate() {
             let share = shares.clone().narrow(3, s, 1);
             match read.attended {
-                Attended::Values(attended) => values.push(attended * share),
-                Attended::Tokens(attended) => {
+                Sum::Values(attended) => values.push(attended * share),
+                Sum::Tokens(attended) => {
                     tokens.push(attended * share.clone());
                     weight = weight + share;
                 }
@@ -144,7 +145,7 @@ fn read_absorbed(queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -
         &tokens.grid(),
     );
     Read {
-        attended: Attended::Tokens(tokens.assemble(sums)),
+        attended: Sum::Tokens(tokens.assemble(sums)),
         log_sum_exp: log_sum_exp + queries.constant.clone(),
     }
 }

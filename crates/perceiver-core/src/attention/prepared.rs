@@ -76,7 +76,10 @@ impl CrossAttention {
         if form.output_in_values {
             let [v_channels, channels] = self.output.weight.dims();
             let by_head = [1, heads, v_channels / heads, channels];
-            values = values.matmul(self.output.weight.val().reshape(by_head));
+            // A query's weights sum to one in each head, so that the bias may go along.
+            let bias = self.output.bias.as_ref().expect("projections have a bias").val();
+            values = values.matmul(self.output.weight.val().reshape(by_head))
+                + (bias / heads as f64).unsqueeze::<4>();
         }
         let absorbed = form.factored.contains(&true).then(|| self.absorb(&keys));
         let segments = queries.segments().iter().zip(form.factored);
@@ -142,12 +145,13 @@ impl PreparedAttention<'_> {
             }
         };
         let output = &self.attention.output;
-        let answers = if self.output_in_values {
-            let bias = output.bias.as_ref().expect("projections have a bias").val();
-            attended.sum_dim(1).squeeze_dim::<3>(1) + bias.unsqueeze::<3>()
-        } else {
-            let [v_channels, _] = output.weight.dims();
-            output.forward(attended.swap_dims(1, 2).reshape([batch, count, v_channels]))
+        let answers = match (self.output_in_values, heads) {
+            (true, 1) => attended.squeeze_dim(1),
+            (true, _) => attended.sum_dim(1).squeeze_dim(1),
+            (false, _) => {
+                let [v_channels, _] = output.weight.dims();
+                output.forward(attended.swap_dims(1, 2).reshape([batch, count, v_channels]))
+            }
         };
         if self.attention.query_residual { answers + queries.to_dense() } else { answers }
     }
