@@ -208,8 +208,8 @@ fn gradients_flow_through_both_directions_alike() {
     };
     for (gathers, what) in [(true, "gradient of gathering"), (false, "gradient of scattering")] {
         let (found, expected) = (gradients(true, gathers), gradients(false, gathers));
-        assert_close(found.0, expected.0, TOLERANCE_SINGLE, what);
-        assert_close(found.1, expected.1, TOLERANCE_SINGLE, what);
+        assert_same(found.0, expected.0, what);
+        assert_same(found.1, expected.1, what);
     }
 }
 

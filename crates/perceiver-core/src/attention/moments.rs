@@ -38,13 +38,14 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
     }
     parts.extend(segment.padding().map(|padding| Part::of(padding.clone().unsqueeze())));
 
-    let channels = segment.channels() as f64;
-    let share = |part: &Part| part.channels as f64 / channels;
+    // Multiplied, not divided by: burn rounds a divisor's inverse to single precision in gradients.
+    let inverse = (segment.channels() as f64).recip();
+    let share = |part: &Part| part.channels as f64 * inverse;
     let mean = parts.iter().map(|part| part.mean.clone() * share(part));
     let mean = mean.reduce(|sum, part| sum + part).expect("a token has channels");
     let variance = parts.iter().map(|part| {
         let distance = part.mean.clone() - mean.clone();
-        part.scatter.clone() / channels + distance.square() * share(part)
+        part.scatter.clone() * inverse + distance.square() * share(part)
     });
     let variance = variance.reduce(|sum, part| sum + part).expect("a token has channels");
     let scale = (variance + LAYER_NORM_EPSILON).sqrt().recip();
