@@ -7,7 +7,7 @@ use super::blocks::{RunningSoftmax, hide, rows_that_fit, slice};
 use crate::KeyMask;
 
 /// Keys taken at a time when the queries alone do not bound the scores.
-const KEY_BLOCK: usize = 4096;
+pub(super) const KEY_BLOCK: usize = 4096;
 
 /// Streams over blocks of queries and, within, of keys.
 pub(super) fn generic<B: Backend>(

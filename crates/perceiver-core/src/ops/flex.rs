@@ -122,7 +122,7 @@ impl PerceiverOps for Flex {
 
     fn exact_gelu(x: FlexTensor) -> FlexTensor {
         if x.dtype() != DType::F32 {
-            return super::generic_gelu::<Self>(x);
+            return super::backend::generic_gelu::<Self>(x);
         }
         let mut x = x.to_contiguous();
         gelu(x.storage_mut());

@@ -14,6 +14,10 @@
 #![allow(deprecated, reason = "burn deprecates ndarray in 0.22; it is tested until 0.23 drops it")]
 
 mod attention;
+#[cfg(feature = "autodiff")]
+mod autodiff;
+mod backend;
+mod backward;
 mod blocks;
 #[cfg(feature = "_cube")]
 mod cube;
@@ -23,157 +27,17 @@ mod gather;
 mod scatter;
 #[cfg(feature = "_cube")]
 mod specs;
+mod tokens;
+mod values;
 
-use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
-use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
 pub use attention::attention_probabilities;
+pub use backend::PerceiverOps;
+pub use values::*;
 
 use crate::KeyMask;
-
-/// Keys hidden from attention, as the operations take them.
-#[derive(ExtensionType, Clone, Debug)]
-#[extension_type(fusion: cfg(feature = "_cube"))]
-pub enum HiddenKeys<B: Backend> {
-    /// None is hidden.
-    None,
-    /// `[batch, keys]`, `true` where hidden.
-    Some(BoolTensor<B>),
-}
-
-/// Cells of a grid that are tokens, as the operations take them.
-#[derive(ExtensionType, Clone, Debug)]
-#[extension_type(fusion: cfg(feature = "_cube"))]
-pub enum GridPoints<B: Backend> {
-    /// Every cell, in row-major order.
-    All,
-    /// `[tokens]`, flat row-major indices.
-    Some(IntTensor<B>),
-}
-
-/// The attention operations in terms of a backend's own tensors.
-///
-/// Call the functions of this module; implement this trait to bring a backend of your own. The
-/// provided bodies run on every backend.
-#[backend_extension(
-    Autodiff: cfg(feature = "autodiff"),
-    Flex: cfg(feature = "flex"),
-    NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(feature = "_cube"),
-    Fusion: cfg(feature = "_cube"),
-)]
-#[allow(clippy::too_many_arguments, reason = "the operations have this many tensors")]
-pub trait PerceiverOps: Backend {
-    /// See [`attention`](fn@attention).
-    #[fusion(default)]
-    fn attention(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> FloatTensor<Self> {
-        Self::attention_forward(queries, keys, values, hidden, scale).0
-    }
-
-    /// Attention and the scores' log-sum-exp, `[batch, heads, queries, 1]`, from which
-    /// [`attention_backward`](Self::attention_backward) recomputes the probabilities.
-    #[fusion(meta = specs::attention)]
-    fn attention_forward(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        attention::generic::<Self>(queries, keys, values, hidden, scale)
-    }
-
-    /// See [`gather_attend`](fn@gather_attend). The log-sum-exp is the last channel of the result,
-    /// `[batch, heads, queries, content_channels + axes + 1]`.
-    #[fusion(meta = specs::gather)]
-    fn gather_attend(
-        content_queries: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        gather::generic::<Self>(content_queries, axis_scores, content, token_scale, hidden, grid)
-    }
-
-    /// See [`scatter_attend`](fn@scatter_attend).
-    #[fusion(default)]
-    fn scatter_attend(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        Self::scatter_attend_forward(
-            content,
-            token_scale,
-            content_keys,
-            axis_scores,
-            key_bias,
-            values,
-            points,
-            grid,
-        )
-        .0
-    }
-
-    /// The decoder direction and its scores' log-sum-exp, `[batch, heads, tokens, 1]`.
-    #[fusion(meta = specs::scatter)]
-    fn scatter_attend_forward(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        scatter::generic::<Self>(
-            content,
-            token_scale,
-            content_keys,
-            axis_scores,
-            key_bias,
-            values,
-            points,
-            grid,
-        )
-    }
-
-    /// The exact GELU, `x Φ(x)`, of any shape.
-    #[fusion(default)]
-    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        generic_gelu::<Self>(x)
-    }
-}
-
-fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    B::gelu(x)
-}
-
-#[cfg(feature = "ndarray")]
-impl PerceiverOps for burn::backend::NdArray {}
-
-#[cfg(feature = "autodiff")]
-impl<B, C> PerceiverOps for burn::backend::Autodiff<B, C>
-where
-    B: PerceiverOps,
-    C: burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy,
-{
-}
 
 /// Attention between dense arrays: `softmax(scale queries keysᵀ) values`, head by head.
 ///

@@ -5,6 +5,7 @@ use burn::tensor::{Shape, Slice};
 use super::GridPoints;
 use super::attention::cat;
 use super::blocks::{RunningSoftmax, rows_that_fit, slice};
+use super::tokens::axis_indices;
 
 /// Streams over blocks of tokens; keys are few and taken at once.
 #[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
@@ -38,8 +39,7 @@ pub(super) fn generic<B: Backend>(
             let (mut offset, mut inner) = (0, grid.iter().product::<usize>());
             for &length in &grid {
                 inner /= length;
-                let index = B::int_div_scalar(cells.clone(), (inner as i64).into());
-                let index = B::int_remainder_scalar(index, (length as i64).into());
+                let index = axis_indices::<B>(cells.clone(), length, inner);
                 let terms = slice::<B>(&axis_scores, 2, offset, offset + length);
                 scores = B::float_add(scores, B::float_select(terms, 2, index));
                 offset += length;

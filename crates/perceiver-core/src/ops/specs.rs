@@ -3,7 +3,7 @@
 use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::Shape;
 
-use super::{GridPointsMetadata, HiddenKeysMetadata};
+use super::{GridPointsMetadata, HiddenKeysMetadata, TokenGradientsMetadata};
 
 /// One number a row of scores.
 fn per_row(batch: usize, heads: usize, rows: usize, like: &TensorSpec) -> TensorSpec {
@@ -51,4 +51,69 @@ pub(super) fn scatter(
     let [batch, heads, _, channels] = values.shape.dims::<4>();
     let output = TensorSpec::new(Shape::new([batch, heads, tokens, channels]), content.dtype);
     (output, per_row(batch, heads, tokens, content))
+}
+
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub(super) fn attention_backward(
+    queries: &TensorSpec,
+    keys: &TensorSpec,
+    values: &TensorSpec,
+    _output: &TensorSpec,
+    _log_sum_exp: &TensorSpec,
+    _output_gradient: &TensorSpec,
+    _hidden: &HiddenKeysMetadata,
+    _scale: &f64,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    (queries.clone(), keys.clone(), values.clone())
+}
+
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub(super) fn gather_backward(
+    content_queries: &TensorSpec,
+    axis_scores: &TensorSpec,
+    content: &TensorSpec,
+    token_scale: &TensorSpec,
+    _packed: &TensorSpec,
+    _packed_gradient: &TensorSpec,
+    _hidden: &HiddenKeysMetadata,
+    _grid: &Vec<usize>,
+    tracked_tokens: &bool,
+) -> (TensorSpec, TensorSpec, TokenGradientsMetadata) {
+    let tokens = token_gradients(content, token_scale, *tracked_tokens);
+    (content_queries.clone(), axis_scores.clone(), tokens)
+}
+
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub(super) fn scatter_backward(
+    content: &TensorSpec,
+    token_scale: &TensorSpec,
+    content_keys: &TensorSpec,
+    axis_scores: &TensorSpec,
+    key_bias: &TensorSpec,
+    values: &TensorSpec,
+    _output: &TensorSpec,
+    _log_sum_exp: &TensorSpec,
+    _output_gradient: &TensorSpec,
+    _points: &GridPointsMetadata,
+    _grid: &Vec<usize>,
+    tracked_tokens: &bool,
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TokenGradientsMetadata) {
+    (
+        content_keys.clone(),
+        axis_scores.clone(),
+        key_bias.clone(),
+        values.clone(),
+        token_gradients(content, token_scale, *tracked_tokens),
+    )
+}
+
+fn token_gradients(
+    content: &TensorSpec,
+    token_scale: &TensorSpec,
+    tracked: bool,
+) -> TokenGradientsMetadata {
+    if !tracked {
+        return TokenGradientsMetadata::None;
+    }
+    TokenGradientsMetadata::Some { content: content.clone(), token_scale: token_scale.clone() }
 }

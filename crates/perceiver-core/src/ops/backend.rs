@@ -1,0 +1,216 @@
+//! The operations as a backend implements them.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+
+#[cfg(feature = "_cube")]
+use super::specs;
+use super::values::*;
+use super::{attention, backward, gather, scatter};
+
+/// The attention operations in terms of a backend's own tensors.
+///
+/// Call the functions of [`ops`](crate::ops); implement this trait to bring a backend of your own.
+/// The provided bodies run on every backend.
+#[backend_extension(
+    Autodiff: cfg(feature = "autodiff"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "_cube"),
+    Fusion: cfg(feature = "_cube"),
+)]
+#[allow(clippy::too_many_arguments, reason = "the operations have this many tensors")]
+pub trait PerceiverOps: Backend {
+    /// See [`attention`](fn@super::attention).
+    #[fusion(default)]
+    fn attention(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        Self::attention_forward(queries, keys, values, hidden, scale).0
+    }
+
+    /// Attention and the scores' log-sum-exp, `[batch, heads, queries, 1]`, from which
+    /// [`attention_backward`](Self::attention_backward) recomputes the probabilities.
+    #[fusion(meta = specs::attention)]
+    fn attention_forward(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        attention::generic::<Self>(queries, keys, values, hidden, scale)
+    }
+
+    /// Gradients of queries, keys and values, from what
+    /// [`attention_forward`](Self::attention_forward) took and returned.
+    #[fusion(meta = specs::attention_backward)]
+    fn attention_backward(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        backward::attention::generic::<Self>(
+            queries,
+            keys,
+            values,
+            output,
+            log_sum_exp,
+            output_gradient,
+            hidden,
+            scale,
+        )
+    }
+
+    /// See [`gather_attend`](fn@super::gather_attend). The log-sum-exp is the last channel of the result,
+    /// `[batch, heads, queries, content_channels + axes + 1]`.
+    #[fusion(meta = specs::gather)]
+    fn gather_attend(
+        content_queries: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        grid: Vec<usize>,
+    ) -> FloatTensor<Self> {
+        gather::generic::<Self>(content_queries, axis_scores, content, token_scale, hidden, grid)
+    }
+
+    /// Gradients of content queries, axis scores and, if `tracked_tokens`, tokens, from what
+    /// [`gather_attend`](Self::gather_attend) took and returned: `packed` and its gradient.
+    #[fusion(meta = specs::gather_backward)]
+    fn gather_attend_backward(
+        content_queries: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        packed: FloatTensor<Self>,
+        packed_gradient: FloatTensor<Self>,
+        #[extension_type] hidden: HiddenKeys<Self>,
+        grid: Vec<usize>,
+        tracked_tokens: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, TokenGradients<Self>) {
+        backward::gather::generic::<Self>(
+            content_queries,
+            axis_scores,
+            content,
+            token_scale,
+            packed,
+            packed_gradient,
+            hidden,
+            grid,
+            tracked_tokens,
+        )
+    }
+
+    /// See [`scatter_attend`](fn@super::scatter_attend).
+    #[fusion(default)]
+    fn scatter_attend(
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        content_keys: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] points: GridPoints<Self>,
+        grid: Vec<usize>,
+    ) -> FloatTensor<Self> {
+        Self::scatter_attend_forward(
+            content,
+            token_scale,
+            content_keys,
+            axis_scores,
+            key_bias,
+            values,
+            points,
+            grid,
+        )
+        .0
+    }
+
+    /// The decoder direction and its scores' log-sum-exp, `[batch, heads, tokens, 1]`.
+    #[fusion(meta = specs::scatter)]
+    fn scatter_attend_forward(
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        content_keys: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        #[extension_type] points: GridPoints<Self>,
+        grid: Vec<usize>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        scatter::generic::<Self>(
+            content,
+            token_scale,
+            content_keys,
+            axis_scores,
+            key_bias,
+            values,
+            points,
+            grid,
+        )
+    }
+
+    /// Gradients of content keys, axis scores, key bias, values and, if `tracked_tokens`, tokens,
+    /// from what [`scatter_attend_forward`](Self::scatter_attend_forward) took and returned.
+    #[fusion(meta = specs::scatter_backward)]
+    #[allow(clippy::type_complexity, reason = "the operation has this many gradients")]
+    fn scatter_attend_backward(
+        content: FloatTensor<Self>,
+        token_scale: FloatTensor<Self>,
+        content_keys: FloatTensor<Self>,
+        axis_scores: FloatTensor<Self>,
+        key_bias: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+        #[extension_type] points: GridPoints<Self>,
+        grid: Vec<usize>,
+        tracked_tokens: bool,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        TokenGradients<Self>,
+    ) {
+        backward::scatter::generic::<Self>(
+            content,
+            token_scale,
+            content_keys,
+            axis_scores,
+            key_bias,
+            values,
+            output,
+            log_sum_exp,
+            output_gradient,
+            points,
+            grid,
+            tracked_tokens,
+        )
+    }
+
+    /// The exact GELU, `x Φ(x)`, of any shape.
+    #[fusion(default)]
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        generic_gelu::<Self>(x)
+    }
+}
+
+pub(super) fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::gelu(x)
+}
+
+#[cfg(feature = "ndarray")]
+impl PerceiverOps for burn::backend::NdArray {}

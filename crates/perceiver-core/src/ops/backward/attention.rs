@@ -1,0 +1,101 @@
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+
+use super::super::HiddenKeys;
+use super::super::attention::{KEY_BLOCK, cat};
+use super::super::blocks::{hide, rows_that_fit, slice};
+use super::{Blind, add_to, balance};
+
+/// What rows of queries know, all `[batch, heads, queries, …]`.
+struct Rows<B: Backend> {
+    /// Scaled, so that they score a key as they are.
+    queries: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+    /// The output's gradient, for values.
+    for_values: FloatTensor<B>,
+    /// The output's gradient, for scores.
+    for_scores: FloatTensor<B>,
+    balance: FloatTensor<B>,
+}
+
+impl<B: Backend> Rows<B> {
+    fn slice(&self, start: usize, end: usize) -> Self {
+        let rows = |tensor| slice::<B>(tensor, 2, start, end);
+        Self {
+            queries: rows(&self.queries),
+            log_sum_exp: rows(&self.log_sum_exp),
+            for_values: rows(&self.for_values),
+            for_scores: rows(&self.for_scores),
+            balance: rows(&self.balance),
+        }
+    }
+}
+
+/// Streams over blocks of keys and, within, of queries.
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+pub(in super::super) fn generic<B: Backend>(
+    queries: FloatTensor<B>,
+    keys: FloatTensor<B>,
+    values: FloatTensor<B>,
+    output: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+    output_gradient: FloatTensor<B>,
+    hidden: HiddenKeys<B>,
+    scale: f64,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let [batch, heads, query_count, _] = queries.shape().dims::<4>();
+    let key_count = keys.shape()[2];
+    let queries = B::float_mul_scalar(queries, scale.into());
+    let rows = rows::<B>(queries, output, log_sum_exp, output_gradient, &hidden);
+    let query_block = rows_that_fit(batch * heads * key_count.min(KEY_BLOCK));
+    let rows: Vec<Rows<B>> = (0..query_count)
+        .step_by(query_block)
+        .map(|start| rows.slice(start, (start + query_block).min(query_count)))
+        .collect();
+
+    let mut of_queries: Vec<Option<FloatTensor<B>>> = rows.iter().map(|_| None).collect();
+    let (mut of_keys, mut of_values) = (Vec::new(), Vec::new());
+    for start in (0..key_count).step_by(KEY_BLOCK) {
+        let end = (start + KEY_BLOCK).min(key_count);
+        let keys = slice::<B>(&keys, 2, start, end);
+        let values = slice::<B>(&values, 2, start, end);
+        let (mut of_block_keys, mut of_block_values) = (None, None);
+        for (rows, of_queries) in rows.iter().zip(&mut of_queries) {
+            let scores = B::float_matmul(rows.queries.clone(), B::float_transpose(keys.clone()));
+            let scores = hide::<B>(scores, &hidden, start, end);
+            let probabilities = B::float_exp(B::float_sub(scores, rows.log_sum_exp.clone()));
+            let transposed = B::float_transpose(probabilities.clone());
+            let of_values = B::float_matmul(transposed, rows.for_values.clone());
+            add_to::<B>(&mut of_block_values, of_values);
+
+            let received = B::float_transpose(values.clone());
+            let received = B::float_matmul(rows.for_scores.clone(), received);
+            let of_scores = B::float_sub(received, rows.balance.clone());
+            let of_scores = B::float_mul(of_scores, probabilities);
+            add_to::<B>(of_queries, B::float_matmul(of_scores.clone(), keys.clone()));
+            let of_keys = B::float_matmul(B::float_transpose(of_scores), rows.queries.clone());
+            add_to::<B>(&mut of_block_keys, of_keys);
+        }
+        of_keys.extend(of_block_keys);
+        of_values.extend(of_block_values);
+    }
+    let of_queries = cat::<B>(of_queries.into_iter().flatten().collect(), 2);
+    (B::float_mul_scalar(of_queries, scale.into()), cat::<B>(of_keys, 2), cat::<B>(of_values, 2))
+}
+
+fn rows<B: Backend>(
+    queries: FloatTensor<B>,
+    output: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    hidden: &HiddenKeys<B>,
+) -> Rows<B> {
+    let (log_sum_exp, for_values, for_scores) = match Blind::<B>::new(hidden) {
+        None => (log_sum_exp, gradient.clone(), gradient),
+        Some(blind) => {
+            (blind.log_sum_exp(log_sum_exp), blind.share(gradient.clone()), blind.silence(gradient))
+        }
+    };
+    let balance = balance::<B>(for_scores.clone(), output);
+    Rows { queries, log_sum_exp, for_values, for_scores, balance }
+}

@@ -1,0 +1,88 @@
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
+
+use super::super::blocks::slice;
+use super::super::gather::fold_heads;
+use super::super::tokens::Tokens;
+use super::super::{GridPoints, TokenGradients};
+use super::{add_to, balance};
+
+/// Gradients of content keys, axis scores, key bias, values and tokens, streamed over blocks of
+/// tokens. Scores lie here as `[batch, heads, keys, tokens]`, as the encoder direction has them, so
+/// that both directions share what is done to tokens.
+#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+#[allow(clippy::type_complexity, reason = "the operation has this many gradients")]
+pub(in super::super) fn generic<B: Backend>(
+    content: FloatTensor<B>,
+    token_scale: FloatTensor<B>,
+    content_keys: FloatTensor<B>,
+    axis_scores: FloatTensor<B>,
+    key_bias: FloatTensor<B>,
+    values: FloatTensor<B>,
+    output: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+    output_gradient: FloatTensor<B>,
+    points: GridPoints<B>,
+    grid: Vec<usize>,
+    tracked_tokens: bool,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, TokenGradients<B>) {
+    let [batch, heads, keys, channels] = content_keys.shape().dims::<4>();
+    let token_count = content.shape()[1];
+    let axes = axis_scores.shape()[3];
+    let tokens = Tokens::<B> { content, scale: token_scale, points, grid };
+    let content_keys = fold_heads::<B>(content_keys);
+    let axis_scores = fold_heads::<B>(axis_scores);
+    let key_bias = B::float_reshape(key_bias, Shape::new([batch, heads, keys, 1]));
+    let by_token = |tensor| B::float_reshape(tensor, Shape::new([batch, heads, 1, token_count]));
+    let balance = by_token(balance::<B>(output_gradient.clone(), output));
+    let log_sum_exp = by_token(log_sum_exp);
+
+    let (mut sums, mut of_bias, mut of_values) = (None, None, None);
+    let (mut of_content, mut of_scale) = (Vec::new(), Vec::new());
+    for block in tokens.blocks(batch * heads * keys) {
+        let (start, end) = (block.start, block.end);
+        let by_head =
+            |tensor| B::float_reshape(tensor, Shape::new([batch, heads, keys, end - start]));
+        let folded =
+            |tensor| B::float_reshape(tensor, Shape::new([batch, 1, heads * keys, end - start]));
+        let products = block.products(&content_keys, &axis_scores);
+        let kept = tracked_tokens.then(|| products.clone());
+        let scores = by_head(B::float_mul(products, block.scale.clone()));
+        let scores = B::float_add(scores, key_bias.clone());
+        let log_sum_exp = slice::<B>(&log_sum_exp, 3, start, end);
+        let probabilities = B::float_exp(B::float_sub(scores, log_sum_exp));
+
+        let gradient = slice::<B>(&output_gradient, 2, start, end);
+        let of_block_values = B::float_matmul(probabilities.clone(), gradient.clone());
+        add_to::<B>(&mut of_values, of_block_values);
+        let received = B::float_matmul(values.clone(), B::float_transpose(gradient));
+        let received = B::float_sub(received, slice::<B>(&balance, 3, start, end));
+        let of_scores = B::float_mul(received, probabilities);
+        add_to::<B>(&mut of_bias, B::float_sum_dim(of_scores.clone(), 3));
+
+        let of_scores = folded(of_scores);
+        let of_products = B::float_mul(of_scores.clone(), block.scale.clone());
+        if let Some(products) = kept {
+            of_scale.push(B::float_sum_dim(B::float_mul(products, of_scores), 2));
+            let of_products = B::float_transpose(of_products.clone());
+            let of_block = B::float_matmul(of_products, content_keys.clone());
+            let shape = Shape::new([batch, end - start, channels]);
+            of_content.push(B::float_reshape(of_block, shape));
+        }
+        add_to::<B>(&mut sums, block.sums(of_products));
+    }
+    let sums = sums.expect("there is at least one token");
+    let by_key = |tensor: FloatTensor<B>| {
+        let channels = tensor.shape()[3];
+        B::float_reshape(tensor, Shape::new([batch, heads, keys, channels]))
+    };
+    let of_bias = of_bias.expect("there is at least one token");
+    (
+        by_key(slice::<B>(&sums, 3, 0, channels)),
+        by_key(slice::<B>(&sums, 3, channels, channels + axes)),
+        B::float_reshape(of_bias, Shape::new([batch, heads, keys])),
+        of_values.expect("there is at least one token"),
+        TokenGradients::from_blocks(of_content, of_scale),
+    )
+}

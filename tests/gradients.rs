@@ -1,0 +1,437 @@
+//! Gradients of the three operations, which compute probabilities again, are those of the same
+//! operations written out densely, and those of finite differences.
+
+use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData, activation};
+use perceiver_core::{KeyMask, ops};
+use perceiver_tests::devices;
+use proptest::prelude::*;
+
+/// Relative to a case's largest gradient: the same sums of a few hundred terms in another order.
+const TOLERANCE_DOUBLE: f64 = 1e-11;
+/// The same in single precision.
+const TOLERANCE_SINGLE: f64 = 1e-5;
+/// Distance of finite differences. Central ones are off by its square times third derivatives, and
+/// by 1e-16 times the loss over it: 1e-10 and 1e-11 times numbers that are no larger than a thousand
+/// here.
+const STEP: f64 = 1e-5;
+const TOLERANCE_DIFFERENCES: f64 = 1e-7;
+
+/// One operation at one shape, as a loss of flat inputs.
+trait Case {
+    fn shapes(&self) -> Vec<Shape>;
+    /// By the operation.
+    fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1>;
+    /// With every score written out.
+    fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mask {
+    None,
+    Some,
+    /// The first example hides every key.
+    Blind,
+}
+
+impl Mask {
+    fn of(self, batch: usize, keys: usize, device: &Device) -> Option<KeyMask> {
+        let blind = self == Self::Blind;
+        let hides = |i: usize| (blind && i < keys) || (i % keys != 0 && i % 3 == 1);
+        let hidden: Vec<bool> = (0..batch * keys).map(hides).collect();
+        let hidden = Tensor::<2, Bool>::from_data(TensorData::new(hidden, [batch, keys]), device);
+        (self != Self::None).then(|| KeyMask::from_hidden(hidden))
+    }
+}
+
+fn masks() -> impl Strategy<Value = Mask> {
+    prop_oneof![Just(Mask::None), Just(Mask::Some), Just(Mask::Blind)]
+}
+
+/// Hidden scores as the operations set them.
+fn hide(scores: Tensor<4>, mask: Option<&KeyMask>) -> Tensor<4> {
+    let [batch, _, _, keys] = scores.dims();
+    let dims = scores.dims();
+    match mask {
+        None => scores,
+        Some(mask) => {
+            let hidden = mask.hidden().reshape([batch, 1, 1, keys]).expand(dims);
+            scores.mask_fill(hidden, f64::from(f32::MIN))
+        }
+    }
+}
+
+/// A sum in which every output counts differently.
+fn weigh<const D: usize>(output: Tensor<D>) -> Tensor<1> {
+    let count = output.shape().num_elements();
+    let weights: Vec<f64> = (0..count).map(|i| (0.7 * i as f64 + 0.3).sin()).collect();
+    let weights = Tensor::from_data(weights.as_slice(), (&output.device(), output.dtype()));
+    (output.reshape([count]) * weights).sum()
+}
+
+#[derive(Debug)]
+struct Attention {
+    batch: usize,
+    heads: usize,
+    queries: usize,
+    keys: usize,
+    channels: [usize; 2],
+    mask: Mask,
+}
+
+impl Attention {
+    fn inputs(&self, inputs: &[Tensor<1>]) -> ([Tensor<4>; 3], Option<KeyMask>) {
+        let shapes = self.shapes();
+        let [queries, keys, values] =
+            [0, 1, 2].map(|i| inputs[i].clone().reshape(shapes[i].clone()));
+        let mask = self.mask.of(self.batch, self.keys, &inputs[0].device());
+        ([queries, keys, values], mask)
+    }
+}
+
+impl Case for Attention {
+    fn shapes(&self) -> Vec<Shape> {
+        let Self { batch, heads, queries, keys, channels: [qk, v], .. } = *self;
+        vec![
+            Shape::new([batch, heads, queries, qk]),
+            Shape::new([batch, heads, keys, qk]),
+            Shape::new([batch, heads, keys, v]),
+        ]
+    }
+
+    fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let ([queries, keys, values], mask) = self.inputs(inputs);
+        weigh(ops::attention(queries, keys, values, mask.as_ref(), 0.6))
+    }
+
+    fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let ([queries, keys, values], mask) = self.inputs(inputs);
+        let scores = hide(queries.matmul(keys.swap_dims(2, 3)) * 0.6, mask.as_ref());
+        weigh(activation::softmax(scores, 3).matmul(values))
+    }
+}
+
+/// Tokens of the factored operations.
+#[derive(Debug, Clone)]
+struct Tokens {
+    batch: usize,
+    channels: usize,
+    grid: Vec<usize>,
+    points: Option<Vec<usize>>,
+}
+
+impl Tokens {
+    fn cells(&self) -> Vec<usize> {
+        let all = || (0..self.grid.iter().product()).collect();
+        self.points.clone().unwrap_or_else(all)
+    }
+
+    fn axes(&self) -> usize {
+        self.grid.iter().sum()
+    }
+
+    fn shapes(&self) -> [Shape; 2] {
+        let count = self.cells().len();
+        [Shape::new([self.batch, count, self.channels]), Shape::new([self.batch, count])]
+    }
+
+    /// `[1, 1, axes, tokens]`: one where a token is.
+    fn places(&self, like: &Tensor<1>) -> Tensor<4> {
+        let cells = self.cells();
+        let mut ones = vec![0.0; self.axes() * cells.len()];
+        let (mut offset, mut inner) = (0, self.grid.iter().product::<usize>());
+        for length in &self.grid {
+            inner /= length;
+            for (token, cell) in cells.iter().enumerate() {
+                ones[(offset + cell / inner % length) * cells.len() + token] = 1.0;
+            }
+            offset += length;
+        }
+        let ones = TensorData::new(ones, [1, 1, self.axes(), cells.len()]);
+        Tensor::from_data(ones, (&like.device(), like.dtype()))
+    }
+
+    /// `vectors · content` and the axes' terms, `[batch, heads, rows, tokens]`.
+    fn products(&self, vectors: Tensor<4>, terms: Tensor<4>, content: Tensor<3>) -> Tensor<4> {
+        let places = self.places(&content.clone().flatten(0, 2));
+        let content = content.unsqueeze_dim::<4>(1).swap_dims(2, 3);
+        vectors.matmul(content) + terms.matmul(places)
+    }
+}
+
+#[derive(Debug)]
+struct Gather {
+    heads: usize,
+    queries: usize,
+    tokens: Tokens,
+    mask: Mask,
+}
+
+type GatherInputs = (Tensor<4>, Tensor<4>, Tensor<3>, Tensor<2>, Option<KeyMask>);
+
+impl Gather {
+    fn inputs(&self, inputs: &[Tensor<1>]) -> GatherInputs {
+        let shapes = self.shapes();
+        let keys = self.tokens.cells().len();
+        (
+            inputs[0].clone().reshape(shapes[0].clone()),
+            inputs[1].clone().reshape(shapes[1].clone()),
+            inputs[2].clone().reshape(shapes[2].clone()),
+            inputs[3].clone().reshape(shapes[3].clone()),
+            self.mask.of(self.tokens.batch, keys, &inputs[0].device()),
+        )
+    }
+}
+
+impl Case for Gather {
+    fn shapes(&self) -> Vec<Shape> {
+        let Self { heads, queries, ref tokens, .. } = *self;
+        let [content, token_scale] = tokens.shapes();
+        vec![
+            Shape::new([tokens.batch, heads, queries, tokens.channels]),
+            Shape::new([tokens.batch, heads, queries, tokens.axes()]),
+            content,
+            token_scale,
+        ]
+    }
+
+    fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let (vectors, terms, content, scale, mask) = self.inputs(inputs);
+        let (sums, log_sum_exp) =
+            ops::gather_attend(vectors, terms, content, scale, mask.as_ref(), &self.tokens.grid);
+        weigh(sums) + weigh(log_sum_exp)
+    }
+
+    fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let (vectors, terms, content, scale, mask) = self.inputs(inputs);
+        let places = self.tokens.places(&inputs[0]);
+        let scale = scale.unsqueeze_dims::<4>(&[1, 2]);
+        let products = self.tokens.products(vectors, terms, content.clone());
+        let scores = hide(products * scale.clone(), mask.as_ref());
+        let largest = scores.clone().detach().max_dim(3);
+        let log_sum_exp = (scores.clone() - largest.clone()).exp().sum_dim(3).log() + largest;
+        let weights = activation::softmax(scores, 3) * scale;
+        let content = weights.clone().matmul(content.unsqueeze_dim::<4>(1));
+        let marginals = weights.matmul(places.swap_dims(2, 3));
+        weigh(Tensor::cat(vec![content, marginals], 3)) + weigh(log_sum_exp)
+    }
+}
+
+#[derive(Debug)]
+struct Scatter {
+    heads: usize,
+    keys: usize,
+    v_channels: usize,
+    tokens: Tokens,
+}
+
+type ScatterInputs = (Tensor<3>, Tensor<2>, Tensor<4>, Tensor<4>, Tensor<3>, Tensor<4>);
+
+impl Scatter {
+    fn inputs(&self, inputs: &[Tensor<1>]) -> ScatterInputs {
+        let shapes = self.shapes();
+        (
+            inputs[0].clone().reshape(shapes[0].clone()),
+            inputs[1].clone().reshape(shapes[1].clone()),
+            inputs[2].clone().reshape(shapes[2].clone()),
+            inputs[3].clone().reshape(shapes[3].clone()),
+            inputs[4].clone().reshape(shapes[4].clone()),
+            inputs[5].clone().reshape(shapes[5].clone()),
+        )
+    }
+}
+
+impl Case for Scatter {
+    fn shapes(&self) -> Vec<Shape> {
+        let Self { heads, keys, v_channels, ref tokens } = *self;
+        let [content, token_scale] = tokens.shapes();
+        vec![
+            content,
+            token_scale,
+            Shape::new([tokens.batch, heads, keys, tokens.channels]),
+            Shape::new([tokens.batch, heads, keys, tokens.axes()]),
+            Shape::new([tokens.batch, heads, keys]),
+            Shape::new([tokens.batch, heads, keys, v_channels]),
+        ]
+    }
+
+    fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let (content, scale, vectors, terms, bias, values) = self.inputs(inputs);
+        let points = self.tokens.points.as_ref().map(|points| {
+            let points: Vec<i64> = points.iter().map(|&point| point as i64).collect();
+            Tensor::<1, Int>::from_data(points.as_slice(), &inputs[0].device())
+        });
+        let grid = &self.tokens.grid;
+        weigh(ops::scatter_attend(content, scale, vectors, terms, bias, values, points, grid))
+    }
+
+    fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
+        let (content, scale, vectors, terms, bias, values) = self.inputs(inputs);
+        let scale = scale.unsqueeze_dims::<4>(&[1, 2]);
+        let products = self.tokens.products(vectors, terms, content);
+        let scores = products * scale + bias.unsqueeze_dim(3);
+        weigh(activation::softmax(scores.swap_dims(2, 3), 3).matmul(values))
+    }
+}
+
+/// Numbers of a case's inputs, spread around zero.
+fn values(case: &impl Case) -> Vec<Vec<f64>> {
+    let mut seed = 0.0;
+    let mut number = || {
+        seed += 1.0;
+        1.5 * (seed * seed * 0.37_f64 + seed).sin()
+    };
+    let shapes = case.shapes();
+    let count = |shape: &Shape| shape.num_elements();
+    shapes.iter().map(|shape| (0..count(shape)).map(|_| number()).collect()).collect()
+}
+
+fn tensors(values: &[Vec<f64>], device: &Device, dtype: DType) -> Vec<Tensor<1>> {
+    values.iter().map(|values| Tensor::from_data(values.as_slice(), (device, dtype))).collect()
+}
+
+fn gradients(inputs: Vec<Tensor<1>>, loss: impl Fn(&[Tensor<1>]) -> Tensor<1>) -> Vec<Vec<f64>> {
+    let inputs: Vec<_> = inputs.into_iter().map(Tensor::require_grad).collect();
+    let gradients = loss(&inputs).backward();
+    let of = |input: &Tensor<1>| {
+        let gradient = input.grad(&gradients).expect("every input is tracked");
+        gradient.into_data().iter::<f64>().collect()
+    };
+    inputs.iter().map(of).collect()
+}
+
+fn central_differences(case: &impl Case, device: &Device) -> Vec<Vec<f64>> {
+    let values = values(case);
+    let loss_at = |input: usize, place: usize, step: f64| {
+        let mut moved = values.clone();
+        moved[input][place] += step;
+        case.found(&tensors(&moved, device, DType::F64)).into_scalar::<f64>()
+    };
+    let along = |input: usize, place: usize| {
+        (loss_at(input, place, STEP) - loss_at(input, place, -STEP)) / (2.0 * STEP)
+    };
+    let inputs = values.iter().enumerate();
+    inputs.map(|(i, of)| (0..of.len()).map(|place| along(i, place)).collect()).collect()
+}
+
+fn assert_same(found: &[Vec<f64>], expected: &[Vec<f64>], tolerance: f64, what: &str) {
+    let largest = expected.iter().flatten().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    for (input, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let differences = found.iter().zip(expected).map(|(found, expected)| found - expected);
+        let furthest =
+            differences.fold(
+                0.0,
+                |furthest: f64, x| {
+                    if x.is_nan() { f64::INFINITY } else { furthest.max(x.abs()) }
+                },
+            );
+        let furthest = furthest / largest;
+        assert!(furthest <= tolerance, "{what}: gradient {input} differs by {furthest:.1e}");
+    }
+}
+
+fn assert_dense(case: &impl Case, device: &Device, dtype: DType, what: &str) {
+    let device = device.clone().autodiff();
+    let inputs = || tensors(&values(case), &device, dtype);
+    let found = gradients(inputs(), |inputs| case.found(inputs));
+    let expected = gradients(inputs(), |inputs| case.expected(inputs));
+    let tolerance = if dtype == DType::F64 { TOLERANCE_DOUBLE } else { TOLERANCE_SINGLE };
+    assert_same(&found, &expected, tolerance, what);
+}
+
+/// In double precision on the backends that have it.
+fn assert_dense_everywhere(case: &impl Case) {
+    for (name, device) in devices() {
+        if name != "wgpu" {
+            assert_dense(case, &device, DType::F64, name);
+        }
+    }
+}
+
+fn assert_finite_differences(case: &impl Case, device: &Device) {
+    let inputs = tensors(&values(case), &device.clone().autodiff(), DType::F64);
+    let found = gradients(inputs, |inputs| case.found(inputs));
+    assert_same(&found, &central_differences(case, device), TOLERANCE_DIFFERENCES, "differences");
+}
+
+fn attentions() -> impl Strategy<Value = Attention> {
+    (1usize..3, 1usize..3, 1usize..5, 1usize..6, [1usize..4, 1usize..4], masks()).prop_map(
+        |(batch, heads, queries, keys, channels, mask)| Attention {
+            batch,
+            heads,
+            queries,
+            keys,
+            channels,
+            mask,
+        },
+    )
+}
+
+fn tokens(points: bool) -> impl Strategy<Value = Tokens> {
+    (1usize..3, 1usize..4, prop::collection::vec(1usize..4, 1..4)).prop_map(
+        move |(batch, channels, grid)| {
+            let cells: usize = grid.iter().product();
+            // Out of order, and one cell twice.
+            let points = points.then(|| (0..cells).rev().chain([0]).collect());
+            Tokens { batch, channels, grid, points }
+        },
+    )
+}
+
+fn gathers() -> impl Strategy<Value = Gather> {
+    (1usize..3, 1usize..4, tokens(false), masks())
+        .prop_map(|(heads, queries, tokens, mask)| Gather { heads, queries, tokens, mask })
+}
+
+fn scatters() -> impl Strategy<Value = Scatter> {
+    (1usize..3, 1usize..4, 1usize..4, prop_oneof![tokens(false), tokens(true)])
+        .prop_map(|(heads, keys, v_channels, tokens)| Scatter { heads, keys, v_channels, tokens })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn attention_has_the_dense_gradients(case in attentions()) {
+        assert_dense_everywhere(&case);
+    }
+
+    #[test]
+    fn gathering_has_the_dense_gradients(case in gathers()) {
+        assert_dense_everywhere(&case);
+    }
+
+    #[test]
+    fn scattering_has_the_dense_gradients(case in scatters()) {
+        assert_dense_everywhere(&case);
+    }
+}
+
+/// Two examples and heads, three axes.
+fn small() -> (Attention, Gather, Scatter) {
+    let tokens = |points| Tokens { batch: 2, channels: 2, grid: vec![2, 3, 1], points };
+    (
+        Attention { batch: 2, heads: 2, queries: 3, keys: 5, channels: [2, 3], mask: Mask::Some },
+        Gather { heads: 2, queries: 3, tokens: tokens(None), mask: Mask::Some },
+        Scatter { heads: 2, keys: 3, v_channels: 2, tokens: tokens(Some(vec![5, 0, 3, 0])) },
+    )
+}
+
+#[test]
+#[cfg(feature = "flex")]
+fn gradients_are_those_of_finite_differences() {
+    let (attention, gather, scatter) = small();
+    let device = Device::flex();
+    assert_finite_differences(&attention, &device);
+    assert_finite_differences(&gather, &device);
+    assert_finite_differences(&scatter, &device);
+}
+
+#[test]
+fn every_backend_has_the_dense_gradients() {
+    let (attention, gather, scatter) = small();
+    for (name, device) in devices() {
+        assert_dense(&attention, &device, DType::F32, name);
+        assert_dense(&gather, &device, DType::F32, name);
+        assert_dense(&scatter, &device, DType::F32, name);
+    }
+}
