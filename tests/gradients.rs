@@ -418,6 +418,15 @@ fn small() -> (Attention, Gather, Scatter) {
 
 #[test]
 #[cfg(feature = "flex")]
+fn keys_beyond_one_block_have_the_dense_gradients() {
+    let channels = [2, 1];
+    let mask = Mask::Some;
+    let case = Attention { batch: 2, heads: 1, queries: 3, keys: 4096 + 5, channels, mask };
+    assert_dense(&case, &Device::flex(), DType::F64, "attention");
+}
+
+#[test]
+#[cfg(feature = "flex")]
 fn gradients_are_those_of_finite_differences() {
     let (attention, gather, scatter) = small();
     let device = Device::flex();
