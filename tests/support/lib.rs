@@ -49,6 +49,18 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     ]
 }
 
+/// The device of this backend, the first of its kind; none where it was not compiled in.
+#[must_use]
+pub fn device(backend: &str) -> Option<Device> {
+    match backend {
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(Device::cuda(0)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        _ => devices().into_iter().find(|(name, _)| *name == backend).map(|(_, device)| device),
+    }
+}
+
 /// How far `found` is from `expected`, relative to the largest number expected.
 ///
 /// # Errors

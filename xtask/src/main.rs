@@ -1,6 +1,7 @@
-//! The workspace's own commands: what CI runs, fixtures, full-size parity.
+//! The workspace's own commands: what CI runs, fixtures, full-size parity, benchmarks.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
+mod bench;
 mod fixtures;
 mod package;
 mod parity;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long, default_value = "target/parity")]
         dir: PathBuf,
     },
+    /// Time each attention operation; `bench compare` times published heads beside transformers
+    Bench(bench::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -68,5 +71,6 @@ fn main() -> Result<()> {
         Command::RoundTrip => round_trip::round_trip(),
         Command::Package => package::package(),
         Command::Parity { head, dir } => parity::parity(head.as_deref(), &dir),
+        Command::Bench(arguments) => bench::bench(&arguments),
     }
 }

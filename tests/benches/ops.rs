@@ -1,0 +1,150 @@
+//! The three attention operations beside the dense path: `cargo xtask bench`.
+//!
+//! Each is timed at 1, 2 and 4 times as many tokens; divan's items per second are tokens, so what
+//! grows linearly keeps them. The dense path gets its tokens already written out and projected, so
+//! what the factored operations save there does not count for them. `PERCEIVER_BENCH_DEVICE`
+//! names another device than `flex`.
+
+use std::sync::LazyLock;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use perceiver_core::ops;
+use perceiver_tests::device;
+
+/// As often as the smallest number of tokens.
+const TIMES: [usize; 3] = [1, 2, 4];
+
+static DEVICE: LazyLock<Device> = LazyLock::new(|| {
+    let name = std::env::var("PERCEIVER_BENCH_DEVICE").unwrap_or_else(|_| "flex".to_owned());
+    device(&name).unwrap_or_else(|| panic!("no device {name} in this build"))
+});
+
+fn main() {
+    divan::main();
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &*DEVICE)
+}
+
+/// Times an operation until its result is there, after one run for what is compiled or tuned.
+fn time<const D: usize>(bencher: Bencher, tokens: usize, operation: impl Fn() -> Tensor<D>) {
+    let run = || {
+        let result = black_box(operation());
+        DEVICE.sync().expect("the device computes");
+        result
+    };
+    run();
+    bencher.counter(ItemsCount::new(tokens)).bench_local(run);
+}
+
+fn dense(queries: &Tensor<4>, keys: &Tensor<4>, values: &Tensor<4>) -> Tensor<4> {
+    ops::attention_probabilities(queries.clone(), keys.clone(), None, 1.0).matmul(values.clone())
+}
+
+/// The language model's encoder: 256 latents of 8 heads read bytes.
+#[divan::bench_group(sample_count = 10, sample_size = 1)]
+mod attention {
+    use super::*;
+
+    const BYTES: usize = 2048;
+
+    fn arrays(times: usize) -> [Tensor<4>; 3] {
+        let bytes = BYTES * times;
+        [random([1, 8, 256, 32]), random([1, 8, bytes, 32]), random([1, 8, bytes, 160])]
+    }
+
+    #[divan::bench(args = TIMES)]
+    fn streamed(bencher: Bencher, times: usize) {
+        let [queries, keys, values] = arrays(times);
+        time(bencher, BYTES * times, || {
+            ops::attention(queries.clone(), keys.clone(), values.clone(), None, 1.0)
+        });
+    }
+
+    #[divan::bench(args = TIMES)]
+    fn dense(bencher: Bencher, times: usize) {
+        let [queries, keys, values] = arrays(times);
+        time(bencher, BYTES * times, || super::dense(&queries, &keys, &values));
+    }
+}
+
+/// The Fourier head's encoder: 512 latents read pixels, of which 3 colours and the mean are content.
+#[divan::bench_group(sample_count = 10, sample_size = 1)]
+mod gather_attend {
+    use super::*;
+
+    const LATENTS: usize = 512;
+    const SIDE: usize = 112;
+    const CONTENT: usize = 4;
+    const CHANNELS: usize = 261;
+
+    #[divan::bench(args = TIMES)]
+    fn factored(bencher: Bencher, times: usize) {
+        let grid = [SIDE * times, SIDE];
+        let tokens = grid[0] * grid[1];
+        let queries = random([1, 1, LATENTS, CONTENT]);
+        let axis_scores = random([1, 1, LATENTS, grid[0] + grid[1]]);
+        let content = random([1, tokens, CONTENT]);
+        let token_scale = random([1, tokens]);
+        time(bencher, tokens, || {
+            let (queries, axis_scores) = (queries.clone(), axis_scores.clone());
+            let (content, token_scale) = (content.clone(), token_scale.clone());
+            ops::gather_attend(queries, axis_scores, content, token_scale, None, &grid).0
+        });
+    }
+
+    #[divan::bench(args = TIMES)]
+    fn dense(bencher: Bencher, times: usize) {
+        let tokens = SIDE * times * SIDE;
+        let queries = random([1, 1, LATENTS, CHANNELS]);
+        let keys = random([1, 1, tokens, CHANNELS]);
+        let values = random([1, 1, tokens, CHANNELS]);
+        time(bencher, tokens, || super::dense(&queries, &keys, &values));
+    }
+}
+
+/// The autoencoder's decoder: pixels, of which nothing but the position is known, ask 784 latents.
+#[divan::bench_group(sample_count = 10, sample_size = 1)]
+mod scatter_attend {
+    use super::*;
+
+    const LATENTS: usize = 784;
+    const SIDE: usize = 112;
+    const CHANNELS: usize = 512;
+
+    #[divan::bench(args = TIMES)]
+    fn factored(bencher: Bencher, times: usize) {
+        let grid = [SIDE * times, SIDE];
+        let tokens = grid[0] * grid[1];
+        let content = random([1, tokens, 1]);
+        let token_scale = random([1, tokens]);
+        let keys = random([1, 1, LATENTS, 1]);
+        let axis_scores = random([1, 1, LATENTS, grid[0] + grid[1]]);
+        let key_bias = random([1, 1, LATENTS]);
+        let values = random([1, 1, LATENTS, CHANNELS]);
+        time(bencher, tokens, || {
+            ops::scatter_attend(
+                content.clone(),
+                token_scale.clone(),
+                keys.clone(),
+                axis_scores.clone(),
+                key_bias.clone(),
+                values.clone(),
+                None,
+                &grid,
+            )
+        });
+    }
+
+    #[divan::bench(args = TIMES)]
+    fn dense(bencher: Bencher, times: usize) {
+        let tokens = SIDE * times * SIDE;
+        let queries = random([1, 1, tokens, CHANNELS]);
+        let keys = random([1, 1, LATENTS, CHANNELS]);
+        let values = random([1, 1, LATENTS, CHANNELS]);
+        time(bencher, tokens, || super::dense(&queries, &keys, &values));
+    }
+}

@@ -1,0 +1,74 @@
+//! The autoencoder's decoder: a whole clip, and a clip that was read before.
+
+use anyhow::Result;
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_core::OutputOptions;
+use perceiver_io::{MultimodalInput, MultimodalOutput, OutputPoints};
+use perceiver_models::{
+    NamedTensors, PerceiverConfig, PerceiverForMultimodalAutoencoding, Pretrained, from_pretrained,
+};
+
+use crate::{Settings, sample, serve};
+
+/// In so many parts the reference's documentation decodes a clip.
+pub(crate) const CHUNKS: usize = 128;
+
+/// Reads a clip once and decodes its first `chunks` parts, one after the other.
+pub(crate) fn clip(settings: &Settings, chunks: usize) -> Result<()> {
+    let device = settings.open()?;
+    let Pretrained { model, config, .. } = load(settings, &device)?;
+    let inputs = settings.inputs();
+    serve(&device, || {
+        let encoded = model.encode(input(&inputs, &device), None, OutputOptions::default());
+        let mut results = Vec::new();
+        for chunk in 0..chunks {
+            let points = part(&config, chunk, 1, &device);
+            results = read(model.decode(&encoded, &points, false).logits);
+        }
+        Ok(results)
+    })
+}
+
+/// Decodes the first `chunks` parts at once of a clip that is read before time is taken.
+pub(crate) fn points(settings: &Settings, chunks: usize) -> Result<()> {
+    let device = settings.open()?;
+    let Pretrained { model, config, .. } = load(settings, &device)?;
+    let input = input(&settings.inputs(), &device);
+    let encoded = model.encode(input, None, OutputOptions::default());
+    let points = part(&config, 0, chunks, &device);
+    serve(&device, || Ok(read(model.decode(&encoded, &points, false).logits)))
+}
+
+fn load(
+    settings: &Settings,
+    device: &Device,
+) -> Result<Pretrained<PerceiverForMultimodalAutoencoding>> {
+    Ok(from_pretrained(&settings.folder, device, &settings.load_options())?)
+}
+
+fn input(tensors: &NamedTensors, device: &Device) -> MultimodalInput {
+    MultimodalInput {
+        audio: Tensor::from_data(tensors["inputs.audio"].clone(), device),
+        image: Tensor::from_data(tensors["inputs.image"].clone(), device),
+        label: Tensor::from_data(tensors["inputs.label"].clone(), device),
+    }
+}
+
+/// `count` parts of sound and of pixels, from the given one on.
+fn part(config: &PerceiverConfig, first: usize, count: usize, device: &Device) -> OutputPoints {
+    let samples = config.num_frames * config.audio_samples_per_frame;
+    let points = |all: usize| {
+        let of = |chunk: usize| (all / CHUNKS * chunk) as i64;
+        Some(Tensor::<1, Int>::arange(of(first)..of(first + count), device))
+    };
+    OutputPoints {
+        audio: points(samples / config.samples_per_patch),
+        image: points(config.output_shape[1..].iter().product()),
+    }
+}
+
+/// Brings answers into the host's memory.
+fn read(answers: MultimodalOutput) -> Vec<f32> {
+    let MultimodalOutput { audio, image, label } = answers;
+    [audio.into_data(), image.into_data(), label.into_data()].iter().flat_map(sample).collect()
+}

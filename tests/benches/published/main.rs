@@ -1,0 +1,173 @@
+//! Our side of `cargo xtask bench compare`: a published head, run on demand.
+//!
+//! Loads a checkpoint and its inputs once and says so in a line of JSON. Every line of standard
+//! input is then answered by one pass, from tensors in the host's memory to tensors in the host's
+//! memory, and a line with its seconds and a few of its results; the end of input by a line with the peak of memory.
+//! `tests/benches/reference/worker.py` is the other side, of the same manners.
+#![allow(clippy::print_stdout, reason = "a program that answers on standard output")]
+
+mod decode;
+mod fresh;
+mod train;
+
+use std::io::{Write as _, stdin, stdout};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use burn::tensor::{Device, FloatDType, TensorData};
+use clap::{Args, Parser, Subcommand};
+use perceiver_models::{AnyPerceiver, ForwardOptions, LoadOptions, NamedTensors, Pretrained};
+use perceiver_tests::{device, read_tensors};
+use serde_json::{Value, json};
+
+#[derive(Debug, Parser)]
+#[command(about = "Runs published Perceivers for `cargo xtask bench compare`")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// One forward pass, of any head
+    Forward(Settings),
+    /// A clip, read once and decoded in chunks
+    Clip {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many chunks of 128 to decode
+        #[arg(long, default_value_t = decode::CHUNKS)]
+        chunks: usize,
+    },
+    /// Chunks of a clip that was read before, in one call
+    Points {
+        #[command(flatten)]
+        settings: Settings,
+        /// How many chunks of 128 to decode
+        #[arg(long)]
+        chunks: usize,
+    },
+    /// Forward pass, backward pass and AdamW's step
+    Train(Settings),
+    /// Write a fresh checkpoint and inputs, for machines without transformers
+    Make {
+        /// As tests/generate/full_size.py calls it, such as language
+        head: String,
+        folder: PathBuf,
+    },
+}
+
+/// What every task but `make` is told.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Checkpoint, with inputs.safetensors beside it
+    folder: PathBuf,
+    /// burn's name of the backend
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Weights and activations of 16 bits
+    #[arg(long)]
+    bf16: bool,
+    /// How many copies of the example to run at once
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// How many copies of a photo to run as one, below each other
+    #[arg(long, default_value_t = 1)]
+    height: usize,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().task {
+        Task::Forward(settings) => forward(&settings),
+        Task::Clip { settings, chunks } => decode::clip(&settings, chunks),
+        Task::Points { settings, chunks } => decode::points(&settings, chunks),
+        Task::Train(settings) => train::train(&settings),
+        Task::Make { head, folder } => fresh::make(&head, &folder),
+    }
+}
+
+fn forward(settings: &Settings) -> Result<()> {
+    let device = settings.open()?;
+    let options = settings.load_options();
+    let Pretrained { model, config, .. } =
+        AnyPerceiver::from_pretrained(&settings.folder, &device, &options)?;
+    let inputs = settings.inputs();
+    serve(&device, || {
+        let options = ForwardOptions::default();
+        let outputs = model.forward(inputs.clone(), &config, options, &device)?;
+        Ok(outputs.values().flat_map(sample).collect())
+    })
+}
+
+impl Settings {
+    fn open(&self) -> Result<Device> {
+        let mut device = device(&self.device)
+            .with_context(|| format!("this build has no device {}", self.device))?;
+        if self.bf16 {
+            device.configure(FloatDType::BF16)?;
+        }
+        Ok(device)
+    }
+
+    fn load_options(&self) -> LoadOptions {
+        LoadOptions { dtype: Some(if self.bf16 { FloatDType::BF16 } else { FloatDType::F32 }) }
+    }
+
+    /// The example of inputs.safetensors, as large and as often as it is wanted.
+    fn inputs(&self) -> NamedTensors {
+        let inputs = read_tensors(&self.folder.join("inputs.safetensors"));
+        let enlarged = inputs.into_iter().map(|(name, data)| {
+            // Points are asked of every example alike.
+            if name.starts_with("subsampled_output_points") {
+                return (name, data);
+            }
+            let rows = if self.height > 1 { data.shape().num_dims() - 2 } else { 0 };
+            let data = repeat(&data, rows, self.height);
+            (name, repeat(&data, 0, self.batch))
+        });
+        enlarged.collect()
+    }
+}
+
+/// Puts copies of a tensor one after the other along an axis.
+fn repeat(data: &TensorData, axis: usize, times: usize) -> TensorData {
+    let mut shape = data.shape().clone();
+    let outer: usize = shape[..axis].iter().product();
+    let bytes: &[u8] = data.as_bytes();
+    let copies = bytes.chunks_exact(bytes.len() / outer).flat_map(|part| part.repeat(times));
+    shape[axis] *= times;
+    TensorData::from_bytes_vec(copies.collect(), shape, data.dtype())
+}
+
+/// The first numbers of a result, by which the sides are held to do the same.
+fn sample(data: &TensorData) -> Vec<f32> {
+    data.iter::<f32>().take(4).collect()
+}
+
+/// Answers every line of input by a pass, which returns samples of its results.
+fn serve(device: &Device, mut pass: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
+    say(&json!({ "ready": true }))?;
+    for line in stdin().lines() {
+        line?;
+        let start = Instant::now();
+        let results = pass()?;
+        device.sync()?;
+        say(&json!({ "seconds": start.elapsed().as_secs_f64(), "results": results }))?;
+    }
+    let reserved = device.memory_pool_usage().map(|usage| usage.bytes_reserved >> 20);
+    say(&json!({ "peak_mebibytes": resident_peak(), "device_mebibytes": reserved }))
+}
+
+fn say(line: &Value) -> Result<()> {
+    println!("{line}");
+    Ok(stdout().flush()?)
+}
+
+/// The kernel's high-water mark of resident memory, where it keeps one (Linux).
+fn resident_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes / 1024)
+}

@@ -1,0 +1,77 @@
+//! Training steps of the two heads that the reference can train at full size.
+
+use anyhow::{Context as _, Result, ensure};
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_core::{KeyMask, OutputOptions};
+use perceiver_models::losses::{IGNORED_LABEL, Labels};
+use perceiver_models::{
+    Checkpoint, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
+    PerceiverForImageClassificationFourier, PerceiverForMaskedLM, PretrainedModel, load_module,
+};
+
+use crate::{Settings, serve};
+
+const LEARNING_RATE: f64 = 1e-4;
+
+/// Trains whichever of the two heads the folder holds, without dropout.
+///
+/// A photo's class is its place in the batch; a text has to be repeated.
+pub(crate) fn train(settings: &Settings) -> Result<()> {
+    ensure!(!settings.bf16, "training is compared in single precision only");
+    let device = settings.open()?.autodiff();
+    let inputs = settings.inputs();
+    if inputs.contains_key("attention_mask") {
+        return text(settings, &inputs, &device);
+    }
+    let pixels = Tensor::<4>::from_data(inputs["inputs"].clone(), &device);
+    let classes = Tensor::<1, Int>::arange(0..settings.batch as i64, &device);
+    let labels = Labels::Classes(classes);
+    let model: PerceiverForImageClassificationFourier = load(settings, &device)?;
+    steps(model, &device, |model| {
+        let options = OutputOptions::default();
+        model.forward(pixels.clone(), None, Some(&labels), options).loss
+    })
+}
+
+fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<()> {
+    let ids = Tensor::<2, Int>::from_data(inputs["inputs"].clone(), device);
+    let kept = Tensor::<2, Int>::from_data(inputs["attention_mask"].clone(), device);
+    let hidden = kept.equal_elem(0);
+    let labels = ids.clone().mask_fill(hidden.clone(), IGNORED_LABEL);
+    let mask = KeyMask::from_hidden(hidden);
+    let model: PerceiverForMaskedLM = load(settings, device)?;
+    steps(model, device, |model| {
+        let (ids, labels) = (ids.clone(), labels.clone());
+        model.forward(ids, Some(&mask), Some(labels), OutputOptions::default()).loss
+    })
+}
+
+/// A published head without the dropout that its configuration asks for.
+fn load<M: PretrainedModel>(settings: &Settings, device: &Device) -> Result<M> {
+    let folder = &settings.folder;
+    let mut config = PerceiverConfig::from_pretrained(folder)?;
+    config.attention_probs_dropout_prob = 0.0;
+    let fresh = M::from_config(&config, device)?;
+    let checkpoint = Checkpoint::open(folder)?;
+    Ok(load_module(fresh, &checkpoint, &KeyMap::PERCEIVER, &LoadOptions::default())?.0)
+}
+
+fn steps<M: Module>(
+    model: M,
+    device: &Device,
+    loss: impl Fn(&M) -> Option<Tensor<1>>,
+) -> Result<()> {
+    // PyTorch's settings, where burn's own differ.
+    let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.01);
+    let mut optimizer = adamw.init();
+    let mut model = Some(model);
+    serve(device, || {
+        let before = model.take().context("an earlier step failed")?;
+        let loss = loss(&before).context("there is no loss without labels")?;
+        let gradients = GradientsParams::from_grads(loss.backward(), &before);
+        model = Some(optimizer.step(LEARNING_RATE, before, gradients));
+        Ok(vec![loss.into_scalar()])
+    })
+}

@@ -1,0 +1,75 @@
+//! What is compared.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::reference;
+use crate::process::{program, python, root, run};
+
+/// What is done in a pass, by the name that both workers have for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    Forward,
+    Clip,
+    Train,
+}
+
+impl Task {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Clip => "clip",
+            Self::Train => "train",
+        }
+    }
+}
+
+/// One row of the comparison.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) task: Task,
+    /// As tests/generate/full_size.py calls the checkpoint.
+    pub(super) checkpoint: &'static str,
+    /// Examples in a pass, unless it is said otherwise.
+    pub(super) batch: usize,
+    /// Passes after the first, unless it is said otherwise.
+    pub(super) repeats: usize,
+}
+
+const fn forward(name: &'static str) -> Case {
+    Case { name, task: Task::Forward, checkpoint: name, batch: 1, repeats: 5 }
+}
+
+const fn train(name: &'static str, checkpoint: &'static str) -> Case {
+    Case { name, task: Task::Train, checkpoint, batch: 2, repeats: 3 }
+}
+
+/// The order of the page.
+pub(super) const CASES: [Case; 9] = [
+    forward("language"),
+    forward("vision-learned"),
+    forward("vision-fourier"),
+    forward("vision-conv"),
+    forward("optical-flow"),
+    forward("multimodal"),
+    Case { name: "clip", task: Task::Clip, checkpoint: "multimodal", batch: 1, repeats: 1 },
+    train("train-fourier", "vision-fourier"),
+    train("train-language", "language"),
+];
+
+/// The folder of a published checkpoint, which is made if need be: by transformers, or by our
+/// worker where there is none.
+pub(super) fn checkpoint(worker: &Path, name: &str, folder: &Path) -> Result<PathBuf> {
+    let folder = root().join(folder).join(name);
+    let there = |file: &str| folder.join(file).exists();
+    if !there("model.safetensors") || !there("inputs.safetensors") {
+        if reference::is_there() {
+            run(python()?.args(["tests/generate/full_size.py", "make", name]).arg(&folder))?;
+        } else {
+            run(program(worker).args(["make", name]).arg(&folder))?;
+        }
+    }
+    Ok(folder)
+}

@@ -1,0 +1,68 @@
+//! transformers' side: its Python, its workers, and ONNX files made from its models.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::{program, python, root, run, target};
+
+/// What has to be installed, versions pinned.
+const LISTS: [&str; 2] =
+    ["tests/generate/requirements.txt", "tests/benches/reference/requirements.txt"];
+
+/// A copy of the lists lies here when all of it is installed.
+const INSTALLED: &str = ".venv/benches.txt";
+
+/// Makes .venv complete; without Python or a network that is left out with a note.
+pub(super) fn prepare() -> Result<bool> {
+    if !is_there()
+        && let Err(error) = install()
+    {
+        println!("no transformers to compare with, ours runs alone: {error:#}");
+    }
+    Ok(is_there())
+}
+
+/// Whether the lists are installed.
+pub(super) fn is_there() -> bool {
+    let installed = fs::read_to_string(root().join(INSTALLED));
+    matches!((installed, lists()), (Ok(installed), Ok(lists)) if installed == lists)
+}
+
+fn install() -> Result<()> {
+    if python().is_err() {
+        run(program("python3").args(["-m", "venv", ".venv"]))?;
+    }
+    let mut install = python()?;
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    for list in LISTS {
+        install.args(["--requirement", list]);
+    }
+    run(&mut install)?;
+    Ok(fs::write(root().join(INSTALLED), lists()?)?)
+}
+
+fn lists() -> Result<String> {
+    let texts = LISTS.map(|list| fs::read_to_string(root().join(list)));
+    Ok(texts.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// A head as ONNX, kept beside other results.
+pub(super) fn export(checkpoint: &Path, name: &str, batch: usize) -> Result<PathBuf> {
+    let file = target().join(format!("bench/onnx/{name}-{batch}/model.onnx"));
+    if !file.exists() {
+        println!("$ export.py {name} --batch {batch}");
+        let batch = batch.to_string();
+        let arguments: [OsString; 4] =
+            [checkpoint.into(), (&file).into(), "--batch".into(), batch.into()];
+        let exported =
+            python()?.arg("tests/benches/reference/export.py").args(arguments).output()?;
+        let message = String::from_utf8_lossy(&exported.stderr);
+        let last = message.lines().last().unwrap_or_default().trim();
+        ensure!(exported.status.success(), "not exported: {last}");
+        ensure!(file.exists(), "not exported, though nothing failed");
+    }
+    file.canonicalize().context("cannot find what was exported")
+}

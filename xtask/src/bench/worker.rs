@@ -1,0 +1,105 @@
+//! A program that runs a head once for every line it is sent.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A worker that has loaded its model.
+#[derive(Debug)]
+pub(super) struct Worker {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// Versions of what it runs on, by name.
+    pub(super) versions: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ready {
+    #[serde(default)]
+    versions: BTreeMap<String, String>,
+}
+
+/// What a pass took, and a few of its results.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pass {
+    pub(super) seconds: f64,
+    pub(super) results: Vec<f64>,
+}
+
+/// The most memory that a worker ever had.
+#[derive(Debug, Deserialize)]
+pub(super) struct Memory {
+    pub(super) peak_mebibytes: Option<u64>,
+    pub(super) device_mebibytes: Option<u64>,
+}
+
+impl Worker {
+    /// Starts a worker and waits until it has loaded.
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let input = child.stdin.take().context("its input is piped")?;
+        let output = BufReader::new(child.stdout.take().context("its output is piped")?);
+        let mut worker = Self { child, input, output, versions: BTreeMap::new() };
+        let ready: Ready = worker.line()?;
+        worker.versions = ready.versions;
+        Ok(worker)
+    }
+
+    pub(super) fn pass(&mut self) -> Result<Pass> {
+        // Where it has ended, its answer is missing and says more than the broken pipe.
+        let _ = writeln!(self.input);
+        self.line()
+    }
+
+    /// Ends the worker and asks what memory it took.
+    pub(super) fn finish(self) -> Result<Memory> {
+        let Self { mut child, input, mut output, .. } = self;
+        drop(input);
+        let memory = answer(&mut output, &mut child)?;
+        let status = child.wait()?;
+        ensure!(status.success(), "ended with {status}");
+        Ok(memory)
+    }
+
+    fn line<T: DeserializeOwned>(&mut self) -> Result<T> {
+        answer(&mut self.output, &mut self.child)
+    }
+}
+
+fn answer<T: DeserializeOwned>(
+    output: &mut BufReader<ChildStdout>,
+    child: &mut Child,
+) -> Result<T> {
+    let mut line = String::new();
+    if output.read_line(&mut line)? == 0 {
+        bail!("ended with {}", child.wait()?);
+    }
+    serde_json::from_str(&line).with_context(|| format!("answered {}", line.trim_end()))
+}
+
+/// Builds a benchmark and tells where cargo put it.
+pub(super) fn executable(build: &mut Command, name: &str) -> Result<PathBuf> {
+    println!("$ cargo bench --bench {name} --no-run");
+    let built = build.stderr(Stdio::inherit()).output()?;
+    ensure!(built.status.success(), "cargo bench: {}", built.status);
+    let messages = built.stdout.split(|&byte| byte == b'\n');
+    let found = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).find_map(
+        |message| {
+            let is_it = message["target"]["name"] == name;
+            message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+        },
+    );
+    found.with_context(|| format!("cargo named no executable for {name}"))
+}
