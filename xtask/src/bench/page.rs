@@ -73,6 +73,9 @@ fn sections<T>(
     setting: impl Fn(&T) -> &Setting,
     section: impl Fn(Vec<&T>) -> String,
 ) -> String {
+    if all.is_empty() {
+        return "Not measured yet.\n".to_owned();
+    }
     let mut groups: Vec<Vec<&T>> = Vec::new();
     for item in all {
         let group = groups.iter_mut().find(|group| setting(group[0]).is_beside(setting(item)));
