@@ -40,6 +40,7 @@ pub struct AnswerBlock {
 
 /// What becomes of `x` and the MLP's hidden channels `h`.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are as few as segments")]
 enum Ending {
     /// `x + second(h)`.
     Plain { second: LinearMap },

@@ -135,6 +135,14 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
             }
         }
     }
+
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, of_x) = x.into_parts();
+        match GeluBackward.prepare::<C>([of_x]).compute_bound().stateful() {
+            OpsKind::UnTracked(node) => node.finish(B::exact_gelu(x)),
+            OpsKind::Tracked(node) => node.finish(x.clone(), B::exact_gelu(x)),
+        }
+    }
 }
 
 impl<B: Backend, C: CheckpointStrategy> HiddenKeys<Autodiff<B, C>> {
@@ -274,6 +282,20 @@ impl<B: PerceiverOps> Backward<B, 6> for ScatterBackward {
         let mut found = vec![content_keys, axis_scores, key_bias, values];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);
+    }
+}
+
+#[derive(Debug)]
+struct GeluBackward;
+
+impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
+    /// What the GELU was taken of.
+    type State = FloatTensor<B>;
+
+    fn backward(self, node: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let parents = node.parents.map(|parent| Some(parent?.id));
+        register::<B>(parents, vec![B::exact_gelu_backward(node.state, of_output)], gradients);
     }
 }
 

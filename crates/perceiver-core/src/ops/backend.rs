@@ -206,10 +206,26 @@ pub trait PerceiverOps: Backend {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         generic_gelu::<Self>(x)
     }
+
+    /// The gradient of `x`, from that of its GELU.
+    #[fusion(default)]
+    fn exact_gelu_backward(
+        x: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        generic_gelu_backward::<Self>(x, output_gradient)
+    }
 }
 
 pub(super) fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::gelu(x)
+}
+
+pub(super) fn generic_gelu_backward<B: Backend>(
+    x: FloatTensor<B>,
+    output_gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::gelu_backward(x, output_gradient)
 }
 
 #[cfg(feature = "ndarray")]

@@ -6,6 +6,7 @@
 mod array;
 mod cells;
 mod dense;
+mod dense_backward;
 mod gather;
 mod lanes;
 mod matrix;
@@ -47,6 +48,56 @@ impl PerceiverOps for Flex {
             hidden: view(hidden.as_ref(), heads),
             scale: scale as f32,
         })
+    }
+
+    fn attention_backward(
+        queries: FlexTensor,
+        keys: FlexTensor,
+        values: FlexTensor,
+        output: FlexTensor,
+        log_sum_exp: FlexTensor,
+        output_gradient: FlexTensor,
+        hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let [batch, heads, ..] = queries.layout().shape().dims::<4>();
+        let tiled = queries.dtype() == DType::F32
+            && matches!(hidden, HiddenKeys::None)
+            && batch * heads >= rayon::current_num_threads();
+        if !tiled {
+            return super::backward::attention::generic::<Self>(
+                queries,
+                keys,
+                values,
+                output,
+                log_sum_exp,
+                output_gradient,
+                hidden,
+                scale,
+            );
+        }
+        let inputs = [queries, keys, values];
+        let [output, gradient] = [output, output_gradient].map(with_contiguous_rows);
+        let log_sum_exp = log_sum_exp.to_contiguous();
+        let shapes = inputs.each_ref().map(|tensor| tensor.layout().shape().clone());
+        let [queries, keys, values] = inputs.map(without_flips);
+        let found = dense_backward::DenseBackward {
+            queries: whole(&queries),
+            keys: whole(&keys),
+            values: whole(&values),
+            output: whole(&output),
+            log_sum_exp: whole(&log_sum_exp),
+            output_gradient: whole(&gradient),
+            scale: scale as f32,
+        }
+        .run();
+        let [queries, keys, values] = found.map(Bytes::from_elems);
+        let [of_queries, of_keys, of_values] = shapes.map(Layout::contiguous);
+        (
+            FlexTensor::new(queries, of_queries, DType::F32),
+            FlexTensor::new(keys, of_keys, DType::F32),
+            FlexTensor::new(values, of_values, DType::F32),
+        )
     }
 
     fn gather_attend(
@@ -124,16 +175,40 @@ impl PerceiverOps for Flex {
         if x.dtype() != DType::F32 {
             return super::backend::generic_gelu::<Self>(x);
         }
-        let mut x = x.to_contiguous();
+        let mut x = numbers(x);
         gelu(x.storage_mut());
         x
     }
+
+    fn exact_gelu_backward(x: FlexTensor, output_gradient: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return super::backend::generic_gelu_backward::<Self>(x, output_gradient);
+        }
+        let x = numbers(x);
+        let mut gradient = numbers(output_gradient);
+        gelu_backward(x.storage(), gradient.storage_mut());
+        gradient
+    }
 }
+
+/// A tensor whose storage is its numbers in order and no others.
+fn numbers(tensor: FlexTensor) -> FlexTensor {
+    let tensor = tensor.to_contiguous();
+    let layout = tensor.layout();
+    let count = layout.num_elements();
+    if layout.start_offset() == 0 && tensor.storage::<f32>().len() == count {
+        return tensor;
+    }
+    let numbers = tensor.storage::<f32>()[layout.start_offset()..][..count].to_vec();
+    let layout = Layout::contiguous(layout.shape().clone());
+    FlexTensor::new(Bytes::from_elems(numbers), layout, DType::F32)
+}
+
+/// Numbers a task takes: 16 KiB.
+const TASK: usize = 1 << 12;
 
 /// Replaces every number by its GELU, on every core.
 fn gelu(numbers: &mut [f32]) {
-    /// Numbers a task takes: 16 KiB.
-    const TASK: usize = 1 << 12;
     #[multiversion(targets = "simd")]
     fn of_task(numbers: &mut [f32]) {
         for x in numbers {
@@ -141,6 +216,18 @@ fn gelu(numbers: &mut [f32]) {
         }
     }
     numbers.par_chunks_mut(TASK).for_each(of_task);
+}
+
+/// Multiplies every gradient by the slope of the GELU, on every core.
+fn gelu_backward(numbers: &[f32], gradients: &mut [f32]) {
+    #[multiversion(targets = "simd")]
+    fn of_task(numbers: &[f32], gradients: &mut [f32]) {
+        for (gradient, &x) in gradients.iter_mut().zip(numbers) {
+            *gradient *= lanes::gelu_slope(x);
+        }
+    }
+    let tasks = gradients.par_chunks_mut(TASK).zip(numbers.par_chunks(TASK));
+    tasks.for_each(|(gradients, numbers)| of_task(numbers, gradients));
 }
 
 /// Streams over all scores: what every row attends to, `[batch, heads, rows, channels]`, and its
@@ -157,6 +244,13 @@ fn run(kernel: &impl Kernel) -> (FlexTensor, FlexTensor) {
         FlexTensor::new(Bytes::from_elems(streamed.sums), sums, DType::F32),
         FlexTensor::new(Bytes::from_elems(streamed.log_sum_exp), per_row, DType::F32),
     )
+}
+
+/// A tensor whose rows lie in one piece each.
+fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
+    let tensor = without_flips(tensor);
+    let strides = tensor.layout().strides();
+    if strides[strides.len() - 1] == 1 { tensor } else { tensor.to_contiguous() }
 }
 
 /// A tensor whose strides all lead forward.

@@ -148,6 +148,40 @@ proptest! {
 }
 
 #[test]
+fn gradients_of_dense_attention_are_the_generic_ones() {
+    // Enough problems for every thread, and more rows and keys than a tile.
+    let heads = rayon::current_num_threads();
+    let array = |rows, channels| random([1, rows, heads, channels], 1.0).transpose(1, 2);
+    let [q, k, v] = [array(300, 5), array(270, 5), array(270, 3)];
+    let (output, log_sum_exp) =
+        Flex::attention_forward(q.clone(), k.clone(), v.clone(), HiddenKeys::None, 0.7);
+    let gradient = array(300, 3);
+    let exact = super::super::backward::attention::generic::<Flex>(
+        double(&q),
+        double(&k),
+        double(&v),
+        double(&output),
+        double(&log_sum_exp),
+        double(&gradient),
+        HiddenKeys::None,
+        0.7,
+    );
+    let found = Flex::attention_backward(
+        q,
+        k,
+        v,
+        output,
+        log_sum_exp,
+        gradient,
+        HiddenKeys::None,
+        0.7,
+    );
+    for (found, exact) in [(found.0, exact.0), (found.1, exact.1), (found.2, exact.2)] {
+        assert_close(found, exact).expect("the generic gradient");
+    }
+}
+
+#[test]
 fn scores_whose_exponential_overflows_leave_a_finite_result() {
     let [q, k] = [random([1, 1, 3, 4], 60.0), random([1, 1, 1100, 4], 60.0)];
     let found = Flex::attention_forward(q, k, random([1, 1, 1100, 2], 1.0), HiddenKeys::None, 1.0);

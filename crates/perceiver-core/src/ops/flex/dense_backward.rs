@@ -1,0 +1,123 @@
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::array::Array;
+use super::lanes;
+use super::matrix::{Matrix, MatrixMut, multiply};
+
+/// Rows and keys of a tile: two tiles of scores stay in the second-level cache.
+const TILE: usize = 256;
+
+/// What the gradients of dense attention without hidden keys are computed from. Rows are
+/// contiguous.
+#[derive(Debug)]
+pub(super) struct DenseBackward<'a> {
+    /// `[batch, heads, queries, qk_channels]`.
+    pub(super) queries: Array<'a>,
+    /// `[batch, heads, keys, qk_channels]`.
+    pub(super) keys: Array<'a>,
+    /// `[batch, heads, keys, v_channels]`.
+    pub(super) values: Array<'a>,
+    /// `[batch, heads, queries, v_channels]`.
+    pub(super) output: Array<'a>,
+    /// `[batch, heads, queries, 1]`.
+    pub(super) log_sum_exp: Array<'a>,
+    /// `[batch, heads, queries, v_channels]`.
+    pub(super) output_gradient: Array<'a>,
+    pub(super) scale: f32,
+}
+
+/// Gradients of one problem, row by row.
+struct Gradients<'a> {
+    queries: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
+impl DenseBackward<'_> {
+    /// Gradients of queries, keys and values, each contiguous; problems go to all cores.
+    pub(super) fn run(&self) -> [Vec<f32>; 3] {
+        let numbers = |array: &Array<'_>| array.shape.iter().product();
+        let mut found =
+            [&self.queries, &self.keys, &self.values].map(|array| vec![0.0; numbers(array)]);
+        let per_problem = |array: &Array<'_>| array.shape[2] * array.shape[3];
+        let [queries, keys, values] = &mut found;
+        queries
+            .par_chunks_mut(per_problem(&self.queries))
+            .zip(keys.par_chunks_mut(per_problem(&self.keys)))
+            .zip(values.par_chunks_mut(per_problem(&self.values)))
+            .enumerate()
+            .for_each(|(problem, ((queries, keys), values))| {
+                self.add_problem(problem, &mut Gradients { queries, keys, values });
+            });
+        found
+    }
+
+    fn add_problem(&self, problem: usize, found: &mut Gradients<'_>) {
+        let [_, _, query_count, qk_channels] = self.queries.shape;
+        let [_, _, key_count, v_channels] = self.values.shape;
+        let mut probabilities = vec![0.0; TILE.min(query_count) * TILE.min(key_count)];
+        let mut slopes = probabilities.clone();
+        for first in (0..query_count).step_by(TILE) {
+            let rows = first..(first + TILE).min(query_count);
+            let queries = self.queries.problem(problem).rows(rows.clone());
+            let gradient = self.output_gradient.problem(problem).rows(rows.clone());
+            let balance: Vec<f32> = rows.clone().map(|row| self.balance(problem, row)).collect();
+            let log_sum_exp: Vec<f32> =
+                rows.clone().map(|row| self.log_sum_exp.row(problem, row)[0]).collect();
+            for start in (0..key_count).step_by(TILE) {
+                let of_tile = start..(start + TILE).min(key_count);
+                let keys = self.keys.problem(problem).rows(of_tile.clone());
+                let values = self.values.problem(problem).rows(of_tile.clone());
+                let shape = [rows.len(), of_tile.len()];
+                let numbers = shape[0] * shape[1];
+                let (probabilities, slopes) =
+                    (&mut probabilities[..numbers], &mut slopes[..numbers]);
+                multiply(
+                    self.scale,
+                    queries,
+                    keys.transposed(),
+                    &mut tile(probabilities, shape[1]),
+                    false,
+                );
+                multiply(1.0, gradient, values.transposed(), &mut tile(slopes, shape[1]), false);
+                slope(probabilities, slopes, &log_sum_exp, &balance);
+
+                let view = |numbers| Matrix::new(numbers, shape, [shape[1], 1]);
+                let (probabilities, slopes) = (view(probabilities), view(slopes));
+                let of_values = &mut found.values[start * v_channels..];
+                let of_values = &mut tile(of_values, v_channels);
+                multiply(1.0, probabilities.transposed(), gradient, of_values, true);
+                let of_keys = &mut found.keys[start * qk_channels..];
+                let of_keys = &mut tile(of_keys, qk_channels);
+                multiply(self.scale, slopes.transposed(), queries, of_keys, true);
+                let of_queries = &mut found.queries[first * qk_channels..];
+                let of_queries = &mut tile(of_queries, qk_channels);
+                multiply(self.scale, slopes, keys, of_queries, true);
+            }
+        }
+    }
+
+    /// `Σ gradient · output` of a row.
+    fn balance(&self, problem: usize, row: usize) -> f32 {
+        let gradient = self.output_gradient.row(problem, row);
+        gradient.iter().zip(self.output.row(problem, row)).map(|(g, o)| g * o).sum()
+    }
+}
+
+fn tile(elements: &mut [f32], row_stride: usize) -> MatrixMut<'_> {
+    MatrixMut { elements, row_stride }
+}
+
+/// Turns scores into probabilities, and what these receive into the gradient of the scores.
+#[multiversion(targets = "simd")]
+fn slope(scores: &mut [f32], received: &mut [f32], log_sum_exp: &[f32], balance: &[f32]) {
+    let keys = scores.len() / balance.len();
+    let rows = scores.chunks_exact_mut(keys).zip(received.chunks_exact_mut(keys));
+    for ((scores, received), (lse, balance)) in rows.zip(log_sum_exp.iter().zip(balance)) {
+        for (score, received) in scores.iter_mut().zip(received) {
+            *score = lanes::exp(*score - lse);
+            *received = (*received - balance) * *score;
+        }
+    }
+}
