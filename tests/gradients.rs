@@ -36,7 +36,7 @@ enum Mask {
 impl Mask {
     fn of(self, batch: usize, keys: usize, device: &Device) -> Option<KeyMask> {
         let blind = self == Self::Blind;
-        let hides = |i: usize| (blind && i < keys) || (i % keys != 0 && i % 3 == 1);
+        let hides = |i: usize| (blind && i < keys) || (!i.is_multiple_of(keys) && i % 3 == 1);
         let hidden: Vec<bool> = (0..batch * keys).map(hides).collect();
         let hidden = Tensor::<2, Bool>::from_data(TensorData::new(hidden, [batch, keys]), device);
         (self != Self::None).then(|| KeyMask::from_hidden(hidden))
