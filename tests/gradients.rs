@@ -425,24 +425,24 @@ fn keys_beyond_one_block_have_the_dense_gradients() {
     assert_dense(&case, &Device::flex(), DType::F64, "attention");
 }
 
-/// With 4096 rows, more scores than the generic bodies take at once.
+/// With 1024 rows, more scores than the generic bodies take at once.
 #[cfg(feature = "flex")]
 fn two_slabs() -> Tokens {
-    Tokens { batch: 1, channels: 1, grid: vec![17, 16, 16], points: None }
+    Tokens { batch: 1, channels: 1, grid: vec![17, 8, 8], points: None }
 }
 
 #[test]
 #[cfg(feature = "flex")]
 fn gathering_more_than_one_slab_has_the_dense_gradients() {
-    let case = Gather { heads: 1, queries: 4096, tokens: two_slabs(), mask: Mask::Some };
+    let case = Gather { heads: 1, queries: 1024, tokens: two_slabs(), mask: Mask::Some };
     assert_dense(&case, &Device::flex(), DType::F32, "gathering");
 }
 
 #[test]
 #[cfg(feature = "flex")]
 fn scattering_more_than_one_block_has_the_dense_gradients() {
-    let tokens = Tokens { points: Some((0..17 * 256).rev().collect()), ..two_slabs() };
-    let case = Scatter { heads: 1, keys: 4096, v_channels: 1, tokens };
+    let tokens = Tokens { points: Some((0..17 * 64).rev().collect()), ..two_slabs() };
+    let case = Scatter { heads: 1, keys: 1024, v_channels: 1, tokens };
     assert_dense(&case, &Device::flex(), DType::F32, "scattering");
 }
 

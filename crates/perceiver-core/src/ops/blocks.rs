@@ -6,8 +6,9 @@ use burn::tensor::{DType, Shape, Slice};
 
 use super::HiddenKeys;
 
-/// Scores held at once by a generic body: 64 MiB in single precision.
-const SCORES: usize = 1 << 24;
+/// Scores held at once by a generic body: 4 MiB in single precision, so that the few arrays of that
+/// size share a CPU's last cache.
+const SCORES: usize = 1 << 20;
 
 /// How many rows of `columns` scores each fit the budget.
 pub(super) fn rows_that_fit(columns: usize) -> usize {
