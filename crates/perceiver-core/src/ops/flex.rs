@@ -261,25 +261,27 @@ fn without_flips(tensor: FlexTensor) -> FlexTensor {
 
 /// A view of `[batch, heads, rows, columns]`.
 fn whole(tensor: &FlexTensor) -> Array<'_> {
-    let layout = tensor.layout();
-    let strides: Vec<usize> = layout.strides().iter().map(|&stride| stride as usize).collect();
-    Array {
-        elements: &tensor.storage()[layout.start_offset()..],
-        shape: layout.shape().dims(),
-        strides: [strides[0], strides[1], strides[2], strides[3]],
-    }
+    let (elements, strides) = memory(tensor);
+    Array { elements, shape: tensor.layout().shape().dims(), strides }
 }
 
 /// A view of `[batch, rows, columns]` that repeats for every head.
 fn for_heads(tensor: &FlexTensor, heads: usize) -> Array<'_> {
-    let layout = tensor.layout();
-    let [batch, rows, columns] = layout.shape().dims();
-    let strides: Vec<usize> = layout.strides().iter().map(|&stride| stride as usize).collect();
+    let (elements, [of_batch, of_rows, of_columns]) = memory(tensor);
+    let [batch, rows, columns] = tensor.layout().shape().dims();
     Array {
-        elements: &tensor.storage()[layout.start_offset()..],
+        elements,
         shape: [batch, heads, rows, columns],
-        strides: [strides[0], 0, strides[1], strides[2]],
+        strides: [of_batch, 0, of_rows, of_columns],
     }
+}
+
+/// Elements from the tensor's first on, and its strides, all of which lead forward.
+fn memory<const D: usize>(tensor: &FlexTensor) -> (&[f32], [usize; D]) {
+    let layout = tensor.layout();
+    let strides = layout.strides();
+    let elements = &tensor.storage()[layout.start_offset()..];
+    (elements, std::array::from_fn(|dim| strides[dim] as usize))
 }
 
 /// `[.., columns]` as `[.., 1, columns]`.

@@ -38,11 +38,9 @@ impl Kernel for Gather<'_> {
     }
 
     fn weigh(&self, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {
-        let channels = self.size().channels;
         sum_positions(self, tile, weights, sums);
-        let content = self.content.problem(tile.problem).rows(tile.keys.clone());
-        let mut sums = MatrixMut { elements: sums, row_stride: channels };
-        multiply(1.0, tile.matrix(weights), content, &mut sums, true);
+        let content = self.content.problem(tile.problem);
+        tile.add_weighted(weights, content, sums, self.size().channels);
     }
 }
 

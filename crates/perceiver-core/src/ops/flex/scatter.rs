@@ -40,9 +40,8 @@ impl Kernel for Scatter<'_> {
     }
 
     fn weigh(&self, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {
-        let values = self.values.problem(tile.problem).rows(tile.keys.clone());
-        let mut sums = MatrixMut { elements: sums, row_stride: self.size().channels };
-        multiply(1.0, tile.matrix(weights), values, &mut sums, true);
+        let values = self.values.problem(tile.problem);
+        tile.add_weighted(weights, values, sums, self.size().channels);
     }
 }
 

@@ -4,7 +4,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::lanes;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, MatrixMut, multiply};
 
 /// Rows of scores a task takes at most: their sums stay in the second-level cache.
 const TASK_ROWS: usize = 256;
@@ -45,10 +45,19 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    /// The tile's scores or weights as a matrix.
-    pub(super) fn matrix<'a>(&self, elements: &'a [f32]) -> Matrix<'a> {
+    /// Adds the tile's weights times `values`, all keys of its problem, to the first columns of
+    /// sums of so many `channels`.
+    pub(super) fn add_weighted(
+        &self,
+        weights: &[f32],
+        values: Matrix<'_>,
+        sums: &mut [f32],
+        channels: usize,
+    ) {
         let [rows, keys] = [self.rows.len(), self.keys.len()];
-        Matrix::new(elements, [rows, keys], [keys, 1])
+        let weights = Matrix::new(weights, [rows, keys], [keys, 1]);
+        let mut sums = MatrixMut { elements: sums, row_stride: channels };
+        multiply(1.0, weights, values.rows(self.keys.clone()), &mut sums, true);
     }
 }
 
