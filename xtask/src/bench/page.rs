@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::case::CASES;
 use super::record::{Comparison, Growth, Measured, Records, Setting, Side};
+use crate::files::replace;
 use crate::process::root;
 
 const SIDES: [&str; 4] = ["ours", "eager", "compile", "onnxruntime"];
@@ -18,7 +19,7 @@ pub(super) fn write(records: &Records) -> Result<()> {
     let page = fill(&page, "compare", &compared(&records.comparisons))
         .and_then(|page| fill(&page, "linear", &grown(&records.growth)))
         .context("docs/performance.md has no place for the tables")?;
-    Ok(fs::write(path, page)?)
+    replace(&path, &page)
 }
 
 /// Puts a text between the marks of a block.

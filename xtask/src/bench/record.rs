@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::files::replace;
 use crate::process::root;
 
 /// All measurements, each replaced when it is made again.
@@ -109,7 +110,7 @@ impl Records {
     pub(super) fn write(&self) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        Ok(fs::write(path(), text)?)
+        replace(&path(), &text)
     }
 
     pub(super) fn compared(&mut self, new: Comparison) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::measure::Usage;
+use crate::files::replace;
 
 const BEGIN: &str = "<!-- full size: written by `cargo xtask parity` -->\n";
 const END: &str = "<!-- full size: end -->";
@@ -34,7 +35,7 @@ pub(super) fn write(path: &Path, row: &Row, order: &[&str]) -> Result<()> {
     let page = std::fs::read_to_string(path)?;
     let page = with_row(&page, row, order)
         .with_context(|| format!("{} has no place for the table", path.display()))?;
-    Ok(std::fs::write(path, page)?)
+    replace(path, &page)
 }
 
 fn with_row(page: &str, row: &Row, order: &[&str]) -> Option<String> {
