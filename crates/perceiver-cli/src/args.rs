@@ -14,6 +14,7 @@ use crate::commands::{
     InspectArguments, PreprocessArguments, TokenizeArguments,
 };
 use crate::device;
+use crate::files::{check_output, check_output_folder};
 
 /// What clap says when nothing was asked for: the help, on stderr.
 pub(crate) const HELP_WITHOUT_ARGUMENTS: ErrorKind =
@@ -83,6 +84,17 @@ pub(crate) struct OptionalModelArguments {
     hub: HubArguments,
 }
 
+/// A file or a folder to write.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// What to write; the file's ending tells in what form
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Replace what is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct HubArguments {
     /// Branch, tag or commit of a hub model
@@ -91,6 +103,20 @@ pub(crate) struct HubArguments {
     /// Look for hub models in the cache only
     #[arg(long)]
     offline: bool,
+}
+
+impl OutputArguments {
+    /// Refuses what cannot or must not be written, before any work is done for it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.output.is_dir() {
+            return check_output_folder(&self.output, self.force);
+        }
+        check_output(&self.output)?;
+        if !self.force && self.output.exists() {
+            bail!("{}: exists; --force replaces it", self.output.display());
+        }
+        Ok(())
+    }
 }
 
 impl ModelArguments {

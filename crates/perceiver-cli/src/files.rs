@@ -1,10 +1,12 @@
 //! Paths to write to, texts to read, and the small files beside a model.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::unfinished::Unfinished;
 
 /// Most that is read from standard input, in bytes.
 const MAX_INPUT: u64 = 1 << 30;
@@ -63,18 +65,14 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
 
 /// Writes a file that comes into its place only when it is complete.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let unfinished = Unfinished::file(path)?;
     let write = || -> io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        // As any new file, readable by whom the user's mask allows; temporary files are not.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        let mut file = File::create(unfinished.path())?;
         file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        file.sync_all()
     };
-    write().with_context(|| format!("{}: cannot write", path.display()))
+    write().with_context(|| format!("{}: cannot write", path.display()))?;
+    unfinished.finish()
 }
 
 /// The text of an argument, or for `-` standard input without the line break at its end.

@@ -5,10 +5,13 @@
 )]
 
 mod args;
+mod batch;
 mod commands;
 mod device;
 mod files;
 mod output;
+mod progress;
+mod unfinished;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ const PANIC: u8 = 101;
 
 fn main() -> ExitCode {
     output::tame_panics();
+    unfinished::clean_up_when_interrupted();
     let arguments = match args::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -57,7 +61,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
         }
         None => {
             output::error(&output::chain(error));
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(if error.is::<batch::BatchError>() { FAILURE } else { BAD_INPUT })
         }
     }
 }

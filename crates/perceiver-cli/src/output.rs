@@ -7,7 +7,10 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::DType;
+use clap::builder::styling::{AnsiColor, Style};
 use serde_json::Value;
+
+use crate::progress::{Bar, beside_bars};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +24,16 @@ impl Output {
     pub(crate) fn result(self, json: Value, text: &str) -> Result<(), StandardOutputError> {
         let json = json.to_string();
         let text = if self.json { &json } else { text };
-        let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+        let written = beside_bars(|| {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush())
+        });
         written.map_err(StandardOutputError)
+    }
+
+    /// A bar for work of many pieces, `unit` being what they are called.
+    pub(crate) fn progress(self, what: &'static str, unit: &str) -> Bar {
+        Bar::new(what, unit, !self.quiet)
     }
 
     /// Something beside the result.
@@ -45,8 +55,16 @@ pub(crate) fn error(message: &str) {
 }
 
 fn say(kind: &str, message: &str) {
+    let colour = match kind {
+        "error: " => Some(AnsiColor::Red),
+        "warning: " => Some(AnsiColor::Yellow),
+        _ => None,
+    };
+    let style = colour.map_or_else(Style::new, |colour| colour.on_default().bold());
+    let message = one_line(message);
     // There is nobody left to tell that stderr is closed.
-    let _ = writeln!(io::stderr(), "perceiver: {kind}{}", one_line(message));
+    let _ =
+        beside_bars(|| writeln!(anstream::stderr(), "perceiver: {style}{kind}{style:#}{message}"));
 }
 
 /// File names and checkpoints choose parts of our messages; none may forge a line or reach the

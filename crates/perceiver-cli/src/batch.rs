@@ -1,0 +1,79 @@
+//! Many inputs, of which some may be bad.
+
+use anyhow::Result;
+
+use crate::output::{self, StandardOutputError, chain};
+
+/// Work on inputs one after the other, where a bad one does not stop those behind it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    inputs: usize,
+    failed: usize,
+}
+
+/// Some inputs of a batch failed; each has been told on its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {inputs} inputs failed")]
+pub(crate) struct BatchError {
+    failed: usize,
+    inputs: usize,
+}
+
+impl Batch {
+    pub(crate) fn new(inputs: usize) -> Self {
+        Self { inputs, failed: 0 }
+    }
+
+    /// Works on one input, `name`. Its error is told at once; that of an only input is returned.
+    pub(crate) fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let Err(error) = work() else { return Ok(()) };
+        // Nobody reads the others' results either.
+        if error.is::<StandardOutputError>() {
+            return Err(error);
+        }
+        let error =
+            if chain(&error).contains(name) { error } else { error.context(name.to_owned()) };
+        if self.inputs == 1 {
+            return Err(error);
+        }
+        output::error(&chain(&error));
+        self.failed += 1;
+        Ok(())
+    }
+
+    /// Says how many inputs failed, if any did.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self.failed {
+            0 => Ok(()),
+            failed => Err(BatchError { failed, inputs: self.inputs }.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_input_does_not_stop_the_next() {
+        let mut batch = Batch::new(3);
+        let mut done = Vec::new();
+        for name in ["a", "b", "c"] {
+            let work = || if name == "b" { Err(anyhow!("bad")) } else { Ok(done.push(name)) };
+            assert!(batch.run(name, work).is_ok());
+        }
+        assert_eq!(done, ["a", "c"]);
+        let error = batch.finish().map_err(|error| error.to_string());
+        assert_eq!(error, Err("1 of 3 inputs failed".to_owned()));
+    }
+
+    #[test]
+    fn the_error_of_an_only_input_is_the_batch_s() {
+        let error = Batch::new(1).run("a.png", || Err(anyhow!("no pixels")));
+        assert_eq!(error.map_err(|error| chain(&error)), Err("a.png: no pixels".to_owned()));
+        let error = Batch::new(1).run("a.png", || Err(anyhow!("a.png: no pixels")));
+        assert_eq!(error.map_err(|error| chain(&error)), Err("a.png: no pixels".to_owned()));
+    }
+}
