@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod bench;
+mod data;
 mod files;
 mod fixtures;
 mod package;
@@ -35,6 +36,10 @@ enum Command {
     Deny,
     /// Unit, parity, property, end-to-end and documentation tests
     Test,
+    /// Fetch real photos, videos, sound and texts into target/data, or the folder PERCEIVER_DATA
+    Data(data::Arguments),
+    /// Tests on the real data that `data` fetched
+    DataTests,
     /// Documentation, with warnings as errors
     Docs,
     /// Write the fixtures again with transformers (needs .venv)
@@ -67,6 +72,8 @@ fn main() -> Result<()> {
         Command::Tidy => tidy::tidy(),
         Command::Deny => steps::deny(),
         Command::Test => steps::test(),
+        Command::Data(arguments) => data::data(&arguments),
+        Command::DataTests => steps::data_tests(),
         Command::Docs => steps::docs(),
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),

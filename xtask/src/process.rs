@@ -43,12 +43,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// What a machine lacks is left out with a note; on CI (the variable `CI`) it is an error.
 pub(crate) fn tool(name: &str) -> Result<Option<Command>> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders = [root().join(".venv/bin")].into_iter().chain(env::split_paths(&path));
-    match folders.find(|folder| folder.join(name).is_file()) {
-        Some(folder) => Ok(Some(program(folder.join(name)))),
-        None => left_out(name).map(|()| None),
+    let ours = root().join(".venv/bin").join(name);
+    if ours.is_file() {
+        return Ok(Some(program(ours)));
     }
+    if is_installed(name) { Ok(Some(program(name))) } else { left_out(name).map(|()| None) }
+}
+
+/// Whether a program is on the PATH.
+pub(crate) fn is_installed(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
 /// Whether the Python of .venv is there; like [`tool`] where it is not.

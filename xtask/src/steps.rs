@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::process::{cargo, run, target, tool};
-use crate::{fixtures, package, round_trip, tidy};
+use crate::{data, fixtures, package, round_trip, tidy};
 
 /// One selection of features for every step that compiles tests: another one would build burn
 /// again. Without `autotune`, which tries a dozen kernels for every new shape: on a software
@@ -48,6 +48,14 @@ pub(crate) fn deny() -> Result<()> {
 /// Unit, parity, property, end-to-end and documentation tests on flex, ndarray and wgpu.
 pub(crate) fn test() -> Result<()> {
     run(&mut cargo(&format!("test --workspace {FEATURES}")))
+}
+
+/// The ignored tests of every test target called `real_data…`.
+pub(crate) fn data_tests() -> Result<()> {
+    let folder = data::folder();
+    ensure!(folder.is_dir(), "no folder {}: `cargo xtask data` fetches it", folder.display());
+    let mut tests = cargo(&format!("test --workspace {FEATURES} --test real_data*"));
+    run(tests.args(["--", "--ignored"]).env("PERCEIVER_DATA", folder))
 }
 
 /// Documentation as docs.rs would build it, with warnings as errors.
