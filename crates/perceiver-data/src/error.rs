@@ -140,6 +140,63 @@ pub enum Error {
         first_height: u32,
     },
 
+    /// A sound cannot be read, resampled or written.
+    #[error("{}: cannot {action} the sound: {reason}", path.display())]
+    Sound {
+        /// The file.
+        path: PathBuf,
+        /// What was attempted, such as `read`.
+        action: &'static str,
+        /// Why not, on one line.
+        reason: String,
+    },
+
+    /// A video cannot be read or written.
+    #[error("{}: cannot {action} the video: {reason}", path.display())]
+    Video {
+        /// The file or the folder of frames.
+        path: PathBuf,
+        /// What was attempted, such as `read`.
+        action: &'static str,
+        /// Why not, on one line.
+        reason: String,
+    },
+
+    /// Frames of one video differ in size.
+    #[error(
+        "{}: frame {index} has {width}x{height} pixels, expected the first one's \
+         {first_width}x{first_height}",
+        path.display()
+    )]
+    FrameSize {
+        /// The file of the frame, or of the whole video.
+        path: PathBuf,
+        /// Place of the frame in the video, from 0.
+        index: usize,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// Width of the first frame, in pixels.
+        first_width: u32,
+        /// Height of the first frame, in pixels.
+        first_height: u32,
+    },
+
+    /// The program that reads and writes video files is not installed.
+    #[error(
+        "{}: needs the program {program}, which is not installed (apt install ffmpeg, \
+         brew install ffmpeg or winget install ffmpeg); folders of frames, GIF and WAV files work \
+         without it",
+        path.display()
+    )]
+    ProgramMissing {
+        /// The file that cannot be read or written without it.
+        path: PathBuf,
+        /// `ffmpeg` or `ffprobe`.
+        program: &'static str,
+    },
+
     /// A batch without images has no shape.
     #[error("no image was given")]
     EmptyBatch,
@@ -151,11 +208,21 @@ impl Error {
     }
 
     pub(crate) fn image(path: &Path, reason: impl ToString) -> Self {
-        // Decoders nest their reasons over several lines.
-        let reason = reason.to_string();
-        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self::Image { path: path.to_owned(), reason }
+        Self::Image { path: path.to_owned(), reason: one_line(reason) }
     }
+
+    pub(crate) fn sound(path: &Path, action: &'static str, reason: impl ToString) -> Self {
+        Self::Sound { path: path.to_owned(), action, reason: one_line(reason) }
+    }
+
+    pub(crate) fn video(path: &Path, action: &'static str, reason: impl ToString) -> Self {
+        Self::Video { path: path.to_owned(), action, reason: one_line(reason) }
+    }
+}
+
+/// Decoders nest their reasons over several lines.
+fn one_line(reason: impl ToString) -> String {
+    reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The result of this crate's fallible functions.

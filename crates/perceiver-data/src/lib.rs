@@ -5,13 +5,19 @@ mod image_processor;
 mod json;
 mod read_image;
 mod resample;
+mod sound;
 mod tokenizer;
+mod video;
 
 pub use self::error::{Error, Result};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::read_image;
 pub use self::resample::{Backend, Resample};
+pub use self::sound::{Sound, read_sound};
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
     Truncation, read_text,
+};
+pub use self::video::{
+    Frames, VideoFormat, VideoInfo, VideoWriter, centre_square, read_frames, read_video_sound,
 };

@@ -15,10 +15,10 @@ use crate::json::read_bounded;
 const MAX_FILE: u64 = 1 << 29;
 
 /// Images have at most this many pixels, as Pillow allows before it suspects a trap.
-const MAX_PIXELS: u64 = 178_956_970;
+pub(crate) const MAX_PIXELS: u64 = 178_956_970;
 
 /// What a decoder may allocate, in bytes, its output included.
-const MAX_MEMORY: u64 = 3 << 29;
+pub(crate) const MAX_MEMORY: u64 = 3 << 29;
 
 /// JPEG files are refused beyond this many scans, each of which can be made to take long.
 const MAX_SCANS: usize = 256;

@@ -1,0 +1,132 @@
+//! Sound files to samples and back.
+
+mod decode;
+
+use std::path::Path;
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use rubato::audioadapter_buffers::direct::SequentialSliceOfVecs;
+use rubato::{Fft, FixedSync, Resampler};
+
+use crate::error::{Error, Result};
+
+/// Sounds have at most this many samples, a gigabyte of them: 93 minutes at 48 kHz.
+pub(crate) const MAX_SAMPLES: usize = 1 << 28;
+
+/// Samples a second that are believed.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// One integer step of a 16-bit sample is one part of so many.
+const FULL_SCALE: f32 = 32_768.0;
+
+/// Samples that are resampled in one go, about.
+const CHUNK: usize = 4096;
+
+/// One channel of sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sound {
+    /// Samples from −1 to 1; those of 16 bits are divided by 2¹⁵.
+    pub samples: Vec<f32>,
+    /// Samples a second.
+    pub rate: u32,
+}
+
+/// Reads the first channel of a WAV, FLAC, Ogg Vorbis or MP3 file.
+///
+/// The format is told from the content. Of 5.1 sound and of stereo, that is the channel at the
+/// front left.
+///
+/// # Errors
+/// When the file cannot be read, has another format, is damaged or ends early, has no sample, more
+/// than 2²⁸, or a rate outside of 1 to 768 kHz.
+///
+/// # Source
+/// The multimodal notebook of Perceiver IO, which divides 16-bit samples by 2¹⁵ and takes the
+/// first channel.
+pub fn read_sound(path: impl AsRef<Path>) -> Result<Sound> {
+    let path = path.as_ref();
+    let sound = decode::decode(path)?;
+    checked(sound, path)
+}
+
+/// The sound, if its length and rate can be worked with.
+pub(crate) fn checked(sound: Sound, path: &Path) -> Result<Sound> {
+    if sound.samples.is_empty() {
+        return Err(Error::sound(path, "read", "it has no samples"));
+    }
+    if !RATES.contains(&sound.rate) {
+        let (least, most) = RATES.into_inner();
+        let reason = format!("{} samples a second, expected {least} to {most} of them", sound.rate);
+        return Err(Error::sound(path, "read", reason));
+    }
+    Ok(sound)
+}
+
+/// Why a sound is not read to its end.
+pub(crate) fn too_long() -> String {
+    format!("more than {MAX_SAMPLES} samples, which is the most that is read")
+}
+
+impl Sound {
+    /// How long it lasts.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.samples.len() as f64 / f64::from(self.rate)
+    }
+
+    /// The sound at another rate; untouched where that is its own.
+    ///
+    /// Frequencies that the new rate cannot hold are filtered out. Where the new rate is an odd
+    /// number of times a common part of both, the result can be half a sample late.
+    ///
+    /// # Errors
+    /// When either rate is outside of 1 to 768 kHz, or the result would have more than 2²⁸ samples.
+    pub fn at_rate(self, rate: u32) -> Result<Self, String> {
+        if rate == self.rate || self.samples.is_empty() {
+            return Ok(Self { rate, ..self });
+        }
+        if !RATES.contains(&rate) || !RATES.contains(&self.rate) {
+            return Err(format!("cannot resample from {} to {rate} samples a second", self.rate));
+        }
+        if self.seconds() * f64::from(rate) > MAX_SAMPLES as f64 {
+            return Err(too_long());
+        }
+        let length = self.samples.len();
+        let channels = [self.samples];
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let input = SequentialSliceOfVecs::new(&channels, 1, length).map_err(|e| text(&e))?;
+        let (from, to) = (self.rate as usize, rate as usize);
+        let mut resampler =
+            Fft::<f32>::new(from, to, CHUNK, 1, FixedSync::Both).map_err(|e| text(&e))?;
+        let output = resampler.process_all(&input, length, None).map_err(|e| text(&e))?;
+        let mut samples = output.take_data();
+        // The resampler rounds up a product that may be above a whole number by rounding.
+        samples.truncate((length * to).div_ceil(from));
+        Ok(Self { samples, rate })
+    }
+
+    /// Writes a WAV file of one channel and 16 bits; what is louder than full scale is clipped.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or would have more than the format's 4 GiB.
+    pub fn write_wav(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: self.rate,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let write = || -> hound::Result<()> {
+            let mut writer = WavWriter::create(path, spec)?;
+            for &sample in &self.samples {
+                writer.write_sample((sample * FULL_SCALE).round() as i16)?;
+            }
+            writer.finalize()
+        };
+        write().map_err(|error| Error::sound(path, "write", error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Animated GIF and WebP files.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use image::codecs::gif::GifDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, ImageResult};
+use image::{Limits, RgbImage};
+
+use crate::error::{Error, Result};
+use crate::read_image::{MAX_MEMORY, MAX_PIXELS};
+
+/// The format of a file that may be an animation.
+pub(super) fn format(start: &[u8]) -> Option<ImageFormat> {
+    let format = image::guess_format(start).ok();
+    format.filter(|format| matches!(format, ImageFormat::Gif | ImageFormat::WebP))
+}
+
+/// The frames of an animation, or the one of a still picture, and how many of the first kind pass
+/// in a second.
+pub(super) fn open(path: &Path, format: ImageFormat) -> Result<(Frames<'static>, Option<f64>)> {
+    let rate = rate(path, format)?;
+    let frames = frames(path, format)?;
+    Ok((frames, rate))
+}
+
+pub(super) fn next(frames: &mut Frames<'static>, path: &Path) -> Option<Result<RgbImage>> {
+    let frame = frames.next()?.map_err(|error| Error::image(path, error));
+    Some(frame.map(|frame| DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8()))
+}
+
+/// Frames a second, going by how long the first is to be seen.
+fn rate(path: &Path, format: ImageFormat) -> Result<Option<f64>> {
+    // Those that want none at all are given a tenth of a second by browsers.
+    const UNHURRIED: f64 = 10.0;
+    let first = frames(path, format)?.next();
+    let first = first.transpose().map_err(|error| Error::image(path, error))?;
+    Ok(first.map(|frame| match frame.delay().numer_denom_ms() {
+        (0, _) => UNHURRIED,
+        (numerator, denominator) => 1000.0 * f64::from(denominator) / f64::from(numerator),
+    }))
+}
+
+fn frames(path: &Path, format: ImageFormat) -> Result<Frames<'static>> {
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    decoder(BufReader::new(file), format).map_err(|error| Error::image(path, error))?.map_err(
+        |(width, height)| {
+            let reason = format!("{width}x{height} pixels, at most {MAX_PIXELS} are read");
+            Error::image(path, reason)
+        },
+    )
+}
+
+/// Frames, or the sides of a picture that is too large.
+fn decoder(
+    file: BufReader<File>,
+    format: ImageFormat,
+) -> ImageResult<Result<Frames<'static>, (u32, u32)>> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_MEMORY);
+    let fits = |(width, height): (u32, u32)| {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > MAX_PIXELS { Err((width, height)) } else { Ok(()) }
+    };
+    if format == ImageFormat::Gif {
+        let mut decoder = GifDecoder::new(file)?;
+        decoder.set_limits(limits)?;
+        return Ok(fits(decoder.dimensions()).map(|()| decoder.into_frames()));
+    }
+    let mut decoder = WebPDecoder::new(file)?;
+    decoder.set_limits(limits)?;
+    if let Err(sides) = fits(decoder.dimensions()) {
+        return Ok(Err(sides));
+    }
+    if decoder.has_animation() {
+        return Ok(Ok(decoder.into_frames()));
+    }
+    let still = DynamicImage::from_decoder(decoder)?.into_rgba8();
+    Ok(Ok(Frames::new(Box::new(std::iter::once(Ok(image::Frame::new(still)))))))
+}

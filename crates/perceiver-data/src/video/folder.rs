@@ -1,0 +1,92 @@
+//! Folders of images as videos.
+
+use std::cmp::Ordering;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Endings of the image files that are read.
+const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+
+/// The images of a folder, in the order of the numbers in their names.
+pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
+        let path = entry.map_err(Error::io(folder, "read"))?.path();
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        // Some systems keep a second, hidden file of the same ending beside each.
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if ENDINGS.contains(&ending.as_str()) && !is_hidden && path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            images.push((name, path));
+        }
+    }
+    if images.is_empty() {
+        let reason = format!("it holds no image, expected files named .{}", ENDINGS.join(", ."));
+        return Err(Error::video(folder, "read", reason));
+    }
+    images.sort_by(|(one, _), (other, _)| by_numbers(one, other).then_with(|| one.cmp(other)));
+    Ok(images.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Compares names with their runs of digits as numbers, however long.
+fn by_numbers(one: &str, other: &str) -> Ordering {
+    let (mut one, mut other) = (one, other);
+    loop {
+        let ((text, rest), (other_text, other_rest)) = (split_run(one), split_run(other));
+        let are_numbers = [text, other_text].map(|text| text.starts_with(is_digit));
+        let order = if are_numbers == [true, true] {
+            let [number, other] = [text, other_text].map(|text| text.trim_start_matches('0'));
+            number.len().cmp(&other.len()).then_with(|| number.cmp(other))
+        } else {
+            text.cmp(other_text)
+        };
+        if order.is_ne() || (text.is_empty() && other_text.is_empty()) {
+            return order;
+        }
+        (one, other) = (rest, other_rest);
+    }
+}
+
+/// The digits a name begins with, or the text before its first digit, and what follows.
+fn split_run(name: &str) -> (&str, &str) {
+    let starts_with_digit = name.starts_with(is_digit);
+    let end = name.find(|character| is_digit(character) != starts_with_digit);
+    name.split_at(end.unwrap_or(name.len()))
+}
+
+fn is_digit(character: char) -> bool {
+    character.is_ascii_digit()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::images;
+
+    #[test]
+    fn numbers_are_in_order_whatever_their_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let sorted = ["a1b10.png", "a2b9.JPG", "a2b10.png", "a010.png", "a10.png", "b.png"];
+        let huge = "c99999999999999999999999999999.png";
+        for name in sorted.iter().chain([&huge, &"notes.txt", &"._a1b10.png"]) {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("a3.png")).unwrap();
+        let found = images(folder.path()).unwrap();
+        let found: Vec<_> =
+            found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(found, [&sorted[..], &[huge]].concat());
+    }
+
+    #[test]
+    fn a_folder_without_images_says_what_was_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = images(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("expected files named .png, .jpg"), "{message}");
+    }
+}

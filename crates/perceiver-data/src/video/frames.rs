@@ -1,0 +1,277 @@
+//! Frames of any kind of video, one by one.
+
+use std::fs::File;
+use std::io::Read;
+use std::iter::FusedIterator;
+use std::path::{Path, PathBuf};
+
+use image::{GenericImageView, RgbImage};
+
+use super::{animation, ffmpeg, folder};
+use crate::error::{Error, Result};
+use crate::resample::{Backend, Resample, resize};
+
+/// Opens a video: a folder of images, an animated GIF or WebP, or any file that the `ffmpeg`
+/// program reads.
+///
+/// Frames come one by one, so that memory does not grow with the length of the video. Images of a
+/// folder are taken in the order of the numbers in their names, and files that are no images by
+/// their name are passed over. Animations are told by their content.
+///
+/// ```no_run
+/// # fn main() -> perceiver_data::Result<()> {
+/// let frames = perceiver_data::read_frames("clip.mp4")?;
+/// println!("{} x {}", frames.info().width, frames.info().height);
+/// for frame in frames {
+///     println!("{:?}", frame?.get_pixel(0, 0));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// When there is no frame, the first cannot be read, or ffmpeg is needed and not installed. The
+/// iterator's items are errors where a later frame cannot be read or has another size than the
+/// first; none follows.
+///
+/// # Differences
+/// Frames of an animation are taken to last as long as its first. Those of a video whose frames
+/// do not last equally long are repeated and left out to its mean rate.
+pub fn read_frames(path: impl AsRef<Path>) -> Result<Frames> {
+    let path = path.as_ref();
+    let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
+    if metadata.is_dir() {
+        let images = folder::images(path)?;
+        let known = Known { frames: Some(images.len()), ..Known::default() };
+        return Frames::new(path, Source::Folder(images.into_iter()), known);
+    }
+    if !metadata.is_file() {
+        return Err(Error::video(path, "read", "neither a file nor a folder"));
+    }
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    file.take(16).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
+    if let Some(format) = animation::format(&start) {
+        let (animation, frames_per_second) = animation::open(path, format)?;
+        let known = Known { frames_per_second, ..Known::default() };
+        return Frames::new(path, Source::Animation(animation), known);
+    }
+    if let Some(kind) = no_video(&start) {
+        let reason = format!(
+            "this is {kind}, expected a folder of frames, an animated GIF or WebP, or a video file"
+        );
+        return Err(Error::video(path, "read", reason));
+    }
+    let (pictures, known) = ffmpeg::pictures(path)?;
+    Frames::new(path, Source::File(pictures), known)
+}
+
+/// What a file that ffmpeg would read is instead of a video.
+fn no_video(start: &[u8]) -> Option<&'static str> {
+    if start.is_empty() {
+        return Some("an empty file");
+    }
+    let is_wave = start.starts_with(b"RIFF") && start.get(8..12) == Some(b"WAVE");
+    if is_wave || start.starts_with(b"fLaC") || start.starts_with(b"ID3") {
+        return Some("sound without pictures");
+    }
+    image::guess_format(start).is_ok().then_some("a single image")
+}
+
+/// What is known of a video before its last frame is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoInfo {
+    /// Width of every frame, in pixels.
+    pub width: u32,
+    /// Height of every frame, in pixels.
+    pub height: u32,
+    /// Frames a second; a folder of images does not say.
+    pub frames_per_second: Option<f64>,
+    /// About how many frames there are, where that is told before they are read.
+    pub frames: Option<usize>,
+    /// Whether [`read_video_sound`](super::read_video_sound) finds any.
+    pub has_sound: bool,
+}
+
+/// What a source tells before its first frame.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) frames_per_second: Option<f64>,
+    pub(super) frames: Option<usize>,
+    pub(super) has_sound: bool,
+}
+
+/// The frames of a video, in order.
+#[derive(Debug)]
+pub struct Frames {
+    path: PathBuf,
+    source: Source,
+    info: VideoInfo,
+    first: Option<RgbImage>,
+    /// Frames read so far.
+    index: usize,
+    is_over: bool,
+}
+
+enum Source {
+    Folder(std::vec::IntoIter<PathBuf>),
+    Animation(image::Frames<'static>),
+    File(ffmpeg::Pictures),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Folder(_) => "Folder",
+            Self::Animation(_) => "Animation",
+            Self::File(_) => "File",
+        })
+    }
+}
+
+impl Frames {
+    fn new(path: &Path, mut source: Source, known: Known) -> Result<Self> {
+        let first = source
+            .next(path)
+            .unwrap_or_else(|| Err(Error::video(path, "read", "it has no frames")))?;
+        let Known { frames_per_second, frames, has_sound } = known;
+        let (width, height) = first.dimensions();
+        let info = VideoInfo { width, height, frames_per_second, frames, has_sound };
+        let path = path.to_path_buf();
+        Ok(Self { path, source, info, first: Some(first), index: 0, is_over: false })
+    }
+
+    /// What is known of the video.
+    #[must_use]
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    /// What is seen at every moment, `rate` times a second: frames are left out and repeated by
+    /// time. All of them, once each, where the video's own rate is that or not known.
+    pub fn at_rate(self, rate: f64) -> impl Iterator<Item = Result<RgbImage>> {
+        let step = self.info.frames_per_second.map_or(1.0, |own| own / rate);
+        AtRate { frames: self, step, shown: 0, current: None }
+    }
+
+    fn check(&self, frame: &RgbImage) -> Result<()> {
+        let (width, height) = frame.dimensions();
+        let (first_width, first_height) = (self.info.width, self.info.height);
+        if (width, height) == (first_width, first_height) {
+            return Ok(());
+        }
+        let (path, index) = (self.path.clone(), self.index);
+        Err(Error::FrameSize { path, index, width, height, first_width, first_height })
+    }
+}
+
+impl Source {
+    fn next(&mut self, path: &Path) -> Option<Result<RgbImage>> {
+        match self {
+            Self::Folder(images) => images.next().map(crate::read_image),
+            Self::Animation(frames) => animation::next(frames, path),
+            Self::File(pictures) => pictures.next(path),
+        }
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<RgbImage>;
+
+    fn next(&mut self) -> Option<Result<RgbImage>> {
+        if let Some(first) = self.first.take() {
+            self.index = 1;
+            return Some(Ok(first));
+        }
+        if self.is_over {
+            return None;
+        }
+        let frame = self.source.next(&self.path);
+        let frame = frame.map(|frame| frame.and_then(|frame| self.check(&frame).map(|()| frame)));
+        self.is_over = !matches!(frame, Some(Ok(_)));
+        self.index += 1;
+        frame
+    }
+}
+
+impl FusedIterator for Frames {}
+
+/// Frames at another rate.
+struct AtRate<I> {
+    frames: I,
+    /// Frames that pass from one that is shown to the next.
+    step: f64,
+    /// How many were shown.
+    shown: usize,
+    /// The frame that was read last, and its place.
+    current: Option<(usize, RgbImage)>,
+}
+
+impl<I: Iterator<Item = Result<RgbImage>>> Iterator for AtRate<I> {
+    type Item = Result<RgbImage>;
+
+    fn next(&mut self) -> Option<Result<RgbImage>> {
+        // A frame that begins at this moment is seen; products like 3 * (25 / 75) are just less.
+        const ROUNDING: f64 = 1e-6;
+        let wanted = (self.shown as f64 * self.step + ROUNDING) as usize;
+        while self.current.as_ref().is_none_or(|(index, _)| *index < wanted) {
+            let index = self.current.as_ref().map_or(0, |(index, _)| index + 1);
+            match self.frames.next()? {
+                Ok(frame) => self.current = Some((index, frame)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.shown += 1;
+        self.current.as_ref().map(|(_, frame)| Ok(frame.clone()))
+    }
+}
+
+/// The largest square in the middle of a frame, resized to `side` pixels.
+///
+/// # Panics
+/// If the frame has no pixels or `side` is 0.
+///
+/// # Differences
+/// The multimodal notebook of Perceiver IO takes every so many pixels of a large frame, with what
+/// lies between two of them weighed in; here pixels are averaged, as Pillow does with its bilinear
+/// filter, so that fine patterns do not flicker.
+#[must_use]
+pub fn centre_square(frame: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = frame.dimensions();
+    let smaller = width.min(height);
+    assert!(smaller > 0 && side > 0, "a square has pixels");
+    let (x, y) = ((width - smaller) / 2, (height - smaller) / 2);
+    let square = frame.view(x, y, smaller, smaller).to_image();
+    resize(&square, (side, side), Resample::Bilinear, Backend::Pil)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::{AtRate, centre_square};
+
+    /// Which of some frames are seen when the next one comes after `step` of them.
+    fn seen(frames: u8, step: f64) -> Vec<u8> {
+        let frames = (0..frames).map(|grey| Ok(RgbImage::from_pixel(1, 1, Rgb([grey; 3]))));
+        let frames = AtRate { frames, step, shown: 0, current: None };
+        frames.map(|frame| frame.map_or(u8::MAX, |frame| frame.as_raw()[0])).collect()
+    }
+
+    #[test]
+    fn frames_are_left_out_and_repeated_by_time() {
+        assert_eq!(seen(6, 1.0), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(seen(6, 50.0 / 25.0), [0, 2, 4]);
+        assert_eq!(seen(6, 30.0 / 25.0), [0, 1, 2, 3, 4]);
+        assert_eq!(seen(3, 10.0 / 25.0), [0, 0, 0, 1, 1, 2, 2, 2]);
+        assert_eq!(seen(25, 25.0 / 75.0).len(), 75);
+    }
+
+    #[test]
+    fn the_square_is_that_in_the_middle() {
+        let frame = RgbImage::from_fn(7, 3, |x, y| Rgb([x as u8, y as u8, 9]));
+        let square = centre_square(&frame, 3);
+        assert_eq!(square, RgbImage::from_fn(3, 3, |x, y| Rgb([x as u8 + 2, y as u8, 9])));
+        assert_eq!(centre_square(&frame, 5).dimensions(), (5, 5));
+    }
+}

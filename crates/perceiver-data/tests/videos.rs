@@ -1,0 +1,251 @@
+//! Videos written and read again. What needs ffmpeg is tried where it is installed, and always in
+//! CI.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use image::{Rgb, RgbImage};
+use perceiver_data::{
+    Error, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
+};
+
+const RATE: f64 = 25.0;
+
+/// Frames of one grey each, lighter and lighter.
+fn greys(count: u8, (width, height): (u32, u32)) -> Vec<RgbImage> {
+    (0..count).map(|at| RgbImage::from_pixel(width, height, Rgb([20 * at; 3]))).collect()
+}
+
+fn write(path: &Path, frames: &[RgbImage], sound: Option<&Sound>) -> Result<(), Error> {
+    let mut writer = VideoWriter::create(path, VideoFormat::of(path)?, RATE)?;
+    frames.iter().try_for_each(|frame| writer.write(frame))?;
+    writer.finish(sound)
+}
+
+fn read(path: &Path) -> Vec<RgbImage> {
+    read_frames(path).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn beep() -> Sound {
+    let sample = |at: i32| (f64::from(at) * 0.05).sin() as f32 * 0.5;
+    Sound { samples: (0..19_200).map(sample).collect(), rate: 48_000 }
+}
+
+/// Whether to try what needs ffmpeg.
+fn has_ffmpeg() -> bool {
+    let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
+    assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
+    is_installed
+}
+
+#[track_caller]
+fn assert_greys(found: &[RgbImage], expected: &[RgbImage], levels: u8) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.dimensions(), expected.dimensions());
+        let is_close = |(one, other): (&u8, &u8)| one.abs_diff(*other) <= levels;
+        assert!(found.iter().zip(expected.iter()).all(is_close), "{found:?}");
+    }
+}
+
+#[test]
+fn a_folder_of_frames_comes_back_with_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frames");
+    let frames: Vec<_> =
+        (0..12).map(|at| RgbImage::from_fn(5, 3, |x, y| Rgb([at, x as u8, y as u8]))).collect();
+    write(&path, &frames, Some(&beep())).unwrap();
+    assert_eq!(read(&path), frames);
+    assert_eq!(read_frames(&path).unwrap().info().frames, Some(12));
+    let found = read_sound(path.join("sound.wav")).unwrap();
+    assert_eq!((found.samples.len(), found.rate), (19_200, 48_000));
+}
+
+#[test]
+fn an_animated_gif_comes_back_with_its_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.gif");
+    let frames = greys(3, (8, 6));
+    write(&path, &frames, None).unwrap();
+    assert_eq!(read(&path), frames);
+    assert_eq!(read_frames(&path).unwrap().info().frames_per_second, Some(RATE));
+}
+
+#[test]
+fn frames_of_another_size_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, side) in [("1.png", 4), ("2.png", 4), ("10.png", 5)] {
+        RgbImage::new(side, 4).save(folder.path().join(name)).unwrap();
+    }
+    let mut frames = read_frames(folder.path()).unwrap();
+    assert!(frames.next().unwrap().is_ok() && frames.next().unwrap().is_ok());
+    let message = frames.next().unwrap().unwrap_err().to_string();
+    assert!(message.contains("frame 2 has 5x4 pixels, expected the first one's 4x4"), "{message}");
+    assert!(frames.next().is_none());
+
+    let gif = folder.path().join("clip.gif");
+    let mut writer = VideoWriter::create(&gif, VideoFormat::Gif, RATE).unwrap();
+    writer.write(&RgbImage::new(4, 4)).unwrap();
+    assert!(matches!(writer.write(&RgbImage::new(4, 5)), Err(Error::FrameSize { index: 1, .. })));
+}
+
+#[test]
+fn a_damaged_frame_is_named_and_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    RgbImage::new(4, 4).save(folder.path().join("1.png")).unwrap();
+    fs::write(folder.path().join("2.png"), "no image").unwrap();
+    RgbImage::new(4, 4).save(folder.path().join("3.png")).unwrap();
+    let found: Vec<_> = read_frames(folder.path()).unwrap().collect();
+    assert_eq!(found.len(), 2);
+    assert!(found[1].as_ref().unwrap_err().to_string().contains("2.png: cannot read the image"));
+}
+
+#[test]
+fn files_that_are_no_video_say_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    beep().write_wav(path("sound.wav")).unwrap();
+    RgbImage::new(4, 4).save(path("photo.png")).unwrap();
+    fs::write(path("empty.mp4"), "").unwrap();
+    for (name, expected) in [
+        ("sound.wav", "this is sound without pictures"),
+        ("photo.png", "this is a single image"),
+        ("empty.mp4", "this is an empty file"),
+        ("absent.mp4", "cannot read"),
+    ] {
+        let message = read_frames(path(name)).unwrap_err().to_string();
+        let start = path(name).display().to_string();
+        assert!(message.starts_with(&start) && message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn endings_choose_the_format() {
+    assert_eq!(VideoFormat::of("a.b/clip").unwrap(), VideoFormat::Folder);
+    assert_eq!(VideoFormat::of("clip.MP4").unwrap(), VideoFormat::Mp4);
+    let message = VideoFormat::of("clip.avi").unwrap_err().to_string();
+    assert!(message.contains(".avi, expected .mp4, .webp, .gif or a folder's name"), "{message}");
+}
+
+#[test]
+fn nothing_is_written_that_cannot_be_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let gif = folder.path().join("clip.gif");
+    assert!(write(&gif, &[], None).unwrap_err().to_string().contains("no frames"));
+    let frames = greys(1, (2, 2));
+    let message = write(&gif, &frames, Some(&beep())).unwrap_err().to_string();
+    assert!(message.contains("holds no sound"), "{message}");
+    assert!(VideoWriter::create(&gif, VideoFormat::Gif, f64::NAN).is_err());
+}
+
+#[test]
+fn an_mp4_comes_back_with_its_sound() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Neither an option nor a number of a series of files, and of a size that has to be filled up.
+    let path = folder.path().join("-y 100% %03d 'ü'.mp4");
+    let frames = greys(10, (33, 16));
+    write(&path, &frames, Some(&beep())).unwrap();
+
+    let found = read(&path);
+    assert_eq!(found[0].dimensions(), (34, 16));
+    let found: Vec<_> = found
+        .iter()
+        .map(|frame| image::imageops::crop_imm(frame, 0, 0, 32, 16).to_image())
+        .collect();
+    assert_greys(&found, &greys(10, (32, 16)), 3);
+    let info = read_frames(&path).unwrap().info().clone();
+    assert_eq!((info.frames_per_second, info.frames), (Some(RATE), Some(10)));
+    assert!(info.has_sound);
+
+    let sound = read_video_sound(&path).unwrap();
+    assert_eq!(sound.rate, 48_000);
+    let expected = beep().samples;
+    // AAC fills up its last block.
+    assert!((19_200..=21_248).contains(&sound.samples.len()), "{}", sound.samples.len());
+    let error = |at: usize| (sound.samples[at] - expected[at]).abs();
+    let mean = (2000..17_000).map(error).sum::<f32>() / 15_000.0;
+    assert!(mean < 0.02, "{mean}");
+}
+
+#[test]
+fn colours_survive_an_mp4() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let colours = [[200, 40, 40], [40, 200, 40], [40, 40, 200], [200, 200, 40]];
+    let frames = colours.map(|colour| RgbImage::from_pixel(32, 32, Rgb(colour)));
+    write(&path, &frames, None).unwrap();
+    assert_greys(&read(&path), &frames, 6);
+    assert!(!read_frames(&path).unwrap().info().has_sound);
+    let message = read_video_sound(&path).unwrap_err().to_string();
+    assert!(message.contains("the video has none"), "{message}");
+}
+
+#[test]
+fn an_animated_webp_comes_back_without_ffmpeg() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.webp");
+    let frames = greys(4, (16, 16));
+    write(&path, &frames, None).unwrap();
+    assert_greys(&read(&path), &frames, 3);
+    assert_eq!(read_frames(&path).unwrap().info().frames_per_second, Some(RATE));
+}
+
+#[test]
+fn a_program_s_own_words_reach_the_user() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text.mp4");
+    fs::write(&path, "this is no video, whatever its name").unwrap();
+    let message = read_frames(&path).unwrap_err().to_string();
+    assert!(message.contains("cannot read the video: ffprobe: "), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+
+    let path = folder.path().join("missing/clip.mp4");
+    let frames = greys(2, (16, 16));
+    let message = write(&path, &frames, None).unwrap_err().to_string();
+    assert!(message.contains("cannot write the video: ffmpeg: "), "{message}");
+}
+
+#[test]
+fn a_playlist_does_not_reach_the_network() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list.m3u8");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let list = format!(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://{address}/a.ts\n#EXT-X-ENDLIST\n"
+    );
+    fs::write(&path, list).unwrap();
+    assert!(read_frames(&path).is_err());
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err());
+}
+
+#[test]
+fn a_video_can_be_left_in_the_middle() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    write(&path, &greys(10, (640, 480)), None).unwrap();
+    // Far more than the pipe holds is still to come; dropping it must not wait for a reader.
+    let mut frames = read_frames(&path).unwrap();
+    assert!(frames.next().unwrap().is_ok());
+}
