@@ -10,8 +10,8 @@ use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
-    ClassifyArguments, ConvertArguments, FillMaskArguments, ForwardArguments, InitArguments,
-    InspectArguments, PreprocessArguments, TokenizeArguments,
+    AutoencodeArguments, ClassifyArguments, ConvertArguments, FillMaskArguments, ForwardArguments,
+    InitArguments, InspectArguments, PreprocessArguments, TokenizeArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver fill-mask --model deepmind/language-perceiver \"Cats and [MASK][MASK][MASK][MASK].\"
   perceiver classify --model ./vision-perceiver-conv photo.jpg
+  perceiver autoencode --model deepmind/multimodal-perceiver clip.mp4 -o again.mp4
   perceiver inspect ./vision-perceiver-conv
   perceiver forward --model ./model --inputs in.safetensors --output out.safetensors
 
@@ -56,6 +57,7 @@ pub(crate) struct GlobalArguments {
 pub(crate) enum Command {
     FillMask(FillMaskArguments),
     Classify(ClassifyArguments),
+    Autoencode(AutoencodeArguments),
     Forward(ForwardArguments),
     Tokenize(TokenizeArguments),
     Preprocess(PreprocessArguments),

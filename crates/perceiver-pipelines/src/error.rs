@@ -84,6 +84,45 @@ pub enum Error {
         /// Its width.
         columns: usize,
     },
+    /// A clip has no frame, or more than the model reads at once.
+    #[error("the clip has {frames} frames, expected 1 to the model's {limit}")]
+    ClipLength {
+        /// Frames of the clip.
+        frames: usize,
+        /// Frames the model reads.
+        limit: usize,
+    },
+    /// A model decodes videos of another shape than it reads.
+    #[error(
+        "the model's `output_shape` ends in {found:?}, expected the {expected:?} of `num_frames` \
+         and of four times `image_size`"
+    )]
+    ClipShape {
+        /// Frames, height and width that are decoded.
+        found: Vec<usize>,
+        /// Frames, height and width that are read.
+        expected: [usize; 3],
+    },
+    /// A model's clips are larger than any honest one's.
+    #[error("the model's clips have {size} {of}, expected at most {limit}")]
+    ClipTooLarge {
+        /// How many there are.
+        size: usize,
+        /// Of what: `pixels` or `samples`.
+        of: &'static str,
+        /// The most that is decoded.
+        limit: usize,
+    },
+    /// A clip's sound cannot be cut into the model's patches.
+    #[error(
+        "the model's `samples_per_patch` is {patch}, expected a divisor of the {samples} samples of a clip"
+    )]
+    ClipSamples {
+        /// Samples of a clip.
+        samples: usize,
+        /// Samples of a patch.
+        patch: usize,
+    },
 }
 
 /// The result of this crate's fallible functions.

@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+mod autoencode;
 mod classify;
 mod convert;
 mod fill_mask;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use perceiver_models::{Checkpoint, Head, TensorInfo};
 use serde_json::json;
 
+pub(crate) use self::autoencode::AutoencodeArguments;
 pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::convert::ConvertArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;
@@ -54,6 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::FillMask(arguments) => fill_mask::run(&arguments, &context),
         Command::Classify(arguments) => classify::run(&arguments, &context),
+        Command::Autoencode(arguments) => autoencode::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),
         Command::Preprocess(arguments) => preprocess::run(&arguments, &context),

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use image::RgbImage;
 use serde_json::Value;
 
+use super::folder::SOUND;
 use super::frames::Known;
 use crate::error::{Error, Result};
 use crate::read_image::MAX_PIXELS;
@@ -17,13 +18,17 @@ use crate::sound::{self, MAX_SAMPLES, Sound};
 /// Frames a second that are believed of a video.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
-/// Reads the first channel of a video file's first sound, through the `ffmpeg` program.
+/// Reads the first channel of a video's first sound: of a folder of frames that of its `sound.wav`,
+/// of a file through the `ffmpeg` program.
 ///
 /// # Errors
 /// When ffmpeg is not installed or cannot read the file, or the sound is none that
 /// [`read_sound`](crate::read_sound) would take.
 pub fn read_video_sound(path: impl AsRef<Path>) -> Result<Sound> {
     let path = path.as_ref();
+    if path.is_dir() {
+        return sound::read_sound(path.join(SOUND));
+    }
     let refuse = |reason: &str| Error::sound(path, "read", reason);
     let streams = probe(path)?;
     let stream = streams.sound.ok_or_else(|| refuse("the video has none"))?;

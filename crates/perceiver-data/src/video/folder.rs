@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 /// Endings of the image files that are read.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
+/// The sound of a folder of frames.
+pub(super) const SOUND: &str = "sound.wav";
+
 /// The images of a folder, in the order of the numbers in their names.
 pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();

@@ -9,6 +9,7 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
 
 use super::ffmpeg::{Running, file_url, quiet};
+use super::folder::SOUND;
 use crate::error::{Error, Result};
 use crate::sound::Sound;
 
@@ -198,7 +199,7 @@ impl VideoWriter {
             Sink::Program(mut program) => program.finish().map_err(|reason| refuse(&reason))?,
         }
         match (sound, self.format) {
-            (Some(sound), VideoFormat::Folder) => sound.write_wav(self.path.join("sound.wav")),
+            (Some(sound), VideoFormat::Folder) => sound.write_wav(self.path.join(SOUND)),
             (Some(sound), _) => add_sound(&self.path, sound),
             (None, _) => Ok(()),
         }
@@ -261,7 +262,7 @@ fn is_whole_gif(path: &Path) -> bool {
 /// Puts a sound beside the pictures of a video file.
 fn add_sound(path: &Path, sound: &Sound) -> Result<()> {
     let work = tempfile::tempdir().map_err(Error::io(path, "write"))?;
-    let (wav, whole) = (work.path().join("sound.wav"), work.path().join("whole.mp4"));
+    let (wav, whole) = (work.path().join(SOUND), work.path().join("whole.mp4"));
     sound.write_wav(&wav)?;
     let mut command = quiet("ffmpeg");
     command.arg("-i").arg(file_url(path)).arg("-i").arg(file_url(&wav));

@@ -1,0 +1,277 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use perceiver_data::{
+    Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
+};
+use perceiver_pipelines::{Autoencode, Progress, Reconstruction, ScoredLabel, SquaredError};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::args::{ModelArguments, OutputArguments};
+use crate::output::{one_line, table};
+use crate::unfinished::Unfinished;
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver autoencode --model deepmind/multimodal-perceiver clip.mp4 -o again.mp4
+  perceiver autoencode --model ./multimodal frames/ --audio sound.wav -o again/
+  perceiver autoencode --model ./multimodal clip.mp4 -o again.wav --json";
+
+/// Re-create a video with its sound from few numbers, and name what is seen
+///
+/// The video is shown to the model at 25 frames a second, cut to its middle square, in clips of as
+/// many frames as the model reads at once; the last clip is filled up with its last frame and with
+/// silence. Sound is resampled to the model's rate (48 kHz), and of several channels the first is
+/// heard. PSNR compares what the model was shown with what it gives back.
+///
+/// The output is a .mp4 with sound, a .webp or .gif without, a .wav of the sound alone, or a folder of
+/// PNG frames with sound.wav, which can be given as the video again.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AutoencodeArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Video: a folder of frames, 25 a second, with sound.wav in it if any; an animated GIF or WebP, or a file that ffmpeg reads
+    #[arg(value_name = "VIDEO")]
+    video: PathBuf,
+    /// Sound instead of the video's own: WAV, FLAC, Ogg Vorbis or MP3
+    #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
+    /// Labels to show
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    top_k: usize,
+}
+
+pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<()> {
+    arguments.output.check()?;
+    let mut sink = Sink::of(&arguments.output.output)?;
+    let frames = read_frames(&arguments.video)?;
+    let sound = sound(arguments, &frames)?;
+    let device = context.open_device()?;
+    let folder = arguments.model.folder()?;
+    let start = Instant::now();
+    let pipeline = Autoencode::from_pretrained(folder, &device.device)?;
+    context.output.warnings(pipeline.warnings());
+    let sound = sound.map(|sound| at_model_rate(sound, &pipeline, context)).transpose()?;
+    note_frame_rate(&frames, context);
+    sink.open()?;
+
+    let mut bar = context.output.progress("re-creating", "frames");
+    let rate = frames.info().frames_per_second.unwrap_or(Autoencode::FRAMES_PER_SECOND);
+    let expected = frames.info().frames.map_or(0, |frames| {
+        (frames as f64 * Autoencode::FRAMES_PER_SECOND / rate).round() as usize
+    });
+    let seconds = sound.as_ref().map(Sound::seconds);
+    let samples = sound.map(|sound| sound.samples).unwrap_or_default();
+    let frames = frames.at_rate(Autoencode::FRAMES_PER_SECOND);
+    let mut report = Report::new(seconds.is_some(), arguments.top_k);
+    for clip in pipeline.clips(frames, samples) {
+        let (done, clip) = (report.frames, clip?);
+        let total = expected.max(done + clip.frames.len());
+        let of_clip = clip.frames.len();
+        let mut progress = |part: Progress| {
+            let done = done + of_clip * part.done / part.total.max(1);
+            bar.at(Progress { done, total });
+        };
+        let reconstruction = pipeline.run(&clip, &mut progress)?;
+        sink.write(&reconstruction)?;
+        report.add(reconstruction);
+    }
+    drop(bar);
+    sink.finish(pipeline.sample_rate(), report.has_sound, context)?;
+    report.note_length(seconds, context);
+    context.note_device(&device, start);
+    let name = arguments.output.output.display().to_string();
+    context.output.result(report.as_json(&name), &report.as_text(&name))?;
+    Ok(())
+}
+
+/// What is to be heard beside the frames.
+fn sound(arguments: &AutoencodeArguments, frames: &Frames) -> Result<Option<Sound>> {
+    match &arguments.audio {
+        Some(audio) => Ok(Some(read_sound(audio)?)),
+        None if frames.info().has_sound => Ok(Some(read_video_sound(&arguments.video)?)),
+        None => Ok(None),
+    }
+}
+
+fn at_model_rate(sound: Sound, pipeline: &Autoencode, context: &Context) -> Result<Sound> {
+    let (from, to) = (sound.rate, pipeline.sample_rate());
+    if from != to {
+        context.output.note(&format!("sound resampled from {from} to {to} samples a second"));
+    }
+    sound.at_rate(to).map_err(|reason| anyhow!("the sound: {reason}"))
+}
+
+fn note_frame_rate(frames: &Frames, context: &Context) {
+    let wanted = Autoencode::FRAMES_PER_SECOND;
+    match frames.info().frames_per_second {
+        Some(rate) if (rate - wanted).abs() > 0.001 => context
+            .output
+            .note(&format!("{rate:.2} frames a second are shown as {wanted}, by time")),
+        _ => {}
+    }
+}
+
+/// What becomes of the reconstruction.
+struct Sink {
+    path: PathBuf,
+    /// None where sound alone is written.
+    format: Option<VideoFormat>,
+    unfinished: Option<Unfinished>,
+    writer: Option<VideoWriter>,
+    samples: Vec<f32>,
+}
+
+impl Sink {
+    fn of(path: &Path) -> Result<Self> {
+        let is_sound = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
+        let format = if is_sound { None } else { Some(VideoFormat::of(path)?) };
+        let (path, samples) = (path.to_path_buf(), Vec::new());
+        Ok(Self { path, format, unfinished: None, writer: None, samples })
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let unfinished = match self.format {
+            Some(VideoFormat::Folder) => Unfinished::folder(&self.path)?,
+            _ => Unfinished::file(&self.path)?,
+        };
+        let rate = Autoencode::FRAMES_PER_SECOND;
+        let writer = self.format.map(|format| VideoWriter::create(unfinished.path(), format, rate));
+        self.unfinished = Some(unfinished);
+        self.writer = writer.transpose().map_err(|error| self.named(&error))?;
+        Ok(())
+    }
+
+    fn write(&mut self, clip: &Reconstruction) -> Result<()> {
+        self.samples.extend(&clip.samples);
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let written = clip.frames.iter().try_for_each(|frame| writer.write(frame));
+        written.map_err(|error| self.named(&error))
+    }
+
+    /// Puts the video in its place, with sound if it had any.
+    fn finish(mut self, rate: u32, has_sound: bool, context: &Context) -> Result<()> {
+        let sound = Sound { samples: std::mem::take(&mut self.samples), rate };
+        let (writer, unfinished) = (self.writer.take(), self.unfinished.take());
+        let Some(unfinished) = unfinished else { return Ok(()) };
+        let holds_sound = self.format.is_none_or(VideoFormat::holds_sound);
+        if has_sound && !holds_sound {
+            context.output.note("this format holds no sound: .mp4, a folder or .wav do");
+        }
+        let finished = match writer {
+            Some(writer) => writer.finish((has_sound && holds_sound).then_some(&sound)),
+            None => sound.write_wav(unfinished.path()),
+        };
+        self.unfinished = Some(unfinished);
+        finished.map_err(|error| self.named(&error))?;
+        self.unfinished.take().map_or(Ok(()), Unfinished::finish)
+    }
+
+    /// An error about the unfinished file as one about the file that was asked for.
+    fn named(&self, error: &perceiver_data::Error) -> anyhow::Error {
+        let unfinished = self.unfinished.as_ref().map(|unfinished| unfinished.path().display());
+        let unfinished = unfinished.map(|path| path.to_string()).unwrap_or_default();
+        anyhow!(error.to_string().replacen(&unfinished, &self.path.display().to_string(), 1))
+    }
+}
+
+/// How well it went.
+struct Report {
+    has_sound: bool,
+    top_k: usize,
+    frames: usize,
+    picture_error: SquaredError,
+    sound_error: SquaredError,
+    /// Labels of each clip, best first.
+    clips: Vec<Vec<ScoredLabel>>,
+}
+
+impl Report {
+    fn new(has_sound: bool, top_k: usize) -> Self {
+        let (picture_error, sound_error) = (SquaredError::default(), SquaredError::default());
+        Self { has_sound, top_k, frames: 0, picture_error, sound_error, clips: Vec::new() }
+    }
+
+    fn add(&mut self, clip: Reconstruction) {
+        self.frames += clip.frames.len();
+        self.picture_error.merge(clip.picture_error);
+        self.sound_error.merge(clip.sound_error);
+        self.clips.push(clip.labels);
+    }
+
+    fn seconds(&self) -> f64 {
+        self.frames as f64 / Autoencode::FRAMES_PER_SECOND
+    }
+
+    fn note_length(&self, sound: Option<f64>, context: &Context) {
+        let pictures = self.seconds();
+        let note = match sound {
+            None => "no sound: the model was given silence".to_owned(),
+            Some(sound) if (sound - pictures).abs() < 1.0 / Autoencode::FRAMES_PER_SECOND => return,
+            Some(sound) => {
+                let end = if sound < pictures { "ends in silence" } else { "was cut" };
+                format!("{sound:.2} s of sound for {pictures:.2} s of pictures: it {end}")
+            }
+        };
+        context.output.note(&note);
+    }
+
+    /// The labels that are most probable on the mean of all clips.
+    fn labels(&self) -> Vec<ScoredLabel> {
+        let mut labels = self.clips.first().cloned().unwrap_or_default();
+        labels.sort_by_key(|label| label.index);
+        labels.iter_mut().for_each(|label| label.score = 0.0);
+        for label in self.clips.iter().flatten() {
+            labels[label.index].score += label.score / self.clips.len() as f64;
+        }
+        labels.sort_by(|one, other| other.score.total_cmp(&one.score));
+        labels.truncate(self.top_k);
+        labels
+    }
+
+    fn as_json(&self, name: &str) -> Value {
+        // A ratio without error is infinite, which JSON tells as null.
+        let clips =
+            self.clips.iter().map(|labels| as_json(&labels[..self.top_k.min(labels.len())]));
+        json!({
+            "output": name,
+            "frames": self.frames,
+            "seconds": self.seconds(),
+            "picture_psnr": self.picture_error.psnr(),
+            "sound_psnr": self.has_sound.then(|| self.sound_error.psnr()),
+            "labels": as_json(&self.labels()),
+            "clips": clips.collect::<Vec<_>>(),
+        })
+    }
+
+    fn as_text(&self, name: &str) -> String {
+        let clips = self.clips.len();
+        let clips = format!("{clips} clip{}", if clips == 1 { "" } else { "s" });
+        let decibels = |error: SquaredError| format!("{:.2} dB", error.psnr());
+        let mut rows = vec![[decibels(self.picture_error), "PSNR of the pictures".to_owned()]];
+        if self.has_sound {
+            rows.push([decibels(self.sound_error), "PSNR of the sound".to_owned()]);
+        }
+        let labels = self.labels();
+        rows.extend(
+            labels
+                .iter()
+                .map(|label| [format!("{:.2} %", label.score * 100.0), one_line(&label.name)]),
+        );
+        let (frames, seconds) = (self.frames, self.seconds());
+        let frames = format!("{frames} frame{}", if frames == 1 { "" } else { "s" });
+        format!("{}: {frames} in {clips}, {seconds:.2} s\n{}", one_line(name), table(&rows))
+    }
+}
+
+fn as_json(labels: &[ScoredLabel]) -> Value {
+    let label = |label: &ScoredLabel| json!({ "label": label.name, "index": label.index, "score": label.score });
+    labels.iter().map(label).collect()
+}
