@@ -48,20 +48,15 @@ impl AnyPerceiver {
         let run = options.outputs;
         match self {
             Self::Model(model) => {
-                let tokens: Tensor<3> = inputs.floats(&["inputs"], "[batch, tokens, d_model]")?;
-                let [batch, count, channels] = tokens.dims();
-                inputs.expect_extent("inputs", 2, channels, config.d_model)?;
-                let mask = inputs.mask(batch, count)?;
+                let (tokens, mask) = inputs.tokens()?;
                 inputs.finish()?;
                 let output = model.forward(tokens, mask.as_ref(), &(), run);
                 outputs.push("last_hidden_state", output.last_hidden_state);
                 outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
             }
             Self::MaskedLm(model) => {
-                let ids = inputs.ids()?;
-                let [batch, tokens] = ids.dims();
-                let mask = inputs.mask(batch, tokens)?;
-                let labels = inputs.token_labels(batch)?;
+                let (ids, mask) = inputs.text()?;
+                let labels = inputs.token_labels(ids.dims()[0])?;
                 inputs.finish()?;
                 let output = model.forward(ids, mask.as_ref(), labels, run);
                 outputs.loss(output.loss);
@@ -69,73 +64,44 @@ impl AnyPerceiver {
                 outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
             }
             Self::SequenceClassification(model) => {
-                let ids = inputs.ids()?;
-                let [batch, tokens] = ids.dims();
-                let mask = inputs.mask(batch, tokens)?;
-                let labels = inputs.labels(batch)?;
+                let (ids, mask) = inputs.text()?;
+                let labels = inputs.labels(ids.dims()[0])?;
                 inputs.finish()?;
                 let output = model.forward(ids, mask.as_ref(), labels.as_ref(), run);
                 outputs.answers(output);
             }
             Self::ImageClassificationLearned(model) => {
-                let pixels = inputs.pixels()?;
-                let [batch, _, height, width] = pixels.dims();
-                let [rows, columns] = config.image_size.height_width();
-                if !options.interpolate_positions && height * width != rows * columns {
-                    let message = format!(
-                        "is {height}x{width} pixels, expected {rows}x{columns}, or learned \
-                         positions to be interpolated"
-                    );
-                    return Err(Error::input("inputs", message));
-                }
-                let mask = inputs.mask(batch, height * width)?;
-                let labels = inputs.labels(batch)?;
-                inputs.finish()?;
                 let interpolate = options.interpolate_positions;
+                let (pixels, mask) = inputs.sized_image(interpolate)?;
+                let labels = inputs.labels(pixels.dims()[0])?;
+                inputs.finish()?;
                 let output =
                     model.forward(pixels, mask.as_ref(), labels.as_ref(), interpolate, run);
                 outputs.answers(output);
             }
             Self::ImageClassificationFourier(model) => {
-                let pixels = inputs.pixels()?;
-                let [batch, _, height, width] = pixels.dims();
-                let mask = inputs.mask(batch, height * width)?;
-                let labels = inputs.labels(batch)?;
+                let (pixels, mask) = inputs.image()?;
+                let labels = inputs.labels(pixels.dims()[0])?;
                 inputs.finish()?;
                 let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
                 outputs.answers(output);
             }
             Self::ImageClassificationConvProcessing(model) => {
-                let pixels = inputs.pixels()?;
-                let [batch, _, height, width] = pixels.dims();
-                let (Some(rows), Some(columns)) = (convolved(height), convolved(width)) else {
-                    let message = format!(
-                        "is {height}x{width} pixels, expected at least 5x5 for the convolution"
-                    );
-                    return Err(Error::input("inputs", message));
-                };
-                let mask = inputs.mask(batch, rows * columns)?;
-                let labels = inputs.labels(batch)?;
+                let (pixels, mask) = inputs.convolved_image()?;
+                let labels = inputs.labels(pixels.dims()[0])?;
                 inputs.finish()?;
                 let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
                 outputs.answers(output);
             }
             Self::OpticalFlow(model) => {
-                let patches = inputs.flow_patches()?;
-                let [batch, _, _, height, width] = patches.dims();
-                let mask = inputs.mask(batch, height * width)?;
+                let (patches, mask) = inputs.frames()?;
                 inputs.no_labels()?;
                 inputs.finish()?;
                 let output = model.forward(patches, mask.as_ref(), run);
                 outputs.answers(output);
             }
             Self::MultimodalAutoencoding(model) => {
-                let input = inputs.modalities()?;
-                let [batch, time, _, height, width] = input.image.dims();
-                let [_, samples, channels] = input.audio.dims();
-                let patches = samples * channels / config.samples_per_patch;
-                let tokens = patches + time * (height / 4) * (width / 4) + 1;
-                let mask = inputs.mask(batch, tokens)?;
+                let (input, mask) = inputs.clip()?;
                 let points = inputs.points()?;
                 inputs.no_labels()?;
                 inputs.finish()?;
@@ -148,13 +114,46 @@ impl AnyPerceiver {
         }
         Ok(outputs.tensors)
     }
-}
 
-/// Rows that the convolution and pooling leave of `pixels` rows, if any.
-const fn convolved(pixels: usize) -> Option<usize> {
-    match pixels.div_ceil(2).checked_sub(3) {
-        Some(beyond) => Some(beyond / 2 + 1),
-        None => None,
+    /// Reads tensors that come from outside into latents, named as for
+    /// [`forward`](Self::forward).
+    ///
+    /// # Shapes
+    /// - returns: `[batch, latents, latent_channels]`
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the tensor that is missing, unknown, or of a shape, type or value
+    /// that the model cannot take.
+    pub fn encode(
+        &self,
+        inputs: NamedTensors,
+        config: &PerceiverConfig,
+        device: &Device,
+    ) -> Result<Tensor<3>, Error> {
+        let mut inputs = Inputs::new(inputs, config, device);
+        let options = OutputOptions::default();
+        macro_rules! encoded {
+            ($model:expr, $arguments:expr $(, $more:expr)?) => {{
+                let (input, mask) = $arguments;
+                inputs.finish()?;
+                $model.encode(input, mask.as_ref(), $($more,)? options)
+            }};
+        }
+        let encoded = match self {
+            Self::Model(model) => encoded!(model, inputs.tokens()?),
+            Self::MaskedLm(model) => encoded!(model, inputs.text()?),
+            Self::SequenceClassification(model) => encoded!(model, inputs.text()?),
+            Self::ImageClassificationLearned(model) => {
+                encoded!(model, inputs.sized_image(false)?, false)
+            }
+            Self::ImageClassificationFourier(model) => encoded!(model, inputs.image()?),
+            Self::ImageClassificationConvProcessing(model) => {
+                encoded!(model, inputs.convolved_image()?)
+            }
+            Self::OpticalFlow(model) => encoded!(model, inputs.frames()?),
+            Self::MultimodalAutoencoding(model) => encoded!(model, inputs.clip()?),
+        };
+        Ok(encoded.encoder.last_hidden_state)
     }
 }
 

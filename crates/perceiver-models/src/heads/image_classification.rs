@@ -11,7 +11,7 @@ use crate::Error;
 use crate::architecture::initialisation;
 use crate::config::{Head, PerceiverConfig, ProblemType};
 use crate::losses::{Labels, classification_loss};
-use crate::model::{NoPostprocessor, PerceiverModel};
+use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
 
 /// Classifies images by pixels with learned positions: nothing tells the model what a plane is.
 ///
@@ -107,6 +107,26 @@ impl PerceiverForImageClassificationLearned {
         let input = ImageInput { frames: Frames::Image(pixels), interpolate_positions };
         classify(&self.perceiver, input, mask, labels, self.problem_type, options)
     }
+
+    /// Reads images into latents.
+    ///
+    /// # Shapes
+    /// - inputs: see [`forward`](Self::forward)
+    ///
+    /// # Panics
+    /// If the image is not `image_size` and positions are not interpolated, or the mask has
+    /// another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        pixels: Tensor<4>,
+        mask: Option<&KeyMask>,
+        interpolate_positions: bool,
+        options: OutputOptions,
+    ) -> Encoded {
+        let input = ImageInput { frames: Frames::Image(pixels), interpolate_positions };
+        self.perceiver.encode(input, mask, options)
+    }
 }
 
 impl PerceiverForImageClassificationFourier {
@@ -126,6 +146,23 @@ impl PerceiverForImageClassificationFourier {
         options: OutputOptions,
     ) -> PerceiverClassifierOutput<Tensor<2>> {
         classify(&self.perceiver, pixels.into(), mask, labels, self.problem_type, options)
+    }
+
+    /// Reads images into latents.
+    ///
+    /// # Shapes
+    /// - inputs: see [`forward`](Self::forward)
+    ///
+    /// # Panics
+    /// If the mask has another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        pixels: Tensor<4>,
+        mask: Option<&KeyMask>,
+        options: OutputOptions,
+    ) -> Encoded {
+        self.perceiver.encode(pixels.into(), mask, options)
     }
 }
 
@@ -147,6 +184,23 @@ impl PerceiverForImageClassificationConvProcessing {
         options: OutputOptions,
     ) -> PerceiverClassifierOutput<Tensor<2>> {
         classify(&self.perceiver, pixels.into(), mask, labels, self.problem_type, options)
+    }
+
+    /// Reads images into latents.
+    ///
+    /// # Shapes
+    /// - inputs: see [`forward`](Self::forward)
+    ///
+    /// # Panics
+    /// If the image is too small, or the mask has another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        pixels: Tensor<4>,
+        mask: Option<&KeyMask>,
+        options: OutputOptions,
+    ) -> Encoded {
+        self.perceiver.encode(pixels.into(), mask, options)
     }
 }
 

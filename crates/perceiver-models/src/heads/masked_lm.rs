@@ -11,7 +11,7 @@ use crate::Error;
 use crate::architecture::{CrossLayer, initialisation};
 use crate::config::{Head, PerceiverConfig};
 use crate::losses::cross_entropy;
-use crate::model::{NoPostprocessor, PerceiverModel};
+use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
 
 /// Fills masked bytes of a text.
 ///
@@ -106,5 +106,23 @@ impl PerceiverForMaskedLM {
             attentions: output.attentions,
             cross_attentions: output.cross_attentions,
         }
+    }
+
+    /// Reads a text into latents.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`
+    /// - `mask`: `[batch, tokens]`
+    ///
+    /// # Panics
+    /// If there are more tokens than positions, or the mask has another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        ids: Tensor<2, Int>,
+        mask: Option<&KeyMask>,
+        options: OutputOptions,
+    ) -> Encoded {
+        self.perceiver.encode(ids, mask, options)
     }
 }

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::architecture::initialisation;
 use crate::config::{Head, PerceiverConfig, ProblemType};
 use crate::losses::{Labels, classification_loss};
-use crate::model::{NoPostprocessor, PerceiverModel};
+use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
 
 /// Classifies texts, or predicts numbers from them.
 ///
@@ -62,5 +62,23 @@ impl PerceiverForSequenceClassification {
         let loss = labels
             .map(|labels| classification_loss(output.logits.clone(), labels, self.problem_type));
         PerceiverClassifierOutput::new(output, loss)
+    }
+
+    /// Reads a text into latents.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`
+    /// - `mask`: `[batch, tokens]`
+    ///
+    /// # Panics
+    /// If there are more tokens than positions, or the mask has another shape.
+    #[must_use]
+    pub fn encode(
+        &self,
+        ids: Tensor<2, Int>,
+        mask: Option<&KeyMask>,
+        options: OutputOptions,
+    ) -> Encoded {
+        self.perceiver.encode(ids, mask, options)
     }
 }

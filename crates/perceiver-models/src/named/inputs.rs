@@ -46,11 +46,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Floats of rank `D`, none of whose axes is empty.
-    pub(super) fn floats<const D: usize>(
-        &mut self,
-        names: &[&str],
-        axes: &str,
-    ) -> Result<Tensor<D>, Error> {
+    fn floats<const D: usize>(&mut self, names: &[&str], axes: &str) -> Result<Tensor<D>, Error> {
         let (name, data) = self.take(names)?;
         expect_rank(&name, &data, D, axes)?;
         if !data.dtype().is_float() {
@@ -60,7 +56,7 @@ impl<'a> Inputs<'a> {
         Ok(Tensor::from_data(data.convert::<f32>(), self.device))
     }
 
-    pub(super) fn expect_extent(
+    fn expect_extent(
         &self,
         name: &str,
         axis: usize,
@@ -73,7 +69,7 @@ impl<'a> Inputs<'a> {
         Err(Error::input(name, format!("has {found} on axis {axis}, expected {expected}")))
     }
 
-    pub(super) fn ids(&mut self) -> Result<Tensor<2, Int>, Error> {
+    fn ids(&mut self) -> Result<Tensor<2, Int>, Error> {
         let (name, data) = self.take(&["inputs", "input_ids"])?;
         expect_rank(&name, &data, 2, "[batch, tokens]")?;
         let ids = integers(&name, &data)?;
@@ -96,24 +92,83 @@ impl<'a> Inputs<'a> {
         Ok(Tensor::from_data(TensorData::new(ids, data.shape().clone()), self.device))
     }
 
-    pub(super) fn pixels(&mut self) -> Result<Tensor<4>, Error> {
+    /// Tokens of a model without a preprocessor.
+    pub(super) fn tokens(&mut self) -> Result<(Tensor<3>, Option<KeyMask>), Error> {
+        let tokens: Tensor<3> = self.floats(&["inputs"], "[batch, tokens, d_model]")?;
+        let [batch, count, channels] = tokens.dims();
+        self.expect_extent("inputs", 2, channels, self.config.d_model)?;
+        let mask = self.mask(batch, count)?;
+        Ok((tokens, mask))
+    }
+
+    /// A text, and which of its tokens are hidden.
+    pub(super) fn text(&mut self) -> Result<(Tensor<2, Int>, Option<KeyMask>), Error> {
+        let ids = self.ids()?;
+        let [batch, tokens] = ids.dims();
+        let mask = self.mask(batch, tokens)?;
+        Ok((ids, mask))
+    }
+
+    /// Images a token of which is a pixel.
+    pub(super) fn image(&mut self) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
+        let pixels = self.pixels()?;
+        let [batch, _, height, width] = pixels.dims();
+        let mask = self.mask(batch, height * width)?;
+        Ok((pixels, mask))
+    }
+
+    /// Images of the size of a grid of learned positions, unless these are interpolated.
+    pub(super) fn sized_image(
+        &mut self,
+        interpolate_positions: bool,
+    ) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
+        let (pixels, mask) = self.image()?;
+        let [_, _, height, width] = pixels.dims();
+        let [rows, columns] = self.config.image_size.height_width();
+        if !interpolate_positions && height * width != rows * columns {
+            let message = format!(
+                "is {height}x{width} pixels, expected {rows}x{columns}, or learned positions to \
+                 be interpolated"
+            );
+            return Err(Error::input("inputs", message));
+        }
+        Ok((pixels, mask))
+    }
+
+    /// Images that the convolution makes tokens of.
+    pub(super) fn convolved_image(&mut self) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
+        let pixels = self.pixels()?;
+        let [batch, _, height, width] = pixels.dims();
+        let (Some(rows), Some(columns)) = (convolved(height), convolved(width)) else {
+            let message =
+                format!("is {height}x{width} pixels, expected at least 5x5 for the convolution");
+            return Err(Error::input("inputs", message));
+        };
+        let mask = self.mask(batch, rows * columns)?;
+        Ok((pixels, mask))
+    }
+
+    fn pixels(&mut self) -> Result<Tensor<4>, Error> {
         let axes = "[batch, 3, height, width]";
         let pixels: Tensor<4> = self.floats(&["inputs", "pixel_values"], axes)?;
         self.expect_extent("inputs", 1, pixels.dims()[1], 3)?;
         Ok(pixels)
     }
 
-    pub(super) fn flow_patches(&mut self) -> Result<Tensor<5>, Error> {
+    /// The patches of two frames.
+    pub(super) fn frames(&mut self) -> Result<(Tensor<5>, Option<KeyMask>), Error> {
         let patches: Tensor<5> = self.floats(&["inputs"], "[batch, 2, 27, height, width]")?;
         let [_, frames, channels, height, width] = patches.dims();
         self.expect_extent("inputs", 1, frames, 2)?;
         self.expect_extent("inputs", 2, channels, 27)?;
         self.expect_extent("inputs", 3, height, self.config.train_size[0])?;
         self.expect_extent("inputs", 4, width, self.config.train_size[1])?;
-        Ok(patches)
+        let mask = self.mask(patches.dims()[0], height * width)?;
+        Ok((patches, mask))
     }
 
-    pub(super) fn modalities(&mut self) -> Result<MultimodalInput, Error> {
+    /// Video, sound and label.
+    pub(super) fn clip(&mut self) -> Result<(MultimodalInput, Option<KeyMask>), Error> {
         let image: Tensor<5> = self.floats(&["inputs.image"], "[batch, time, 3, height, width]")?;
         let audio: Tensor<3> = self.floats(&["inputs.audio"], "[batch, samples, channels]")?;
         let label: Tensor<2> = self.floats(&["inputs.label"], "[batch, labels]")?;
@@ -136,7 +191,9 @@ impl<'a> Inputs<'a> {
         self.expect_extent("inputs.audio", 0, audio_batch, batch)?;
         self.expect_extent("inputs.label", 0, label_batch, batch)?;
         self.expect_extent("inputs.label", 1, labels, self.config.num_labels())?;
-        Ok(MultimodalInput { audio, image, label })
+        let tokens = samples * sound_channels / patch + time * (height / 4) * (width / 4) + 1;
+        let mask = self.mask(batch, tokens)?;
+        Ok((MultimodalInput { audio, image, label }, mask))
     }
 
     pub(super) fn points(&mut self) -> Result<OutputPoints, Error> {
@@ -160,7 +217,7 @@ impl<'a> Inputs<'a> {
         Ok(Some(Tensor::from_data(TensorData::new(points, data.shape().clone()), self.device)))
     }
 
-    pub(super) fn mask(&mut self, batch: usize, tokens: usize) -> Result<Option<KeyMask>, Error> {
+    fn mask(&mut self, batch: usize, tokens: usize) -> Result<Option<KeyMask>, Error> {
         let Some((name, data)) = self.take_if_given("attention_mask") else { return Ok(None) };
         if data.shape().as_slice() != [batch, tokens] {
             let message =
@@ -238,6 +295,14 @@ impl<'a> Inputs<'a> {
                 Err(Error::input(name.clone(), message))
             }
         }
+    }
+}
+
+/// Rows that the convolution and pooling leave of `pixels` rows, if any.
+const fn convolved(pixels: usize) -> Option<usize> {
+    match pixels.div_ceil(2).checked_sub(3) {
+        Some(beyond) => Some(beyond / 2 + 1),
+        None => None,
     }
 }
 
