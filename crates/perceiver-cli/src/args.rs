@@ -10,8 +10,8 @@ use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
-    AutoencodeArguments, ClassifyArguments, ConvertArguments, FillMaskArguments, ForwardArguments,
-    InitArguments, InspectArguments, PreprocessArguments, TokenizeArguments,
+    AutoencodeArguments, ClassifyArguments, ConvertArguments, FeaturesArguments, FillMaskArguments,
+    ForwardArguments, InitArguments, InspectArguments, PreprocessArguments, TokenizeArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -57,6 +57,7 @@ pub(crate) struct GlobalArguments {
 pub(crate) enum Command {
     FillMask(FillMaskArguments),
     Classify(ClassifyArguments),
+    Features(FeaturesArguments),
     Autoencode(AutoencodeArguments),
     Forward(ForwardArguments),
     Tokenize(TokenizeArguments),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::unfinished::Unfinished;
 
@@ -80,20 +80,35 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
+    let text = standard_input()?;
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.unwrap_or(&text).to_owned())
+}
+
+/// The lines of a file, or for `-` of standard input, with the place of each.
+pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
+    let (name, text) = if path == Path::new("-") {
+        ("standard input".to_owned(), standard_input()?)
+    } else {
+        (path.display().to_string(), perceiver_data::read_text(path)?)
+    };
+    let lines = text.lines().zip(1..).map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() {
+        bail!("{name}: is empty, expected a text on each line");
+    }
+    Ok(lines)
+}
+
+fn standard_input() -> Result<String> {
     let mut bytes = Vec::new();
     let input = io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes);
     input.context("standard input: cannot read")?;
     if bytes.len() as u64 > MAX_INPUT {
         bail!("standard input: is longer than {MAX_INPUT} bytes");
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => {
-            let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-            Ok(line.unwrap_or(&text).to_owned())
-        }
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            bail!("standard input: invalid UTF-8 at byte {at}")
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow!("standard input: invalid UTF-8 at byte {at}")
+    })
 }

@@ -9,6 +9,7 @@ mod batch;
 mod commands;
 mod device;
 mod files;
+mod inputs;
 mod output;
 mod progress;
 mod unfinished;

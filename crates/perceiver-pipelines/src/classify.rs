@@ -1,14 +1,10 @@
 use std::path::Path;
 
-use burn::tensor::{Device, TensorData};
-use image::RgbImage;
-use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_models::{
-    AnyPerceiver, ForwardOptions, Head, LoadOptions, NamedTensors, PerceiverConfig, Pretrained,
-    ProblemType,
-};
+use burn::tensor::Device;
+use perceiver_models::{Head, PerceiverConfig, ProblemType};
 
-use crate::{Error, Result, text};
+use crate::reader::{Answers, Question, Reader};
+use crate::{Input, Result, Timings};
 
 const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
                      PerceiverForImageClassification heads";
@@ -19,13 +15,12 @@ const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
 /// use std::path::Path;
 ///
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::{Classify, ClassifyInput};
+/// use perceiver_pipelines::{Classify, ClassifyOptions};
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = Classify::from_pretrained("vision-perceiver-conv", &Device::flex())?;
-/// let photo = ClassifyInput::ImageFile(Path::new("cat.jpg"));
-/// for label in pipeline.run(photo, 5)?.labels {
+/// for label in pipeline.run(Path::new("cat.jpg"), &ClassifyOptions::default())?.labels {
 ///     println!("{:.3} {}", label.score, label.name);
 /// }
 /// # }
@@ -41,29 +36,39 @@ const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
 /// gives its number; the reference's pipelines put a sigmoid on it.
 #[derive(Debug)]
 pub struct Classify {
-    model: AnyPerceiver,
-    config: PerceiverConfig,
-    preparation: Preparation,
-    warnings: Vec<String>,
-    device: Device,
+    reader: Reader,
 }
 
-#[derive(Debug)]
-enum Preparation {
-    Text(Box<PerceiverTokenizer>),
-    Image(Box<PerceiverImageProcessor>),
-}
-
-/// What is to be classified.
-#[derive(Debug, Clone, Copy)]
+/// How [`Classify`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ClassifyInput<'a> {
-    /// A text.
-    Text(&'a str),
-    /// An upright image in colour.
-    Image(&'a RgbImage),
-    /// An image file, read as [`read_image`] does.
-    ImageFile(&'a Path),
+pub struct ClassifyOptions {
+    /// Labels an answer has at most. 5 by default.
+    pub top_k: usize,
+    /// Inputs that go through the model at once, where there are many. 8 by default.
+    pub batch: usize,
+}
+
+impl Default for ClassifyOptions {
+    fn default() -> Self {
+        Self { top_k: 5, batch: 8 }
+    }
+}
+
+impl ClassifyOptions {
+    /// Sets how many labels an answer has at most.
+    #[must_use]
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Sets how many inputs go through the model at once; none counts as one.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
 }
 
 /// A model's answer.
@@ -101,118 +106,119 @@ impl Classify {
     /// Loads the model of a folder onto a device, and its tokenizer or image processor.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] where the folder's model classifies nothing; [`Error::Model`] where
-    /// it cannot be loaded; [`Error::Data`] where the settings of the tokenizer or image
-    /// processor are damaged. Where there are none, the reference's defaults hold, and
+    /// [`Error::WrongHead`](crate::Error::WrongHead) where the folder's model classifies nothing;
+    /// [`Error::Model`](crate::Error::Model) where it cannot be loaded;
+    /// [`Error::Data`](crate::Error::Data) where the settings of the tokenizer or image processor
+    /// are damaged. Where there are none, the reference's defaults hold, and
     /// [`warnings`](Self::warnings) says so of images.
     pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = PerceiverConfig::from_pretrained(folder)?;
-        let mut warnings = Vec::new();
-        let preparation = match config.head() {
-            Ok(Head::SequenceClassification) => {
-                Preparation::Text(Box::new(PerceiverTokenizer::from_pretrained(folder)?))
-            }
-            Ok(
-                Head::ImageClassificationLearned
-                | Head::ImageClassificationFourier
-                | Head::ImageClassificationConvProcessing,
-            ) => Preparation::Image(Box::new(image_processor(folder, &mut warnings)?)),
-            Ok(head) => {
-                let path = folder.to_path_buf();
-                return Err(Error::WrongHead { path, head, expected: HEADS });
-            }
-            // Without a known head, the loading below fails and says so with the file's name.
-            Err(_) => Preparation::Text(Box::default()),
+        let classifies = |head| {
+            matches!(
+                head,
+                Head::SequenceClassification
+                    | Head::ImageClassificationLearned
+                    | Head::ImageClassificationFourier
+                    | Head::ImageClassificationConvProcessing
+            )
         };
-        let Pretrained { model, config, report } =
-            AnyPerceiver::from_pretrained(folder, device, &LoadOptions::default())?;
-        warnings.extend(report.warnings());
-        Ok(Self { model, config, preparation, warnings, device: device.clone() })
+        let reader = Reader::from_pretrained(folder.as_ref(), device, classifies, HEADS)?;
+        Ok(Self { reader })
     }
 
     /// What was suspicious about the folder, a line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        &self.reader.warnings
     }
 
     /// The model's head: whether it takes texts or images.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.model.head()
+        self.reader.head()
     }
 
-    /// Finds the `top_k` labels of the highest scores.
+    /// Finds the labels of the highest scores.
     ///
     /// # Errors
     /// When the model takes the other kind of input, the text is empty or too long, or the image
     /// cannot be read or does not fit the model.
-    pub fn run(&self, input: ClassifyInput<'_>, top_k: usize) -> Result<Classification> {
-        let logits = match (&self.preparation, input) {
-            (Preparation::Text(tokenizer), ClassifyInput::Text(text)) => {
-                self.text_logits(tokenizer, text)?
-            }
-            (Preparation::Image(processor), ClassifyInput::Image(image)) => {
-                self.image_logits(processor, image.clone())?
-            }
-            (Preparation::Image(processor), ClassifyInput::ImageFile(path)) => {
-                let image = read_image(path)?;
-                self.image_logits(processor, image).map_err(|source| Error::ImageFile {
-                    path: path.to_path_buf(),
-                    source: Box::new(source),
-                })?
-            }
-            (Preparation::Text(_), _) => return Err(self.wrong_input("a text", "an image")),
-            (Preparation::Image(_), _) => return Err(self.wrong_input("an image", "a text")),
-        };
-        Ok(self.classification(&logits, top_k))
-    }
-
-    fn wrong_input(&self, expected: &'static str, given: &'static str) -> Error {
-        Error::WrongInput { head: self.head(), expected, given }
-    }
-
-    fn text_logits(&self, tokenizer: &PerceiverTokenizer, text: &str) -> Result<Vec<f64>> {
-        let encoding = text::encode(text, tokenizer, &self.config)?;
-        let ids: Vec<i64> = encoding.input_ids.iter().map(|&id| i64::from(id)).collect();
-        self.logits(TensorData::new(ids, [1, encoding.len()]))
-    }
-
-    fn image_logits(
+    pub fn run(
         &self,
-        processor: &PerceiverImageProcessor,
-        image: RgbImage,
-    ) -> Result<Vec<f64>> {
-        let pixels = processor.preprocess(&[image])?;
-        let (images, channels, height, width) = pixels.dim();
-        let [rows, columns] = self.config.image_size.height_width();
-        if self.head() == Head::ImageClassificationLearned && (height, width) != (rows, columns) {
-            return Err(Error::ImageSize { height, width, rows, columns });
-        }
-        let (values, _) = pixels.into_raw_vec_and_offset();
-        self.logits(TensorData::new(values, [images, channels, height, width]))
+        input: impl Into<Input>,
+        options: &ClassifyOptions,
+    ) -> Result<Classification> {
+        let logits = self.reader.ask(Question::Logits, &input.into())?.values;
+        Ok(classification(&logits, &self.reader.config, options.top_k))
     }
 
-    fn logits(&self, inputs: TensorData) -> Result<Vec<f64>> {
-        let inputs = NamedTensors::from([("inputs".to_owned(), inputs)]);
-        let options = ForwardOptions::default();
-        let outputs = self.model.forward(inputs, &self.config, options, &self.device)?;
-        Ok(outputs.get("logits").into_iter().flat_map(TensorData::iter::<f64>).collect())
+    /// Classifies many texts or images in batches, in order. While the model is busy with one,
+    /// the next is read and made ready on other threads.
+    ///
+    /// ```no_run
+    /// # use std::path::PathBuf;
+    /// # use perceiver_pipelines::{Classify, ClassifyOptions};
+    /// # fn example(pipeline: &Classify, photos: Vec<PathBuf>) {
+    /// let photos = photos.into_iter().map(Into::into);
+    /// let mut answers = pipeline.run_all(photos, &ClassifyOptions::default());
+    /// while let Some(answer) = answers.next() {
+    ///     match answer {
+    ///         Ok(answer) => println!("{}", answer.labels[0].name),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
+    /// }
+    /// println!("{:?}", answers.timings());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), for each input on its own.
+    pub fn run_all<I>(&self, inputs: I, options: &ClassifyOptions) -> Classifications<'_>
+    where
+        I: IntoIterator<Item = Input>,
+        I::IntoIter: Send + 'static,
+    {
+        let answers = self.reader.ask_all(Question::Logits, inputs, options.batch);
+        Classifications { answers, config: &self.reader.config, top_k: options.top_k }
     }
+}
 
-    fn classification(&self, logits: &[f64], top_k: usize) -> Classification {
-        let kind = score_kind(&self.config);
-        let label = |(index, score)| {
-            let name = i64::try_from(index).ok().and_then(|id| self.config.id2label.get(&id));
-            let name = name.map_or_else(|| format!("LABEL_{index}"), String::clone);
-            ScoredLabel { index, name, score }
-        };
-        let mut labels: Vec<_> = scores(logits, kind).into_iter().enumerate().map(label).collect();
-        labels.sort_by(|one, other| other.score.total_cmp(&one.score));
-        labels.truncate(top_k);
-        Classification { kind, labels }
+/// Answers to many inputs, in their order: what [`Classify::run_all`] returns.
+#[derive(Debug)]
+pub struct Classifications<'a> {
+    answers: Answers<'a>,
+    config: &'a PerceiverConfig,
+    top_k: usize,
+}
+
+impl Classifications<'_> {
+    /// Where the time went so far.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        self.answers.timings()
     }
+}
+
+impl Iterator for Classifications<'_> {
+    type Item = Result<Classification>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let answer = self.answers.next()?;
+        Some(answer.map(|rows| classification(&rows.values, self.config, self.top_k)))
+    }
+}
+
+fn classification(logits: &[f32], config: &PerceiverConfig, top_k: usize) -> Classification {
+    let kind = score_kind(config);
+    let label = |(index, score)| {
+        let name = i64::try_from(index).ok().and_then(|id| config.id2label.get(&id));
+        let name = name.map_or_else(|| format!("LABEL_{index}"), String::clone);
+        ScoredLabel { index, name, score }
+    };
+    let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
+    let mut labels: Vec<_> = scores(&logits, kind).into_iter().enumerate().map(label).collect();
+    labels.sort_by(|one, other| other.score.total_cmp(&one.score));
+    labels.truncate(top_k);
+    Classification { kind, labels }
 }
 
 fn score_kind(config: &PerceiverConfig) -> ScoreKind {
@@ -236,16 +242,6 @@ fn scores(logits: &[f64], kind: ScoreKind) -> Vec<f64> {
             weights.into_iter().map(|weight| weight / sum).collect()
         }
     }
-}
-
-/// The folder's image processor. A model that was saved alone has none.
-fn image_processor(folder: &Path, warnings: &mut Vec<String>) -> Result<PerceiverImageProcessor> {
-    const SETTINGS: &str = "preprocessor_config.json";
-    if folder.join(SETTINGS).exists() {
-        return Ok(PerceiverImageProcessor::from_pretrained(folder)?);
-    }
-    warnings.push(format!("{}: no {SETTINGS}, the default settings are used", folder.display()));
-    Ok(PerceiverImageProcessor::default())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use perceiver_models::Head;
 
@@ -59,6 +59,25 @@ pub enum Error {
         /// Positions of the model.
         limit: usize,
     },
+    /// A text is beyond what is worked on.
+    #[error("the text has {bytes} bytes, expected at most {limit}")]
+    TextTooLarge {
+        /// Bytes of the text, masked ones included.
+        bytes: usize,
+        /// The most that are read.
+        limit: usize,
+    },
+    /// Masks side by side, or a word to put in their place, leave no position for anything else.
+    #[error("{bytes} bytes are to be filled in together, expected at most the model's {limit}")]
+    SpanTooLong {
+        /// Bytes that are masked.
+        bytes: usize,
+        /// Positions of the model, without those of the tokens around a text.
+        limit: usize,
+    },
+    /// A word to choose from has no letters.
+    #[error("an empty word is to be filled in, expected at least one character")]
+    EmptyWord,
     /// The tokenizer and the model do not belong together.
     #[error(
         "the tokenizer gives token id {id}, expected ids below the model's `vocab_size` {vocabulary}"
@@ -123,6 +142,13 @@ pub enum Error {
         /// Samples of a patch.
         patch: usize,
     },
+}
+
+impl Error {
+    /// The same about an image file, which this error does not name.
+    pub(crate) fn in_image(self, path: &Path) -> Self {
+        Self::ImageFile { path: path.to_path_buf(), source: Box::new(self) }
+    }
 }
 
 /// The result of this crate's fallible functions.

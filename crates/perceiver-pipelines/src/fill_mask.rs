@@ -1,40 +1,57 @@
+mod options;
+
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use perceiver_core::OutputOptions;
-use perceiver_data::{Encoding, PerceiverTokenizer};
+use perceiver_core::{KeyMask, OutputOptions};
+use perceiver_data::PerceiverTokenizer;
 use perceiver_models::{LoadOptions, PerceiverConfig, PerceiverForMaskedLM, Pretrained};
 
 use crate::best_texts::{Choices, best_texts};
+use crate::masked_text::{MaskedText, Row};
 use crate::{Error, Result, text};
 
+pub use self::options::FillMaskOptions;
+
 /// The token of byte 0; those of the others follow in order.
-const FIRST_BYTE_ID: usize = 6;
+const FIRST_BYTE_ID: u32 = 6;
 
 /// Fills the masked bytes of a text.
 ///
-/// Every `[MASK]` stands for one byte of UTF-8, and masks without anything between them are
-/// filled together.
+/// Every `[MASK]` stands for one byte of UTF-8, or as many as [`FillMaskOptions::span`] says, and
+/// masks without anything between them are filled together.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::FillMask;
+/// use perceiver_pipelines::{FillMask, FillMaskOptions};
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = FillMask::from_pretrained("language-perceiver", &Device::flex())?;
-/// let filled = pipeline.run("This is an incomplete sentence where some words are[MASK].", 5)?;
+/// let options = FillMaskOptions::default().with_span(8).with_top_k(3);
+/// let filled = pipeline.run("Some words are[MASK].", &options)?;
 /// println!("{}", filled.text);
+///
+/// let options = FillMaskOptions::default().with_words(["dog", "elephant"]);
+/// for candidate in &pipeline.run("The [MASK] barked.", &options)?.spans[0].candidates {
+///     println!("{:.6} {}", candidate.score, candidate.text);
+/// }
 /// # }
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Differences
-/// The reference has no pipeline for this; its example pads the text to the model's length and
-/// masks the padding. Masked tokens have no weight in attention, so that the unpadded text, which
-/// is what runs here, gives the same scores.
+/// - The reference's pipeline fills every mask on its own, also with special tokens and with bytes
+///   that are no text together.
+/// - The reference's example pads the text to the model's length and masks the padding. Masked
+///   tokens have no weight in attention, so that the unpadded text, which is what runs here, gives
+///   the same scores.
+/// - A text of more tokens than the model has positions is read in windows. Neighbouring spans
+///   share one if they take up half of the positions at most; around them stands as much of the
+///   text as there are positions left for, in whole characters, on both sides alike.
 #[derive(Debug)]
 pub struct FillMask {
     model: PerceiverForMaskedLM,
@@ -58,7 +75,7 @@ pub struct FilledText {
 pub struct MaskedSpan {
     /// Where in the text the masks are written, in bytes.
     pub range: Range<usize>,
-    /// How many bytes they stand for.
+    /// How many bytes they stand for, where there are no words to choose from.
     pub bytes: usize,
     /// What they could stand for, best first. Fewer than were asked for where there are not as
     /// many: a single byte can only be one of the 128 characters of ASCII.
@@ -70,16 +87,21 @@ pub struct MaskedSpan {
 pub struct Candidate {
     /// The whole span's text.
     pub text: String,
-    /// Its probability: the product of its bytes' probabilities.
+    /// Its probability among the texts of as many bytes: the product of its bytes' probabilities,
+    /// each independent of the others or, for rescored candidates, given those before it.
     pub score: f64,
 }
+
+/// Candidates of a span, with the logarithms of their probabilities.
+type Scored = Vec<(String, f64)>;
 
 impl FillMask {
     /// Loads the model and the tokenizer of a folder onto a device.
     ///
     /// # Errors
-    /// [`Error::Model`] where the folder is not that of a masked language model or cannot be
-    /// loaded; [`Error::Data`] where the tokenizer's settings are damaged.
+    /// [`Error::WrongHead`] where the folder is not that of a masked language model;
+    /// [`Error::Model`] where it cannot be loaded; [`Error::Data`] where the tokenizer's settings
+    /// are damaged.
     pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
         let config = PerceiverConfig::from_pretrained(folder)?;
@@ -102,80 +124,266 @@ impl FillMask {
         &self.warnings
     }
 
-    /// Finds the `top_k` most probable texts of every masked span.
+    /// Finds the most probable texts of every masked span.
     ///
-    /// Bytes are independent given the text, as the model sees them, so the best texts of a span
-    /// are those with the greatest product; only texts of valid UTF-8 count. Probabilities are
-    /// over the model's whole vocabulary, special tokens included.
+    /// Only texts of valid UTF-8 count. Probabilities are over the model's whole vocabulary,
+    /// special tokens included. While one span is filled, the others stay masked.
     ///
     /// # Errors
-    /// When the text is empty, has no mask, has more tokens than the model has positions, or has
-    /// tokens that the model does not know.
-    pub fn run(&self, text: &str, top_k: usize) -> Result<FilledText> {
-        let encoding = text::encode(text, &self.tokenizer, &self.config)?;
-        let tokens = self.masked_tokens(&encoding);
-        if tokens.is_empty() {
-            let mask = self.tokenizer.mask_token().to_owned();
-            return Err(Error::NoMask { mask });
+    /// When the text is empty, has no mask, has more masks side by side than the model has
+    /// positions, or has tokens that the model does not know; and where a word to choose from is
+    /// empty or too long.
+    pub fn run(&self, text: &str, options: &FillMaskOptions) -> Result<FilledText> {
+        self.run_all(&[text], options).remove(0)
+    }
+
+    /// Fills several texts, in batches. What comes back has their order.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), for each text on its own.
+    pub fn run_all(&self, texts: &[&str], options: &FillMaskOptions) -> Vec<Result<FilledText>> {
+        let masked = texts.iter().map(|text| self.masked(text, options));
+        let masked: Vec<Result<MaskedText>> = masked.collect();
+        let mut candidates: Vec<Vec<Scored>> = masked
+            .iter()
+            .map(|text| vec![Scored::new(); text.as_ref().map_or(0, |text| text.spans.len())])
+            .collect();
+        let count = options.top_k.max(options.rescored);
+        if options.words.is_empty() {
+            self.guess(&masked, &mut candidates, count, options);
+        } else {
+            self.choose(&masked, &mut candidates, count, options);
         }
-        let places = self.choices(&encoding);
-        let spans = tokens.into_iter().filter_map(|tokens| {
-            let first = encoding.offsets[tokens.start]?;
-            let last = encoding.offsets[tokens.end - 1]?;
-            let texts = best_texts(&places[tokens.clone()], top_k);
-            let candidates =
-                texts.into_iter().map(|(text, score)| Candidate { text, score: score.exp() });
-            Some(MaskedSpan {
-                range: first.start..last.end,
-                bytes: tokens.len(),
-                candidates: candidates.collect(),
+        if options.rescored > 0 {
+            self.rescore(&masked, &mut candidates, options);
+        }
+        let answers = texts.iter().zip(masked).zip(candidates);
+        answers.map(|((text, masked), found)| Ok(filled(text, &masked?, found, options))).collect()
+    }
+
+    fn masked(&self, text: &str, options: &FillMaskOptions) -> Result<MaskedText> {
+        let encoding = text::encode_of_any_length(text, &self.tokenizer, &self.config)?;
+        let mask = self.tokenizer.mask_token_id();
+        let masks = encoding.input_ids.iter().filter(|&&id| id == mask).count();
+        if masks == 0 {
+            return Err(Error::NoMask { mask: self.tokenizer.mask_token().to_owned() });
+        }
+        let span = options.span.max(1);
+        text::check_size(text.len().saturating_add(masks.saturating_mul(span)))?;
+        let text = MaskedText::new(text, &encoding, mask, span);
+
+        let limit = self.capacity();
+        let lengths = || options.words.iter().map(String::len);
+        if lengths().any(|length| length == 0) {
+            return Err(Error::EmptyWord);
+        }
+        let longest = match lengths().max() {
+            None => text.spans.iter().map(|span| span.tokens.len()).max(),
+            longest => longest,
+        };
+        match longest {
+            Some(bytes) if bytes > limit => Err(Error::SpanTooLong { bytes, limit }),
+            _ => Ok(text),
+        }
+    }
+
+    /// Tokens that the model takes between `[CLS]` and `[SEP]`.
+    fn capacity(&self) -> usize {
+        text::limit(&self.tokenizer, &self.config).saturating_sub(2)
+    }
+
+    /// Finds the best texts of independent bytes.
+    fn guess(
+        &self,
+        texts: &[Result<MaskedText>],
+        candidates: &mut [Vec<Scored>],
+        count: usize,
+        options: &FillMaskOptions,
+    ) {
+        let capacity = self.capacity();
+        let rows = good(texts).flat_map(|(index, text)| {
+            let groups = text.groups(capacity).into_iter();
+            groups.map(move |group| {
+                ((index, text, group.clone()), text.row_of_group(group, capacity))
             })
         });
-        let spans: Vec<_> = spans.collect();
-        Ok(FilledText { text: fill(text, &spans), spans })
+        self.ask(rows, options.batch, |(index, text, group), choices| {
+            let first = text.spans[group.start].tokens.start;
+            for span in group {
+                let tokens = &text.spans[span].tokens;
+                let choices = &choices[tokens.start - first..tokens.end - first];
+                candidates[index][span] = best_texts(choices, count);
+            }
+        });
     }
 
-    /// Runs of masks in the encoding.
-    fn masked_tokens(&self, encoding: &Encoding) -> Vec<Range<usize>> {
+    /// Scores the words to choose from, those of one length together.
+    fn choose(
+        &self,
+        texts: &[Result<MaskedText>],
+        candidates: &mut [Vec<Scored>],
+        count: usize,
+        options: &FillMaskOptions,
+    ) {
+        let capacity = self.capacity();
         let mask = self.tokenizer.mask_token_id();
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        for (place, &id) in encoding.input_ids.iter().enumerate() {
-            match runs.last_mut() {
-                _ if id != mask => {}
-                Some(run) if run.end == place => run.end += 1,
-                _ => runs.push(place..place + 1),
+        let lengths: BTreeSet<usize> = options.words.iter().map(String::len).collect();
+        let lengths = &lengths;
+        let rows = good(texts).flat_map(|(index, text)| {
+            (0..text.spans.len()).flat_map(move |span| {
+                let focus = &text.spans[span].tokens;
+                lengths.iter().map(move |&length| {
+                    ((index, span), text.row(focus.clone(), &vec![mask; length], capacity))
+                })
+            })
+        });
+        self.ask(rows, options.batch, |(index, span), choices| {
+            let words = options.words.iter().filter(|word| word.len() == choices.len());
+            let found = &mut candidates[index][span];
+            found.extend(words.map(|word| {
+                let bytes = word.bytes().zip(&choices);
+                (word.clone(), bytes.map(|(byte, choices)| score(choices, byte)).sum())
+            }));
+            keep_best(found, count);
+        });
+    }
+
+    /// Scores candidates again, every byte given those before it.
+    fn rescore(
+        &self,
+        texts: &[Result<MaskedText>],
+        candidates: &mut [Vec<Scored>],
+        options: &FillMaskOptions,
+    ) {
+        let capacity = self.capacity();
+        let mask = self.tokenizer.mask_token_id();
+        // A beginning, and how many bytes it is the beginning of.
+        let mut beginnings: BTreeSet<(usize, usize, usize, Vec<u8>)> = BTreeSet::new();
+        for (index, spans) in candidates.iter_mut().enumerate() {
+            for (span, found) in spans.iter_mut().enumerate() {
+                for (text, score) in found {
+                    *score = 0.0;
+                    let bytes = text.as_bytes();
+                    beginnings.extend(
+                        (0..bytes.len())
+                            .map(|length| (index, span, bytes.len(), bytes[..length].to_vec())),
+                    );
+                }
             }
         }
-        runs
+        let rows = beginnings.into_iter().filter_map(|(index, span, length, beginning)| {
+            let text = texts[index].as_ref().ok()?;
+            let mut ids: Vec<u32> =
+                beginning.iter().map(|&byte| FIRST_BYTE_ID + u32::from(byte)).collect();
+            ids.resize(length, mask);
+            let mut row = text.row(text.spans[span].tokens.clone(), &ids, capacity);
+            let next = row.places.start + beginning.len();
+            row.places = next..next + 1;
+            Some(((index, span, length, beginning), row))
+        });
+        self.ask(rows, options.batch, |(index, span, length, beginning), choices| {
+            for (text, sum) in &mut candidates[index][span] {
+                let bytes = text.as_bytes();
+                if bytes.len() == length && bytes.starts_with(&beginning) {
+                    *sum += score(&choices[0], bytes[beginning.len()]);
+                }
+            }
+        });
+        for found in candidates.iter_mut().flatten() {
+            keep_best(found, options.top_k);
+        }
     }
 
-    /// For every token, the bytes it could be.
-    fn choices(&self, encoding: &Encoding) -> Vec<Choices> {
-        let tokens = encoding.len();
-        let ids = encoding.input_ids.iter().map(|&id| i64::from(id)).collect();
-        let ids = TensorData::new::<i64, _>(ids, [1, tokens]);
+    /// Reads rows in batches, and gives what could stand at each row's places.
+    fn ask<K>(
+        &self,
+        rows: impl Iterator<Item = (K, Row)>,
+        batch: usize,
+        mut answer: impl FnMut(K, Vec<Choices>),
+    ) {
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
+            let (keys, rows): (Vec<K>, Vec<Row>) = rows.by_ref().take(batch.max(1)).unzip();
+            let logits = self.logits(&rows);
+            for (index, (key, row)) in keys.into_iter().zip(rows).enumerate() {
+                let vocabulary = self.config.vocab_size;
+                let logits = logits.clone().slice([index..index + 1, row.places, 0..vocabulary]);
+                let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
+                let choices = logits.chunks(vocabulary).map(|logits| self.byte_choices(logits));
+                answer(key, choices.collect());
+            }
+        }
+    }
+
+    /// `[rows, positions, vocabulary]`. The query of rank i is asked about the token of rank i.
+    fn logits(&self, rows: &[Row]) -> Tensor<3> {
+        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+        let pad = self.tokenizer.pad_token_id();
+        let (mut ids, mut kept) = (Vec::new(), Vec::new());
+        for row in rows {
+            let missing = longest - row.ids.len();
+            ids.extend(row.ids.iter().map(|&id| i64::from(id)));
+            ids.extend(std::iter::repeat_n(i64::from(pad), missing));
+            kept.extend(std::iter::repeat_n(1_i64, row.ids.len()));
+            kept.extend(std::iter::repeat_n(0_i64, missing));
+        }
+        let mask = kept.contains(&0).then(|| {
+            let kept = TensorData::new(kept, [rows.len(), longest]);
+            KeyMask::from_attention_mask(Tensor::<2, Int>::from_data(kept, &self.device))
+        });
+        let ids = TensorData::new(ids, [rows.len(), longest]);
         let ids = Tensor::<2, Int>::from_data(ids, &self.device);
-        let output = self.model.forward(ids, None, None, OutputOptions::default());
-        // The query of rank i is asked about the token of rank i, however many there are.
-        let logits = output.logits.narrow(1, 0, tokens).into_data();
-        let logits: Vec<f64> = logits.iter::<f64>().collect();
-        logits.chunks(self.config.vocab_size).map(|logits| self.byte_choices(logits)).collect()
+        self.model.forward(ids, mask.as_ref(), None, OutputOptions::default()).logits
     }
 
     fn byte_choices(&self, logits: &[f64]) -> Choices {
         let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
         let total = greatest + sum.ln();
-        let bytes = logits.iter().skip(FIRST_BYTE_ID).zip(FIRST_BYTE_ID..).zip(0..=u8::MAX);
+        let bytes = logits.iter().skip(FIRST_BYTE_ID as usize).zip(FIRST_BYTE_ID..);
         bytes
+            .zip(0..=u8::MAX)
             // An added token may have taken a byte's place in the vocabulary.
-            .filter(|((_, id), _)| {
-                let added = self.tokenizer.added_tokens();
-                !u32::try_from(*id).is_ok_and(|id| added.contains_key(&id))
-            })
+            .filter(|((_, id), _)| !self.tokenizer.added_tokens().contains_key(id))
             .map(|((logit, _), byte)| (byte, logit - total))
             .collect()
     }
+}
+
+/// Texts without errors, with their places.
+fn good(texts: &[Result<MaskedText>]) -> impl Iterator<Item = (usize, &MaskedText)> {
+    texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)))
+}
+
+/// The logarithm of a byte's probability; minus infinity where the model has no such byte.
+fn score(choices: &Choices, byte: u8) -> f64 {
+    let found = choices.iter().find(|(choice, _)| *choice == byte);
+    found.map_or(f64::NEG_INFINITY, |(_, score)| *score)
+}
+
+fn keep_best(candidates: &mut Scored, count: usize) {
+    candidates.retain(|(_, score)| *score > f64::NEG_INFINITY);
+    candidates.sort_by(|one, other| other.1.total_cmp(&one.1));
+    candidates.truncate(count);
+}
+
+fn filled(
+    text: &str,
+    masked: &MaskedText,
+    candidates: Vec<Scored>,
+    options: &FillMaskOptions,
+) -> FilledText {
+    let spans = masked.spans.iter().zip(candidates).map(|(span, candidates)| {
+        let candidates = candidates.into_iter().take(options.top_k);
+        let candidates = candidates.map(|(text, score)| Candidate { text, score: score.exp() });
+        MaskedSpan {
+            range: span.written.clone(),
+            bytes: span.tokens.len(),
+            candidates: candidates.collect(),
+        }
+    });
+    let spans: Vec<_> = spans.collect();
+    FilledText { text: fill(text, &spans), spans }
 }
 
 /// The text with the best candidate in place of every span; a span without any stays as it is.
@@ -201,6 +409,7 @@ mod tests {
         fn is_send<T: Send>() {}
         is_send::<FillMask>();
         is_send::<crate::Classify>();
+        is_send::<crate::Features>();
     }
 
     #[test]

@@ -1,67 +1,112 @@
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use perceiver_pipelines::{Classification, Classify, ClassifyInput, ScoreKind};
+use perceiver_pipelines::{
+    Classification, Classify, ClassifyOptions, Error, Progress, ScoreKind, ScoredLabel,
+};
 use serde_json::json;
 
 use super::Context;
 use crate::args::ModelArguments;
-use crate::files::text_argument;
+use crate::batch::Batch;
+use crate::inputs::{InputArguments, split};
 use crate::output::{one_line, table};
 
 const EXAMPLES: &str = "\
 Examples:
   perceiver classify --model deepmind/vision-perceiver-conv photo.jpg
-  perceiver classify --model ./vision-perceiver-fourier -k 3 --json *.jpg
-  perceiver classify --model ./sentiment --text \"What a lovely day.\"";
+  perceiver classify --model ./vision-perceiver-fourier -k 3 --csv holiday 'more/**/*.jpg'
+  perceiver classify --model ./sentiment --text \"What a lovely day.\"
+  perceiver classify --model ./sentiment --json --batch 32 --text-file reviews.txt
 
-/// Name what images or a text are, with scores
+An input that cannot be read does not stop the others: each gets its line on stderr, and the exit
+code is 1.";
+
+/// Name what photos or texts are, with scores
 ///
 /// Probabilities of labels that exclude each other, of each label on its own, or the numbers of a
-/// regression, as the model's problem_type says.
+/// regression, as the model's problem_type says. Photos are read on other threads while the model
+/// is busy.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ClassifyArguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images to classify: PNG, JPEG, WebP, TIFF, BMP or GIF
-    #[arg(value_name = "PHOTO", required_unless_present = "text")]
-    photos: Vec<PathBuf>,
-    /// Text to classify; - reads it from standard input
-    #[arg(long, conflicts_with = "photos")]
-    text: Option<String>,
+    #[command(flatten)]
+    inputs: InputArguments,
     /// Labels to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     top_k: usize,
+    /// Print comma-separated values, a line for every label
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()> {
-    let text = arguments.text.as_deref().map(text_argument).transpose()?;
-    for photo in &arguments.photos {
-        if !photo.is_file() {
-            bail!("{}: does not exist, expected an image file", photo.display());
-        }
-    }
+    let inputs = arguments.inputs.read()?;
     let device = context.open_device()?;
     let folder = arguments.model.folder()?;
     let start = Instant::now();
     let pipeline = Classify::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
 
-    let text = text.as_deref().map(|text| (text.to_owned(), ClassifyInput::Text(text)));
-    let photos = arguments
-        .photos
-        .iter()
-        .map(|photo| (photo.display().to_string(), ClassifyInput::ImageFile(photo)));
-    for (name, input) in text.into_iter().chain(photos) {
-        let answer = pipeline.run(input, arguments.top_k)?;
-        context.output.result(as_json(&name, &answer), &as_text(&name, &answer))?;
+    let (total, unit) = (inputs.len(), arguments.inputs.unit());
+    let options =
+        ClassifyOptions::default().with_top_k(arguments.top_k).with_batch(arguments.inputs.batch);
+    let mut batch = Batch::new(total);
+    let mut bar = context.output.progress("classify", unit);
+    let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
+    let mut answers = pipeline.run_all(raw, &options);
+    let mut is_first = true;
+    for (done, named) in inputs.iter().enumerate() {
+        bar.at(Progress { done, total });
+        let Some(answer) = answers.next() else { break };
+        // All the others are of the wrong kind, too.
+        if let Err(error @ Error::WrongInput { .. }) = answer {
+            return Err(error.into());
+        }
+        batch.run(&named.name, || {
+            let answer = answer?;
+            let shown = if arguments.csv {
+                as_csv(&named.shown, &answer, is_first)
+            } else {
+                as_text(&named.shown, &answer)
+            };
+            is_first = false;
+            context.output.result(as_json(&named.shown, &answer), &shown)?;
+            Ok(())
+        })?;
+    }
+    drop(bar);
+    if total > 1 {
+        let split = split(answers.timings(), unit);
+        context.output.note(&format!("{total} {unit}: {split}"));
     }
     context.note_device(&device, start);
-    Ok(())
+    batch.finish()
+}
+
+/// Lines of values, at first with their names.
+fn as_csv(name: &str, answer: &Classification, with_names: bool) -> String {
+    let mut lines = String::new();
+    if with_names {
+        lines.push_str("input,rank,label,index,score\n");
+    }
+    for (ScoredLabel { index, name: label, score }, rank) in answer.labels.iter().zip(1..) {
+        let (name, label) = (quoted(name), quoted(label));
+        lines.push_str(&format!("{name},{rank},{label},{index},{score}\n"));
+    }
+    lines
+}
+
+/// A value of a line of RFC 4180, in quotes where it needs them.
+fn quoted(value: &str) -> String {
+    if value.contains([',', '"', '\r', '\n']) {
+        return format!("\"{}\"", value.replace('"', "\"\""));
+    }
+    value.to_owned()
 }
 
 fn as_json(name: &str, answer: &Classification) -> serde_json::Value {

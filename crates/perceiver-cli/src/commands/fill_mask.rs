@@ -1,49 +1,118 @@
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use perceiver_pipelines::{FillMask, FilledText};
+use perceiver_pipelines::{FillMask, FillMaskOptions, FilledText, MaskedSpan, Progress};
 use serde_json::json;
 
 use super::Context;
 use crate::args::ModelArguments;
-use crate::files::text_argument;
-use crate::output::table;
+use crate::batch::Batch;
+use crate::files::{lines, text_argument};
+use crate::output::{one_line, table};
 
 const EXAMPLES: &str = "\
 Examples:
   perceiver fill-mask --model deepmind/language-perceiver \"Cats and [MASK][MASK][MASK][MASK].\"
-  perceiver fill-mask --model ./language-perceiver -k 10 --json \"c[MASK]t and d[MASK]g\"
-  echo \"It is a[MASK][MASK][MASK][MASK]\" | perceiver fill-mask --model ./language-perceiver -";
+  perceiver fill-mask --model ./language-perceiver --span 4 --rescore 20 \"Cats and [MASK].\"
+  perceiver fill-mask --model ./language-perceiver --candidates dogs,mice \"Cats and [MASK].\"
+  echo \"It is a[MASK][MASK][MASK][MASK]\" | perceiver fill-mask --model ./language-perceiver -
+  perceiver fill-mask --model ./language-perceiver -k 10 --json --file texts.txt";
 
 /// Complete the masked bytes of a text
 ///
 /// Every [MASK] stands for one byte: the model reads bytes, not words, and for most languages'
-/// letters that is one each. Spaces are bytes, too. Masks side by side are completed together.
+/// letters that is one each. Spaces are bytes, too. Masks side by side are completed together. Of a
+/// text longer than the model's positions, a window around the masks is read.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FillMaskArguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Text with [MASK] for every byte to complete; - reads it from standard input
-    text: String,
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+    /// File with such a text on each line; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
     /// Completions to show for every masked span
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     top_k: usize,
+    /// Bytes that every [MASK] stands for
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    span: usize,
+    /// Words to choose from, of any length, with commas between them
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "span")]
+    candidates: Vec<String>,
+    /// File with a word to choose from on each line
+    #[arg(long, value_name = "FILE", conflicts_with = "span")]
+    words: Option<PathBuf>,
+    /// Score the best N completions again, every byte given those before it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1000))]
+    rescore: usize,
+    /// Texts that go through the model at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    batch: usize,
 }
 
 pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()> {
-    let text = text_argument(&arguments.text)?;
+    let texts = arguments.texts()?;
+    let options = arguments.options()?;
     let device = context.open_device()?;
     let folder = arguments.model.folder()?;
     let start = Instant::now();
     let pipeline = FillMask::from_pretrained(folder, &device.device)?;
-    let filled = pipeline.run(&text, arguments.top_k)?;
     context.output.warnings(pipeline.warnings());
+
+    let mut batch = Batch::new(texts.len());
+    let mut bar = context.output.progress("fill-mask", "texts");
+    let (mut done, total) = (0, texts.len());
+    for named in texts.chunks(arguments.batch) {
+        bar.at(Progress { done, total });
+        let texts: Vec<&str> = named.iter().map(|(_, text)| text.as_str()).collect();
+        let answers = pipeline.run_all(&texts, &options);
+        for ((name, text), answer) in named.iter().zip(answers) {
+            batch.run(name, || {
+                let filled = answer?;
+                let shown = as_text(text, &filled, &options);
+                context.output.result(as_json(text, &filled), &shown)?;
+                Ok(())
+            })?;
+        }
+        done += named.len();
+    }
+    drop(bar);
     context.note_device(&device, start);
-    context.output.result(as_json(&text, &filled), &as_text(&text, &filled))?;
-    Ok(())
+    batch.finish()
+}
+
+impl FillMaskArguments {
+    /// The texts, each with what an error calls it.
+    fn texts(&self) -> Result<Vec<(String, String)>> {
+        match (&self.file, &self.text) {
+            (Some(file), _) => lines(file),
+            (None, Some(text)) => Ok(vec![("the text".to_owned(), text_argument(text)?)]),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    fn options(&self) -> Result<FillMaskOptions> {
+        let mut words = self.candidates.clone();
+        if let Some(file) = &self.words {
+            words.extend(lines(file)?.into_iter().map(|(_, word)| word));
+        }
+        Ok(FillMaskOptions::default()
+            .with_top_k(self.top_k)
+            .with_span(self.span)
+            .with_words(words)
+            .with_rescored(self.rescore)
+            .with_batch(self.batch))
+    }
 }
 
 fn as_json(text: &str, filled: &FilledText) -> serde_json::Value {
@@ -66,22 +135,31 @@ fn as_json(text: &str, filled: &FilledText) -> serde_json::Value {
     json!({ "text": text, "filled": filled.text, "spans": spans })
 }
 
-fn as_text(text: &str, filled: &FilledText) -> String {
-    let mut lines = format!("{}\n", shown(&filled.text));
+fn as_text(text: &str, filled: &FilledText, options: &FillMaskOptions) -> String {
+    let what = |span: &MaskedSpan| match span.bytes {
+        _ if !options.words.is_empty() => "a word".to_owned(),
+        1 => "1 byte".to_owned(),
+        bytes => format!("{bytes} bytes"),
+    };
+    let mut lines = format!("{}\n", one_line(&filled.text));
     for span in &filled.spans {
-        let bytes = if span.bytes == 1 { "byte" } else { "bytes" };
-        let place = shown(excerpt(text, span.range.start));
-        lines.push_str(&format!("\n{} {bytes} after \"{place}\"\n", span.bytes));
+        let place = one_line(excerpt(text, span.range.start));
+        lines.push_str(&format!("\n{} after \"{place}\"\n", what(span)));
         let rows: Vec<[String; 2]> = span
             .candidates
             .iter()
             .map(|candidate| {
-                [format!("{:.6}", candidate.score), format!("\"{}\"", shown(&candidate.text))]
+                [probability(candidate.score), format!("\"{}\"", one_line(&candidate.text))]
             })
             .collect();
         lines.push_str(&table(&rows));
     }
     lines
+}
+
+/// Long texts have small ones.
+fn probability(score: f64) -> String {
+    if score < 1e-4 { format!("{score:.2e}") } else { format!("{score:.6}") }
 }
 
 /// The end of the text before a place.
@@ -90,9 +168,4 @@ fn excerpt(text: &str, end: usize) -> &str {
     let before = &text[..end];
     let start = before.char_indices().rev().nth(CHARACTERS - 1).map_or(0, |(at, _)| at);
     &before[start..]
-}
-
-/// Text without anything that would move a terminal's cursor.
-fn shown(text: &str) -> String {
-    crate::output::one_line(text)
 }

@@ -3,6 +3,7 @@
 mod autoencode;
 mod classify;
 mod convert;
+mod features;
 mod fill_mask;
 mod forward;
 mod init;
@@ -20,6 +21,7 @@ use serde_json::json;
 pub(crate) use self::autoencode::AutoencodeArguments;
 pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::convert::ConvertArguments;
+pub(crate) use self::features::FeaturesArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;
 pub(crate) use self::forward::ForwardArguments;
 pub(crate) use self::init::InitArguments;
@@ -57,6 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::FillMask(arguments) => fill_mask::run(&arguments, &context),
         Command::Classify(arguments) => classify::run(&arguments, &context),
         Command::Autoencode(arguments) => autoencode::run(&arguments, &context),
+        Command::Features(arguments) => features::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),
         Command::Preprocess(arguments) => preprocess::run(&arguments, &context),

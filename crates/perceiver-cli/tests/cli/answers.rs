@@ -1,32 +1,14 @@
 //! From text or photo to an answer.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::support::{
-    Floats, arguments, configure, copy, fixture, forward, ids, image_settings, photo, read, run,
-    run_with_input, softmax, write,
+    arguments, assert_close, configure, copy, fixture, forward, image_settings, logits, photo,
+    read, run, run_with_input, softmax,
 };
-
-/// The logits that `forward`, whose parity is tested, gives for the tokens of a text.
-fn logits(model: &Path, token_ids: &[i64]) -> Floats {
-    let folder = tempdir().unwrap();
-    let (inputs, output) =
-        (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
-    let tensor = ids(&[1, token_ids.len()], token_ids);
-    write(&inputs, &[("inputs".to_owned(), tensor)].into());
-    assert_eq!(run(forward(model, &inputs, &output)).code, 0);
-    read(&output).remove("logits").unwrap()
-}
-
-#[track_caller]
-fn assert_close(found: &Value, expected: f64) {
-    let found = found.as_f64().unwrap();
-    assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
-}
 
 #[test]
 fn masks_are_filled_with_the_most_probable_texts() {

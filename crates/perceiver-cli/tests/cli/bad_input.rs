@@ -216,7 +216,19 @@ fn texts_that_cannot_be_read() {
     let fill = |text: &str| arguments!["fill-mask", "--model", &model, text];
     scene.refuses("no mask", fill("!!"), &["[MASK]"]);
     scene.refuses("empty", fill(""), &["text is empty"]);
-    scene.refuses("too long", fill("[MASK]!!!!!!!!!!!!!!"), &["17 tokens", "13"]);
+    scene.refuses("too many masks", fill(&"[MASK]".repeat(12)), &["12 bytes", "11"]);
+    let mut wide = fill("[MASK]");
+    wide.extend(arguments!["--span", "12"]);
+    scene.refuses("too wide a mask", wide, &["12 bytes", "11"]);
+    for (words, expected) in [("!,,!", "empty word"), ("!,!!!!!!!!!!!!", "12 bytes")] {
+        let mut choose = fill("[MASK]");
+        choose.extend(arguments!["--candidates", words]);
+        scene.refuses("a word", choose, &[expected]);
+    }
+    let empty = scene.folder.path().join("empty.txt");
+    fs::write(&empty, "").unwrap();
+    let command = arguments!["fill-mask", "--model", &model, "--file", &empty];
+    scene.refuses("no line", command, &["empty.txt", "a text on each line"]);
     scene.refuses("unknown ids", fill("hello [MASK]"), &["token id 110", "53"]);
     assert_refused("empty input", &run_with_input(fill("-"), b"\n"), &["text is empty"]);
     let broken = run_with_input(fill("-"), b"!\xC3[MASK]");
@@ -287,6 +299,34 @@ fn images_that_cannot_be_read() {
     scene.refuses("absent", command, &["nowhere.png"]);
     let command = arguments!["preprocess", folder.join("nowhere.png"), "--output", scene.output()];
     scene.refuses("absent", command, &["nowhere.png"]);
+    let none = folder.join("none");
+    fs::create_dir(&none).unwrap();
+    let command = arguments!["classify", "--model", &model, &good, &none];
+    scene.refuses("no photo", command, &["none", "holds no photo"]);
+    let command = arguments!["classify", "--model", &model, &good, none.join("*.png")];
+    scene.refuses("no match", command, &["*.png", "matches no file"]);
+}
+
+#[test]
+fn features_that_cannot_be_written() {
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    let (model, there) = (fixture("masked_lm"), folder.join("there.npy"));
+    fs::write(&there, "old").unwrap();
+    let features = |model: &Path, output: &Path| {
+        arguments!["features", "--model", model, "--text", "!", "-o", output]
+    };
+    scene.refuses("another form", features(&model, &folder.join("x.txt")), &["x.txt", "*.npy"]);
+    scene.refuses("there", features(&model, &there), &["there.npy", "--force"]);
+    assert_eq!(fs::read_to_string(&there).unwrap(), "old");
+    fs::write(folder.join("names.json"), "old").unwrap();
+    let command = features(&model, &folder.join("names.npy"));
+    scene.refuses("its names are there", command, &["names.json", "--force"]);
+    let flow = fixture("optical_flow");
+    let command = features(&flow, &scene.output());
+    scene.refuses("another head", command, &["PerceiverForOpticalFlow", "single images"]);
+    let command = arguments!["features", "--model", &model, "--text", "", "-o", scene.output()];
+    scene.refuses("empty", command, &["text is empty"]);
 }
 
 #[test]
@@ -448,6 +488,10 @@ fn command_lines_that_make_no_sense() {
     scene.refuses("no index", fill(&["--device", "wgpu:x"]), &["wgpu:x", "expected a number"]);
     scene.refuses("no such command", arguments!["fly"], &["fly"]);
     scene.refuses("no model", arguments!["fill-mask", "a"], &["--model"]);
+    scene.refuses("two masks", fill(&["--span", "2", "--candidates", "!"]), &["--candidates"]);
+    scene.refuses("two texts", fill(&["--file", "texts.txt"]), &["--file"]);
+    let both = arguments!["classify", "--model", &model, "--text", "!", "--csv", "--json"];
+    scene.refuses("two forms", both, &["--csv", "--json"]);
     let convert = arguments!["convert", &model, "out", "--max-shard-size", "2 apples"];
     scene.refuses("no size", convert, &["--max-shard-size", "2GB"]);
     let init = arguments!["init", "--head", "bert", "--config", "c.json", "out"];

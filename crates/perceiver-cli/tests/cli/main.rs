@@ -3,6 +3,10 @@
 
 mod answers;
 mod bad_input;
+mod features;
+mod many;
+mod masks;
 mod models;
+mod reference;
 mod support;
 mod videos;

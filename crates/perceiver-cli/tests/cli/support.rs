@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use image::{Rgb, RgbImage};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
+use tempfile::tempdir;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -30,6 +31,11 @@ impl From<Output> for Run {
 }
 
 impl Run {
+    /// The JSON documents of a run, a line each.
+    pub(crate) fn documents(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// The JSON document of a run that went well.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{self:?}");
@@ -198,4 +204,21 @@ pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
     let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// The logits that `forward`, whose parity is tested, gives for the tokens of a text.
+pub(crate) fn logits(model: &Path, token_ids: &[i64]) -> Floats {
+    let folder = tempdir().unwrap();
+    let (inputs, output) =
+        (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    let tensor = ids(&[1, token_ids.len()], token_ids);
+    write(&inputs, &[("inputs".to_owned(), tensor)].into());
+    assert_eq!(run(forward(model, &inputs, &output)).code, 0);
+    read(&output).remove("logits").unwrap()
+}
+
+#[track_caller]
+pub(crate) fn assert_close(found: &Value, expected: f64) {
+    let found = found.as_f64().unwrap();
+    assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
 }

@@ -1,0 +1,187 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use perceiver_pipelines::{Error, Features, FeaturesOptions, Pooling, Progress};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde_json::json;
+
+use super::Context;
+use crate::args::{ModelArguments, OutputArguments};
+use crate::batch::Batch;
+use crate::files::{check_output, write_whole};
+use crate::inputs::{InputArguments, split};
+use crate::output::one_line;
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver features --model ./vision-perceiver-conv holiday -o holiday.safetensors
+  perceiver features --model ./language-perceiver --text-file reviews.txt -o reviews.npy
+  perceiver features --model ./language-perceiver --text \"A cat.\" --pool none -o latents.npy
+
+The inputs' names are in the metadata of X.safetensors, or in X.json beside X.npy.";
+
+/// Write what a model makes of photos or texts, as vectors
+///
+/// One vector each, the mean of the model's latents, or all latents with --pool none. An input that
+/// cannot be read is left out, with a line on stderr and exit code 1.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct FeaturesArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    inputs: InputArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+    /// What is made of the latents
+    #[arg(long, value_enum, default_value_t = Pool::Mean)]
+    pool: Pool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Pool {
+    /// Their mean: [inputs, channels]
+    Mean,
+    /// Nothing: [inputs, latents, channels]
+    None,
+}
+
+/// What a file's ending asks for.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Safetensors,
+    Npy,
+}
+
+/// Vectors of all inputs, one after the other.
+#[derive(Debug, Default)]
+struct Collected {
+    names: Vec<String>,
+    values: Vec<f32>,
+    /// Of one input: latents and channels.
+    shape: [usize; 2],
+}
+
+pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()> {
+    let path = &arguments.output.output;
+    let form = form(path)?;
+    arguments.output.check()?;
+    if let Form::Npy = form {
+        let names = names_path(path);
+        check_output(&names)?;
+        if !arguments.output.force && names.exists() {
+            bail!("{}: exists; --force replaces it", names.display());
+        }
+    }
+    let inputs = arguments.inputs.read()?;
+    let device = context.open_device()?;
+    let folder = arguments.model.folder()?;
+    let start = Instant::now();
+    let pipeline = Features::from_pretrained(folder, &device.device)?;
+    context.output.warnings(pipeline.warnings());
+
+    let (total, unit) = (inputs.len(), arguments.inputs.unit());
+    let pooling = match arguments.pool {
+        Pool::Mean => Pooling::Mean,
+        Pool::None => Pooling::None,
+    };
+    let options =
+        FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
+    let mut batch = Batch::new(total);
+    let mut bar = context.output.progress("features", unit);
+    let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
+    let mut answers = pipeline.run_all(raw, &options);
+    let mut collected = Collected::default();
+    for (done, named) in inputs.iter().enumerate() {
+        bar.at(Progress { done, total });
+        let Some(answer) = answers.next() else { break };
+        // All the others are of the wrong kind, too.
+        if let Err(error @ Error::WrongInput { .. }) = answer {
+            return Err(error.into());
+        }
+        batch.run(&named.name, || {
+            let array = answer?;
+            collected.shape = array.dim().into();
+            collected.values.extend(array.iter());
+            collected.names.push(named.shown.clone());
+            Ok(())
+        })?;
+    }
+    drop(bar);
+    if !collected.names.is_empty() {
+        let shape = collected.write(path, form, arguments.pool)?;
+        let output = path.display().to_string();
+        let json = json!({ "output": output, "features": shape, "inputs": collected.names });
+        let text = format!("{}: features {shape:?}", one_line(&output));
+        context.output.result(json, &text)?;
+    }
+    if total > 1 {
+        let split = split(answers.timings(), unit);
+        context.output.note(&format!("{total} {unit}: {split}"));
+    }
+    context.note_device(&device, start);
+    batch.finish()
+}
+
+fn form(path: &Path) -> Result<Form> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => Ok(Form::Safetensors),
+        Some("npy") => Ok(Form::Npy),
+        _ => bail!("{}: expected a file called *.safetensors or *.npy", path.display()),
+    }
+}
+
+/// Where the names of an array's inputs are written; the format itself has no place for them.
+fn names_path(path: &Path) -> PathBuf {
+    path.with_extension("json")
+}
+
+impl Collected {
+    /// Writes everything, and says in which shape.
+    fn write(&self, path: &Path, form: Form, pool: Pool) -> Result<Vec<usize>> {
+        let [latents, channels] = self.shape;
+        let (inputs, names) = (self.names.len(), json!(self.names).to_string());
+        let (shape, pooling) = match pool {
+            Pool::Mean => (vec![inputs, channels], "mean"),
+            Pool::None => (vec![inputs, latents, channels], "none"),
+        };
+        match form {
+            Form::Safetensors => {
+                let bytes = bytes(&self.values);
+                let tensor = TensorView::new(Dtype::F32, shape.clone(), &bytes)?;
+                let metadata = HashMap::from([
+                    ("inputs".to_owned(), names),
+                    ("pooling".to_owned(), pooling.to_owned()),
+                ]);
+                write_whole(path, &serialize([("features", tensor)], Some(metadata))?)?;
+            }
+            Form::Npy => {
+                write_whole(&names_path(path), names.as_bytes())?;
+                write_whole(path, &npy(&shape, &self.values))?;
+            }
+        }
+        Ok(shape)
+    }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// A file of version 1.0 of NumPy's format, which crates for it write with a parser of Python's
+/// literals in tow.
+fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+    const ALIGNMENT: usize = 64;
+    let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    let before = MAGIC.len() + size_of::<u16>();
+    let length = (before + header.len() + 1).next_multiple_of(ALIGNMENT) - before;
+    header.push_str(&" ".repeat(length - 1 - header.len()));
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [MAGIC, &length, header.as_bytes(), &bytes(values)].concat()
+}

@@ -1,0 +1,210 @@
+//! Photos and texts that a command is given, one or many.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use perceiver_pipelines::{Input, Timings};
+
+use crate::files::{lines, text_argument};
+
+/// Endings of the files that are taken from a folder, in lower case.
+const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+
+/// Photos or texts.
+#[derive(Debug, Args)]
+pub(crate) struct InputArguments {
+    /// Photos (PNG, JPEG, WebP, TIFF, BMP, GIF), folders or patterns such as 'trip/**/*.jpg'
+    ///
+    /// Of a folder, all photos are taken, also those in folders in it, without hidden ones and
+    /// without following links to folders.
+    #[arg(value_name = "PHOTO", required_unless_present_any = ["text", "text_file"])]
+    photos: Vec<PathBuf>,
+    /// Text instead of photos; - reads it from standard input
+    #[arg(long, conflicts_with_all = ["photos", "text_file"])]
+    text: Option<String>,
+    /// File with a text on each line; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "photos")]
+    text_file: Option<PathBuf>,
+    /// Inputs that go through the model at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) batch: usize,
+}
+
+/// An input with its names.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// What an error calls it.
+    pub(crate) name: String,
+    /// What a result calls it: its path or the text itself.
+    pub(crate) shown: String,
+    pub(crate) input: Input,
+}
+
+impl InputArguments {
+    /// Everything that was asked for, in order.
+    pub(crate) fn read(&self) -> Result<Vec<Named>> {
+        if let Some(text) = &self.text {
+            let text = text_argument(text)?;
+            let (name, input) = ("text".to_owned(), Input::Text(text.clone()));
+            return Ok(vec![Named { name, shown: text, input }]);
+        }
+        if let Some(file) = &self.text_file {
+            let lines = lines(file)?.into_iter();
+            let named = lines.map(|(name, text)| {
+                let input = Input::Text(text.clone());
+                Named { name, shown: text, input }
+            });
+            return Ok(named.collect());
+        }
+        if let [only] = &self.photos[..]
+            && !only.exists()
+            && !is_pattern(only)
+        {
+            bail!("{}: does not exist, expected a photo, a folder or a pattern", only.display());
+        }
+        let mut photos = Vec::new();
+        for path in &self.photos {
+            expand(path, &mut photos)?;
+        }
+        let named = photos.into_iter().map(|path| {
+            let name = path.display().to_string();
+            Named { shown: name.clone(), name, input: Input::ImageFile(path) }
+        });
+        Ok(named.collect())
+    }
+
+    /// What the inputs are called, several of them.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.photos.is_empty() { "texts" } else { "photos" }
+    }
+}
+
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// The photos that an argument stands for.
+fn expand(path: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
+    let before = photos.len();
+    if path.is_dir() {
+        walk(path, photos)?;
+        if photos.len() == before {
+            bail!("{}: holds no photo, expected files *.{}", path.display(), ENDINGS.join(", *."));
+        }
+    } else if !path.exists() && is_pattern(path) {
+        let pattern = path.to_string_lossy();
+        let options =
+            glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+        let found = glob::glob_with(&pattern, options);
+        for found in found.with_context(|| format!("{pattern}: not a pattern"))? {
+            let found = found.with_context(|| format!("{pattern}: cannot read"))?;
+            if !found.is_dir() {
+                photos.push(found);
+            }
+        }
+        if photos.len() == before {
+            bail!("{pattern}: matches no file");
+        }
+    } else {
+        // Whether it can be read is found out when its turn comes.
+        photos.push(path.to_path_buf());
+    }
+    Ok(())
+}
+
+fn walk(folder: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
+    let cannot_read = || format!("{}: cannot read", folder.display());
+    let entries = fs::read_dir(folder).with_context(cannot_read)?;
+    let mut entries = entries.collect::<Result<Vec<_>, _>>().with_context(cannot_read)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type().with_context(cannot_read)?.is_dir() {
+            walk(&path, photos)?;
+        } else if path.is_file() && is_photo(&path) {
+            photos.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_photo(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// Where the time of many inputs went.
+pub(crate) fn split(timings: Timings, unit: &str) -> String {
+    let [model, waiting, decoding, preprocessing] =
+        [timings.model, timings.waiting, timings.decoding, timings.preprocessing]
+            .map(|time| time.as_secs_f64());
+    format!(
+        "model {model:.2} s, waited {waiting:.2} s for {unit} (decoding {decoding:.2} s, \
+         preprocessing {preprocessing:.2} s on other threads)"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    fn expanded(folder: &Path, argument: &str) -> Result<Vec<String>> {
+        let mut photos = Vec::new();
+        expand(&folder.join(argument), &mut photos)?;
+        let names = photos
+            .iter()
+            .map(|path| path.strip_prefix(folder).unwrap().to_string_lossy().replace('\\', "/"));
+        Ok(names.collect())
+    }
+
+    #[test]
+    fn folders_and_patterns_stand_for_their_photos() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::create_dir_all(folder.join("trip/day")).unwrap();
+        fs::create_dir_all(folder.join(".cache")).unwrap();
+        fs::create_dir_all(folder.join("empty")).unwrap();
+        for name in [
+            "b.png",
+            "a.JPG",
+            "notes.txt",
+            ".c.png",
+            "trip/d.gif",
+            "trip/day/[e].tif",
+            ".cache/f.png",
+        ] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        let all = ["a.JPG", "b.png", "trip/d.gif", "trip/day/[e].tif"];
+        assert_eq!(expanded(folder, "").unwrap(), all);
+        assert_eq!(expanded(folder, "*.png").unwrap(), ["b.png"]);
+        assert_eq!(expanded(folder, "**/*.??f").unwrap(), ["trip/d.gif", "trip/day/[e].tif"]);
+        // What exists is no pattern, whatever its name.
+        assert_eq!(expanded(folder, "trip/day/[e].tif").unwrap(), ["trip/day/[e].tif"]);
+        assert_eq!(expanded(folder, "nowhere.png").unwrap(), ["nowhere.png"]);
+        for (argument, words) in
+            [("empty", "holds no photo"), ("*.bmp", "matches no file"), ("***", "not a pattern")]
+        {
+            let error = format!("{:#}", expanded(folder, argument).unwrap_err());
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join("a.png"), "").unwrap();
+        std::os::unix::fs::symlink(folder, folder.join("circle")).unwrap();
+        std::os::unix::fs::symlink(folder.join("a.png"), folder.join("b.png")).unwrap();
+        assert_eq!(expanded(folder, "").unwrap(), ["a.png", "b.png"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Latents of texts and photos.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{arguments, copy, fixture, image_settings, photo, read, run, run_with_input};
+
+#[test]
+fn an_array_holds_what_the_tensor_file_holds() {
+    let folder = tempdir().unwrap();
+    let [tensors, array] = ["x.safetensors", "x.npy"].map(|name| folder.path().join(name));
+    let model = fixture("masked_lm");
+    for output in [&tensors, &array] {
+        let command = arguments![
+            "features",
+            "--model",
+            &model,
+            "--text-file",
+            "-",
+            "--pool",
+            "none",
+            "-o",
+            output,
+            "--json"
+        ];
+        let run = run_with_input(command, b"!#\n\n$$$\n");
+        // The second text is empty.
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains("standard input:2"), "{}", run.stderr);
+        let answer = &run.documents()[0];
+        assert_eq!(answer["features"], json!([2, 7, 24]));
+        assert_eq!(answer["inputs"], json!(["!#", "$$$"]));
+    }
+    let floats = read(&tensors).remove("features").unwrap();
+    assert_eq!(floats.shape, [2, 7, 24]);
+
+    let bytes = fs::read(&array).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert_eq!((10 + length) % 64, 0);
+    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
+    let expected = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 7, 24, ), }";
+    assert_eq!(header.trim_end(), expected);
+    let values = bytes[10 + length..].chunks(4);
+    let values: Vec<f32> =
+        values.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    assert_eq!(values, floats.values);
+    let names: Value =
+        serde_json::from_slice(&fs::read(array.with_extension("json")).unwrap()).unwrap();
+    assert_eq!(names, json!(["!#", "$$$"]));
+}
+
+#[test]
+fn a_vector_is_the_mean_of_the_latents() {
+    let folder = tempdir().unwrap();
+    let model = copy("image_conv", folder.path());
+    image_settings(&model, 17);
+    let picture = folder.path().join("photo.png");
+    photo(&picture, 30, 40);
+    let [all, mean] = ["all", "mean"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    for (output, pool) in [(&all, "none"), (&mean, "mean")] {
+        let command = arguments![
+            "features", "--model", &model, &picture, &picture, "--pool", pool, "-o", output
+        ];
+        let run = run(command);
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+    let all = read(&all).remove("features").unwrap();
+    let mean = read(&mean).remove("features").unwrap();
+    assert_eq!((&all.shape[..], &mean.shape[..]), (&[2, 7, 24][..], &[2, 24][..]));
+    for (input, means) in mean.values.chunks(24).enumerate() {
+        let latents = &all.values[input * 7 * 24..][..7 * 24];
+        for (channel, mean) in means.iter().enumerate() {
+            let sum: f32 = latents.iter().skip(channel).step_by(24).sum();
+            assert!((sum / 7.0 - mean).abs() < 1e-6);
+        }
+    }
+}
