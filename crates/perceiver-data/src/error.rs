@@ -151,6 +151,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A sound cannot be brought to another rate.
+    #[error("sound of {from} samples a second cannot be resampled to {to} of them: {reason}")]
+    Resample {
+        /// Its own rate.
+        from: u32,
+        /// The rate asked for.
+        to: u32,
+        /// Why not, on one line.
+        reason: String,
+    },
+
     /// A video cannot be read or written.
     #[error("{}: cannot {action} the video: {reason}", path.display())]
     Video {

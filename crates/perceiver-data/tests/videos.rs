@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use image::{Rgb, RgbImage};
-use perceiver_data::{Error, Sound, VideoFormat, VideoWriter, read_frames, read_video_sound};
+use perceiver_data::{
+    Error, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
+};
 
 const RATE: f64 = 25.0;
 
@@ -169,6 +171,32 @@ fn an_mp4_comes_back_with_its_sound() {
     let error = |at: usize| (sound.samples[at] - expected[at]).abs();
     let mean = (2000..17_000).map(error).sum::<f32>() / 15_000.0;
     assert!(mean < 0.02, "{mean}");
+}
+
+#[test]
+fn flac_ogg_and_mp3_are_read_without_ffmpeg() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    beep().write_wav(path("beep.wav")).unwrap();
+    let expected = read_sound(path("beep.wav")).unwrap().samples;
+    for (name, codec, largest) in [
+        ("beep.flac", "flac", 0.0),
+        ("beep.ogg", "libvorbis", 0.02),
+        ("beep.mp3", "libmp3lame", 0.02),
+    ] {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-i"]).arg(path("beep.wav"));
+        assert!(ffmpeg.args(["-c:a", codec]).arg(path(name)).status().unwrap().success());
+        let found = read_sound(path(name)).unwrap();
+        assert_eq!((found.samples.len(), found.rate), (expected.len(), 48_000), "{name}");
+        // Their ends are where lossy codecs are furthest off. One sample too late would be 0.016.
+        let pairs = found.samples.iter().zip(&expected).skip(2000).take(15_000);
+        let mean = pairs.map(|(one, other)| (one - other).abs()).sum::<f32>() / 15_000.0;
+        assert!(mean <= largest, "{name}: {mean}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn at_model_rate(sound: Sound, pipeline: &Autoencode, context: &Context) -> Resu
     if from != to {
         context.output.note(&format!("sound resampled from {from} to {to} samples a second"));
     }
-    sound.at_rate(to).map_err(|reason| anyhow!("the sound: {reason}"))
+    Ok(sound.at_rate(to)?)
 }
 
 fn note_frame_rate(frames: &Frames, context: &Context) {

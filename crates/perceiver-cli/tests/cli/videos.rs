@@ -40,6 +40,13 @@ fn reference(folder: &Path) -> Reference {
     Reference { model, frames, sound, outputs: read(&fixtures.join("outputs.safetensors")) }
 }
 
+/// Whether to try what needs ffmpeg.
+fn has_ffmpeg() -> bool {
+    let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
+    assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
+    is_installed
+}
+
 /// The command, with more arguments.
 fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
     let mut command = arguments!["autoencode", "--model", model, video, "-o", output];
@@ -153,9 +160,7 @@ fn videos_of_another_rate_are_shown_by_time() {
 
 #[test]
 fn a_video_file_goes_in_and_comes_out_with_its_sound() {
-    let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
-    assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
-    if !is_installed {
+    if !has_ffmpeg() {
         return;
     }
     let folder = tempdir().unwrap();
@@ -171,6 +176,37 @@ fn a_video_file_goes_in_and_comes_out_with_its_sound() {
     assert_eq!((frames.info().width, frames.info().height), (24, 24));
     assert_eq!(frames.count(), 7);
     assert!(read_video_sound(&output).unwrap().seconds() > 0.25);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_video_leaves_nothing() {
+    let folder = tempdir().unwrap();
+    let Reference { model, .. } = reference(folder.path());
+    // Of so many frames that it is interrupted long before their end.
+    let video = folder.path().join("long");
+    fs::create_dir(&video).unwrap();
+    RgbImage::new(1, 1).save(video.join("0.png")).unwrap();
+    for index in 1..2000 {
+        fs::hard_link(video.join("0.png"), video.join(format!("{index}.png"))).unwrap();
+    }
+    let ending = if has_ffmpeg() { "mp4" } else { "gif" };
+    let output = folder.path().join("out");
+    fs::create_dir(&output).unwrap();
+    let mut child = program()
+        .args(arguments!["autoencode", "--model", model, video, "-o"])
+        .arg(output.join(format!("video.{ending}")))
+        .spawn()
+        .unwrap();
+    while listing(&output).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // ffmpeg, left alone, ends what it has begun.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(listing(&output), [""; 0]);
 }
 
 #[test]

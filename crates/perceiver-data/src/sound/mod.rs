@@ -80,25 +80,30 @@ impl Sound {
     /// number of times a common part of both, the result can be half a sample late.
     ///
     /// # Errors
-    /// When either rate is outside of 1 to 768 kHz, or the result would have more than 2²⁸ samples.
-    pub fn at_rate(self, rate: u32) -> Result<Self, String> {
+    /// [`Error::Resample`] where either rate is outside of 1 to 768 kHz, or the result would have
+    /// more than 2²⁸ samples.
+    pub fn at_rate(self, rate: u32) -> Result<Self> {
         if rate == self.rate || self.samples.is_empty() {
             return Ok(Self { rate, ..self });
         }
-        if !RATES.contains(&rate) || !RATES.contains(&self.rate) {
-            return Err(format!("cannot resample from {} to {rate} samples a second", self.rate));
+        let from = self.rate;
+        let refuse =
+            |reason: &dyn ToString| Error::Resample { from, to: rate, reason: reason.to_string() };
+        if !RATES.contains(&rate) || !RATES.contains(&from) {
+            let (least, most) = RATES.into_inner();
+            return Err(refuse(&format!("expected {least} to {most}")));
         }
         if self.seconds() * f64::from(rate) > MAX_SAMPLES as f64 {
-            return Err(too_long());
+            return Err(refuse(&format!("more than {MAX_SAMPLES} samples")));
         }
         let length = self.samples.len();
         let channels = [self.samples];
-        let text = |error: &dyn std::error::Error| error.to_string();
-        let input = SequentialSliceOfVecs::new(&channels, 1, length).map_err(|e| text(&e))?;
-        let (from, to) = (self.rate as usize, rate as usize);
+        let input = SequentialSliceOfVecs::new(&channels, 1, length);
+        let input = input.map_err(|error| refuse(&error))?;
+        let (from, to) = (from as usize, rate as usize);
         let mut resampler =
-            Fft::<f32>::new(from, to, CHUNK, 1, FixedSync::Both).map_err(|e| text(&e))?;
-        let output = resampler.process_all(&input, length, None).map_err(|e| text(&e))?;
+            Fft::<f32>::new(from, to, CHUNK, 1, FixedSync::Both).map_err(|error| refuse(&error))?;
+        let output = resampler.process_all(&input, length, None).map_err(|error| refuse(&error))?;
         let mut samples = output.take_data();
         // The resampler rounds up a product that may be above a whole number by rounding.
         samples.truncate((length * to).div_ceil(from));

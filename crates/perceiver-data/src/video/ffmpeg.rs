@@ -193,6 +193,11 @@ fn reader(program: &str, path: &Path) -> Command {
     command
 }
 
+/// Refuses the file `path` where there is no ffmpeg to write it.
+pub(super) fn check_installed(path: &Path) -> Result<()> {
+    Running::start(quiet("ffmpeg").arg("-version"), "ffmpeg", path).map(drop)
+}
+
 /// A program of ffmpeg that asks nothing and tells nothing but errors.
 pub(super) fn quiet(program: &str) -> Command {
     let mut command = Command::new(program);

@@ -8,7 +8,7 @@ use std::process::{ChildStdin, Stdio};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
 
-use super::ffmpeg::{Running, file_url, quiet};
+use super::ffmpeg::{self, Running, file_url, quiet};
 use super::folder::SOUND;
 use crate::error::{Error, Result};
 use crate::sound::Sound;
@@ -89,7 +89,9 @@ pub struct VideoWriter {
 enum Sink {
     Folder,
     Gif(Box<GifEncoder<BufWriter<File>>>),
-    Program(Program),
+    /// Started with the first frame, of which it is told the size. Without a frame to work on it
+    /// would wait, and open its file only when we have long removed ours after an interruption.
+    Program(Option<Program>),
 }
 
 /// ffmpeg, and the pipe into it until all is told.
@@ -139,7 +141,8 @@ impl VideoWriter {
                 Sink::Gif(Box::new(encoder))
             }
             VideoFormat::WebP | VideoFormat::Mp4 => {
-                Sink::Program(Program::start(&path, format, frames_per_second)?)
+                ffmpeg::check_installed(&path)?;
+                Sink::Program(None)
             }
         };
         Ok(Self { path, sink, format, frames_per_second, size: None, frames: 0 })
@@ -170,6 +173,14 @@ impl VideoWriter {
                 written.map_err(|error| Error::video(&self.path, "write", error))
             }
             Sink::Program(program) => {
+                let program = match program {
+                    Some(program) => program,
+                    None => {
+                        let size = frame.dimensions();
+                        let rate = self.frames_per_second;
+                        program.insert(Program::start(&self.path, self.format, rate, size)?)
+                    }
+                };
                 program.write(frame).map_err(|reason| Error::video(&self.path, "write", reason))
             }
         }
@@ -196,7 +207,10 @@ impl VideoWriter {
                     return Err(refuse("its end cannot be written"));
                 }
             }
-            Sink::Program(mut program) => program.finish().map_err(|reason| refuse(&reason))?,
+            Sink::Program(program) => {
+                let finished = program.map_or(Ok(()), |mut program| program.finish());
+                finished.map_err(|reason| refuse(&reason))?;
+            }
         }
         match (sound, self.format) {
             (Some(sound), VideoFormat::Folder) => sound.write_wav(self.path.join(SOUND)),
@@ -207,9 +221,15 @@ impl VideoWriter {
 }
 
 impl Program {
-    fn start(path: &Path, format: VideoFormat, frames_per_second: f64) -> Result<Self> {
+    fn start(
+        path: &Path,
+        format: VideoFormat,
+        frames_per_second: f64,
+        (width, height): (u32, u32),
+    ) -> Result<Self> {
         let mut command = quiet("ffmpeg");
-        command.args(["-f", "image2pipe", "-c:v", "ppm"]);
+        command.args(["-f", "rawvideo", "-pixel_format", "rgb24"]);
+        command.args(["-video_size", &format!("{width}x{height}")]);
         command.args(["-framerate", &frames_per_second.to_string(), "-i", "pipe:0"]);
         match format {
             VideoFormat::WebP => {
@@ -234,11 +254,8 @@ impl Program {
 
     fn write(&mut self, frame: &RgbImage) -> Result<(), String> {
         let Some(input) = &mut self.input else { return Ok(()) };
-        let (width, height) = frame.dimensions();
-        let header = format!("P6\n{width} {height}\n255\n");
-        let written = input.write_all(header.as_bytes()).and_then(|()| input.write_all(frame));
         // What ffmpeg says tells more than that it listens no longer.
-        written.map_err(|error| self.finish().err().unwrap_or(error.to_string()))
+        input.write_all(frame).map_err(|error| self.finish().err().unwrap_or(error.to_string()))
     }
 
     fn finish(&mut self) -> Result<(), String> {
