@@ -1,6 +1,9 @@
-//! Gradients of the three operations, which compute probabilities again, are those of the same
-//! operations written out densely, and those of finite differences.
+//! Gradients of the attention operations, which compute probabilities again, are those of the same
+//! operations written out densely, and those of finite differences; gradients of the layers between
+//! them are those of burn's own.
 
+use burn::module::Param;
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData, activation};
 use perceiver_core::{KeyMask, ops};
 use perceiver_tests::devices;
@@ -351,6 +354,66 @@ fn assert_finite_differences(case: &impl Case, device: &Device) {
     let inputs = tensors(&values(case), &device.clone().autodiff(), DType::F64);
     let found = gradients(inputs, |inputs| case.found(inputs));
     assert_same(&found, &central_differences(case, device), TOLERANCE_DIFFERENCES, "differences");
+}
+
+/// A linear layer after a normalisation, and what they are applied to.
+#[derive(Debug)]
+struct Layers {
+    linear: Linear,
+    norm: LayerNorm,
+    x: Tensor<3>,
+}
+
+impl Layers {
+    fn new(device: &Device) -> Self {
+        let leaf = |count: usize, step: f64| {
+            let values: Vec<f64> = (0..count).map(|i| (step * (i + 1) as f64).sin()).collect();
+            Tensor::<1>::from_data(values.as_slice(), (device, DType::F64))
+        };
+        let vector = |step| Param::from_tensor(leaf(4, step));
+        let mut norm = LayerNormConfig::new(4).with_epsilon(1e-5).init(device);
+        norm.gamma = vector(0.9);
+        norm.beta = Some(vector(1.7));
+        let weight = Param::from_tensor(leaf(12, 1.3).reshape([4, 3]));
+        let bias = Some(Param::from_tensor(leaf(3, 2.1)));
+        let x = leaf(40, 0.6).reshape([2, 5, 4]).detach().require_grad();
+        Self { linear: Linear { weight, bias }, norm, x }
+    }
+
+    /// Gradients of the input and the parameters, by a way to compute both layers.
+    fn gradients(&self, output: Tensor<3>) -> Vec<Vec<f64>> {
+        let gradients = weigh(output).backward();
+        let numbers = |data: TensorData| data.iter::<f64>().collect();
+        let of_vector = |parameter: &Param<Tensor<1>>| {
+            numbers(parameter.val().grad(&gradients).expect("it is tracked").into_data())
+        };
+        let weight = self.linear.weight.val().grad(&gradients).expect("it is tracked");
+        let x = self.x.grad(&gradients).expect("it is tracked");
+        let beta = self.norm.beta.as_ref().expect("it was set");
+        let bias = self.linear.bias.as_ref().expect("it was set");
+        vec![
+            numbers(x.into_data()),
+            numbers(weight.into_data()),
+            of_vector(bias),
+            of_vector(&self.norm.gamma),
+            of_vector(beta),
+        ]
+    }
+}
+
+#[test]
+fn linear_layers_and_normalisations_have_the_gradients_of_burn_s() {
+    for (name, device) in devices() {
+        if name == "wgpu" {
+            continue;
+        }
+        let layers = Layers::new(&device.autodiff());
+        let Layers { linear, norm, x } = &layers;
+        let found = ops::linear(linear, ops::layer_norm(norm, x.clone()));
+        let expected = linear.forward(norm.forward(x.clone()));
+        let (found, expected) = (layers.gradients(found), layers.gradients(expected));
+        assert_same(&found, &expected, TOLERANCE_DOUBLE, name);
+    }
 }
 
 fn attentions() -> impl Strategy<Value = Attention> {

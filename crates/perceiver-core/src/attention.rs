@@ -89,17 +89,17 @@ impl SelfAttention {
         probabilities: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let of = &self.projections;
-        let normed = of.layernorm1.forward(tokens.clone());
+        let normed = ops::layer_norm(&of.layernorm1, tokens.clone());
         let (attended, maps) = attend(
-            of.query.forward(normed.clone()),
-            of.key.forward(normed.clone()),
-            of.value.forward(normed),
+            ops::linear(&of.query, normed.clone()),
+            ops::linear(&of.key, normed.clone()),
+            ops::linear(&of.value, normed),
             of.heads,
             None,
             &of.dropout,
             probabilities,
         );
-        (self.output.forward(attended) + tokens, maps)
+        (ops::linear(&self.output, attended) + tokens, maps)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::attention::Attended;
 use crate::init::layer_norm;
 use crate::{
     Activation, AnswerStream, AttentionConfig, CrossAttention, Initialisation, KeyMask, LinearMap,
-    Mlp, MlpConfig, SelfAttention, TokenArray,
+    Mlp, MlpConfig, SelfAttention, TokenArray, ops,
 };
 
 /// Sizes of a layer.
@@ -129,7 +129,7 @@ impl CrossAttentionLayer {
 
     /// The MLP's hidden channels after attention.
     pub(crate) fn hidden(&self, attended: Tensor<3>) -> Tensor<3> {
-        self.mlp.hidden(self.layernorm.forward(attended))
+        self.mlp.hidden(ops::layer_norm(&self.layernorm, attended))
     }
 }
 
@@ -149,7 +149,7 @@ impl LayerConfig {
 /// `apply_chunking_to_forward`, which refuses a token count that `chunk` does not divide; here the
 /// last chunk is shorter.
 fn feed_forward(norm: &LayerNorm, mlp: &Mlp, chunk: usize, tokens: Tensor<3>) -> Tensor<3> {
-    let apply = |tokens: Tensor<3>| mlp.forward(norm.forward(tokens.clone())) + tokens;
+    let apply = |tokens: Tensor<3>| mlp.forward(ops::layer_norm(norm, tokens.clone())) + tokens;
     let [_, count, _] = tokens.dims();
     if chunk == 0 || chunk >= count {
         return apply(tokens);

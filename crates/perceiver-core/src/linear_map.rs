@@ -1,5 +1,7 @@
 use burn::nn::Linear;
-use burn::tensor::{Tensor, module::linear};
+use burn::tensor::Tensor;
+
+use crate::ops;
 
 /// `x W + b` apart from any module: what linear layers with nothing between them fold into.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ impl LinearMap {
     /// - returns: `[..., channels_out]`
     #[must_use]
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        linear(input, self.weight(), Some(self.bias()))
+        ops::affine(input, self.weight(), self.bias())
     }
 
     /// This map and the next as one.

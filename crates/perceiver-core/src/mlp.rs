@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use crate::activation::ActivationFunction;
-use crate::{Activation, Initialisation, LinearMap};
+use crate::{Activation, Initialisation, LinearMap, ops};
 
 /// Sizes of an [`Mlp`].
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Mlp {
     /// - returns: the same
     #[must_use]
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.dense2.forward(self.hidden(tokens))
+        ops::linear(&self.dense2, self.hidden(tokens))
     }
 
     /// What the second map is applied to.
@@ -53,7 +53,7 @@ impl Mlp {
     /// - `tokens`: `[batch, tokens, channels]`
     /// - returns: `[batch, tokens, hidden_channels]`
     pub(crate) fn hidden(&self, tokens: Tensor<3>) -> Tensor<3> {
-        self.intermediate_act_fn.forward(self.dense1.forward(tokens))
+        self.intermediate_act_fn.forward(ops::linear(&self.dense1, tokens))
     }
 
     /// The second map.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn::module::{Initializer, Module, ModuleDisplay, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use perceiver_core::{Initialisation, LinearMap};
+use perceiver_core::{Initialisation, LinearMap, ops};
 
 /// Gives a decoder's answers their final form.
 pub trait Postprocessor<Input>: Module + ModuleDisplay + Debug {
@@ -102,7 +102,7 @@ impl Postprocessor<Tensor<3>> for ProjectionPostprocessor {
     type Output = Tensor<3>;
 
     fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<3> {
-        self.classifier.forward(answers)
+        ops::linear(&self.classifier, answers)
     }
 }
 
@@ -124,7 +124,7 @@ impl Postprocessor<Tensor<3>> for AudioPostprocessor {
     type Output = Tensor<2>;
 
     fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<2> {
-        self.classifier.forward(answers).flatten(1, 2)
+        ops::linear(&self.classifier, answers).flatten(1, 2)
     }
 }
 
@@ -141,7 +141,7 @@ impl Postprocessor<Tensor<3>> for ClassificationPostprocessor {
     type Output = Tensor<2>;
 
     fn forward(&self, answers: Tensor<3>, _: &[usize]) -> Tensor<2> {
-        self.classifier.forward(answers.narrow(1, 0, 1)).squeeze_dim(1)
+        ops::linear(&self.classifier, answers.narrow(1, 0, 1)).squeeze_dim(1)
     }
 }
 

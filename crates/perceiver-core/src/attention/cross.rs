@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use super::{Attended, AttentionConfig, attend, drops, expand_batch};
 use crate::init::layer_norm;
 use crate::token_array::concat;
-use crate::{Initialisation, KeyMask, TokenArray};
+use crate::{Initialisation, KeyMask, TokenArray, ops};
 
 /// Attention of one array to another.
 ///
@@ -94,13 +94,13 @@ impl CrossAttention {
         let of = &self.projections;
         let [batch, ..] = queries.dims();
         // Queries that are the same for all examples are projected once.
-        let projected = of.layernorm1.forward(queries.distinct().to_dense());
-        let projected = expand_batch(of.query.forward(projected), batch);
-        let inputs = of.layernorm2.forward(inputs.to_dense());
+        let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
+        let projected = expand_batch(ops::linear(&of.query, projected), batch);
+        let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());
         let (attended, maps) = attend(
             projected,
-            of.key.forward(inputs.clone()),
-            of.value.forward(inputs),
+            ops::linear(&of.key, inputs.clone()),
+            ops::linear(&of.value, inputs),
             of.heads,
             mask,
             &of.dropout,
@@ -113,7 +113,7 @@ impl CrossAttention {
     /// - `attended`: `[batch, queries, v_channels]`
     /// - returns: `[batch, queries, query_channels]`
     pub(super) fn project_output(&self, attended: Tensor<3>, queries: &TokenArray) -> Tensor<3> {
-        let output = self.output.forward(attended);
+        let output = ops::linear(&self.output, attended);
         if self.query_residual { output + queries.distinct().to_dense() } else { output }
     }
 

@@ -71,11 +71,12 @@ impl CrossAttention {
     /// Queries that are the same for all examples are projected once.
     fn project_queries(&self, queries: &TokenArray, batch: usize) -> Queries {
         let of = &self.projections;
-        let queries = of.layernorm1.forward(queries.distinct().to_dense());
-        let projected = split_heads(of.query.forward(queries), of.heads).mul_scalar(self.scale());
+        let queries = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
+        let projected =
+            split_heads(ops::linear(&of.query, queries), of.heads).mul_scalar(self.scale());
         let absorbed = projected.clone().matmul(heads_first(of.key.weight.val(), of.heads));
         let absorbed = absorbed * of.layernorm2.gamma.val().unsqueeze::<4>();
-        let constant = split_heads(of.key.forward(self.input_bias()), of.heads);
+        let constant = split_heads(ops::linear(&of.key, self.input_bias()), of.heads);
         let constant = projected.clone().matmul(constant.swap_dims(2, 3));
         Queries {
             projected: expand_batch(projected, batch),
@@ -86,9 +87,9 @@ impl CrossAttention {
 
     fn read_projected(&self, queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {
         let of = &self.projections;
-        let inputs = of.layernorm2.forward(segment.to_dense());
-        let keys = split_heads(of.key.forward(inputs.clone()), of.heads);
-        let values = split_heads(of.value.forward(inputs), of.heads);
+        let inputs = ops::layer_norm(&of.layernorm2, segment.to_dense());
+        let keys = split_heads(ops::linear(&of.key, inputs.clone()), of.heads);
+        let values = split_heads(ops::linear(&of.value, inputs), of.heads);
         let (attended, log_sum_exp) =
             ops::attention_with_log_sum_exp(queries.projected.clone(), keys, values, mask, 1.0);
         Read { attended: Sum::Values(attended), log_sum_exp }
@@ -118,7 +119,7 @@ impl CrossAttention {
         let projected = sum(tokens).map(|tokens| {
             let normed = tokens * of.layernorm2.gamma.val().unsqueeze::<4>();
             let weights = heads_first(of.value.weight.val(), of.heads).swap_dims(2, 3);
-            let constant = split_heads(of.value.forward(self.input_bias()), of.heads);
+            let constant = split_heads(ops::linear(&of.value, self.input_bias()), of.heads);
             normed.matmul(weights) + constant * weight
         });
         values.extend(projected);

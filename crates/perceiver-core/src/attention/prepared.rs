@@ -70,9 +70,10 @@ impl CrossAttention {
     ) -> PreparedAttention<'_> {
         let of = &self.projections;
         let heads = of.heads;
-        let inputs = of.layernorm2.forward(inputs);
-        let keys = split_heads(of.key.forward(inputs.clone()), heads).mul_scalar(self.scale());
-        let mut values = split_heads(of.value.forward(inputs), heads);
+        let inputs = ops::layer_norm(&of.layernorm2, inputs);
+        let keys =
+            split_heads(ops::linear(&of.key, inputs.clone()), heads).mul_scalar(self.scale());
+        let mut values = split_heads(ops::linear(&of.value, inputs), heads);
         if form.output_in_values {
             let [v_channels, channels] = self.output.weight.dims();
             let by_head = [1, heads, v_channels / heads, channels];
@@ -103,7 +104,7 @@ impl CrossAttention {
         let absorbed = keys.clone().matmul(heads_first(of.query.weight.val(), of.heads));
         // What the norm's bias and the queries' bias add is the same for every query.
         let beta = of.layernorm1.beta.as_ref().expect("layer norms here have a bias").val();
-        let constant = of.query.forward(beta.unsqueeze::<3>());
+        let constant = ops::linear(&of.query, beta.unsqueeze::<3>());
         let constant = split_heads(constant, of.heads).swap_dims(2, 3);
         AbsorbedKeys {
             keys: absorbed * of.layernorm1.gamma.val().unsqueeze::<4>(),
@@ -138,8 +139,8 @@ impl PreparedAttention<'_> {
         let attended = match &self.segments[segment].factored {
             Some(factored) => self.scatter(factored, start, count),
             None => {
-                let normed = of.layernorm1.forward(queries.to_dense());
-                let queries = split_heads(of.query.forward(normed), heads);
+                let normed = ops::layer_norm(&of.layernorm1, queries.to_dense());
+                let queries = split_heads(ops::linear(&of.query, normed), heads);
                 let queries = expand_batch(queries, batch);
                 ops::attention(queries, self.keys.clone(), self.values.clone(), None, 1.0)
             }

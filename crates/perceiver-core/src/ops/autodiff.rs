@@ -143,6 +143,46 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
             OpsKind::Tracked(node) => node.finish(x.clone(), B::exact_gelu(x)),
         }
     }
+
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let is_frozen = !weight.is_tracked() && !bias.is_tracked();
+        let needs_weight = x.is_tracked();
+        let (x, of_x) = x.into_parts();
+        let (weight, of_weight) = weight.into_parts();
+        let (bias, of_bias) = bias.into_parts();
+        let nodes = [of_x, of_weight, of_bias];
+        match AffineBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(node) => node.finish(B::affine(x, weight, bias)),
+            OpsKind::Tracked(node) => {
+                let state = AffineState {
+                    x: (!is_frozen).then(|| x.clone()),
+                    weight: needs_weight.then(|| weight.clone()),
+                };
+                node.finish(state, B::affine(x, weight, bias))
+            }
+        }
+    }
+
+    fn normalise(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let (x, of_x) = x.into_parts();
+        let (gamma, of_gamma) = gamma.into_parts();
+        let (beta, of_beta) = beta.into_parts();
+        let output = B::normalise(x.clone(), gamma.clone(), beta, epsilon);
+        let nodes = [of_x, of_gamma, of_beta];
+        match NormaliseBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(node) => node.finish(output),
+            OpsKind::Tracked(node) => node.finish(NormaliseState { x, gamma, epsilon }, output),
+        }
+    }
 }
 
 impl<B: Backend, C: CheckpointStrategy> HiddenKeys<Autodiff<B, C>> {
@@ -296,6 +336,54 @@ impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
         let of_output = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         register::<B>(parents, vec![B::exact_gelu_backward(node.state, of_output)], gradients);
+    }
+}
+
+#[derive(Debug)]
+struct AffineBackward;
+
+/// What the tracked parents' gradients need.
+#[derive(Clone, Debug)]
+struct AffineState<B: Backend> {
+    x: Option<FloatTensor<B>>,
+    weight: Option<FloatTensor<B>>,
+}
+
+impl<B: PerceiverOps> Backward<B, 3> for AffineBackward {
+    type State = AffineState<B>;
+
+    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let [of_x, of_weight, of_bias] = node.parents.map(|parent| Some(parent?.id));
+        if let Some(x) = node.state.x {
+            let (weight, bias) = B::affine_parameters_backward(x, of_output.clone());
+            register::<B>([of_weight, of_bias], vec![weight, bias], gradients);
+        }
+        if let Some(weight) = node.state.weight {
+            register::<B>([of_x], vec![B::affine_input_backward(weight, of_output)], gradients);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NormaliseBackward;
+
+#[derive(Clone, Debug)]
+struct NormaliseState<B: Backend> {
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    epsilon: f64,
+}
+
+impl<B: PerceiverOps> Backward<B, 3> for NormaliseBackward {
+    type State = NormaliseState<B>;
+
+    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let parents = node.parents.map(|parent| Some(parent?.id));
+        let NormaliseState { x, gamma, epsilon } = node.state;
+        let (x, gamma, beta) = B::normalise_backward(x, gamma, of_output, epsilon);
+        register::<B>(parents, vec![x, gamma, beta], gradients);
     }
 }
 

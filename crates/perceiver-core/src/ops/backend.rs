@@ -6,7 +6,7 @@ use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "_cube")]
 use super::specs;
 use super::values::*;
-use super::{attention, backward, gather, scatter};
+use super::{affine, attention, backward, gather, normalise, scatter};
 
 /// The attention operations in terms of a backend's own tensors.
 ///
@@ -214,6 +214,56 @@ pub trait PerceiverOps: Backend {
         output_gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         generic_gelu_backward::<Self>(x, output_gradient)
+    }
+
+    /// `x weight + bias`, of `[rows, channels_in]`.
+    #[fusion(default)]
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        affine::generic::<Self>(x, weight, bias)
+    }
+
+    /// The gradient of `x`, from that of [`affine`](Self::affine).
+    #[fusion(default)]
+    fn affine_input_backward(
+        weight: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        affine::generic_input_backward::<Self>(weight, output_gradient)
+    }
+
+    /// Gradients of weight and bias, from that of [`affine`](Self::affine).
+    #[fusion(meta = specs::affine_parameters_backward)]
+    fn affine_parameters_backward(
+        x: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        affine::generic_parameters_backward::<Self>(x, output_gradient)
+    }
+
+    /// Layer normalisation of `[rows, channels]`.
+    #[fusion(default)]
+    fn normalise(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        normalise::generic::<Self>(x, gamma, beta, epsilon)
+    }
+
+    /// Gradients of `x`, gamma and beta, from that of [`normalise`](Self::normalise).
+    #[fusion(meta = specs::normalise_backward)]
+    fn normalise_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        output_gradient: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        normalise::generic_backward::<Self>(x, gamma, output_gradient, epsilon)
     }
 }
 

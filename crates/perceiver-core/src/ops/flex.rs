@@ -3,6 +3,7 @@
 //!
 //! In single precision only; other types take the generic bodies.
 
+mod affine;
 mod array;
 mod cells;
 mod dense;
@@ -10,6 +11,7 @@ mod dense_backward;
 mod gather;
 mod lanes;
 mod matrix;
+mod normalise;
 mod scatter;
 mod stream;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use rayon::prelude::*;
 
 use self::array::{Array, Hidden};
 use self::cells::Cells;
+use self::matrix::Matrix;
 use self::stream::{Kernel, Size, stream};
 use super::attention::cat;
 use super::{GridPoints, HiddenKeys, PerceiverOps};
@@ -189,6 +192,84 @@ impl PerceiverOps for Flex {
         gelu_backward(x.storage(), gradient.storage_mut());
         gradient
     }
+
+    fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return super::affine::generic::<Self>(x, weight, bias);
+        }
+        let [x, weight] = [x, weight].map(without_flips);
+        let bias = numbers(bias);
+        let rows = x.layout().shape()[0];
+        let shape = Shape::new([rows, bias.layout().num_elements()]);
+        tensor(affine::affine(matrix(&x), matrix(&weight), bias.storage()), shape)
+    }
+
+    fn affine_input_backward(weight: FlexTensor, output_gradient: FlexTensor) -> FlexTensor {
+        if weight.dtype() != DType::F32 {
+            return super::affine::generic_input_backward::<Self>(weight, output_gradient);
+        }
+        let weight = numbers(weight);
+        let gradient = without_flips(output_gradient);
+        let [channels_in, channels_out] = weight.layout().shape().dims();
+        let rows = gradient.layout().shape()[0];
+        let found = affine::input_backward(weight.storage(), channels_out, matrix(&gradient));
+        tensor(found, Shape::new([rows, channels_in]))
+    }
+
+    fn affine_parameters_backward(
+        x: FlexTensor,
+        output_gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        if x.dtype() != DType::F32 {
+            return super::affine::generic_parameters_backward::<Self>(x, output_gradient);
+        }
+        let x = without_flips(x);
+        let gradient = numbers(output_gradient);
+        let channels_in = x.layout().shape()[1];
+        let channels_out = gradient.layout().shape()[1];
+        let (weight, bias) =
+            affine::parameters_backward(matrix(&x), channels_in, gradient.storage(), channels_out);
+        let shape = Shape::new([channels_in, channels_out]);
+        (tensor(weight, shape), tensor(bias, Shape::new([channels_out])))
+    }
+
+    fn normalise(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, epsilon: f64) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return super::normalise::generic::<Self>(x, gamma, beta, epsilon);
+        }
+        let shape = x.layout().shape().clone();
+        let [x, gamma, beta] = [x, gamma, beta].map(numbers);
+        let [of_x, of_gamma, of_beta] = [&x, &gamma, &beta].map(FlexTensor::storage);
+        tensor(normalise::normalise(of_x, of_gamma, of_beta, epsilon as f32), shape)
+    }
+
+    fn normalise_backward(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        output_gradient: FlexTensor,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        if x.dtype() != DType::F32 {
+            return super::normalise::generic_backward::<Self>(x, gamma, output_gradient, epsilon);
+        }
+        let shape = x.layout().shape().clone();
+        let channels = gamma.layout().shape().clone();
+        let [x, gamma, gradient] = [x, gamma, output_gradient].map(numbers);
+        let [x, gamma, gradient] = [&x, &gamma, &gradient].map(FlexTensor::storage);
+        let found = normalise::normalise_backward(x, gamma, gradient, epsilon as f32);
+        (tensor(found.0, shape), tensor(found.1, channels.clone()), tensor(found.2, channels))
+    }
+}
+
+/// A tensor of new numbers.
+fn tensor(numbers: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(shape), DType::F32)
+}
+
+/// A view of `[rows, columns]`.
+fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
+    let (elements, strides) = memory(tensor);
+    Matrix::new(elements, tensor.layout().shape().dims(), strides)
 }
 
 /// A tensor whose storage is its numbers in order and no others.

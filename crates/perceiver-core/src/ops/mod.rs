@@ -1,10 +1,11 @@
-//! The three attention operations every Perceiver is made of.
+//! The operations every Perceiver is made of: three of attention, and the layers between them.
 //!
 //! - [`attention`]: scaled dot-product attention between dense arrays;
 //! - [`gather_attend`]: the encoder direction, few dense queries over many factored tokens;
-//! - [`scatter_attend`]: the decoder direction, many factored queries over few dense keys.
+//! - [`scatter_attend`]: the decoder direction, many factored queries over few dense keys;
+//! - [`linear`] and [`layer_norm`]: burn's layers, with gradients of one operation each.
 //!
-//! Each streams over its long side and never holds a whole score matrix. [`PerceiverOps`] gives
+//! Attention streams over its long side and never holds a whole score matrix. [`PerceiverOps`] gives
 //! every burn backend one body in terms of its own primitives; a backend may override it.
 //! `docs/structured-attention.md` derives the factored forms.
 #![allow(
@@ -13,6 +14,7 @@
 )]
 #![allow(deprecated, reason = "burn deprecates ndarray in 0.22; it is tested until 0.23 drops it")]
 
+mod affine;
 mod attention;
 #[cfg(feature = "autodiff")]
 mod autodiff;
@@ -24,6 +26,7 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod gather;
+mod normalise;
 mod scatter;
 #[cfg(feature = "_cube")]
 mod specs;
@@ -31,13 +34,15 @@ mod tokens;
 mod values;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Int, Tensor};
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{DType, Int, Tensor};
 
 pub use attention::attention_probabilities;
 pub use backend::PerceiverOps;
 pub use values::*;
 
 use crate::KeyMask;
+use crate::init::LAYER_NORM_EPSILON;
 
 /// Attention between dense arrays: `softmax(scale queries keysᵀ) values`, head by head.
 ///
@@ -208,6 +213,75 @@ pub fn scatter_attend(
 #[must_use]
 pub(crate) fn gelu(x: Tensor<3>) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as PerceiverOps>::exact_gelu(x.into_dispatch()))
+}
+
+/// A linear layer: `x weight + bias`.
+///
+/// Burn's own [`Linear::forward`] multiplies example by example and sums the weight's gradients over
+/// them.
+///
+/// # Shapes
+/// - `x`: `[..., channels_in]`
+/// - returns: `[..., channels_out]`
+///
+/// # Panics
+/// If the layer has no bias or other channels.
+#[must_use]
+pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    let bias = layer.bias.as_ref().expect("linear layers here have a bias");
+    affine(x, layer.weight.val(), bias.val())
+}
+
+/// `x weight + bias`.
+pub(crate) fn affine<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    let [channels_in, channels_out] = weight.dims();
+    burn::tensor::assert_shape!(bias, [channels_out]);
+    let mut dims = x.dims();
+    assert_eq!(dims[D - 1], channels_in, "the input has another number of channels");
+    dims[D - 1] = channels_out;
+    let output = <Dispatch as PerceiverOps>::affine(
+        rows(x).into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    );
+    Tensor::<2>::from_dispatch(output).reshape(dims)
+}
+
+/// Layer normalisation over the last axis, whose gradient is one operation.
+///
+/// Adds 1e-5 to the variance, as the reference does.
+///
+/// # Shapes
+/// - `x`: `[..., channels]`
+/// - returns: the same
+///
+/// # Panics
+/// If the layer has other channels or no bias.
+#[must_use]
+pub fn layer_norm<const D: usize>(layer: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+    // Half precision is widened by burn's layer.
+    if !matches!(x.dtype(), DType::F32 | DType::F64) {
+        return layer.forward(x);
+    }
+    let beta = layer.beta.as_ref().expect("normalisations here have a bias");
+    let dims = x.dims();
+    let output = <Dispatch as PerceiverOps>::normalise(
+        rows(x).into_dispatch(),
+        layer.gamma.val().into_dispatch(),
+        beta.val().into_dispatch(),
+        LAYER_NORM_EPSILON,
+    );
+    Tensor::<2>::from_dispatch(output).reshape(dims)
+}
+
+/// `[..., channels]` as `[rows, channels]`.
+fn rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
+    let dims = x.dims();
+    x.reshape([dims[..D - 1].iter().product(), dims[D - 1]])
 }
 
 fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {

@@ -107,6 +107,24 @@ pub(super) fn scatter_backward(
     )
 }
 
+pub(super) fn affine_parameters_backward(
+    x: &TensorSpec,
+    output_gradient: &TensorSpec,
+) -> (TensorSpec, TensorSpec) {
+    let (channels_in, channels_out) = (x.shape[1], output_gradient.shape[1]);
+    let weight = TensorSpec::new(Shape::new([channels_in, channels_out]), x.dtype);
+    (weight, TensorSpec::new(Shape::new([channels_out]), x.dtype))
+}
+
+pub(super) fn normalise_backward(
+    x: &TensorSpec,
+    gamma: &TensorSpec,
+    _output_gradient: &TensorSpec,
+    _epsilon: &f64,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    (x.clone(), gamma.clone(), gamma.clone())
+}
+
 fn token_gradients(
     content: &TensorSpec,
     token_scale: &TensorSpec,

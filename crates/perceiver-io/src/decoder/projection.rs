@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use perceiver_core::Initialisation;
+use perceiver_core::{Initialisation, ops};
 
 use super::{Decoded, Decoder};
 use crate::Preprocessed;
@@ -43,6 +43,6 @@ impl Decoder for ProjectionDecoder {
 
     fn forward(&self, (): &(), latents: Tensor<3>, _: bool) -> Decoded<Tensor<2>> {
         let mean: Tensor<2> = latents.mean_dim(1).squeeze_dim(1);
-        Decoded { logits: self.classifier.forward(mean), cross_attentions: None }
+        Decoded { logits: ops::linear(&self.classifier, mean), cross_attentions: None }
     }
 }

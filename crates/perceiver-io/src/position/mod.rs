@@ -6,7 +6,7 @@ mod trainable;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{Grid, Initialisation, Positions};
+use perceiver_core::{Grid, Initialisation, Positions, ops};
 
 pub use fourier::{FourierPositionEncoding, fourier_features, linear_positions};
 pub use trainable::TrainablePositionEncoding;
@@ -224,7 +224,7 @@ impl PositionEncoding {
     fn project(&self, positions: Positions) -> Positions {
         match &self.positions_projection {
             None => positions,
-            Some(projection) => Positions::Table(projection.forward(positions.to_table())),
+            Some(projection) => Positions::Table(ops::linear(projection, positions.to_table())),
         }
     }
 }

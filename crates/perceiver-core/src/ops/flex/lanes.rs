@@ -1,8 +1,8 @@
 //! Loops that the compiler turns into vector instructions.
 //!
 //! Each works on [`LANES`] independent accumulators, so that the order of its sums does not depend
-//! on the instructions a CPU has. They are inlined into closures given to [`pulp::Arch::dispatch`],
-//! which compiles them for every instruction set and picks one at run time.
+//! on the instructions a CPU has. They are inlined into functions that [`multiversion`] compiles for
+//! several instruction sets, of which one is picked at run time.
 
 /// Numbers taken at a time: one AVX-512 register.
 const LANES: usize = 16;
@@ -83,6 +83,33 @@ pub(super) fn maximum(row: &[f32]) -> f32 {
         }
     }
     rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |largest, &x| larger(largest, x))
+}
+
+/// The sum of a function of every number.
+#[inline(always)]
+pub(super) fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += of(x);
+        }
+    }
+    rest.iter().map(|&x| of(x)).chain(lanes).sum()
+}
+
+/// The sum of products.
+#[inline(always)]
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (left_chunks, left_rest) = left.as_chunks::<LANES>();
+    let (right_chunks, right_rest) = right.as_chunks::<LANES>();
+    for (left, right) in left_chunks.iter().zip(right_chunks) {
+        for ((lane, left), right) in lanes.iter_mut().zip(left).zip(right) {
+            *lane = left.mul_add(*right, *lane);
+        }
+    }
+    left_rest.iter().zip(right_rest).map(|(left, right)| left * right).chain(lanes).sum()
 }
 
 /// Unlike [`f32::max`], one instruction.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use gemm::Parallelism;
+
 /// A matrix somewhere in a slice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -38,6 +40,10 @@ impl<'a> Matrix<'a> {
         Self { elements, rows: rows.len(), ..self }
     }
 
+    pub(super) const fn row_count(&self) -> usize {
+        self.rows
+    }
+
     pub(super) const fn transposed(self) -> Self {
         Self {
             elements: self.elements,
@@ -61,6 +67,28 @@ pub(super) struct MatrixMut<'a> {
 /// # Panics
 /// If the shapes disagree.
 pub(super) fn multiply(
+    scale: f32,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    product: &mut MatrixMut<'_>,
+    accumulate: bool,
+) {
+    multiply_on(Parallelism::None, scale, left, right, product, accumulate);
+}
+
+/// The same on every core.
+pub(super) fn multiply_in_parallel(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    product: &mut MatrixMut<'_>,
+    accumulate: bool,
+) {
+    let threads = Parallelism::Rayon(rayon::current_num_threads());
+    multiply_on(threads, 1.0, left, right, product, accumulate);
+}
+
+fn multiply_on(
+    threads: Parallelism,
     scale: f32,
     left: Matrix<'_>,
     right: Matrix<'_>,
@@ -99,7 +127,7 @@ pub(super) fn multiply(
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            threads,
         );
     }
 }

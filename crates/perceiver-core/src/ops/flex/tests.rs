@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use proptest::prelude::*;
 
+use super::super::{affine, normalise};
 use super::*;
 
 /// Furthest a tiled body may be from the exact result, relative to its largest number: single
@@ -144,6 +145,58 @@ proptest! {
         );
         assert_close(found.0, exact.0)?;
         assert_close(found.1, exact.1)?;
+    }
+
+    #[test]
+    fn a_linear_layer_and_its_gradients_are_the_generic_ones(
+        rows in prop_oneof![1usize..5, 120usize..140],
+        [channels_in, channels_out] in [1usize..70, 1usize..70],
+        transposed: bool,
+    ) {
+        // A view of other rows, or of columns.
+        let array = |rows, columns| if transposed {
+            random([columns, rows], 1.0).transpose(0, 1)
+        } else {
+            random([rows, columns], 1.0)
+        };
+        let [x, gradient] = [array(rows, channels_in), array(rows, channels_out)];
+        let (weight, bias) = (array(channels_in, channels_out), random([channels_out], 1.0));
+        let [x64, gradient64, weight64, bias64] = [&x, &gradient, &weight, &bias].map(double);
+
+        let exact = affine::generic::<Flex>(x64.clone(), weight64.clone(), bias64);
+        assert_close(Flex::affine(x.clone(), weight.clone(), bias), exact)?;
+        let exact = affine::generic_input_backward::<Flex>(weight64, gradient64.clone());
+        assert_close(Flex::affine_input_backward(weight, gradient.clone()), exact)?;
+        let exact = affine::generic_parameters_backward::<Flex>(x64, gradient64);
+        let found = Flex::affine_parameters_backward(x, gradient);
+        assert_close(found.0, exact.0)?;
+        assert_close(found.1, exact.1)?;
+    }
+
+    #[test]
+    fn a_normalisation_and_its_gradients_are_the_generic_ones(
+        rows in 1usize..40,
+        channels in 2usize..70,
+        mean in -3.0..3.0f64,
+    ) {
+        const EPSILON: f64 = 1e-5;
+        // Single precision knows little of rows whose channels are nearly equal.
+        let noise = Tensor::<2>::random([rows, channels], Distribution::Default, &Device::flex());
+        let side = Tensor::arange(0..channels as i64, &Device::flex()).remainder_scalar(2);
+        let x = noise + side.float().unsqueeze() * 4.0 + mean;
+        let x = FlexTensor::from_data(x.into_data());
+        let [gamma, beta] = [random([channels], 1.0), random([channels], 1.0)];
+        let gradient = random([rows, channels], 1.0);
+        let [x64, gamma64, beta64, gradient64] = [&x, &gamma, &beta, &gradient].map(double);
+
+        let exact = normalise::generic::<Flex>(x64.clone(), gamma64.clone(), beta64, EPSILON);
+        let found = Flex::normalise(x.clone(), gamma.clone(), beta, EPSILON);
+        assert_close(found, exact)?;
+        let exact = normalise::generic_backward::<Flex>(x64, gamma64, gradient64, EPSILON);
+        let found = Flex::normalise_backward(x, gamma, gradient, EPSILON);
+        assert_close(found.0, exact.0)?;
+        assert_close(found.1, exact.1)?;
+        assert_close(found.2, exact.2)?;
     }
 }
 

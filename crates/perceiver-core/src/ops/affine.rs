@@ -1,0 +1,31 @@
+//! Linear layers in terms of a backend's own operations.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
+
+pub(super) fn generic<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let [channels_out] = bias.shape().dims();
+    B::float_add(B::float_matmul(x, weight), B::float_reshape(bias, Shape::new([1, channels_out])))
+}
+
+pub(super) fn generic_input_backward<B: Backend>(
+    weight: FloatTensor<B>,
+    output_gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::float_matmul(output_gradient, B::float_transpose(weight))
+}
+
+pub(super) fn generic_parameters_backward<B: Backend>(
+    x: FloatTensor<B>,
+    output_gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let [_, channels_out] = output_gradient.shape().dims();
+    let bias = B::float_sum_dim(output_gradient.clone(), 0);
+    let weight = B::float_matmul(B::float_transpose(x), output_gradient);
+    (weight, B::float_reshape(bias, Shape::new([channels_out])))
+}

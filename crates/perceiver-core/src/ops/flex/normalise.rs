@@ -1,0 +1,90 @@
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::affine::total;
+use super::lanes;
+
+/// Rows one task takes, whatever the number of cores, so that sums do not depend on it.
+const TASK_ROWS: usize = 16;
+
+/// Layer normalisation of rows as long as `gamma`.
+pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> Vec<f32> {
+    #[multiversion(targets = "simd")]
+    fn of_task(rows: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f32) {
+        for row in rows.chunks_exact_mut(gamma.len()) {
+            let (mean, inverse) = statistics(row, epsilon);
+            for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
+                *x = ((*x - mean) * inverse).mul_add(*gamma, *beta);
+            }
+        }
+    }
+    let mut output = x.to_vec();
+    let tasks = output.par_chunks_mut(TASK_ROWS * gamma.len());
+    tasks.for_each(|rows| of_task(rows, gamma, beta, epsilon));
+    output
+}
+
+/// Gradients of `x`, gamma and beta; see [`generic_backward`](super::super::normalise::generic_backward).
+pub(super) fn normalise_backward(
+    x: &[f32],
+    gamma: &[f32],
+    output_gradient: &[f32],
+    epsilon: f32,
+) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let channels = gamma.len();
+    let task = TASK_ROWS * channels;
+    let mut of_x = output_gradient.to_vec();
+    let parameters: Vec<(Vec<f32>, Vec<f32>)> = of_x
+        .par_chunks_mut(task)
+        .zip(x.par_chunks(task))
+        .map(|(gradients, rows)| {
+            let (mut of_gamma, mut of_beta) = (vec![0.0; channels], vec![0.0; channels]);
+            backward_of_task(rows, gradients, gamma, epsilon, &mut of_gamma, &mut of_beta);
+            (of_gamma, of_beta)
+        })
+        .collect();
+    let (of_gamma, of_beta): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
+    (of_x, total(&of_gamma, channels), total(&of_beta, channels))
+}
+
+/// Replaces the output's gradients by those of `rows`, and adds to those of the parameters.
+#[multiversion(targets = "simd")]
+fn backward_of_task(
+    rows: &[f32],
+    gradients: &mut [f32],
+    gamma: &[f32],
+    epsilon: f32,
+    of_gamma: &mut [f32],
+    of_beta: &mut [f32],
+) {
+    let channels = gamma.len();
+    let share = 1.0 / channels as f32;
+    let mut normal = vec![0.0; channels];
+    for (row, gradient) in rows.chunks_exact(channels).zip(gradients.chunks_exact_mut(channels)) {
+        let (mean, inverse) = statistics(row, epsilon);
+        for (normal, x) in normal.iter_mut().zip(row) {
+            *normal = (x - mean) * inverse;
+        }
+        let parameters = of_gamma.iter_mut().zip(of_beta.iter_mut()).zip(gamma);
+        let received = gradient.iter_mut().zip(&normal);
+        for (((of_gamma, of_beta), gamma), (gradient, normal)) in parameters.zip(received) {
+            *of_gamma += *gradient * normal;
+            *of_beta += *gradient;
+            *gradient *= gamma;
+        }
+        let mean = lanes::sum(gradient, |x| x) * share;
+        let along = lanes::dot(gradient, &normal) * share;
+        for (gradient, normal) in gradient.iter_mut().zip(&normal) {
+            *gradient = (*gradient - mean - normal * along) * inverse;
+        }
+    }
+}
+
+/// Mean, and inverse of the standard deviation.
+#[inline(always)]
+fn statistics(row: &[f32], epsilon: f32) -> (f32, f32) {
+    let share = 1.0 / row.len() as f32;
+    let mean = lanes::sum(row, |x| x) * share;
+    let variance = lanes::sum(row, |x| (x - mean) * (x - mean)) * share;
+    (mean, 1.0 / (variance + epsilon).sqrt())
+}
