@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_data::PerceiverTokenizer;
 use perceiver_models::{LoadOptions, PerceiverConfig, PerceiverForMaskedLM, Pretrained};
@@ -317,22 +317,11 @@ impl FillMask {
 
     /// `[rows, positions, vocabulary]`. The query of rank i is asked about the token of rank i.
     fn logits(&self, rows: &[Row]) -> Tensor<3> {
-        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
-        let pad = self.tokenizer.pad_token_id();
-        let (mut ids, mut kept) = (Vec::new(), Vec::new());
-        for row in rows {
-            let missing = longest - row.ids.len();
-            ids.extend(row.ids.iter().map(|&id| i64::from(id)));
-            ids.extend(std::iter::repeat_n(i64::from(pad), missing));
-            kept.extend(std::iter::repeat_n(1_i64, row.ids.len()));
-            kept.extend(std::iter::repeat_n(0_i64, missing));
-        }
-        let mask = kept.contains(&0).then(|| {
-            let kept = TensorData::new(kept, [rows.len(), longest]);
-            KeyMask::from_attention_mask(Tensor::<2, Int>::from_data(kept, &self.device))
-        });
-        let ids = TensorData::new(ids, [rows.len(), longest]);
+        let texts: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let (ids, mask) = text::stack(&texts, self.tokenizer.pad_token_id());
         let ids = Tensor::<2, Int>::from_data(ids, &self.device);
+        let mask = mask.map(|mask| Tensor::<2, Int>::from_data(mask, &self.device));
+        let mask = mask.map(KeyMask::from_attention_mask);
         self.model.forward(ids, mask.as_ref(), None, OutputOptions::default()).logits
     }
 

@@ -98,43 +98,27 @@ impl Preparation {
         Error::WrongInput { head: self.head, expected, given }
     }
 
-    /// One batch of inputs that [fit together](Prepared::fits): shorter texts are filled up with
-    /// hidden tokens.
+    /// One batch of inputs that [fit together](Prepared::fits).
     pub(crate) fn stack(&self, inputs: &[Prepared]) -> NamedTensors {
-        let longest = inputs.iter().map(Prepared::tokens).max().unwrap_or(0);
-        let pad = match &self.kind {
-            Kind::Text(tokenizer) => tokenizer.pad_token_id(),
-            Kind::Image(_) => 0,
-        };
-        let (mut ids, mut kept, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
-        let mut image = [0; 3];
+        let (mut texts, mut values, mut image) = (Vec::new(), Vec::new(), [0; 3]);
         for input in inputs {
             match input {
-                Prepared::Tokens(tokens) => {
-                    let missing = longest - tokens.len();
-                    ids.extend(tokens.iter().map(|&id| i64::from(id)));
-                    ids.extend(std::iter::repeat_n(i64::from(pad), missing));
-                    kept.extend(std::iter::repeat_n(1_i64, tokens.len()));
-                    kept.extend(std::iter::repeat_n(0_i64, missing));
-                }
-                Prepared::Pixels(values, shape) => {
-                    pixels.extend_from_slice(values);
+                Prepared::Tokens(tokens) => texts.push(tokens.as_slice()),
+                Prepared::Pixels(pixels, shape) => {
+                    values.extend_from_slice(pixels);
                     image = *shape;
                 }
             }
         }
-        let batch = inputs.len();
-        if ids.is_empty() {
-            let [channels, height, width] = image;
-            let pixels = TensorData::new(pixels, [batch, channels, height, width]);
-            return NamedTensors::from([("inputs".to_owned(), pixels)]);
-        }
-        let mut tensors = NamedTensors::new();
-        if kept.contains(&0) {
-            let mask = TensorData::new(kept, [batch, longest]);
-            tensors.insert("attention_mask".to_owned(), mask);
-        }
-        tensors.insert("inputs".to_owned(), TensorData::new(ids, [batch, longest]));
+        let (tensor, mask) = match &self.kind {
+            Kind::Text(tokenizer) => text::stack(&texts, tokenizer.pad_token_id()),
+            Kind::Image(_) => {
+                let [channels, height, width] = image;
+                (TensorData::new(values, [inputs.len(), channels, height, width]), None)
+            }
+        };
+        let mut tensors = NamedTensors::from([("inputs".to_owned(), tensor)]);
+        tensors.extend(mask.map(|mask| ("attention_mask".to_owned(), mask)));
         tensors
     }
 }
@@ -148,13 +132,6 @@ impl Prepared {
             _ => false,
         }
     }
-
-    fn tokens(&self) -> usize {
-        match self {
-            Self::Tokens(tokens) => tokens.len(),
-            Self::Pixels(..) => 0,
-        }
-    }
 }
 
 /// The folder's image processor. A model that was saved alone has none.
@@ -165,25 +142,4 @@ fn image_processor(folder: &Path, warnings: &mut Vec<String>) -> Result<Perceive
     }
     warnings.push(format!("{}: no {SETTINGS}, the default settings are used", folder.display()));
     Ok(PerceiverImageProcessor::default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shorter_texts_of_a_batch_are_filled_up_and_hidden() {
-        let preparation = Preparation {
-            head: Head::SequenceClassification,
-            config: PerceiverConfig::default(),
-            kind: Kind::Text(Box::default()),
-        };
-        let texts = [Prepared::Tokens(vec![4, 70, 5]), Prepared::Tokens(vec![4, 70, 71, 5])];
-        let tensors = preparation.stack(&texts);
-        let inputs = TensorData::from([[4_i64, 70, 5, 0], [4, 70, 71, 5]]);
-        let mask = TensorData::from([[1_i64, 1, 1, 0], [1, 1, 1, 1]]);
-        assert_eq!(tensors["inputs"], inputs);
-        assert_eq!(tensors["attention_mask"], mask);
-        assert!(!preparation.stack(&texts[..1]).contains_key("attention_mask"));
-    }
 }

@@ -1,5 +1,6 @@
 //! From a text to the tokens of a model.
 
+use burn::tensor::TensorData;
 use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
 use perceiver_models::PerceiverConfig;
 
@@ -40,6 +41,23 @@ pub(crate) fn encode_of_any_length(
     }
 }
 
+/// Tokens of several texts, `[texts, tokens]`, and where they differ in length the
+/// `attention_mask` that hides what shorter ones are filled up with.
+pub(crate) fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
+    let longest = texts.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+    let (mut ids, mut kept) = (Vec::new(), Vec::new());
+    for tokens in texts {
+        let missing = longest - tokens.len();
+        ids.extend(tokens.iter().map(|&id| i64::from(id)));
+        ids.extend(std::iter::repeat_n(i64::from(pad), missing));
+        kept.extend(std::iter::repeat_n(1_i64, tokens.len()));
+        kept.extend(std::iter::repeat_n(0_i64, missing));
+    }
+    let shape = [texts.len(), longest];
+    let mask = kept.contains(&0).then(|| TensorData::new(kept, shape));
+    (TensorData::new(ids, shape), mask)
+}
+
 /// Refuses what would take too much memory.
 pub(crate) fn check_size(bytes: usize) -> Result<()> {
     if bytes > MAX_BYTES {
@@ -52,4 +70,17 @@ pub(crate) fn check_size(bytes: usize) -> Result<()> {
 pub(crate) fn limit(tokenizer: &PerceiverTokenizer, config: &PerceiverConfig) -> usize {
     let limit = config.max_position_embeddings;
     tokenizer.model_max_length().map_or(limit, |length| length.min(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shorter_texts_are_filled_up_and_hidden() {
+        let (ids, mask) = stack(&[&[4, 70, 5], &[4, 70, 71, 5]], 0);
+        assert_eq!(ids, TensorData::from([[4_i64, 70, 5, 0], [4, 70, 71, 5]]));
+        assert_eq!(mask, Some(TensorData::from([[1_i64, 1, 1, 0], [1, 1, 1, 1]])));
+        assert_eq!(stack(&[&[4, 70, 5]], 0).1, None);
+    }
 }
