@@ -172,6 +172,7 @@ impl Classify {
     ///
     /// # Errors
     /// Those of [`run`](Self::run), for each input on its own.
+    #[must_use]
     pub fn run_all<I>(&self, inputs: I, options: &ClassifyOptions) -> Classifications<'_>
     where
         I: IntoIterator<Item = Input>,

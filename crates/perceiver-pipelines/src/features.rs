@@ -125,6 +125,7 @@ impl Features {
     ///
     /// # Errors
     /// Those of [`run`](Self::run), for each input on its own.
+    #[must_use]
     pub fn run_all<I>(&self, inputs: I, options: &FeaturesOptions) -> FeatureArrays<'_>
     where
         I: IntoIterator<Item = Input>,

@@ -141,6 +141,7 @@ impl FillMask {
     ///
     /// # Errors
     /// Those of [`run`](Self::run), for each text on its own.
+    #[must_use]
     pub fn run_all(&self, texts: &[&str], options: &FillMaskOptions) -> Vec<Result<FilledText>> {
         let masked = texts.iter().map(|text| self.masked(text, options));
         let masked: Vec<Result<MaskedText>> = masked.collect();
@@ -168,11 +169,13 @@ impl FillMask {
         if masks == 0 {
             return Err(Error::NoMask { mask: self.tokenizer.mask_token().to_owned() });
         }
-        let span = options.span.max(1);
+        let (span, limit) = (options.span.max(1), self.capacity());
+        if span > limit {
+            return Err(Error::SpanTooLong { bytes: span, limit });
+        }
         text::check_size(text.len().saturating_add(masks.saturating_mul(span)))?;
         let text = MaskedText::new(text, &encoding, mask, span);
 
-        let limit = self.capacity();
         let lengths = || options.words.iter().map(String::len);
         if lengths().any(|length| length == 0) {
             return Err(Error::EmptyWord);
