@@ -2,6 +2,7 @@
 
 mod case;
 mod compare;
+mod images;
 mod linear;
 mod machine;
 mod page;
@@ -37,6 +38,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Time 1, 2 and 4 times as many tokens and output points and fill docs/performance.md
     Linear(linear::Arguments),
+    /// Time reading and preparing photos beside Pillow
+    Images(images::Arguments),
 }
 
 /// Where both sides compute.
@@ -88,6 +91,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         None => operations(arguments),
         Some(Command::Compare(arguments)) => compare::compare(arguments),
         Some(Command::Linear(arguments)) => linear::linear(arguments),
+        Some(Command::Images(arguments)) => images::images(arguments),
     }
 }
 
