@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver fill-mask --model deepmind/language-perceiver \"Cats and [MASK][MASK][MASK][MASK].\"
   perceiver classify --model ./vision-perceiver-conv photo.jpg
+  perceiver features --model ./vision-perceiver-conv holiday -o holiday.safetensors
   perceiver autoencode --model deepmind/multimodal-perceiver clip.mp4 -o again.mp4
   perceiver inspect ./vision-perceiver-conv
   perceiver forward --model ./model --inputs in.safetensors --output out.safetensors
