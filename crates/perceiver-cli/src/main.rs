@@ -12,6 +12,7 @@ mod files;
 mod inputs;
 mod output;
 mod progress;
+mod thumbnail;
 mod unfinished;
 
 use std::panic::catch_unwind;

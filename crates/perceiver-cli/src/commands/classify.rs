@@ -2,8 +2,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use perceiver_data::read_image;
 use perceiver_pipelines::{
-    Classification, Classify, ClassifyOptions, Error, Progress, ScoreKind, ScoredLabel,
+    Classification, Classify, ClassifyOptions, Error, Input, Progress, ScoreKind, ScoredLabel,
 };
 use serde_json::json;
 
@@ -12,11 +13,13 @@ use crate::args::ModelArguments;
 use crate::batch::Batch;
 use crate::inputs::{InputArguments, split};
 use crate::output::{one_line, table};
+use crate::thumbnail::thumbnail;
 
 const EXAMPLES: &str = "\
 Examples:
   perceiver classify --model deepmind/vision-perceiver-conv photo.jpg
   perceiver classify --model ./vision-perceiver-fourier -k 3 --csv holiday 'more/**/*.jpg'
+  perceiver classify --model ./vision-perceiver-conv --show photo.jpg
   perceiver classify --model ./sentiment --text \"What a lovely day.\"
   perceiver classify --model ./sentiment --json --batch 32 --text-file reviews.txt
 
@@ -42,6 +45,9 @@ pub(crate) struct ClassifyArguments {
     /// Print comma-separated values, a line for every label
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Show every photo above its labels, on a terminal of 24-bit colours
+    #[arg(long, conflicts_with_all = ["csv", "json", "text", "text_file"])]
+    show: bool,
 }
 
 pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()> {
@@ -72,7 +78,11 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
             let shown = if arguments.csv {
                 as_csv(&named.shown, &answer, is_first)
             } else {
-                as_text(&named.shown, &answer)
+                let photo = match &named.input {
+                    Input::ImageFile(path) if arguments.show => thumbnail(&read_image(path)?),
+                    _ => String::new(),
+                };
+                as_text(&named.shown, &photo, &answer)
             };
             is_first = false;
             context.output.result(as_json(&named.shown, &answer), &shown)?;
@@ -123,11 +133,11 @@ fn as_json(name: &str, answer: &Classification) -> serde_json::Value {
     json!({ "input": name, "scores": kind, "labels": labels })
 }
 
-fn as_text(name: &str, answer: &Classification) -> String {
+fn as_text(name: &str, photo: &str, answer: &Classification) -> String {
     let score = |score: f64| match answer.kind {
         ScoreKind::Value => format!("{score:.6}"),
         _ => format!("{:.2} %", score * 100.0),
     };
     let rows = answer.labels.iter().map(|label| [score(label.score), one_line(&label.name)]);
-    format!("{}\n{}", one_line(name), table(&rows.collect::<Vec<_>>()))
+    format!("{}\n{photo}{}", one_line(name), table(&rows.collect::<Vec<_>>()))
 }

@@ -83,6 +83,21 @@ fn a_bad_photo_does_not_stop_the_others_of_a_folder() {
 }
 
 #[test]
+fn photos_are_shown_above_their_labels() {
+    let folder = tempdir().unwrap();
+    let model = gallery(folder.path());
+    let path = folder.path().join("photos/a.png");
+    let shown = run(arguments!["classify", "--model", &model, &path, "--show", "-k", "2"]);
+    let plain = run(arguments!["classify", "--model", &model, &path, "-k", "2"]);
+    let lines: Vec<&str> = shown.stdout.lines().collect();
+    // 24 rows of pixels, two a line.
+    assert_eq!(lines.len(), 1 + 12 + 2, "{shown:?}");
+    assert!(lines[1..13].iter().all(|line| line.matches('▀').count() == 20), "{shown:?}");
+    let labels = [&lines[..1], &lines[13..]].concat().join("\n");
+    assert_eq!(labels, plain.stdout.trim_end());
+}
+
+#[test]
 fn values_are_separated_by_commas() {
     let folder = tempdir().unwrap();
     let model = gallery(folder.path());
