@@ -13,11 +13,12 @@ const LONGEST_FILE: usize = 400;
 const FIXTURES: u64 = 10_000_000;
 
 /// What each crate may know of the workspace. Dependencies point one way.
-const KNOWS: [(&str, &[&str]); 6] = [
+const KNOWS: [(&str, &[&str]); 7] = [
     ("perceiver-core", &[]),
     ("perceiver-io", &["perceiver-core"]),
     ("perceiver-models", &["perceiver-core", "perceiver-io"]),
     ("perceiver-data", &[]),
+    ("perceiver-train", &[]),
     (
         "perceiver-pipelines",
         &["perceiver-core", "perceiver-io", "perceiver-models", "perceiver-data"],

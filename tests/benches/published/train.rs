@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_models::losses::{IGNORED_LABEL, Labels};
@@ -10,6 +10,7 @@ use perceiver_models::{
     Checkpoint, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
     PerceiverForImageClassificationFourier, PerceiverForMaskedLM, PretrainedModel, load_module,
 };
+use perceiver_train::AdamW;
 
 use crate::{Settings, serve};
 
@@ -63,9 +64,7 @@ fn steps<M: Module>(
     device: &Device,
     loss: impl Fn(&M) -> Option<Tensor<1>>,
 ) -> Result<()> {
-    // PyTorch's settings, where burn's own differ.
-    let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.01);
-    let mut optimizer = adamw.init();
+    let mut optimizer = ModuleOptimizer::from(AdamW::default());
     let mut model = Some(model);
     serve(device, || {
         let before = model.take().context("an earlier step failed")?;
