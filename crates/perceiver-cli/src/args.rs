@@ -11,7 +11,8 @@ use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
     AutoencodeArguments, ClassifyArguments, ConvertArguments, FeaturesArguments, FillMaskArguments,
-    ForwardArguments, InitArguments, InspectArguments, PreprocessArguments, TokenizeArguments,
+    FlowArguments, ForwardArguments, InitArguments, InspectArguments, PreprocessArguments,
+    TokenizeArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -26,6 +27,7 @@ Examples:
   perceiver classify --model ./vision-perceiver-conv photo.jpg
   perceiver features --model ./vision-perceiver-conv holiday -o holiday.safetensors
   perceiver autoencode --model deepmind/multimodal-perceiver clip.mp4 -o again.mp4
+  perceiver flow --model deepmind/optical-flow-perceiver first.png second.png -o flow.png
   perceiver inspect ./vision-perceiver-conv
   perceiver forward --model ./model --inputs in.safetensors --output out.safetensors
 
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Classify(ClassifyArguments),
     Features(FeaturesArguments),
     Autoencode(AutoencodeArguments),
+    Flow(FlowArguments),
     Forward(ForwardArguments),
     Tokenize(TokenizeArguments),
     Preprocess(PreprocessArguments),

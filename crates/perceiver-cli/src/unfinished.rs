@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -61,6 +61,12 @@ impl Unfinished {
     /// Where to write.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// An error about this file as one about what it becomes.
+    pub(crate) fn named(&self, error: impl std::error::Error) -> anyhow::Error {
+        let (path, destination) = (self.path.display(), self.destination.display());
+        anyhow!(error.to_string().replacen(&path.to_string(), &destination.to_string(), 1))
     }
 
     /// Puts it in its place. A folder's files go into a folder that is there already.

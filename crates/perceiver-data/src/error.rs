@@ -109,6 +109,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file that should hold optical flow does not.
+    #[error("{}: {reason}", path.display())]
+    Flow {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// An image and the settings of its processing do not fit.
     #[error("image {index} of {width}x{height} pixels: {reason}")]
     Preprocess {

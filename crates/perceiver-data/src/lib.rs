@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+pub mod flow;
 mod image_processor;
 mod json;
 mod read_image;
@@ -19,5 +20,6 @@ pub use self::tokenizer::{
     Truncation, read_text,
 };
 pub use self::video::{
-    Frames, VideoFormat, VideoInfo, VideoWriter, centre_square, read_frames, read_video_sound,
+    Frames, VideoFormat, VideoInfo, VideoWriter, centre_square, frame_files, read_frames,
+    read_video_sound,
 };

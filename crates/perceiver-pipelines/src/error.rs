@@ -88,6 +88,32 @@ pub enum Error {
         /// Ids the model knows.
         vocabulary: usize,
     },
+    /// Two frames that belong together differ in size.
+    #[error(
+        "the frames are {}x{} and {}x{} pixels, expected one size",
+        first.0, first.1, second.0, second.1
+    )]
+    FrameSizes {
+        /// Width and height of the first.
+        first: (u32, u32),
+        /// Width and height of the second.
+        second: (u32, u32),
+    },
+    /// Frames have fewer pixels than the model takes, and were not to be padded.
+    #[error(
+        "the frames are {width}x{height} pixels, expected at least \
+         {minimum_width}x{minimum_height}"
+    )]
+    FrameTooSmall {
+        /// Width of the frames in pixels.
+        width: u32,
+        /// Their height.
+        height: u32,
+        /// The model's width: config.json's `train_size[1]`.
+        minimum_width: usize,
+        /// The model's height: config.json's `train_size[0]`.
+        minimum_height: usize,
+    },
     /// The image processor and the model do not belong together.
     #[error(
         "the image processor gives {height}x{width} pixels, expected the {rows}x{columns} of the \

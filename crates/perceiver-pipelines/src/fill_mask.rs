@@ -402,6 +402,7 @@ mod tests {
         is_send::<FillMask>();
         is_send::<crate::Classify>();
         is_send::<crate::Features>();
+        is_send::<crate::OpticalFlow>();
     }
 
     #[test]

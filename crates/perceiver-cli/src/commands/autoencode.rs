@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 use perceiver_data::{
     Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
@@ -145,7 +145,7 @@ impl Sink {
         let rate = Autoencode::FRAMES_PER_SECOND;
         let writer = self.format.map(|format| VideoWriter::create(unfinished.path(), format, rate));
         self.unfinished = Some(unfinished);
-        self.writer = writer.transpose().map_err(|error| self.named(&error))?;
+        self.writer = writer.transpose().map_err(|error| self.named(error))?;
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Sink {
         self.samples.extend(&clip.samples);
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let written = clip.frames.iter().try_for_each(|frame| writer.write(frame));
-        written.map_err(|error| self.named(&error))
+        written.map_err(|error| self.named(error))
     }
 
     /// Puts the video in its place, with sound if it had any.
@@ -170,15 +170,15 @@ impl Sink {
             None => sound.write_wav(unfinished.path()),
         };
         self.unfinished = Some(unfinished);
-        finished.map_err(|error| self.named(&error))?;
+        finished.map_err(|error| self.named(error))?;
         self.unfinished.take().map_or(Ok(()), Unfinished::finish)
     }
 
-    /// An error about the unfinished file as one about the file that was asked for.
-    fn named(&self, error: &perceiver_data::Error) -> anyhow::Error {
-        let unfinished = self.unfinished.as_ref().map(|unfinished| unfinished.path().display());
-        let unfinished = unfinished.map(|path| path.to_string()).unwrap_or_default();
-        anyhow!(error.to_string().replacen(&unfinished, &self.path.display().to_string(), 1))
+    fn named(&self, error: perceiver_data::Error) -> anyhow::Error {
+        match &self.unfinished {
+            Some(unfinished) => unfinished.named(error),
+            None => error.into(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod classify;
 mod convert;
 mod features;
 mod fill_mask;
+mod flow;
 mod forward;
 mod init;
 mod inspect;
@@ -23,6 +24,7 @@ pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::convert::ConvertArguments;
 pub(crate) use self::features::FeaturesArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;
+pub(crate) use self::flow::FlowArguments;
 pub(crate) use self::forward::ForwardArguments;
 pub(crate) use self::init::InitArguments;
 pub(crate) use self::inspect::InspectArguments;
@@ -60,6 +62,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Classify(arguments) => classify::run(&arguments, &context),
         Command::Autoencode(arguments) => autoencode::run(&arguments, &context),
         Command::Features(arguments) => features::run(&arguments, &context),
+        Command::Flow(arguments) => flow::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),
         Command::Preprocess(arguments) => preprocess::run(&arguments, &context),

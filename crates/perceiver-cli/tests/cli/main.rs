@@ -4,6 +4,7 @@
 mod answers;
 mod bad_input;
 mod features;
+mod flow;
 mod many;
 mod masks;
 mod models;

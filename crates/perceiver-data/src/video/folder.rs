@@ -12,8 +12,13 @@ const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", 
 /// The sound of a folder of frames.
 pub(super) const SOUND: &str = "sound.wav";
 
-/// The images of a folder, in the order of the numbers in their names.
-pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The images of a folder, in the order of the numbers in their names; files that are no images by
+/// their name are passed over.
+///
+/// # Errors
+/// When the folder cannot be read or holds no image.
+pub fn frame_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let folder = folder.as_ref();
     let mut images = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
         let path = entry.map_err(Error::io(folder, "read"))?.path();
@@ -69,7 +74,7 @@ fn is_digit(character: char) -> bool {
 mod tests {
     use std::fs;
 
-    use super::images;
+    use super::frame_files;
 
     #[test]
     fn numbers_are_in_order_whatever_their_length() {
@@ -80,7 +85,7 @@ mod tests {
             fs::write(folder.path().join(name), "").unwrap();
         }
         fs::create_dir(folder.path().join("a3.png")).unwrap();
-        let found = images(folder.path()).unwrap();
+        let found = frame_files(folder.path()).unwrap();
         let found: Vec<_> =
             found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(found, [&sorted[..], &[huge]].concat());
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn a_folder_without_images_says_what_was_expected() {
         let folder = tempfile::tempdir().unwrap();
-        let message = images(folder.path()).unwrap_err().to_string();
+        let message = frame_files(folder.path()).unwrap_err().to_string();
         assert!(message.contains("expected files named .png, .jpg"), "{message}");
     }
 }

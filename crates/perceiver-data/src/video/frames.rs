@@ -41,7 +41,7 @@ pub fn read_frames(path: impl AsRef<Path>) -> Result<Frames> {
     let path = path.as_ref();
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {
-        let images = folder::images(path)?;
+        let images = folder::frame_files(path)?;
         let has_sound = path.join(folder::SOUND).is_file();
         let known = Known { frames: Some(images.len()), frames_per_second: None, has_sound };
         return Frames::new(path, Source::Folder(images.into_iter()), known);

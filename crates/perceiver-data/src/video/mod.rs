@@ -7,5 +7,6 @@ mod frames;
 mod write;
 
 pub use self::ffmpeg::read_video_sound;
+pub use self::folder::frame_files;
 pub use self::frames::{Frames, VideoInfo, centre_square, read_frames};
 pub use self::write::{VideoFormat, VideoWriter};

@@ -1,0 +1,237 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use ndarray::Array3;
+use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
+use perceiver_pipelines::{Error, OpticalFlow, OpticalFlowOptions, Progress};
+use serde_json::json;
+
+use self::pairs::{Pair, Pairs};
+use self::target::{Style, Target};
+use super::Context;
+use crate::args::{ModelArguments, OutputArguments};
+use crate::batch::Batch;
+use crate::output::{grouped, one_line};
+
+mod pairs;
+mod target;
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver flow --model deepmind/optical-flow-perceiver first.png second.png -o flow.png
+  perceiver flow --model ./optical-flow first.png second.png -o flow.flo
+  perceiver flow --model ./optical-flow first.png second.png -o arrows.png --format arrows
+  perceiver flow --model ./optical-flow frames/ -o flows/ --format flo,colours
+  perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
+  perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
+
+/// Find where every pixel of a frame goes until the next, from two frames to a video
+///
+/// Colours tell direction and distance, as the wheel in the corner does. Frames are of any size
+/// from the model's on; larger ones are taken in tiles that are blended.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct FlowArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Images in order, a folder of them, or a video
+    #[arg(value_name = "FRAMES", required = true)]
+    frames: Vec<PathBuf>,
+    /// What to write: *.flo or *.png for two frames, *.mp4, *.webp or *.gif for a video, or a
+    /// folder with a file for every two frames
+    #[arg(short, long, value_name = "PATH", required_unless_present = "ground_truth")]
+    output: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(long)]
+    force: bool,
+    /// What the output shows; several get a folder each [default: by the ending flo, colours, or
+    /// side-by-side]
+    #[arg(long, value_name = "FORM", value_delimiter = ',', requires = "output")]
+    format: Vec<Form>,
+    /// Which directions have which colours
+    #[arg(long, value_name = "PALETTE", default_value = "hsv")]
+    colours: Colouring,
+    /// Motion in pixels with the strongest colour and the longest arrow [default: 24 in colours of
+    /// hsv, else the largest of every two frames]
+    #[arg(long, value_name = "PIXELS", value_parser = max_motion)]
+    max_motion: Option<f32>,
+    /// Leave out the wheel that explains the colours
+    #[arg(long)]
+    no_legend: bool,
+    /// Frames a second of a video that is written [default: the video's own, 10 for images]
+    #[arg(long, value_name = "N")]
+    fps: Option<f64>,
+    /// Continue frames smaller than the model's at their right and lower border
+    #[arg(long)]
+    pad: bool,
+    /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
+    #[arg(long, value_name = "FILE")]
+    ground_truth: Option<PathBuf>,
+}
+
+/// What is shown of flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Middlebury's file of floats, *.flo
+    Flo,
+    /// KITTI's 16-bit *.png in steps of 1/64 pixel
+    Kitti,
+    /// A colour for every pixel
+    Colours,
+    /// Arrows over the first frame
+    Arrows,
+    /// The first frame, and the colours beside it
+    SideBySide,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Colouring {
+    /// OpenCV's hues, as in DeepMind's notebook
+    Hsv,
+    /// The wheel of the Middlebury benchmark
+    Middlebury,
+}
+
+impl Form {
+    /// As on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flo => "flo",
+            Self::Kitti => "kitti",
+            Self::Colours => "colours",
+            Self::Arrows => "arrows",
+            Self::SideBySide => "side-by-side",
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
+    let mut pairs = Pairs::open(&arguments.frames)?;
+    let truth = arguments.truth(&pairs)?;
+    let mut target = arguments.target(&pairs)?;
+    let device = context.open_device()?;
+    let folder = arguments.model.folder()?;
+    let start = Instant::now();
+    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?;
+    context.output.warnings(pipeline.warnings());
+
+    let options = OpticalFlowOptions::default().with_pad(arguments.pad);
+    let mut bar = context.output.progress("flow", "tiles");
+    let mut batch = Batch::new(pairs.inputs());
+    let count = pairs.count();
+    let mut index = 0;
+    while let Some((name, pair)) = pairs.next() {
+        batch.run(&name, || {
+            let pair = pair?;
+            let [first, second] = &pair.frames;
+            if let (Some(path), Some(truth)) = (&arguments.ground_truth, &truth) {
+                check_size(path, truth, first.dimensions())?;
+            }
+            let flow = pipeline.run(first, second, &options, &mut |tiles| {
+                let before = index * tiles.total;
+                let total = count.max(index + 1) * tiles.total;
+                bar.at(Progress { done: before + tiles.done, total });
+            });
+            let flow = flow.map_err(|error| match error {
+                Error::FrameTooSmall { .. } => anyhow!("{error}; --pad continues smaller ones"),
+                error => error.into(),
+            })?;
+            let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
+            let written = target.write(&pair, &flow)?;
+            tell(&pair, &flow, errors, &written, context)
+        })?;
+        index += 1;
+    }
+    drop(bar);
+    if let Some((path, frames)) = target.finish()? {
+        let path = path.display().to_string();
+        let json = json!({ "output": path, "frames": frames });
+        context.output.result(json, &format!("{}: {frames} frames", one_line(&path)))?;
+    }
+    context.note_device(&device, start);
+    batch.finish()
+}
+
+impl FlowArguments {
+    /// The true flow of the only two frames.
+    fn truth(&self, pairs: &Pairs) -> Result<Option<FlowFile>> {
+        let Some(path) = &self.ground_truth else { return Ok(None) };
+        if !pairs.is_one() {
+            bail!("{}: is the truth of two frames, expected no more of them", path.display());
+        }
+        let truth = read_flow(path)?;
+        if !truth.known.iter().any(|&known| known) {
+            bail!("{}: no pixel is known", path.display());
+        }
+        Ok(Some(truth))
+    }
+
+    fn target(&self, pairs: &Pairs) -> Result<Target> {
+        let Some(path) = &self.output else { return Ok(Target::Nothing) };
+        let output = OutputArguments { output: path.clone(), force: self.force };
+        let style = Style {
+            palette: match self.colours {
+                Colouring::Hsv => Palette::Hsv,
+                Colouring::Middlebury => Palette::Middlebury,
+            },
+            max_motion: self.max_motion,
+            has_legend: !self.no_legend,
+        };
+        let fps = self.fps.or(pairs.frames_per_second()).unwrap_or(10.0);
+        Target::open(&output, &self.format, style, pairs, fps)
+    }
+}
+
+fn check_size(path: &Path, truth: &FlowFile, (width, height): (u32, u32)) -> Result<()> {
+    let (rows, columns) = truth.known.dim();
+    if (rows, columns) == (height as usize, width as usize) {
+        return Ok(());
+    }
+    bail!("{}: is {columns}x{rows} pixels, expected the frames' {width}x{height}", path.display())
+}
+
+fn tell(
+    pair: &Pair,
+    flow: &Array3<f32>,
+    errors: Option<FlowErrors>,
+    written: &[PathBuf],
+    context: &Context,
+) -> Result<()> {
+    let distances = || flow.rows().into_iter().map(|vector| f64::from(vector[0].hypot(vector[1])));
+    let mean = distances().sum::<f64>() / distances().count() as f64;
+    let largest = largest_motion(flow.view());
+    let (height, width, _) = flow.dim();
+    let outputs: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    let mut json = json!({
+        "frames": pair.names,
+        "width": width,
+        "height": height,
+        "mean_motion": mean,
+        "largest_motion": largest,
+        "outputs": outputs,
+    });
+    let [first, second] = pair.names.each_ref().map(|name| one_line(name));
+    let mut text = format!("{first} to {second}: {mean:.2} px on average, {largest:.2} px at most");
+    if let Some(FlowErrors { end_point_error, outliers, pixels }) = errors {
+        json["end_point_error"] = json!(end_point_error);
+        json["fl_all"] = json!(outliers);
+        json["known_pixels"] = json!(pixels);
+        text.push_str(&format!(
+            "\n  EPE     {end_point_error:.3} px\n  Fl-all  {:.2} %\n  over {} known pixels",
+            outliers * 100.0,
+            grouped(pixels)
+        ));
+    }
+    for output in &outputs {
+        text.push_str(&format!("\n  {}", one_line(output)));
+    }
+    context.output.result(json, &text)?;
+    Ok(())
+}
+
+fn max_motion(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|&number: &f32| number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected pixels, more than 0 of them".to_owned())
+}

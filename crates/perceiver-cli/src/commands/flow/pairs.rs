@@ -1,0 +1,135 @@
+//! Two frames after the other, from images or a video.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+use image::RgbImage;
+use perceiver_data::{Frames, frame_files, read_frames, read_image};
+
+/// Two frames that follow each other.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) names: [String; 2],
+    /// What a file of the pair is called, without its ending: as the first frame.
+    pub(super) stem: String,
+    pub(super) frames: [RgbImage; 2],
+}
+
+/// The pairs of the input, in order; the frames of one are held at a time.
+#[derive(Debug)]
+pub(super) enum Pairs {
+    Images { paths: Vec<PathBuf>, index: usize, last: Option<RgbImage> },
+    Video { name: String, frames: Box<Frames>, index: usize, last: RgbImage },
+}
+
+impl Pairs {
+    pub(super) fn open(inputs: &[PathBuf]) -> Result<Self> {
+        if let Some(missing) = inputs.iter().find(|input| !input.exists()) {
+            bail!("{}: does not exist, expected frames or a video", missing.display());
+        }
+        let paths = match inputs {
+            [folder] if folder.is_dir() => frame_files(folder)?,
+            [video] => return Self::video(video),
+            images => images.to_vec(),
+        };
+        if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
+            bail!("{}: is a folder, expected one alone or images", folder.display());
+        }
+        if let [only] = &paths[..] {
+            bail!("{}: is one frame, expected two or more", only.display());
+        }
+        Ok(Self::Images { paths, index: 0, last: None })
+    }
+
+    fn video(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let mut frames = Box::new(read_frames(path)?);
+        match frames.next().transpose()? {
+            Some(last) => Ok(Self::Video { name, frames, index: 0, last }),
+            None => bail!("{name}: has no frames"),
+        }
+    }
+
+    /// How many pairs there are, as far as that is known: at least one.
+    pub(super) fn count(&self) -> usize {
+        let frames = match self {
+            Self::Images { paths, .. } => paths.len(),
+            Self::Video { frames, .. } => frames.info().frames.unwrap_or(0),
+        };
+        frames.max(2) - 1
+    }
+
+    /// How many inputs there are that can be bad on their own: what follows a damaged frame of a
+    /// video cannot be read.
+    pub(super) fn inputs(&self) -> usize {
+        match self {
+            Self::Images { .. } => self.count(),
+            Self::Video { .. } => 1,
+        }
+    }
+
+    /// Whether there are two frames and no more.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(self, Self::Images { paths, .. } if paths.len() == 2)
+    }
+
+    pub(super) fn frames_per_second(&self) -> Option<f64> {
+        match self {
+            Self::Images { .. } => None,
+            Self::Video { frames, .. } => frames.info().frames_per_second,
+        }
+    }
+
+    /// What the pairs of images are called.
+    pub(super) fn stems(&self) -> Vec<String> {
+        match self {
+            Self::Images { paths, .. } => {
+                paths[..paths.len() - 1].iter().map(|path| stem(path)).collect()
+            }
+            Self::Video { .. } => Vec::new(),
+        }
+    }
+
+    /// A name for errors, and the next pair.
+    pub(super) fn next(&mut self) -> Option<(String, Result<Pair>)> {
+        match self {
+            Self::Images { paths, index, last } => {
+                let first = paths.get(*index)?;
+                let second = paths.get(*index + 1)?;
+                *index += 1;
+                let pair = images([first, second], last.take());
+                *last = pair.as_ref().ok().map(|pair| pair.frames[1].clone());
+                Some((format!("{} to {}", first.display(), second.display()), pair))
+            }
+            Self::Video { name, frames, index, last } => {
+                let second = match frames.next() {
+                    Some(Ok(second)) => second,
+                    Some(Err(error)) => return Some((name.clone(), Err(error.into()))),
+                    None if *index > 0 => return None,
+                    None => {
+                        *index += 1;
+                        let error = anyhow!("{name}: is one frame, expected two or more");
+                        return Some((name.clone(), Err(error)));
+                    }
+                };
+                *index += 1;
+                let frame = |index: usize| format!("{name} frame {index}");
+                let names = [frame(*index), frame(*index + 1)];
+                let first = std::mem::replace(last, second.clone());
+                let stem = format!("{index:06}");
+                Some((names[0].clone(), Ok(Pair { names, stem, frames: [first, second] })))
+            }
+        }
+    }
+}
+
+fn images(paths: [&PathBuf; 2], first: Option<RgbImage>) -> Result<Pair> {
+    let first = first.map_or_else(|| read_image(paths[0]), Ok)?;
+    let second = read_image(paths[1])?;
+    let names = paths.map(|path| path.display().to_string());
+    Ok(Pair { names, stem: stem(paths[0]), frames: [first, second] })
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,212 @@
+//! What flow is written to.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use image::{GenericImage, ImageFormat, RgbImage};
+use ndarray::Array3;
+use perceiver_data::flow::{Colours, Palette, arrows, encode_flo, encode_kitti, largest_motion};
+use perceiver_data::{VideoFormat, VideoWriter};
+
+use super::Form;
+use super::pairs::{Pair, Pairs};
+use crate::args::OutputArguments;
+use crate::files::write_whole;
+use crate::unfinished::Unfinished;
+
+/// The motion of DeepMind's notebook with the strongest colour, in pixels.
+const NOTEBOOK_MOTION: f32 = 24.0;
+
+#[derive(Debug)]
+pub(super) enum Target {
+    Nothing,
+    /// The only pair's file.
+    File {
+        path: PathBuf,
+        form: Form,
+        style: Style,
+    },
+    /// A file for every pair, in a folder for every form where there are several.
+    Folder {
+        path: PathBuf,
+        forms: Vec<Form>,
+        style: Style,
+    },
+    Video {
+        path: PathBuf,
+        file: Unfinished,
+        writer: Box<VideoWriter>,
+        frames: usize,
+        form: Form,
+        style: Style,
+    },
+}
+
+/// How pictures look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) palette: Palette,
+    pub(super) max_motion: Option<f32>,
+    pub(super) has_legend: bool,
+}
+
+impl Target {
+    /// Makes sure that everything can be written, before there is anything.
+    pub(super) fn open(
+        output: &OutputArguments,
+        formats: &[Form],
+        style: Style,
+        pairs: &Pairs,
+        fps: f64,
+    ) -> Result<Self> {
+        let path = &output.output;
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        match ending.as_deref() {
+            _ if path.is_dir() => Self::folder(output, formats, style, pairs),
+            None => Self::folder(output, formats, style, pairs),
+            Some(ending @ ("flo" | "png")) => {
+                let form = one_form(path, ending, formats)?;
+                if !pairs.is_one() {
+                    let path = path.display();
+                    bail!("{path}: holds the flow of two frames, expected a folder or a video");
+                }
+                output.check()?;
+                Ok(Self::File { path: path.clone(), form, style })
+            }
+            Some(ending @ ("mp4" | "webp" | "gif")) => {
+                let form = one_form(path, ending, formats)?;
+                output.check()?;
+                let file = Unfinished::file(path)?;
+                let writer = VideoWriter::create(file.path(), VideoFormat::of(path)?, fps);
+                let writer = Box::new(writer.map_err(|error| file.named(error))?);
+                Ok(Self::Video { path: path.clone(), file, writer, frames: 0, form, style })
+            }
+            Some(ending) => bail!(
+                "{}: unknown ending .{ending}, expected .flo, .png, .mp4, .webp, .gif or a \
+                 folder's name",
+                path.display()
+            ),
+        }
+    }
+
+    fn folder(
+        output: &OutputArguments,
+        formats: &[Form],
+        style: Style,
+        pairs: &Pairs,
+    ) -> Result<Self> {
+        let path = &output.output;
+        let inside = path.join("flow");
+        output.check()?;
+        let (stems, mut seen) = (pairs.stems(), HashSet::new());
+        if let Some(twice) = stems.iter().find(|stem| !seen.insert(stem.as_str())) {
+            bail!("{}: two frames are called {twice}, expected a name for each", path.display());
+        }
+        // Where nothing may be written is found out before there is anything to write.
+        drop(Unfinished::file(if path.is_dir() { &inside } else { path })?);
+        let forms = if formats.is_empty() { vec![Form::Colours] } else { formats.to_vec() };
+        Ok(Self::Folder { path: path.clone(), forms, style })
+    }
+
+    /// Writes the flow of a pair; gives the files that are there now.
+    pub(super) fn write(&mut self, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Nothing => Ok(Vec::new()),
+            Self::File { path, form, style } => {
+                write_whole(path, &style.bytes(*form, pair, flow)?)?;
+                Ok(vec![path.clone()])
+            }
+            Self::Folder { path, forms, style } => {
+                let mut written = Vec::new();
+                for &form in &*forms {
+                    let folder =
+                        if forms.len() == 1 { path.clone() } else { path.join(form.name()) };
+                    let created = fs::create_dir_all(&folder);
+                    created.with_context(|| format!("{}: cannot create", folder.display()))?;
+                    let ending = if form == Form::Flo { "flo" } else { "png" };
+                    let file = folder.join(format!("{}.{ending}", pair.stem));
+                    write_whole(&file, &style.bytes(form, pair, flow)?)?;
+                    written.push(file);
+                }
+                Ok(written)
+            }
+            Self::Video { file, writer, frames, form, style, .. } => {
+                let written = writer.write(&style.picture(*form, pair, flow));
+                written.map_err(|error| file.named(error))?;
+                *frames += 1;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Puts a video in its place, if it has any frame.
+    pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
+        match self {
+            Self::Video { path, file, writer, frames, .. } if frames > 0 => {
+                writer.finish(None).map_err(|error| file.named(error))?;
+                file.finish()?;
+                Ok(Some((path, frames)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The only form that goes into a file with this ending.
+fn one_form(path: &Path, ending: &str, formats: &[Form]) -> Result<Form> {
+    let form = match (formats, ending) {
+        ([], "flo") => Form::Flo,
+        ([], "png") => Form::Colours,
+        ([], _) => Form::SideBySide,
+        ([form], _) => *form,
+        _ => bail!("{}: is one file, expected a folder for several forms", path.display()),
+    };
+    let fits = match ending {
+        "flo" => form == Form::Flo,
+        "png" => form != Form::Flo,
+        _ => !matches!(form, Form::Flo | Form::Kitti),
+    };
+    if !fits {
+        bail!("{}: cannot hold the form {}", path.display(), form.name());
+    }
+    Ok(form)
+}
+
+impl Style {
+    fn bytes(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<u8>> {
+        match form {
+            Form::Flo => Ok(encode_flo(flow.view())),
+            Form::Kitti => Ok(encode_kitti(flow.view())),
+            Form::Colours | Form::Arrows | Form::SideBySide => {
+                let mut bytes = Cursor::new(Vec::new());
+                self.picture(form, pair, flow).write_to(&mut bytes, ImageFormat::Png)?;
+                Ok(bytes.into_inner())
+            }
+        }
+    }
+
+    fn picture(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> RgbImage {
+        let largest = || largest_motion(flow.view());
+        let notebook = form != Form::Arrows && self.palette == Palette::Hsv;
+        let largest = if notebook { NOTEBOOK_MOTION } else { largest() };
+        let colours = Colours::new(self.palette, self.max_motion.unwrap_or(largest));
+        let frame = &pair.frames[0];
+        let mut picture = match form {
+            Form::Arrows => arrows(frame, flow.view(), &colours),
+            _ => colours.picture(flow.view()),
+        };
+        if self.has_legend {
+            colours.draw_legend(&mut picture);
+        }
+        if form != Form::SideBySide {
+            return picture;
+        }
+        let mut both = RgbImage::new(frame.width() * 2, frame.height());
+        both.copy_from(frame, 0, 0).expect("it fits the left half");
+        both.copy_from(&picture, frame.width(), 0).expect("it fits the right half");
+        both
+    }
+}
