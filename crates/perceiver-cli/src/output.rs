@@ -134,18 +134,6 @@ fn bug(info: &PanicHookInfo<'_>) -> String {
 }
 
 /// What `work` returns, or why it panicked.
-#[cfg_attr(
-    not(any(
-        feature = "wgpu",
-        feature = "vulkan",
-        feature = "metal",
-        feature = "webgpu",
-        feature = "cuda",
-        feature = "rocm",
-        feature = "cpu"
-    )),
-    allow(dead_code, reason = "only drivers panic")
-)]
 pub(crate) fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     EXPECTED.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
-use crate::output::{one_line, table};
+use crate::output::{one_line, table, without_panic};
 use crate::unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
@@ -95,7 +95,11 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
 /// What is to be heard beside the frames.
 fn sound(arguments: &AutoencodeArguments, frames: &Frames) -> Result<Option<Sound>> {
     match &arguments.audio {
-        Some(audio) => Ok(Some(read_sound(audio)?)),
+        // Hostile files find faults of decoders, which are no bug of ours to be told apart.
+        Some(audio) => without_panic(|| read_sound(audio))
+            .map_err(|reason| anyhow!("{}: {reason}", audio.display()))?
+            .map(Some)
+            .map_err(anyhow::Error::from),
         None if frames.info().has_sound => Ok(Some(read_video_sound(&arguments.video)?)),
         None => Ok(None),
     }

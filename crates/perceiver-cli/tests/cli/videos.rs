@@ -259,10 +259,17 @@ fn what_cannot_be_re_created_is_refused_and_leaves_nothing() {
     }
     let run = autoencode(&model, &frames, &folder.path().join("out.avi"), &[]);
     assert!(run.stderr.contains("unknown ending .avi"), "{}", run.stderr);
-    let photo = uneven.join("1.png");
-    let more = ["--audio", photo.to_str().unwrap()];
-    let run = autoencode(&model, &frames, &output, &more);
-    assert!(run.stderr.contains("not a WAV, FLAC, Ogg Vorbis or MP3 file"), "{}", run.stderr);
+    let crowd = uneven.join("65535-channels.wav");
+    let mut bytes = fs::read(&sound).unwrap();
+    bytes[22..24].fill(255);
+    fs::write(&crowd, bytes).unwrap();
+    for audio in [uneven.join("1.png"), crowd] {
+        let more = ["--audio", audio.to_str().unwrap()];
+        let run = autoencode(&model, &frames, &output, &more);
+        let start = format!("perceiver: error: {}: cannot read the sound: ", audio.display());
+        assert!(run.stderr.starts_with(&start), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
     assert_eq!(listing(folder.path()), before);
 
     fs::write(&output, "mine").unwrap();
