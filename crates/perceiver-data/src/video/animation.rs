@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::iter::Peekable;
 use std::path::Path;
 
 use image::codecs::gif::GifDecoder;
@@ -18,29 +19,25 @@ pub(super) fn format(start: &[u8]) -> Option<ImageFormat> {
     format.filter(|format| matches!(format, ImageFormat::Gif | ImageFormat::WebP))
 }
 
-/// The frames of an animation, or the one of a still picture, and how many of the first kind pass
-/// in a second.
-pub(super) fn open(path: &Path, format: ImageFormat) -> Result<(Frames<'static>, Option<f64>)> {
-    let rate = rate(path, format)?;
-    let frames = frames(path, format)?;
+/// The frames of an animation, or the one of a still picture.
+pub(super) type Animation = Peekable<Frames<'static>>;
+
+/// An animation, and how many frames pass in a second, going by how long the first is to be seen.
+pub(super) fn open(path: &Path, format: ImageFormat) -> Result<(Animation, Option<f64>)> {
+    // Those that want no time at all are given a tenth of a second by browsers.
+    const UNHURRIED: f64 = 10.0;
+    let mut frames = frames(path, format)?.peekable();
+    let first = frames.peek().and_then(|frame| frame.as_ref().ok());
+    let rate = first.map(|frame| match frame.delay().numer_denom_ms() {
+        (0, _) => UNHURRIED,
+        (numerator, denominator) => 1000.0 * f64::from(denominator) / f64::from(numerator),
+    });
     Ok((frames, rate))
 }
 
-pub(super) fn next(frames: &mut Frames<'static>, path: &Path) -> Option<Result<RgbImage>> {
+pub(super) fn next(frames: &mut Animation, path: &Path) -> Option<Result<RgbImage>> {
     let frame = frames.next()?.map_err(|error| Error::image(path, error));
     Some(frame.map(|frame| DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8()))
-}
-
-/// Frames a second, going by how long the first is to be seen.
-fn rate(path: &Path, format: ImageFormat) -> Result<Option<f64>> {
-    // Those that want none at all are given a tenth of a second by browsers.
-    const UNHURRIED: f64 = 10.0;
-    let first = frames(path, format)?.next();
-    let first = first.transpose().map_err(|error| Error::image(path, error))?;
-    Ok(first.map(|frame| match frame.delay().numer_denom_ms() {
-        (0, _) => UNHURRIED,
-        (numerator, denominator) => 1000.0 * f64::from(denominator) / f64::from(numerator),
-    }))
 }
 
 fn frames(path: &Path, format: ImageFormat) -> Result<Frames<'static>> {

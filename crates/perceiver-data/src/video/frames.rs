@@ -116,7 +116,7 @@ pub struct Frames {
 
 enum Source {
     Folder(std::vec::IntoIter<PathBuf>),
-    Animation(image::Frames<'static>),
+    Animation(animation::Animation),
     File(ffmpeg::Pictures),
 }
 
