@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use perceiver_data::{
     Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
