@@ -114,6 +114,38 @@ fn attention_without_maps_gives_the_same_result() {
     }
 }
 
+/// One at a time, in bounded memory.
+#[test]
+fn maps_in_blocks_match_the_reference() {
+    let (device_name, device) = devices().remove(0);
+    for (name, grid) in [
+        ("masked_lm", vec![13]),
+        ("sequence_single_label", vec![10]),
+        ("image_learned", vec![6, 6]),
+        ("image_fourier", vec![5, 8]),
+        ("image_conv", vec![11, 9]),
+    ] {
+        let folder = fixtures("heads").join(name);
+        let mut expected = read_tensors(&folder.join("outputs.safetensors"));
+        expected.retain(|name, _| name.starts_with("cross_attentions"));
+        let mut inputs = read_tensors(&folder.join("inputs.safetensors"));
+        inputs.remove("labels");
+        let Pretrained { model, config, .. } =
+            AnyPerceiver::from_pretrained(&folder, &device, &LoadOptions::default())
+                .expect("the checkpoint loads");
+        let (maps, found_grid) = model
+            .cross_attention_maps(inputs, &config, true, &device)
+            .expect("the inputs are valid");
+        assert_eq!(found_grid, grid, "{name}");
+        let encoder = Tensor::cat(maps.encoder.collect(), 2).into_data();
+        let decoder = maps.decoder.expect("it was asked for").into_data();
+        let found = [("cross_attentions.0", encoder), ("cross_attentions.1", decoder)];
+        let found = found.map(|(name, map)| (name.to_owned(), map)).into();
+        let (differences, _) = compare(&found, &expected, TOLERANCE);
+        assert!(differences.is_empty(), "{name} on {device_name}: {}", differences.join("\n"));
+    }
+}
+
 #[test]
 fn a_row_that_hides_everything_attends_evenly() {
     let folder = fixtures("heads").join(HIDDEN_ROW);

@@ -40,6 +40,8 @@ enum Command {
     Data(data::Arguments),
     /// Tests on the real data that `data` fetched
     DataTests,
+    /// Pages that the program writes, in chromium
+    BrowserTests,
     /// Documentation, with warnings as errors
     Docs,
     /// Write the fixtures again with transformers (needs .venv)
@@ -74,6 +76,7 @@ fn main() -> Result<()> {
         Command::Test => steps::test(),
         Command::Data(arguments) => data::data(&arguments),
         Command::DataTests => steps::data_tests(),
+        Command::BrowserTests => steps::browser_tests(),
         Command::Docs => steps::docs(),
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),

@@ -74,7 +74,8 @@ pub(crate) fn python() -> Result<Command> {
     Ok(program(python))
 }
 
-fn left_out(name: &str) -> Result<()> {
+/// Says that something is not done for want of a program; an error on CI.
+pub(crate) fn left_out(name: &str) -> Result<()> {
     let text = format!("{name} is not installed: see \"Tests\" in README.md");
     if env::var_os("CI").is_some() {
         bail!(text);

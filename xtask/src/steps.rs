@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, run, target, tool};
+use crate::process::{cargo, is_installed, left_out, run, target, tool};
 use crate::{data, fixtures, package, round_trip, tidy};
 
 /// One selection of features for every step that compiles tests: another one would build burn
@@ -27,6 +27,7 @@ pub(crate) fn ci() -> Result<()> {
         ("clippy", clippy),
         ("docs", docs),
         ("test", test),
+        ("browser", browser_tests),
         ("round trip", round_trip::where_possible),
         ("packages", package::pack),
     ])
@@ -48,6 +49,14 @@ pub(crate) fn deny() -> Result<()> {
 /// Unit, parity, property, end-to-end and documentation tests on flex, ndarray and wgpu.
 pub(crate) fn test() -> Result<()> {
     run(&mut cargo(&format!("test --workspace {FEATURES}")))
+}
+
+/// The ignored tests that look at pages. A machine without a browser goes without.
+pub(crate) fn browser_tests() -> Result<()> {
+    if !is_installed("chromium") {
+        return left_out("chromium");
+    }
+    run(&mut cargo(&format!("test --workspace {FEATURES} --test cli -- --ignored browser::")))
 }
 
 /// The ignored tests of every test target called `real_data…`.

@@ -10,9 +10,9 @@ use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
-    AutoencodeArguments, ClassifyArguments, ConvertArguments, FeaturesArguments, FillMaskArguments,
-    FlowArguments, ForwardArguments, InitArguments, InspectArguments, PreprocessArguments,
-    TokenizeArguments,
+    AttendArguments, AutoencodeArguments, ClassifyArguments, ConvertArguments, FeaturesArguments,
+    FillMaskArguments, FlowArguments, ForwardArguments, InitArguments, InspectArguments,
+    PreprocessArguments, TokenizeArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -61,6 +61,7 @@ pub(crate) enum Command {
     FillMask(FillMaskArguments),
     Classify(ClassifyArguments),
     Features(FeaturesArguments),
+    Attend(AttendArguments),
     Autoencode(AutoencodeArguments),
     Flow(FlowArguments),
     Forward(ForwardArguments),

@@ -2,6 +2,7 @@ mod cost;
 mod cross;
 mod factored;
 mod gather;
+mod maps;
 mod moments;
 mod prepared;
 #[cfg(all(test, feature = "flex"))]
@@ -15,6 +16,7 @@ use crate::init::layer_norm;
 use crate::{Initialisation, KeyMask, ops};
 
 pub use cross::CrossAttention;
+pub use maps::AttentionMaps;
 pub(crate) use prepared::PreparedAttention;
 
 /// Sizes of an attention module.

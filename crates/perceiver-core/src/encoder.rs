@@ -2,8 +2,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::{
-    CrossAttentionLayer, Initialisation, KeyMask, LayerConfig, OutputOptions, SelfAttentionLayer,
-    TokenArray,
+    AttentionMaps, CrossAttentionLayer, Initialisation, KeyMask, LayerConfig, OutputOptions,
+    SelfAttentionLayer, TokenArray,
 };
 
 /// Sizes of an [`Encoder`].
@@ -57,6 +57,22 @@ impl Encoder {
                 .collect(),
             blocks: config.blocks,
         }
+    }
+
+    /// Where the latents look in the tokens.
+    ///
+    /// # Shapes
+    /// - `latents`: `[batch, latents, latent_channels]`
+    /// - `tokens`: `[batch, tokens, token_channels]`
+    /// - `mask`: `[batch, tokens]`
+    #[must_use]
+    pub fn maps(
+        &self,
+        latents: &TokenArray,
+        tokens: &TokenArray,
+        mask: Option<&KeyMask>,
+    ) -> AttentionMaps {
+        self.cross_attention.attention().maps(latents, tokens, mask)
     }
 
     /// # Shapes

@@ -39,7 +39,7 @@ mod token_array;
 
 pub use activation::Activation;
 pub use answers::{AnswerBlock, AnswerStream};
-pub use attention::{AttentionConfig, CrossAttention, SelfAttention};
+pub use attention::{AttentionConfig, AttentionMaps, CrossAttention, SelfAttention};
 pub use content::Content;
 pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
 pub use init::Initialisation;

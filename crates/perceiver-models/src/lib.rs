@@ -26,7 +26,8 @@ pub use heads::{
     PerceiverForSequenceClassification, PerceiverMaskedLMOutput, PretrainedModel,
 };
 pub use model::{
-    Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel, PerceiverModelOutput,
+    CrossAttentionMaps, Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel,
+    PerceiverModelOutput,
 };
 pub use named::{ForwardOptions, NamedTensors};
 

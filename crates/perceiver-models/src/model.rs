@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, assert_shape};
-use perceiver_core::{Encoder, EncoderOutput, KeyMask, Latents, OutputOptions};
+use perceiver_core::{AttentionMaps, Encoder, EncoderOutput, KeyMask, Latents, OutputOptions};
 use perceiver_io::{Decoded, Decoder, Postprocessor, Preprocessed, Preprocessor};
 
 use crate::architecture;
@@ -57,6 +57,15 @@ pub struct PerceiverModelOutput<T> {
     pub attentions: Option<Vec<Tensor<4>>>,
     /// Probabilities of the encoder's cross-attention, then of the decoder's.
     pub cross_attentions: Option<Vec<Tensor<4>>>,
+}
+
+/// Where a model looks.
+#[derive(Debug, Clone)]
+pub struct CrossAttentionMaps {
+    /// Where the latents look in the input, `[batch, heads, latents, tokens]` in all.
+    pub encoder: AttentionMaps,
+    /// Where the answers look in the latents, `[batch, heads, queries, latents]`, when asked for.
+    pub decoder: Option<Tensor<4>>,
 }
 
 /// An input that was read into latents, to be decoded once or often.
@@ -157,6 +166,36 @@ where
             logits: self.output_postprocessor.forward(decoded.logits, &sizes),
             cross_attentions: decoded.cross_attentions,
         }
+    }
+
+    /// Where the model looks in an input, with the encoder's maps in bounded memory.
+    ///
+    /// The maps are those of [`forward`](Self::forward), which holds all of them at once.
+    ///
+    /// # Shapes
+    /// - `mask`: `[batch, tokens]`
+    ///
+    /// # Panics
+    /// If the preprocessor does, or the mask has another shape than the tokens.
+    #[must_use]
+    pub fn cross_attention_maps(
+        &self,
+        input: P::Input,
+        mask: Option<&KeyMask>,
+        points: &D::Points,
+        decoder: bool,
+    ) -> CrossAttentionMaps {
+        let inputs = self.input_preprocessor.forward(input);
+        let [batch, ..] = inputs.dims();
+        let latents = self.embeddings.forward(batch);
+        let decoder = decoder.then(|| {
+            let options = OutputOptions::default();
+            let encoder = self.encoder.forward(&latents, &inputs.tokens, mask, options);
+            let queries = self.decoder.queries(&inputs, points);
+            self.decoder.forward(&queries, encoder.last_hidden_state, true).cross_attentions
+        });
+        let encoder = self.encoder.maps(&latents, &inputs.tokens, mask);
+        CrossAttentionMaps { encoder, decoder: decoder.flatten() }
     }
 
     /// Encodes an input and decodes it.

@@ -1,6 +1,7 @@
 //! Any head on named tensors from outside.
 
 mod inputs;
+mod maps;
 
 use std::collections::BTreeMap;
 

@@ -42,6 +42,16 @@ pub enum Error {
         /// What it was given.
         given: &'static str,
     },
+    /// A head, latent or query that the model does not have.
+    #[error("there is no {what} {index}, expected 0 to {}", count.saturating_sub(1))]
+    OutOfRange {
+        /// What was asked for.
+        what: &'static str,
+        /// Which one.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// A text without a character.
     #[error("the text is empty, expected at least one character")]
     EmptyText,

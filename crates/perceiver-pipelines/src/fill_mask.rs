@@ -400,6 +400,7 @@ mod tests {
     fn pipelines_can_be_sent_to_another_thread() {
         fn is_send<T: Send>() {}
         is_send::<FillMask>();
+        is_send::<crate::Attend>();
         is_send::<crate::Classify>();
         is_send::<crate::Features>();
         is_send::<crate::OpticalFlow>();

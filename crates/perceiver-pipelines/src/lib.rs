@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod ahead;
+mod attend;
 mod autoencode;
 mod best_texts;
 mod classify;
@@ -17,6 +18,9 @@ mod reader;
 mod squared_error;
 mod text;
 
+pub use attend::{
+    Attend, AttendLayer, AttendOptions, AttendTiles, Attention, AttentionMap, Character, Places,
+};
 pub use autoencode::{Autoencode, Reconstruction};
 pub use classify::{
     Classification, Classifications, Classify, ClassifyOptions, ScoreKind, ScoredLabel,

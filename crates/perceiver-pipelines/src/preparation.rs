@@ -135,7 +135,10 @@ impl Prepared {
 }
 
 /// The folder's image processor. A model that was saved alone has none.
-fn image_processor(folder: &Path, warnings: &mut Vec<String>) -> Result<PerceiverImageProcessor> {
+pub(crate) fn image_processor(
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<PerceiverImageProcessor> {
     const SETTINGS: &str = "preprocessor_config.json";
     if folder.join(SETTINGS).exists() {
         return Ok(PerceiverImageProcessor::from_pretrained(folder)?);

@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+mod attend;
 mod autoencode;
 mod classify;
 mod convert;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use perceiver_models::{Checkpoint, Head, TensorInfo};
 use serde_json::json;
 
+pub(crate) use self::attend::AttendArguments;
 pub(crate) use self::autoencode::AutoencodeArguments;
 pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::convert::ConvertArguments;
@@ -62,6 +64,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Classify(arguments) => classify::run(&arguments, &context),
         Command::Autoencode(arguments) => autoencode::run(&arguments, &context),
         Command::Features(arguments) => features::run(&arguments, &context),
+        Command::Attend(arguments) => attend::run(&arguments, &context),
         Command::Flow(arguments) => flow::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod answers;
+mod attend;
 mod bad_input;
+mod browser;
 mod features;
 mod flow;
 mod many;

@@ -2,6 +2,7 @@
 
 mod config;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
@@ -188,11 +189,22 @@ impl PerceiverImageProcessor {
         ))
     }
 
-    fn crop_and_resize(&self, image: &RgbImage) -> Result<RgbImage, String> {
+    /// What the model sees of an image, in the image's own pixels: the centre crop.
+    ///
+    /// # Errors
+    /// When the image has no pixels, or none inside the crop, or the crop more than 2²⁸.
+    pub fn crop<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>> {
+        self.cropped(image).map_err(|reason| {
+            let (width, height) = image.dimensions();
+            Error::Preprocess { index: 0, width, height, reason }
+        })
+    }
+
+    fn cropped<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>, String> {
         if image.width() == 0 || image.height() == 0 {
             return Err("it has no pixels".to_owned());
         }
-        let cropped = match (self.do_center_crop, self.size, self.crop_size) {
+        Ok(match (self.do_center_crop, self.size, self.crop_size) {
             (
                 true,
                 Size::Exact { height, width },
@@ -201,16 +213,20 @@ impl PerceiverImageProcessor {
                 let shorter = f64::from(image.width().min(image.height()));
                 let side = |size, crop| (f64::from(size) / f64::from(crop) * shorter) as u64;
                 let size = (side(width, crop_width), side(height, crop_height));
-                Some(center_crop(image, check_size("centre crop", size)?, self.backend))
+                let size = check_size("centre crop", size)?;
+                Cow::Owned(center_crop(image, size, self.backend))
             }
-            _ => None,
-        };
-        let image = cropped.as_ref().unwrap_or(image);
+            _ => Cow::Borrowed(image),
+        })
+    }
+
+    fn crop_and_resize(&self, image: &RgbImage) -> Result<RgbImage, String> {
+        let image = self.cropped(image)?;
         if !self.do_resize {
-            return Ok(image.clone());
+            return Ok(image.into_owned());
         }
         let size = check_size("resized image", self.size.of(image.dimensions()))?;
-        Ok(resize(image, size, self.resample, self.backend))
+        Ok(resize(&image, size, self.resample, self.backend))
     }
 
     /// What each of the 256 levels becomes, by channel.

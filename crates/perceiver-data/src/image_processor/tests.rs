@@ -21,6 +21,16 @@ fn the_default_brings_images_of_any_size_to_one_batch() {
 }
 
 #[test]
+fn a_crop_is_the_centre_in_the_image_s_own_pixels() {
+    let processor = processor(r#"{"size": 2, "crop_size": 4}"#);
+    let photo = RgbImage::from_fn(12, 8, |x, y| Rgb([x as u8, y as u8, 0]));
+    let crop = processor.crop(&photo).unwrap();
+    // Half the shorter side in each direction.
+    assert_eq!(crop.dimensions(), (4, 4));
+    assert_eq!([*crop.get_pixel(0, 0), *crop.get_pixel(3, 3)], [Rgb([4, 2, 0]), Rgb([7, 5, 0])]);
+}
+
+#[test]
 fn channels_rows_and_columns_keep_their_order() {
     let image = RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 9]));
     let off = r#"{"do_center_crop": false, "do_resize": false, "do_rescale": false,

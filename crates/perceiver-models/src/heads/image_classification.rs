@@ -46,7 +46,9 @@ pub struct PerceiverForImageClassificationConvProcessing {
     problem_type: Option<ProblemType>,
 }
 
-type ImagePerceiver = PerceiverModel<ImagePreprocessor, ClassificationDecoder, NoPostprocessor>;
+/// What the three heads differ in is their preprocessor.
+pub(crate) type ImagePerceiver =
+    PerceiverModel<ImagePreprocessor, ClassificationDecoder, NoPostprocessor>;
 
 impl PretrainedModel for PerceiverForImageClassificationLearned {
     const HEAD: Head = Head::ImageClassificationLearned;
@@ -84,6 +86,11 @@ impl PretrainedModel for PerceiverForImageClassificationConvProcessing {
 }
 
 impl PerceiverForImageClassificationLearned {
+    /// The model around which this head is.
+    pub(crate) const fn perceiver(&self) -> &ImagePerceiver {
+        &self.perceiver
+    }
+
     /// `interpolate_positions` (`interpolate_pos_encoding`) fits the learned positions to images
     /// of another size than `image_size`.
     ///
@@ -130,6 +137,11 @@ impl PerceiverForImageClassificationLearned {
 }
 
 impl PerceiverForImageClassificationFourier {
+    /// The model around which this head is.
+    pub(crate) const fn perceiver(&self) -> &ImagePerceiver {
+        &self.perceiver
+    }
+
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`, of any size
     /// - `mask`: `[batch, height · width]`
@@ -167,6 +179,11 @@ impl PerceiverForImageClassificationFourier {
 }
 
 impl PerceiverForImageClassificationConvProcessing {
+    /// The model around which this head is.
+    pub(crate) const fn perceiver(&self) -> &ImagePerceiver {
+        &self.perceiver
+    }
+
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`, of any size the convolution can shrink
     /// - `mask`: `[batch, tokens]`, a quarter of the height times a quarter of the width

@@ -75,6 +75,13 @@ impl PretrainedModel for PerceiverForMaskedLM {
 }
 
 impl PerceiverForMaskedLM {
+    /// The model around which this head is.
+    pub(crate) const fn perceiver(
+        &self,
+    ) -> &PerceiverModel<TextPreprocessor, BasicDecoder, NoPostprocessor> {
+        &self.perceiver
+    }
+
     /// # Shapes
     /// - `ids`: `[batch, tokens]`
     /// - `mask`: `[batch, tokens]`

@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use perceiver_io::ClassificationDecoder;
 
+pub(crate) use image_classification::ImagePerceiver;
 pub use image_classification::{
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned,

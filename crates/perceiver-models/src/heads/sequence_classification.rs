@@ -42,6 +42,13 @@ impl PretrainedModel for PerceiverForSequenceClassification {
 }
 
 impl PerceiverForSequenceClassification {
+    /// The model around which this head is.
+    pub(crate) const fn perceiver(
+        &self,
+    ) -> &PerceiverModel<TextPreprocessor, ClassificationDecoder, NoPostprocessor> {
+        &self.perceiver
+    }
+
     /// # Shapes
     /// - `ids`: `[batch, tokens]`
     /// - `mask`: `[batch, tokens]`

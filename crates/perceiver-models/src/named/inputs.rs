@@ -299,7 +299,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// Rows that the convolution and pooling leave of `pixels` rows, if any.
-const fn convolved(pixels: usize) -> Option<usize> {
+pub(super) const fn convolved(pixels: usize) -> Option<usize> {
     match pixels.div_ceil(2).checked_sub(3) {
         Some(beyond) => Some(beyond / 2 + 1),
         None => None,

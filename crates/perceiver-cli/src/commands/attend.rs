@@ -1,0 +1,214 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use image::ImageFormat;
+use perceiver_pipelines::{
+    Attend, AttendLayer, AttendOptions, AttendTiles, Attention, AttentionMap, Input, Places,
+};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::args::{ModelArguments, OutputArguments};
+use crate::files::{text_argument, write_whole};
+use crate::output::{one_line, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver attend --model deepmind/vision-perceiver-fourier photo.jpg -o map.png
+  perceiver attend --model ./vision-perceiver-conv photo.jpg -o map.html --grid
+  perceiver attend --model ./vision-perceiver-conv photo.jpg -o map.png --latent 17
+  perceiver attend --model ./language-perceiver --text \"Cats and [MASK][MASK][MASK].\" -o map.html
+  perceiver attend --model ./language-perceiver --text \"A c[MASK]t\" -o map.html --layer decoder";
+
+/// Show where a model looks, as heat over a photo or a text
+///
+/// Every latent of a Perceiver reads the whole input and looks at some places more than at
+/// others. The average of all is shown unless a head or latent is chosen. A PNG shows a photo,
+/// an HTML page photos and texts, with the weight under the pointer.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AttendArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Photo to look at: PNG, JPEG, WebP, TIFF, BMP or GIF
+    #[arg(value_name = "PHOTO", required_unless_present = "text")]
+    photo: Option<PathBuf>,
+    /// Text to look at; - reads it from standard input
+    #[arg(long, conflicts_with = "photo")]
+    text: Option<String>,
+    #[command(flatten)]
+    output: OutputArguments,
+    /// Cross-attention to show
+    #[arg(long, value_name = "NAME", default_value = "encoder")]
+    layer: Layer,
+    /// Head to show [default: the average of all]
+    #[arg(long, value_name = "N")]
+    head: Option<usize>,
+    /// Latent to show [default: the average of all]
+    #[arg(long, value_name = "N")]
+    latent: Option<usize>,
+    /// Query of the decoder to show, in a text the place of a token [default: the masks]
+    #[arg(long, value_name = "N", conflicts_with = "latent")]
+    query: Option<usize>,
+    /// Show maps side by side: the 16 sharpest latents (queries, of the decoder), or every head
+    #[arg(long, value_name = "OF-WHAT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "latents")]
+    grid: Option<Grid>,
+    /// Strongest places to print of each map
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
+    top_k: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layer {
+    /// The latents look at the input
+    #[value(alias = "0")]
+    Encoder,
+    /// The answers look at the latents: shown is the input as those see it
+    #[value(alias = "1")]
+    Decoder,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Grid {
+    #[value(alias = "queries")]
+    Latents,
+    Heads,
+}
+
+/// In what form is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Picture,
+    Page,
+}
+
+pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> {
+    let output = &arguments.output.output;
+    let form = form(output, arguments.text.is_some())?;
+    arguments.output.check()?;
+    let options = options(arguments)?;
+    let (title, input) = input(arguments)?;
+    let device = context.open_device()?;
+    let folder = arguments.model.folder()?;
+    let start = Instant::now();
+    let pipeline = Attend::from_pretrained(folder, &device.device)?;
+    context.output.warnings(pipeline.warnings());
+    let attention = pipeline.run(input, &options)?;
+    let bytes = match form {
+        Form::Page => attention.page(&title).into_bytes(),
+        Form::Picture => png(&attention)?,
+    };
+    write_whole(output, &bytes)?;
+    context.note_device(&device, start);
+
+    let name = output.display().to_string();
+    let maps = attention.maps.iter();
+    let json: Vec<_> = maps.clone().map(|map| as_json(map, &attention, arguments.top_k)).collect();
+    let layer = if arguments.layer == Layer::Encoder { "encoder" } else { "decoder" };
+    let json = json!({ "output": name, "layer": layer, "maps": json });
+    let texts: Vec<_> = maps.map(|map| as_text(map, &attention, arguments.top_k)).collect();
+    context.output.result(json, &format!("{}\n{}", one_line(&name), texts.join("\n")))?;
+    Ok(())
+}
+
+fn form(path: &Path, is_text: bool) -> Result<Form> {
+    let shown = path.display();
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("html") => Ok(Form::Page),
+        Some("png") if is_text => bail!("{shown}: heat over a text is a page, expected *.html"),
+        Some("png") => Ok(Form::Picture),
+        _ if is_text => bail!("{shown}: expected a file called *.html"),
+        _ => bail!("{shown}: expected a file called *.png or *.html"),
+    }
+}
+
+fn options(arguments: &AttendArguments) -> Result<AttendOptions> {
+    let layer = match (arguments.layer, arguments.latent, arguments.query) {
+        (Layer::Encoder, _, Some(_)) => bail!("--query: the encoder has none, expected --latent"),
+        (Layer::Decoder, Some(_), _) => bail!("--latent: the decoder has none, expected --query"),
+        (Layer::Encoder, ..) => AttendLayer::Encoder,
+        (Layer::Decoder, ..) => AttendLayer::Decoder,
+    };
+    let tiles = match arguments.grid {
+        None => AttendTiles::Average,
+        Some(Grid::Latents) => AttendTiles::Rows,
+        Some(Grid::Heads) => AttendTiles::Heads,
+    };
+    let mut options = AttendOptions::default().with_layer(layer).with_tiles(tiles);
+    if let Some(head) = arguments.head {
+        options = options.with_head(head);
+    }
+    if let Some(row) = arguments.latent.or(arguments.query) {
+        options = options.with_row(row);
+    }
+    Ok(options)
+}
+
+/// What the page is called, and what is looked at.
+fn input(arguments: &AttendArguments) -> Result<(String, Input)> {
+    const TITLE: usize = 60;
+    match (&arguments.text, &arguments.photo) {
+        (Some(text), _) => {
+            let text = text_argument(text)?;
+            let mut title: String = text.chars().take(TITLE).collect();
+            if title.len() < text.len() {
+                title.push('…');
+            }
+            Ok((title, text.into()))
+        }
+        (None, Some(photo)) if photo.is_file() => {
+            let title = photo.file_name().unwrap_or(photo.as_os_str());
+            Ok((title.to_string_lossy().into_owned(), photo.clone().into()))
+        }
+        (None, Some(photo)) => {
+            bail!("{}: does not exist, expected an image file", photo.display())
+        }
+        (None, None) => bail!("expected a photo or --text"),
+    }
+}
+
+fn png(attention: &Attention) -> Result<Vec<u8>> {
+    let picture = attention.picture().context("a text has no picture")?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+fn as_json(map: &AttentionMap, attention: &Attention, count: usize) -> Value {
+    let places: Vec<_> = map
+        .strongest(count)
+        .into_iter()
+        .map(|(place, weight)| match &attention.places {
+            Places::Text(characters) => {
+                let character = &characters[place];
+                let (start, end) =
+                    character.range.clone().map(|range| (range.start, range.end)).unzip();
+                json!({ "text": character.text, "start": start, "end": end, "weight": weight })
+            }
+            Places::Image { columns, .. } => json!({
+                "row": place / columns,
+                "column": place % columns,
+                "weight": weight,
+            }),
+        })
+        .collect();
+    match attention.layer {
+        AttendLayer::Encoder => json!({ "head": map.head, "latent": map.row, "places": places }),
+        AttendLayer::Decoder => json!({ "head": map.head, "query": map.row, "places": places }),
+    }
+}
+
+fn as_text(map: &AttentionMap, attention: &Attention, count: usize) -> String {
+    let rows: Vec<[String; 2]> = map
+        .strongest(count)
+        .into_iter()
+        .map(|(place, weight)| {
+            let weight = format!("{:.5} %", f64::from(weight) * 100.0);
+            [weight, one_line(&attention.places.name(place))]
+        })
+        .collect();
+    format!("{}\n{}", attention.description(map), table(&rows))
+}

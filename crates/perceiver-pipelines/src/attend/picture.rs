@@ -1,0 +1,183 @@
+//! Heat over a photo.
+
+use colorgrad::Gradient as _;
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
+
+use super::{Attention, AttentionMap, Places};
+
+/// The shorter side of a picture is at least this long, in pixels.
+const SHORTEST: usize = 448;
+/// Between tiles, in pixels.
+const GAP: u32 = 8;
+/// The share of places that may have more than the scale shows, as beside a few places of ten
+/// times the weight nothing else would be seen.
+const BEYOND: f64 = 0.002;
+/// The scale ends at no less than this share of the greatest weight.
+const LOWEST_TOP: f32 = 0.1;
+
+/// The weights of a map that have the darkest and the brightest colour: zero and this one.
+pub(super) struct Scale {
+    pub(super) top: f32,
+    /// Whether some weights are greater.
+    pub(super) exceeded: bool,
+}
+
+impl Attention {
+    /// Heat over the photo, the greyer the photo and the brighter the colour the more weight;
+    /// several maps as tiles, row by row. None over a text.
+    ///
+    /// Colours are those of `inferno`, from no weight to the greatest, or lower where one place in
+    /// 500 stands out, down to a tenth of it. One token is one square; those of the
+    /// convolutional stem share the photo evenly, although each sees a little of its neighbours.
+    #[must_use]
+    pub fn picture(&self) -> Option<RgbImage> {
+        let Places::Image { photo, rows, columns } = &self.places else { return None };
+        let photo = background(photo, *rows, *columns);
+        let (width, height) = photo.dimensions();
+        let across = tiles_across(self.maps.len());
+        let down = self.maps.len().div_ceil(across);
+        let side = |tiles: usize, side: u32| tiles as u32 * (side + GAP) - GAP;
+        let size = (side(across, width), side(down, height));
+        let mut picture = RgbImage::from_pixel(size.0, size.1, Rgb([255; 3]));
+        for (index, map) in self.maps.iter().enumerate() {
+            let heat = heat(map, *rows, *columns);
+            let mut tile = photo.clone();
+            let heat = imageops::resize(&heat, width, height, FilterType::Nearest);
+            for (pixel, over) in tile.pixels_mut().zip(heat.pixels()) {
+                *pixel = blend(*pixel, *over);
+            }
+            let place = |at: usize, side: u32| i64::from(at as u32 * (side + GAP));
+            let (x, y) = (place(index % across, width), place(index / across, height));
+            imageops::replace(&mut picture, &tile, x, y);
+        }
+        Some(picture)
+    }
+}
+
+/// Columns of a nearly square arrangement.
+pub(super) fn tiles_across(tiles: usize) -> usize {
+    (1..).find(|across| across * across >= tiles).unwrap_or(1)
+}
+
+/// The photo in grey, as large as the tokens' squares together.
+pub(super) fn background(photo: &RgbImage, rows: usize, columns: usize) -> RgbImage {
+    let square = SHORTEST.div_ceil(rows.min(columns).max(1));
+    let (width, height) = ((columns * square) as u32, (rows * square) as u32);
+    let photo = imageops::resize(photo, width, height, FilterType::CatmullRom);
+    let mut grey = photo;
+    for Rgb(channels) in grey.pixels_mut() {
+        let [red, green, blue] = channels.map(f32::from);
+        *channels = [(0.299 * red + 0.587 * green + 0.114 * blue).round() as u8; 3];
+    }
+    grey
+}
+
+/// One pixel a token; the more weight, the brighter and the less transparent.
+pub(super) fn heat(map: &AttentionMap, rows: usize, columns: usize) -> RgbaImage {
+    let Scale { top, .. } = scale(map);
+    let colours = colours();
+    RgbaImage::from_fn(columns as u32, rows as u32, |column, row| {
+        let weight = map.weights[row as usize * columns + column as usize];
+        let level = level(weight, top);
+        let [red, green, blue] = colours[usize::from(level)];
+        Rgba([red, green, blue, 90 + level / 2])
+    })
+}
+
+/// The colour of every level.
+pub(super) fn colours() -> [[u8; 3]; 256] {
+    let inferno = colorgrad::preset::inferno();
+    std::array::from_fn(|level| {
+        let [red, green, blue, _] = inferno.at(level as f32 / 255.0).to_rgba8();
+        [red, green, blue]
+    })
+}
+
+/// How far a weight is up the scale.
+pub(super) fn level(weight: f32, top: f32) -> u8 {
+    if top > 0.0 { (weight / top * 255.0).round().clamp(0.0, 255.0) as u8 } else { 0 }
+}
+
+pub(super) fn scale(map: &AttentionMap) -> Scale {
+    let mut weights = map.weights.clone();
+    weights.sort_by(f32::total_cmp);
+    let beyond = (weights.len() as f64 * BEYOND) as usize;
+    let greatest = weights.last().copied().unwrap_or(0.0);
+    let top = weights.iter().rev().nth(beyond).copied().unwrap_or(0.0);
+    let top = top.max(greatest * LOWEST_TOP);
+    Scale { top, exceeded: greatest > top }
+}
+
+fn blend(Rgb(under): Rgb<u8>, Rgba([red, green, blue, alpha]): Rgba<u8>) -> Rgb<u8> {
+    let share = f32::from(alpha) / 255.0;
+    let over = [red, green, blue];
+    Rgb(std::array::from_fn(|channel| {
+        let mixed = f32::from(under[channel]) * (1.0 - share) + f32::from(over[channel]) * share;
+        mixed.round() as u8
+    }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+    use crate::AttendLayer;
+
+    fn map(weights: Vec<f32>) -> AttentionMap {
+        AttentionMap { head: None, row: None, weights }
+    }
+
+    fn attention(maps: Vec<AttentionMap>) -> Attention {
+        let photo = RgbImage::from_pixel(6, 4, Rgb([10, 20, 30]));
+        let places = Places::Image { photo, rows: 2, columns: 3 };
+        Attention { layer: AttendLayer::Encoder, places, maps }
+    }
+
+    #[test]
+    fn the_place_of_most_weight_is_the_brightest() {
+        let maps = vec![map(vec![0.05, 0.05, 0.05, 0.05, 0.7, 0.1])];
+        let picture = attention(maps).picture().unwrap();
+        assert_eq!(picture.dimensions(), (672, 448));
+        let brightness =
+            |x, y| picture.get_pixel(x, y).0.iter().map(|&c| u32::from(c)).sum::<u32>();
+        let centres = [(112, 112), (336, 112), (560, 112), (112, 336), (336, 336), (560, 336)];
+        let brightest = centres.into_iter().max_by_key(|&(x, y)| brightness(x, y));
+        assert_eq!(brightest, Some((336, 336)));
+    }
+
+    #[test]
+    fn tiles_lie_in_rows_with_gaps_between() {
+        let even = vec![1.0 / 6.0; 6];
+        let picture = attention(vec![map(even); 3]).picture().unwrap();
+        assert_eq!(picture.dimensions(), (2 * 672 + 8, 2 * 448 + 8));
+        assert_eq!(*picture.get_pixel(676, 10), Rgb([255; 3]));
+        assert_ne!(*picture.get_pixel(10, 470), Rgb([255; 3]));
+        assert_eq!(*picture.get_pixel(700, 470), Rgb([255; 3]));
+    }
+
+    #[test]
+    fn one_place_in_500_may_exceed_the_scale() {
+        let mut weights = vec![0.001; 1000];
+        weights[7] = 0.005;
+        weights[8] = 0.004;
+        let Scale { top, exceeded } = scale(&map(weights.clone()));
+        assert!(exceeded);
+        assert_eq!(top, 0.001);
+        weights[7] = 0.5;
+        assert_eq!(scale(&map(weights)).top, 0.05);
+        let Scale { top, exceeded } = scale(&map(vec![0.2, 0.8]));
+        assert!(!exceeded);
+        assert_eq!(top, 0.8);
+    }
+
+    /// The ends and the middle of matplotlib's `inferno`.
+    #[test]
+    fn colours_are_inferno_s() {
+        let colours = colours();
+        assert_eq!([colours[0], colours[255]], [[0, 0, 4], [252, 255, 164]]);
+        for (found, expected) in colours[128].iter().zip([188_u8, 55, 84]) {
+            assert!(found.abs_diff(expected) <= 2, "{found} is not {expected}");
+        }
+    }
+}
