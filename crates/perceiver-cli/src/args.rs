@@ -10,9 +10,10 @@ use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
-    AttendArguments, AutoencodeArguments, ClassifyArguments, ConvertArguments, FeaturesArguments,
-    FillMaskArguments, FlowArguments, ForwardArguments, InitArguments, InspectArguments,
-    PreprocessArguments, TokenizeArguments,
+    AttendArguments, AutoencodeArguments, ClassifyArguments, CompletionsArguments,
+    ConvertArguments, DoctorArguments, FeaturesArguments, FillMaskArguments, FlowArguments,
+    ForwardArguments, InitArguments, InspectArguments, ManArguments, PreprocessArguments,
+    TokenizeArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -70,6 +71,9 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     Convert(ConvertArguments),
     Init(InitArguments),
+    Doctor(DoctorArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
 }
 
 /// A model that is needed.

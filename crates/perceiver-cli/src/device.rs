@@ -1,17 +1,9 @@
 //! Devices by name.
 
 use anyhow::{Result, anyhow, bail};
-use burn::tensor::Device;
-#[cfg(any(
-    feature = "wgpu",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "webgpu",
-    feature = "cuda",
-    feature = "rocm",
-    feature = "cpu"
-))]
-use burn::tensor::DeviceType;
+use burn::tensor::{Device, DeviceType};
+
+use crate::output::without_panic;
 
 /// Every backend by the name of its feature, with whether this build has it.
 const BACKENDS: [(&str, bool); 9] = [
@@ -80,21 +72,64 @@ pub(crate) fn open(name: &str) -> Result<OpenDevice> {
             Ok(OpenDevice { device, description: "ndarray".to_owned() })
         }
         ("flex" | "ndarray", Some(_)) => bail!("device {name}: {backend} takes no index"),
+        _ => {
+            let Some(kind) = kind(backend) else { bail!("device {name}: not in this build") };
+            let devices = enumerated(name, kind)?;
+            let count = devices.len();
+            match devices.into_iter().nth(index.unwrap_or(0)) {
+                Some(device) => described(name, device),
+                None => {
+                    bail!(
+                        "device {name}: this machine has {count}, expected an index below {count}"
+                    )
+                }
+            }
+        }
+    }
+}
+
+/// Every device of this build with its name, or why it cannot be opened or a backend has none.
+pub(crate) fn all() -> Vec<(String, Result<OpenDevice>)> {
+    let mut found = Vec::new();
+    for (backend, _) in BACKENDS.iter().filter(|(_, built)| *built) {
+        match kind(backend).map(|kind| enumerated(backend, kind)) {
+            None => found.push(((*backend).to_owned(), open(backend))),
+            Some(Err(error)) => found.push(((*backend).to_owned(), Err(error))),
+            Some(Ok(devices)) => {
+                for (index, device) in devices.into_iter().enumerate() {
+                    let name = format!("{backend}:{index}");
+                    let opened = described(&name, device);
+                    found.push((name, opened));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Names of the backends that this build has.
+pub(crate) fn built() -> Vec<&'static str> {
+    BACKENDS.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect()
+}
+
+/// What burn calls a backend of which there may be several devices.
+fn kind(backend: &str) -> Option<DeviceType> {
+    match backend {
         #[cfg(feature = "wgpu")]
-        ("wgpu", index) => enumerated(name, index, DeviceType::Wgpu),
+        "wgpu" => Some(DeviceType::Wgpu),
         #[cfg(feature = "vulkan")]
-        ("vulkan", index) => enumerated(name, index, DeviceType::Vulkan),
+        "vulkan" => Some(DeviceType::Vulkan),
         #[cfg(feature = "metal")]
-        ("metal", index) => enumerated(name, index, DeviceType::Metal),
+        "metal" => Some(DeviceType::Metal),
         #[cfg(feature = "webgpu")]
-        ("webgpu", index) => enumerated(name, index, DeviceType::WebGpu),
+        "webgpu" => Some(DeviceType::WebGpu),
         #[cfg(feature = "cuda")]
-        ("cuda", index) => enumerated(name, index, DeviceType::Cuda),
+        "cuda" => Some(DeviceType::Cuda),
         #[cfg(feature = "rocm")]
-        ("rocm", index) => enumerated(name, index, DeviceType::Rocm),
+        "rocm" => Some(DeviceType::Rocm),
         #[cfg(feature = "cpu")]
-        ("cpu", index) => enumerated(name, index, DeviceType::Cpu),
-        _ => bail!("device {name}: not in this build"),
+        "cpu" => Some(DeviceType::Cpu),
+        _ => None,
     }
 }
 
@@ -105,41 +140,25 @@ fn names(built: bool) -> String {
     if names.is_empty() { "none".to_owned() } else { names }
 }
 
-/// The device of this index, the first by default, opened.
-#[cfg(any(
-    feature = "wgpu",
-    feature = "vulkan",
-    feature = "metal",
-    feature = "webgpu",
-    feature = "cuda",
-    feature = "rocm",
-    feature = "cpu"
-))]
-fn enumerated(name: &str, index: Option<usize>, kind: DeviceType) -> Result<OpenDevice> {
+/// All devices of a kind, at least one.
+fn enumerated(name: &str, kind: DeviceType) -> Result<Vec<Device>> {
     // Drivers that are missing or broken make the runtimes panic.
-    let opened = crate::output::without_panic(|| {
-        let devices = Device::enumerate(kind).into_vec();
-        let count = devices.len();
-        let device = devices.into_iter().nth(index.unwrap_or(0));
-        let device = device.map(|device| {
-            let identity = device.identity().map(|identity| identity.name);
-            (device, identity)
-        });
-        (count, device)
-    });
-    match opened {
+    match without_panic(|| Device::enumerate(kind).into_vec()) {
         Err(reason) => bail!("device {name}: cannot be opened: {reason}"),
-        Ok((0, _)) => bail!("device {name}: this machine has none, or no driver for it"),
-        Ok((count, None)) => {
-            bail!("device {name}: this machine has {count}, expected an index below {count}")
+        Ok(devices) if devices.is_empty() => {
+            bail!("device {name}: this machine has none, or no driver for it")
         }
-        Ok((_, Some((device, identity)))) => {
-            let description = match identity {
-                Some(identity) => format!("{name}, {identity}"),
-                None => name.to_owned(),
-            };
-            Ok(OpenDevice { device, description })
-        }
+        Ok(devices) => Ok(devices),
+    }
+}
+
+/// A device, opened to ask what it is.
+fn described(name: &str, device: Device) -> Result<OpenDevice> {
+    let identity = without_panic(|| device.identity().map(|identity| identity.name));
+    match identity {
+        Err(reason) => bail!("device {name}: cannot be opened: {reason}"),
+        Ok(Some(identity)) => Ok(OpenDevice { device, description: format!("{name}, {identity}") }),
+        Ok(None) => Ok(OpenDevice { device, description: name.to_owned() }),
     }
 }
 

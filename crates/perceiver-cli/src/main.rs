@@ -9,6 +9,7 @@ mod batch;
 mod commands;
 mod device;
 mod files;
+mod help;
 mod inputs;
 mod output;
 mod progress;
@@ -17,8 +18,6 @@ mod unfinished;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
-
-use clap::Parser;
 
 /// Bad input or usage.
 const BAD_INPUT: u8 = 2;
@@ -30,7 +29,7 @@ const PANIC: u8 = 101;
 fn main() -> ExitCode {
     output::tame_panics();
     unfinished::clean_up_when_interrupted();
-    let arguments = match args::Arguments::try_parse() {
+    let arguments = match help::parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };

@@ -3,13 +3,16 @@
 mod attend;
 mod autoencode;
 mod classify;
+mod completions;
 mod convert;
+mod doctor;
 mod features;
 mod fill_mask;
 mod flow;
 mod forward;
 mod init;
 mod inspect;
+mod man;
 mod preprocess;
 mod tokenize;
 
@@ -23,13 +26,16 @@ use serde_json::json;
 pub(crate) use self::attend::AttendArguments;
 pub(crate) use self::autoencode::AutoencodeArguments;
 pub(crate) use self::classify::ClassifyArguments;
+pub(crate) use self::completions::CompletionsArguments;
 pub(crate) use self::convert::ConvertArguments;
+pub(crate) use self::doctor::DoctorArguments;
 pub(crate) use self::features::FeaturesArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;
 pub(crate) use self::flow::FlowArguments;
 pub(crate) use self::forward::ForwardArguments;
 pub(crate) use self::init::InitArguments;
 pub(crate) use self::inspect::InspectArguments;
+pub(crate) use self::man::ManArguments;
 pub(crate) use self::preprocess::PreprocessArguments;
 pub(crate) use self::tokenize::TokenizeArguments;
 use crate::args::{Arguments, Command};
@@ -72,6 +78,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Convert(arguments) => convert::run(&arguments, &context),
         Command::Init(arguments) => init::run(&arguments, &context),
+        Command::Doctor(DoctorArguments {}) => doctor::run(&context),
+        Command::Completions(arguments) => completions::run(&arguments, &context),
+        Command::Man(arguments) => man::run(&arguments, &context),
     }
 }
 

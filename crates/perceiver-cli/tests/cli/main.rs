@@ -10,6 +10,7 @@ mod flow;
 mod many;
 mod masks;
 mod models;
+mod program;
 mod reference;
 mod support;
 mod videos;
