@@ -119,15 +119,18 @@ impl OpticalFlow {
             return Err(Error::FrameSizes { first: (width, height), second: second.dimensions() });
         }
         let (rows, columns) = (height as usize, width as usize);
-        if let Some(tiles) = Tiles::new([rows, columns], self.tile) {
+        let [minimum_height, minimum_width] = self.tile;
+        let frame = if options.pad && rows > 0 && columns > 0 {
+            [rows.max(minimum_height), columns.max(minimum_width)]
+        } else {
+            [rows, columns]
+        };
+        let Some(tiles) = Tiles::new(frame, self.tile) else {
+            return Err(Error::FrameTooSmall { width, height, minimum_width, minimum_height });
+        };
+        if frame == [rows, columns] {
             return Ok(self.blended([first, second], &tiles, progress));
         }
-        let [minimum_height, minimum_width] = self.tile;
-        if !options.pad || width == 0 || height == 0 {
-            return Err(Error::FrameTooSmall { width, height, minimum_width, minimum_height });
-        }
-        let frame = [rows.max(minimum_height), columns.max(minimum_width)];
-        let tiles = Tiles::new(frame, self.tile).expect("padded to a tile");
         let [first, second] = [first, second].map(|image| padded(image, frame));
         let flow = self.blended([&first, &second], &tiles, progress);
         Ok(flow.slice_move(s![..rows, ..columns, ..]))

@@ -5,7 +5,7 @@
 //! known.
 //!
 //! ```
-//! use image::{Rgb, RgbImage};
+//! use image::Rgb;
 //! use ndarray::Array3;
 //! use perceiver_data::flow::{Colours, Palette, encode_flo};
 //!
