@@ -1,6 +1,8 @@
 //! The operations under burn's autodiff: one node each, which keeps what the operation took and
 //! returned and computes probabilities again. Nothing of `queries × keys` numbers is kept.
 
+mod layers;
+
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -9,6 +11,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
+use self::layers::{AffineBackward, AffineState, GeluBackward, NormaliseBackward, NormaliseState};
 use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
 
 impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
@@ -322,68 +325,6 @@ impl<B: PerceiverOps> Backward<B, 6> for ScatterBackward {
         let mut found = vec![content_keys, axis_scores, key_bias, values];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);
-    }
-}
-
-#[derive(Debug)]
-struct GeluBackward;
-
-impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
-    /// What the GELU was taken of.
-    type State = FloatTensor<B>;
-
-    fn backward(self, node: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
-        let parents = node.parents.map(|parent| Some(parent?.id));
-        register::<B>(parents, vec![B::exact_gelu_backward(node.state, of_output)], gradients);
-    }
-}
-
-#[derive(Debug)]
-struct AffineBackward;
-
-/// What the tracked parents' gradients need.
-#[derive(Clone, Debug)]
-struct AffineState<B: Backend> {
-    x: Option<FloatTensor<B>>,
-    weight: Option<FloatTensor<B>>,
-}
-
-impl<B: PerceiverOps> Backward<B, 3> for AffineBackward {
-    type State = AffineState<B>;
-
-    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
-        let [of_x, of_weight, of_bias] = node.parents.map(|parent| Some(parent?.id));
-        if let Some(x) = node.state.x {
-            let (weight, bias) = B::affine_parameters_backward(x, of_output.clone());
-            register::<B>([of_weight, of_bias], vec![weight, bias], gradients);
-        }
-        if let Some(weight) = node.state.weight {
-            register::<B>([of_x], vec![B::affine_input_backward(weight, of_output)], gradients);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct NormaliseBackward;
-
-#[derive(Clone, Debug)]
-struct NormaliseState<B: Backend> {
-    x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    epsilon: f64,
-}
-
-impl<B: PerceiverOps> Backward<B, 3> for NormaliseBackward {
-    type State = NormaliseState<B>;
-
-    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
-        let parents = node.parents.map(|parent| Some(parent?.id));
-        let NormaliseState { x, gamma, epsilon } = node.state;
-        let (x, gamma, beta) = B::normalise_backward(x, gamma, of_output, epsilon);
-        register::<B>(parents, vec![x, gamma, beta], gradients);
     }
 }
 

@@ -1,3 +1,4 @@
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, multiply_in_parallel};
@@ -10,9 +11,8 @@ const TASK_ROWS: usize = 64;
 /// a right side whose rows lie in one piece faster than one whose columns do.
 const ROWS_WORTH_A_COPY: usize = 128;
 
-/// Side of the squares in which a matrix is transposed: what they read and write stays in the
-/// first-level cache.
-const SQUARE: usize = 32;
+/// Side of the squares in which a matrix is transposed: a row of one is an AVX-512 register.
+const SQUARE: usize = 16;
 
 /// `x weight + bias`.
 pub(super) fn affine(x: Matrix<'_>, weight: Matrix<'_>, bias: &[f32]) -> Vec<f32> {
@@ -87,18 +87,35 @@ fn add_to(sum: &mut [f32], terms: &[f32]) {
 fn transposed(elements: &[f32], columns: usize) -> Vec<f32> {
     let rows = elements.len() / columns;
     let mut copy = vec![0.0; elements.len()];
-    copy.par_chunks_mut(SQUARE * rows).enumerate().for_each(|(band, copy)| {
-        let first = band * SQUARE;
-        for start in (0..rows).step_by(SQUARE) {
-            let end = (start + SQUARE).min(rows);
-            for (column, copied) in copy.chunks_exact_mut(rows).enumerate() {
-                for (row, copied) in (start..end).zip(&mut copied[start..end]) {
-                    *copied = elements[row * columns + first + column];
-                }
+    let bands = copy.par_chunks_mut(SQUARE * rows).enumerate();
+    bands.for_each(|(band, copy)| transpose_band(elements, columns, band * SQUARE, copy));
+    copy
+}
+
+/// Writes the columns from `first` on as rows.
+#[multiversion(targets = "simd")]
+fn transpose_band(elements: &[f32], columns: usize, first: usize, copy: &mut [f32]) {
+    let rows = elements.len() / columns;
+    let width = copy.len() / rows;
+    let squares = if width == SQUARE { rows / SQUARE } else { 0 };
+    for start in (0..squares).map(|square| square * SQUARE) {
+        // Of constant size, it is turned in vector registers.
+        let mut square = [[0.0; SQUARE]; SQUARE];
+        for (i, line) in square.iter_mut().enumerate() {
+            line.copy_from_slice(&elements[(start + i) * columns + first..][..SQUARE]);
+        }
+        for column in 0..SQUARE {
+            let copied = &mut copy[column * rows + start..][..SQUARE];
+            for (copied, line) in copied.iter_mut().zip(&square) {
+                *copied = line[column];
             }
         }
-    });
-    copy
+    }
+    for row in squares * SQUARE..rows {
+        for column in 0..width {
+            copy[column * rows + row] = elements[row * columns + first + column];
+        }
+    }
 }
 
 #[cfg(test)]

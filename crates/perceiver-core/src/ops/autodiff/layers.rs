@@ -1,0 +1,72 @@
+//! Gradients of what stands between attentions.
+
+use burn::backend::Backend;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops};
+use burn::backend::tensor::FloatTensor;
+
+use super::register;
+use crate::ops::PerceiverOps;
+
+#[derive(Debug)]
+pub(super) struct GeluBackward;
+
+impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
+    /// What the GELU was taken of.
+    type State = FloatTensor<B>;
+
+    fn backward(self, node: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let parents = node.parents.map(|parent| Some(parent?.id));
+        register::<B>(parents, vec![B::exact_gelu_backward(node.state, of_output)], gradients);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct AffineBackward;
+
+/// What the tracked parents' gradients need.
+#[derive(Clone, Debug)]
+pub(super) struct AffineState<B: Backend> {
+    pub(super) x: Option<FloatTensor<B>>,
+    pub(super) weight: Option<FloatTensor<B>>,
+}
+
+impl<B: PerceiverOps> Backward<B, 3> for AffineBackward {
+    type State = AffineState<B>;
+
+    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let [of_x, of_weight, of_bias] = node.parents.map(|parent| Some(parent?.id));
+        if let Some(x) = node.state.x {
+            let (weight, bias) = B::affine_parameters_backward(x, of_output.clone());
+            register::<B>([of_weight, of_bias], vec![weight, bias], gradients);
+        }
+        if let Some(weight) = node.state.weight {
+            register::<B>([of_x], vec![B::affine_input_backward(weight, of_output)], gradients);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct NormaliseBackward;
+
+#[derive(Clone, Debug)]
+pub(super) struct NormaliseState<B: Backend> {
+    pub(super) x: FloatTensor<B>,
+    pub(super) gamma: FloatTensor<B>,
+    pub(super) epsilon: f64,
+}
+
+impl<B: PerceiverOps> Backward<B, 3> for NormaliseBackward {
+    type State = NormaliseState<B>;
+
+    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let of_output = gradients.consume::<B>(&node.node);
+        let parents = node.parents.map(|parent| Some(parent?.id));
+        let NormaliseState { x, gamma, epsilon } = node.state;
+        let (x, gamma, beta) = B::normalise_backward(x, gamma, of_output, epsilon);
+        register::<B>(parents, vec![x, gamma, beta], gradients);
+    }
+}
