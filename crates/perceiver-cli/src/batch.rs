@@ -61,7 +61,13 @@ mod tests {
         let mut batch = Batch::new(3);
         let mut done = Vec::new();
         for name in ["a", "b", "c"] {
-            let work = || if name == "b" { Err(anyhow!("bad")) } else { Ok(done.push(name)) };
+            let work = || {
+                if name == "b" {
+                    return Err(anyhow!("bad"));
+                }
+                done.push(name);
+                Ok(())
+            };
             assert!(batch.run(name, work).is_ok());
         }
         assert_eq!(done, ["a", "c"]);

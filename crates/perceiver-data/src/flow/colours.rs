@@ -224,6 +224,7 @@ fn wheel_colour(index: u16) -> [f64; 3] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use ndarray::Array3;
 

@@ -47,6 +47,7 @@ pub fn flow_errors(flow: ArrayView3<'_, f32>, truth: &FlowFile) -> FlowErrors {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use ndarray::{Array2, Array3};
 
