@@ -134,16 +134,14 @@ impl Ending {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::{Device, Distribution, Tolerance};
+    use burn::module::Module;
+    use burn::tensor::{Device, Tolerance};
 
     use super::*;
+    use crate::attention::tests::{Double, random};
     use crate::{Activation, AttentionConfig, Initialisation, LayerConfig, Positions, Segment};
 
     const CHANNELS: usize = 6;
-
-    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
-    }
 
     /// A layer that takes `block` queries at a time.
     fn layer(block: usize) -> CrossAttentionLayer {
@@ -162,7 +160,8 @@ mod tests {
             activation: Activation::Gelu,
             feed_forward_chunk: block,
         };
-        CrossAttentionLayer::new(&config, Initialisation { std: 0.5 }, &Device::flex())
+        let init = Initialisation { std: 0.5 };
+        CrossAttentionLayer::new(&config, init, &Device::flex()).map(&mut Double)
     }
 
     /// Positions alone, then content.
@@ -204,8 +203,8 @@ mod tests {
         }
         for ((last, found), (start, count)) in lasts.iter().zip(found).zip([(0, 7), (7, 12)]) {
             let expected = last.forward(output.clone().narrow(1, start, count)).into_data();
-            let tolerance = Tolerance::<f32>::rel_abs(1e-5, 1e-5);
-            Tensor::cat(found, 1).into_data().assert_approx_eq::<f32>(&expected, tolerance);
+            let tolerance = Tolerance::<f64>::rel_abs(1e-9, 1e-9);
+            Tensor::cat(found, 1).into_data().assert_approx_eq::<f64>(&expected, tolerance);
         }
     }
 }

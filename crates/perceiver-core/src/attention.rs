@@ -6,7 +6,7 @@ mod maps;
 mod moments;
 mod prepared;
 #[cfg(all(test, feature = "flex"))]
-mod tests;
+pub(crate) mod tests;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};

@@ -18,12 +18,13 @@ fn place() -> (Device, DType) {
     (Device::flex(), DType::F64)
 }
 
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+pub(crate) fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let (device, dtype) = place();
     Tensor::random(shape, Distribution::Normal(0.3, 1.2), (&device, dtype))
 }
 
-struct Double;
+/// Turns a fresh module into one of double precision.
+pub(crate) struct Double;
 
 impl ModuleMapper for Double {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
