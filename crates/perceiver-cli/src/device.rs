@@ -154,12 +154,23 @@ fn enumerated(name: &str, kind: DeviceType) -> Result<Vec<Device>> {
 
 /// A device, opened to ask what it is.
 fn described(name: &str, device: Device) -> Result<OpenDevice> {
-    let identity = without_panic(|| device.identity().map(|identity| identity.name));
+    let identity = without_panic(|| identity(&device));
     match identity {
         Err(reason) => bail!("device {name}: cannot be opened: {reason}"),
         Ok(Some(identity)) => Ok(OpenDevice { device, description: format!("{name}, {identity}") }),
         Ok(None) => Ok(OpenDevice { device, description: name.to_owned() }),
     }
+}
+
+#[cfg(feature = "_cube")]
+fn identity(device: &Device) -> Option<String> {
+    device.identity().map(|identity| identity.name)
+}
+
+/// Burn asks only CubeCL's devices who they are.
+#[cfg(not(feature = "_cube"))]
+fn identity(_: &Device) -> Option<String> {
+    None
 }
 
 #[cfg(test)]
