@@ -9,7 +9,7 @@ use perceiver_models::{
     Head, LoadOptions, PerceiverConfig, PerceiverForMultimodalAutoencoding, Pretrained,
 };
 
-use crate::classify::ScoredLabel;
+use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
 use crate::clips::{Clip, Clips};
 use crate::squared_error::SquaredError;
 use crate::{Error, Progress, Result};
@@ -173,7 +173,7 @@ impl Autoencode {
         let mut sound_error = SquaredError::default();
         sound_error.add(sound.into_iter(), &found_sound);
         let samples = found_sound[..samples].to_vec();
-        let labels = self.labels(&logits);
+        let labels = scored_labels(&logits, &self.config, ScoreKind::Softmax);
         Ok(Reconstruction { frames, samples, labels, picture_error, sound_error })
     }
 
@@ -209,21 +209,6 @@ impl Autoencode {
             progress(Progress { done: answers.answered(), total });
         }
         found
-    }
-
-    fn labels(&self, logits: &[f32]) -> Vec<ScoredLabel> {
-        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weights: Vec<f64> =
-            logits.iter().map(|logit| f64::from(logit - greatest).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        let label = |(index, weight)| {
-            let name = i64::try_from(index).ok().and_then(|id| self.config.id2label.get(&id));
-            let name = name.map_or_else(|| format!("LABEL_{index}"), String::clone);
-            ScoredLabel { index, name, score: weight / sum }
-        };
-        let mut labels: Vec<_> = weights.into_iter().enumerate().map(label).collect();
-        labels.sort_by(|one, other| other.score.total_cmp(&one.score));
-        labels
     }
 }
 

@@ -210,6 +210,17 @@ impl Iterator for Classifications<'_> {
 
 fn classification(logits: &[f32], config: &PerceiverConfig, top_k: usize) -> Classification {
     let kind = score_kind(config);
+    let mut labels = scored_labels(logits, config, kind);
+    labels.truncate(top_k);
+    Classification { kind, labels }
+}
+
+/// Every label with its score, highest first.
+pub(crate) fn scored_labels(
+    logits: &[f32],
+    config: &PerceiverConfig,
+    kind: ScoreKind,
+) -> Vec<ScoredLabel> {
     let label = |(index, score)| {
         let name = i64::try_from(index).ok().and_then(|id| config.id2label.get(&id));
         let name = name.map_or_else(|| format!("LABEL_{index}"), String::clone);
@@ -218,8 +229,7 @@ fn classification(logits: &[f32], config: &PerceiverConfig, top_k: usize) -> Cla
     let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
     let mut labels: Vec<_> = scores(&logits, kind).into_iter().enumerate().map(label).collect();
     labels.sort_by(|one, other| other.score.total_cmp(&one.score));
-    labels.truncate(top_k);
-    Classification { kind, labels }
+    labels
 }
 
 fn score_kind(config: &PerceiverConfig) -> ScoreKind {

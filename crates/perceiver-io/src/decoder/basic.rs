@@ -3,6 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_core::{
     AnswerStream, CrossAttentionLayer, Initialisation, LayerConfig, LinearMap, Segment, TokenArray,
+    ops,
 };
 
 use super::{Decoded, Decoder};
@@ -113,7 +114,7 @@ impl BasicDecoder {
         let (output, cross_attentions) =
             self.decoding_cross_attention.forward(queries, &latents, None, attentions);
         let logits = match &self.final_layer {
-            Some(layer) => layer.forward(output),
+            Some(layer) => ops::linear(layer, output),
             None => output,
         };
         Decoded { logits, cross_attentions }
