@@ -7,6 +7,7 @@ mod json;
 mod read_image;
 mod resample;
 mod sound;
+mod source;
 mod tokenizer;
 mod video;
 
@@ -15,6 +16,7 @@ pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::read_image;
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
+pub use self::source::Source;
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
     Truncation, read_text,

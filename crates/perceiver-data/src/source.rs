@@ -1,0 +1,24 @@
+use rand_chacha::ChaCha8Rng;
+
+use crate::Result;
+
+/// Examples to learn from, by number.
+pub trait Source: Send + Sync {
+    /// One example.
+    type Example: Send;
+
+    /// How many examples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads an example. What is drawn (a crop, a mask, a motion) is drawn from `random` alone, so
+    /// that a run can be repeated.
+    ///
+    /// # Errors
+    /// Where the example cannot be read: names the file and the place.
+    fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example>;
+}

@@ -1,0 +1,118 @@
+//! What each head is trained on: a batch, and the loss and measures of the head's answers to it.
+
+use std::fmt::Debug;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use perceiver_models::PretrainedModel;
+
+/// A head together with its loss.
+pub trait Objective: Module {
+    /// The head that learns.
+    type Head: PretrainedModel;
+    /// Inputs and targets of some examples, on a device.
+    type Batch: Debug + Send + 'static;
+
+    /// The head, to be saved.
+    fn head(&self) -> &Self::Head;
+
+    /// Answers a batch and compares.
+    ///
+    /// # Panics
+    /// If the batch's shapes do not fit the head or each other.
+    fn outcome(&self, batch: Self::Batch) -> Outcome;
+}
+
+/// What a batch's answers were worth.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// `[1]`, what is differentiated: a mean over the batch.
+    pub loss: Tensor<1>,
+    /// What people read, apart from the loss.
+    pub measures: Vec<Measure>,
+}
+
+/// A sum over examples, bytes or pixels and how many they were, so that batches add up.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// What was measured.
+    pub quantity: Quantity,
+    /// `[1]`
+    pub total: Tensor<1>,
+    /// `[1]`
+    pub count: Tensor<1>,
+}
+
+/// What people read off a training run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Quantity {
+    /// Examples whose highest score is the right class's.
+    Accuracy,
+    /// Examples whose right class is among the five highest scores.
+    TopFiveAccuracy,
+    /// Squared error of a regression.
+    SquaredError,
+    /// Negative binary logarithm of the probability of masked bytes.
+    BitsPerByte,
+    /// Distance between flow and truth, in pixels.
+    EndPointError,
+    /// Pixels whose flow is off by more than three pixels and more than a twentieth (`Fl-all`).
+    FlowOutliers,
+    /// Squared error of pictures in 0 to 1; read as peak signal-to-noise ratio.
+    PictureError,
+    /// Squared error of sound in -1 to 1; read as peak signal-to-noise ratio.
+    SoundError,
+}
+
+impl Quantity {
+    /// As it stands in tables and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::TopFiveAccuracy => "top-5 accuracy",
+            Self::SquaredError => "squared error",
+            Self::BitsPerByte => "bits per byte",
+            Self::EndPointError => "end-point error",
+            Self::FlowOutliers => "Fl-all",
+            Self::PictureError => "picture PSNR",
+            Self::SoundError => "sound PSNR",
+        }
+    }
+
+    /// Unit of [`value`](Self::value), empty for a plain number.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Accuracy | Self::TopFiveAccuracy | Self::FlowOutliers => "%",
+            Self::SquaredError => "",
+            Self::BitsPerByte => "bits",
+            Self::EndPointError => "px",
+            Self::PictureError | Self::SoundError => "dB",
+        }
+    }
+
+    /// Whether more is better.
+    #[must_use]
+    pub const fn rises(self) -> bool {
+        match self {
+            Self::Accuracy | Self::TopFiveAccuracy | Self::PictureError | Self::SoundError => true,
+            Self::SquaredError | Self::BitsPerByte | Self::EndPointError | Self::FlowOutliers => {
+                false
+            }
+        }
+    }
+
+    /// What people read, from a sum and a count.
+    #[must_use]
+    pub fn value(self, total: f64, count: f64) -> f64 {
+        let mean = total / count;
+        match self {
+            Self::Accuracy | Self::TopFiveAccuracy | Self::FlowOutliers => 100.0 * mean,
+            Self::SquaredError | Self::BitsPerByte | Self::EndPointError => mean,
+            // The peak is 1 of pictures, and 2 between the ends of sound, of which DeepMind's
+            // measure takes 1.
+            Self::PictureError | Self::SoundError => -10.0 * mean.log10(),
+        }
+    }
+}
