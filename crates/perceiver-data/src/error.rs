@@ -118,6 +118,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file of examples is not what it should be, or one of its examples is not.
+    #[error("{}: {reason}", path.display())]
+    Data {
+        /// The file, or the folder of files.
+        path: PathBuf,
+        /// What is wrong and where.
+        reason: String,
+    },
+
     /// An image and the settings of its processing do not fit.
     #[error("image {index} of {width}x{height} pixels: {reason}")]
     Preprocess {
@@ -225,6 +234,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.to_owned(), action, source }
+    }
+
+    pub(crate) fn data(path: &Path, reason: impl ToString) -> Self {
+        Self::Data { path: path.to_owned(), reason: one_line(reason) }
     }
 
     pub(crate) fn image(path: &Path, reason: impl ToString) -> Self {

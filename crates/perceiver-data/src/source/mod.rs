@@ -1,5 +1,11 @@
+//! Examples to learn from.
+
+mod idx;
+
+use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
+pub use self::idx::IdxImages;
 use crate::Result;
 
 /// Examples to learn from, by number.
@@ -20,5 +26,17 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// Where the example cannot be read: names the file and the place.
+    ///
+    /// # Panics
+    /// May panic if `index` is not below [`len`](Self::len).
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example>;
+}
+
+/// An image and the number of its class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledImage {
+    /// The image.
+    pub image: RgbImage,
+    /// Its class, from 0.
+    pub label: usize,
 }
