@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{ExecutionError, Tensor};
+use burn::train::ItemLazy;
+use burn::train::metric::{Adaptor, LossInput};
 use perceiver_models::PretrainedModel;
 
 /// A head together with its loss.
@@ -30,6 +32,25 @@ pub struct Outcome {
     pub loss: Tensor<1>,
     /// What people read, apart from the loss.
     pub measures: Vec<Measure>,
+}
+
+impl ItemLazy for Outcome {
+    /// The same numbers without the graph behind them, so that a log does not keep it alive.
+    fn sync(self) -> Result<Self, ExecutionError> {
+        self.loss.device().flush()?;
+        let measures = self.measures.into_iter().map(|measure| Measure {
+            total: measure.total.without_autodiff(),
+            count: measure.count.without_autodiff(),
+            ..measure
+        });
+        Ok(Self { measures: measures.collect(), loss: self.loss.without_autodiff() })
+    }
+}
+
+impl Adaptor<LossInput> for Outcome {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
 }
 
 /// A sum over examples, bytes or pixels and how many they were, so that batches add up.

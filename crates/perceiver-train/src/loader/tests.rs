@@ -1,0 +1,133 @@
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use perceiver_data::Error;
+use rand::RngExt;
+
+use super::*;
+
+/// Examples that are their own numbers, with a number drawn; the odd ones cannot be read if so
+/// asked.
+struct Numbers {
+    count: usize,
+    odd_fail: bool,
+}
+
+impl Source for Numbers {
+    type Example = (usize, u32);
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn example(
+        &self,
+        index: usize,
+        random: &mut ChaCha8Rng,
+    ) -> perceiver_data::Result<(usize, u32)> {
+        if self.odd_fail && index % 2 == 1 {
+            return Err(Error::Io {
+                path: format!("{index}.png").into(),
+                action: "read",
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
+        Ok((index, random.random()))
+    }
+}
+
+/// Batches that are what they are made of.
+struct Together;
+
+impl<E> Collate<E> for Together {
+    type Batch = Vec<E>;
+
+    fn batch(&self, examples: Vec<E>, _: &mut ChaCha8Rng, _: &Device) -> Vec<E> {
+        examples
+    }
+}
+
+const ALL: Numbers = Numbers { count: 7, odd_fail: false };
+
+fn taken(loader: &Loader<Numbers, Together>) -> Vec<Vec<(usize, u32)>> {
+    loader.iter().map(|batch| batch.unwrap()).collect()
+}
+
+fn training(workers: usize) -> Loader<Numbers, Together> {
+    Loader::training(ALL, Together, 3, [9, 4], workers, 5, &Device::flex())
+}
+
+#[test]
+fn batches_do_not_depend_on_the_number_of_workers() {
+    assert_eq!(taken(&training(1)), taken(&training(3)));
+}
+
+#[test]
+fn every_example_comes_once_before_one_comes_again() {
+    let loader = training(2);
+    let batches: Vec<_> = (0..3).flat_map(|_| taken(&loader)).collect();
+    let mut first: Vec<_> = batches.concat().into_iter().take(7).map(|(index, _)| index).collect();
+    first.sort_unstable();
+    assert_eq!(first, (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn passes_end_at_multiples_of_their_length_and_at_the_last_step() {
+    let loader = training(2);
+    let lengths: Vec<_> = (0..4).map(|_| taken(&loader).len()).collect();
+    assert_eq!(lengths, [4, 4, 1, 0]);
+}
+
+#[test]
+fn a_later_start_gives_the_batches_that_a_whole_run_gives_there() {
+    let whole = training(2);
+    let batches = [taken(&whole), taken(&whole)].concat();
+    let resumed = training(2).starting_at(2);
+    assert_eq!(taken(&resumed), batches[2..4]);
+    assert_eq!(taken(&resumed), batches[4..8]);
+}
+
+#[test]
+fn an_iterator_that_was_left_early_is_gone_on_with() {
+    let whole = taken(&training(1));
+    let loader = training(2);
+    drop(loader.iter().next());
+    assert_eq!(taken(&loader), whole[1..]);
+}
+
+#[test]
+fn validation_is_every_example_in_order_in_every_pass() {
+    let loader = Loader::validation(ALL, Together, 3, 2, &Device::flex());
+    let order = |batches: Vec<Vec<(usize, u32)>>| -> Vec<usize> {
+        batches.concat().into_iter().map(|(index, _)| index).collect()
+    };
+    assert_eq!(order(taken(&loader)), (0..7).collect::<Vec<_>>());
+    assert_eq!(order(taken(&loader)), (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_devices_share_the_batches_of_one() {
+    let whole = taken(&training(1));
+    let loader = training(1);
+    let items = loader.num_items();
+    let parts = [loader.slice(0, items / 2), loader.slice(items / 2, items)];
+    let [first, second] = parts.map(|part| part.iter().map(|b| b.unwrap()).collect::<Vec<_>>());
+    assert_eq!([&first[0], &second[0], &first[1], &second[1]], [0, 1, 2, 3].map(|k| &whole[k]));
+}
+
+#[test]
+fn unreadable_examples_are_left_out_counted_and_named() {
+    let source = Numbers { count: 4, odd_fail: true };
+    let loader = Loader::validation(source, Together, 4, 1, &Device::flex());
+    let read: Vec<_> = taken(&loader).concat().into_iter().map(|(index, _)| index).collect();
+    assert_eq!(read, [0, 2]);
+    let skipped = loader.skipped();
+    assert_eq!(skipped.count, 2);
+    assert!(skipped.reasons[0].starts_with("1.png: cannot read"), "{}", skipped.reasons[0]);
+}
+
+#[test]
+fn a_batch_without_a_readable_example_is_an_error() {
+    let source = Numbers { count: 2, odd_fail: true };
+    let loader = Loader::validation(source, Together, 1, 1, &Device::flex());
+    assert!(loader.iter().nth(1).unwrap().is_err());
+}
