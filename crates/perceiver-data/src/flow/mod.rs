@@ -1,4 +1,5 @@
-//! Optical flow beside the model: tiles of large frames, pictures, files and errors.
+//! Optical flow beside the model: pairs to learn from, tiles of large frames, pictures, files and
+//! errors.
 //!
 //! Flow is an array `[height, width, 2]`: where each pixel of a frame goes until the next, in
 //! pixels, to the right first and down second. Numbers that are not finite mean that nothing is
@@ -20,7 +21,9 @@ mod colours;
 mod errors;
 mod file;
 mod flo;
+mod generator;
 mod kitti;
+mod pair;
 mod patches;
 mod tiles;
 
@@ -29,7 +32,9 @@ pub use self::colours::{Colours, Palette, largest_motion};
 pub use self::errors::{FlowErrors, flow_errors};
 pub use self::file::{FlowFile, read_flow};
 pub use self::flo::encode_flo;
+pub use self::generator::{FlowGenerator, FlowGeneratorOptions};
 pub use self::kitti::encode_kitti;
+pub use self::pair::FlowPair;
 pub use self::patches::patches;
 pub use self::tiles::Tiles;
 
