@@ -165,6 +165,7 @@ pub(crate) fn multimodal_input(case: &Case, device: &Device) -> MultimodalInput 
         audio: case.input("inputs.audio", device),
         image: case.input("inputs.image", device),
         label: case.input("inputs.label", device),
+        hidden_labels: None,
     }
 }
 

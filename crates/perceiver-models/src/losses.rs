@@ -1,6 +1,12 @@
-//! The reference's training losses.
+//! What heads are trained to make small: the reference's losses, and those of the papers for heads
+//! that the reference does not train.
 
+mod autoencoding;
+mod flow;
+
+pub use autoencoding::{AutoencodingLoss, AutoencodingTargets};
 use burn::tensor::{Int, Tensor, activation};
+pub use flow::{FlowDistance, FlowLoss};
 
 use crate::config::ProblemType;
 
@@ -29,19 +35,90 @@ pub enum Labels {
 /// `torch.nn.CrossEntropyLoss`.
 #[must_use]
 pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
+    let (total, count) = cross_entropy_sum(scores, classes);
+    total / count
+}
+
+/// Summed negative log-likelihood of the classes that are not [`IGNORED_LABEL`], and how many they
+/// are.
+///
+/// # Shapes
+/// - `scores`: `[examples, classes]`
+/// - `classes`: `[examples]`
+/// - returns: `[1]` each
+///
+/// # Source
+/// `torch.nn.CrossEntropyLoss(reduction="sum")`.
+#[must_use]
+pub fn cross_entropy_sum(scores: Tensor<2>, classes: Tensor<1, Int>) -> (Tensor<1>, Tensor<1>) {
     let [examples, _] = scores.dims();
     let ignored = classes.clone().equal_elem(IGNORED_LABEL);
     let counted = ignored.clone().bool_not().float().cast(scores.dtype());
     let classes = classes.mask_fill(ignored, 0).reshape([examples, 1]);
     let likelihoods: Tensor<1> =
         activation::log_softmax(scores, 1).gather(1, classes).reshape([examples]);
-    -(likelihoods * counted.clone()).sum() / counted.sum()
+    (-(likelihoods * counted.clone()).sum(), counted.sum())
+}
+
+/// Mean cross-entropy with a distribution over the classes for each example: smoothed or mixed
+/// labels.
+///
+/// # Shapes
+/// - `scores`, `targets`: `[batch, classes]`, every row of `targets` sums to one
+/// - returns: `[1]`
+///
+/// # Panics
+/// If the shapes differ.
+///
+/// # Source
+/// `torch.nn.CrossEntropyLoss` with class probabilities.
+#[must_use]
+pub fn soft_cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    assert_eq!(scores.dims(), targets.dims(), "targets have another shape than the scores");
+    -(activation::log_softmax(scores, 1) * targets).sum_dim(1).mean()
+}
+
+impl Labels {
+    /// The problem these labels are of when the configuration does not say.
+    ///
+    /// # Source
+    /// `PerceiverForSequenceClassification.forward`.
+    #[must_use]
+    pub const fn problem_type(&self, label_count: usize) -> ProblemType {
+        match self {
+            _ if label_count == 1 => ProblemType::Regression,
+            Self::Classes(_) => ProblemType::SingleLabelClassification,
+            Self::Values(_) => ProblemType::MultiLabelClassification,
+        }
+    }
+
+    /// The labels as numbers shaped like the scores.
+    ///
+    /// # Panics
+    /// If they are not as many.
+    #[must_use]
+    pub fn values(&self, scores: &Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Values(values) => {
+                assert_eq!(
+                    values.dims(),
+                    scores.dims(),
+                    "labels have another shape than the scores"
+                );
+                values.clone()
+            }
+            Self::Classes(classes) => {
+                let numbers = classes.clone().float().cast(scores.dtype());
+                numbers.reshape(scores.dims())
+            }
+        }
+    }
 }
 
 /// The loss of a classifier, or of a regression, by `problem_type`.
 ///
-/// Without a problem type it is inferred: one label is a regression, classes are one label an
-/// example, values are several.
+/// Without a problem type it is inferred ([`Labels::problem_type`]): one label is a regression,
+/// classes are one label an example, values are several.
 ///
 /// # Shapes
 /// - `scores`: `[batch, labels]`
@@ -59,14 +136,9 @@ pub fn classification_loss(
     problem_type: Option<ProblemType>,
 ) -> Tensor<1> {
     let [_, label_count] = scores.dims();
-    let problem_type = problem_type.unwrap_or(match labels {
-        _ if label_count == 1 => ProblemType::Regression,
-        Labels::Classes(_) => ProblemType::SingleLabelClassification,
-        Labels::Values(_) => ProblemType::MultiLabelClassification,
-    });
-    match (problem_type, labels) {
+    match (problem_type.unwrap_or_else(|| labels.problem_type(label_count)), labels) {
         (ProblemType::Regression, labels) => {
-            mean_squared_error(scores.clone(), values(labels, &scores))
+            mean_squared_error(scores.clone(), labels.values(&scores))
         }
         (ProblemType::SingleLabelClassification, Labels::Classes(classes)) => {
             cross_entropy(scores, classes.clone())
@@ -75,21 +147,7 @@ pub fn classification_loss(
             panic!("single_label_classification takes one class an example, not values")
         }
         (ProblemType::MultiLabelClassification, labels) => {
-            binary_cross_entropy(scores.clone(), values(labels, &scores))
-        }
-    }
-}
-
-/// Labels as numbers shaped like the scores.
-fn values(labels: &Labels, scores: &Tensor<2>) -> Tensor<2> {
-    match labels {
-        Labels::Values(values) => {
-            assert_eq!(values.dims(), scores.dims(), "labels have another shape than the scores");
-            values.clone()
-        }
-        Labels::Classes(classes) => {
-            let numbers = classes.clone().float().cast(scores.dtype());
-            numbers.reshape(scores.dims())
+            binary_cross_entropy(scores.clone(), labels.values(&scores))
         }
     }
 }
@@ -130,6 +188,26 @@ mod tests {
         let both = Tensor::from_data(TensorData::from([1i64, IGNORED_LABEL]), &device);
         let alone = scalar(cross_entropy(scores.clone().narrow(0, 0, 1), one));
         assert_eq!(scalar(cross_entropy(scores, both)), alone);
+    }
+
+    #[test]
+    fn nothing_asked_sums_to_nothing() {
+        let device = Device::flex();
+        let scores = Tensor::<2>::from_data([[2.0, -1.0]], &device);
+        let classes = Tensor::from_data(TensorData::from([IGNORED_LABEL]), &device);
+        let (total, count) = cross_entropy_sum(scores, classes);
+        assert_eq!([scalar(total), scalar(count)], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn soft_targets_weigh_the_classes() {
+        let device = Device::flex();
+        let scores = Tensor::<2>::from_data([[2.0, -1.0, 0.5]], &device);
+        let class = |class: i64| Tensor::from_data(TensorData::from([class]), &device);
+        let targets = Tensor::<2>::from_data([[0.25, 0.0, 0.75]], &device);
+        let hard = |index| scalar(cross_entropy(scores.clone(), class(index)));
+        let expected = 0.25 * hard(0) + 0.75 * hard(2);
+        assert!((scalar(soft_cross_entropy(scores.clone(), targets)) - expected).abs() < 1e-6);
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn a_clip_decoded_in_parts_is_the_whole_clip() {
         audio: random([2, 96, 1]),
         image: random([2, 2, 3, 8, 8]),
         label: random([2, 3]),
+        hidden_labels: None,
     };
     let encoded = model.encode(input, None, OutputOptions::default());
     let whole = model.decode(&encoded, &OutputPoints::default(), true).logits;

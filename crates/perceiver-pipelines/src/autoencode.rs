@@ -194,6 +194,7 @@ impl Autoencode {
             audio: Tensor::from_data(TensorData::new(sound, audio), &self.device),
             image: Tensor::from_data(TensorData::new(colours, image), &self.device),
             label: Tensor::zeros([1, self.config.num_labels()], &self.device),
+            hidden_labels: None,
         }
     }
 

@@ -11,9 +11,6 @@ use perceiver_models::{
 
 use crate::{Error, Progress, Result};
 
-/// Published weights predict a twentieth of the motion in pixels.
-const SCALE: f64 = 20.0;
-
 /// Finds where every pixel of a frame goes until the next.
 ///
 /// Frames larger than the model's are taken in tiles, one at a time, whose answers are blended, so
@@ -159,7 +156,7 @@ impl OpticalFlow {
         let patches = TensorData::new(patches, [1, 2, 27, height, width]);
         let patches = Tensor::from_data(patches, &self.device);
         let output = self.model.forward(patches, None, OutputOptions::default());
-        let flow = (output.logits * SCALE).into_data();
+        let flow = (output.logits * PerceiverForOpticalFlow::PIXELS).into_data();
         let flow = flow.iter::<f32>().collect();
         Array3::from_shape_vec((height, width, 2), flow).expect("a vector for every pixel")
     }

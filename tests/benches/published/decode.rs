@@ -55,6 +55,7 @@ fn input(tensors: &NamedTensors, device: &Device) -> MultimodalInput {
         audio: Tensor::from_data(tensors["inputs.audio"].clone(), device),
         image: Tensor::from_data(tensors["inputs.image"].clone(), device),
         label: Tensor::from_data(tensors["inputs.label"].clone(), device),
+        hidden_labels: None,
     }
 }
 

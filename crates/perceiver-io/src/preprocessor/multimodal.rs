@@ -1,5 +1,5 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Bool, Device, Distribution, Tensor};
 use perceiver_core::{Initialisation, Segment, TokenArray};
 
 use super::{
@@ -39,6 +39,20 @@ pub struct MultimodalInput {
     pub image: Tensor<5>,
     /// `[batch, labels]`.
     pub label: Tensor<2>,
+    /// `[batch]`, `true` where the label's token is masked; by its mask probability when absent.
+    ///
+    /// # Differences
+    /// The reference's published heads mask every label; DeepMind trained with half of them shown.
+    pub hidden_labels: Option<Tensor<1, Bool>>,
+}
+
+/// Which tokens of a modality its mask token replaces.
+#[derive(Debug)]
+enum Masked {
+    None,
+    All,
+    /// `[batch, tokens, 1]`, one where a token is replaced.
+    Some(Tensor<3>),
 }
 
 impl MultimodalPreprocessor {
@@ -81,27 +95,46 @@ impl MultimodalPreprocessor {
         made: &Preprocessed,
         padding: &Param<Tensor<2>>,
         mask: Option<&Param<Tensor<2>>>,
-        probability: Option<f64>,
+        masked: Masked,
     ) -> Segment {
         let padded = made.tokens.segments()[0].clone().with_padding(padding.val().flatten(0, 1));
-        let (Some(mask), Some(probability)) = (mask, probability) else { return padded };
+        let Some(mask) = mask else { return padded };
         let mask: Tensor<1> = mask.val().flatten(0, 1);
+        match masked {
+            Masked::None => padded,
+            Masked::All => {
+                let [batch, tokens, _] = made.dims();
+                Segment::from_padding(batch, tokens, mask)
+            }
+            // Single masked tokens break the grid: this segment is written out.
+            Masked::Some(masked) => {
+                let masked = masked.cast(mask.dtype());
+                let token = mask.reshape([1, 1, self.channels]);
+                let kept = padded.to_dense() * (masked.clone().neg() + 1.0);
+                Segment::from_content(kept + masked * token)
+            }
+        }
+    }
+}
+
+impl Masked {
+    /// Drawn token by token.
+    fn drawn(probability: f64, made: &Preprocessed) -> Self {
         let [batch, tokens, _] = made.dims();
         if probability <= 0.0 {
-            padded
+            Self::None
         } else if probability >= 1.0 {
-            Segment::from_padding(batch, tokens, mask)
+            Self::All
         } else {
-            // Single masked tokens break the grid: this segment is written out.
-            let masked = Tensor::<3>::random(
-                [batch, tokens, 1],
-                Distribution::Bernoulli(probability),
-                &mask.device(),
-            );
-            let token = mask.reshape([1, 1, self.channels]);
-            let kept = padded.to_dense() * (masked.clone().neg() + 1.0);
-            Segment::from_content(kept + masked * token)
+            let distribution = Distribution::Bernoulli(probability);
+            let device = made.tokens.device();
+            Self::Some(Tensor::random([batch, tokens, 1], distribution, &device))
         }
+    }
+
+    /// Named example by example.
+    fn named(hidden: Tensor<1, Bool>) -> Self {
+        Self::Some(hidden.float().reshape([-1, 1, 1]))
     }
 }
 
@@ -113,7 +146,8 @@ impl Preprocessor for MultimodalPreprocessor {
     }
 
     /// # Panics
-    /// If a modality's preprocessor does.
+    /// If a modality's preprocessor does, or hidden labels are named where labels have no mask
+    /// token.
     fn forward(&self, input: MultimodalInput) -> Preprocessed {
         let of = &self.modalities;
         let made = [
@@ -123,10 +157,16 @@ impl Preprocessor for MultimodalPreprocessor {
         ];
         let paddings = [&self.padding.audio, &self.padding.image, &self.padding.label];
         let masks = [&self.mask.audio, &self.mask.image, &self.mask.label];
-        let segments = (0..3).map(|m| {
-            let probability = self.mask_probabilities[m];
-            self.pad_and_mask(&made[m], paddings[m], masks[m].as_ref(), probability)
+        let [audio, image, label] =
+            [0, 1, 2].map(|m| Masked::drawn(self.mask_probabilities[m].unwrap_or(0.0), &made[m]));
+        let label = input.hidden_labels.map_or(label, |hidden| {
+            assert!(masks[2].is_some(), "labels have no mask token");
+            Masked::named(hidden)
         });
+        let segments = [audio, image, label]
+            .into_iter()
+            .enumerate()
+            .map(|(m, masked)| self.pad_and_mask(&made[m], paddings[m], masks[m].as_ref(), masked));
         Preprocessed {
             tokens: TokenArray::new(segments.collect()),
             without_positions: made.into_iter().flat_map(|made| made.without_positions).collect(),

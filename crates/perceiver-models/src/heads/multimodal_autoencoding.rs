@@ -17,7 +17,8 @@ use crate::model::{Encoded, PerceiverModel, PerceiverModelOutput};
 
 /// Re-creates video, sound and label from one small array of latents.
 ///
-/// The label's token is masked always, which makes the model a video classifier.
+/// The label's token is masked, which makes the model a video classifier; in training
+/// [`MultimodalInput::hidden_labels`] shows some.
 ///
 /// # Source
 /// Perceiver IO section 4.3; `PerceiverForMultimodalAutoencoding`.
@@ -127,6 +128,7 @@ impl PerceiverForMultimodalAutoencoding {
     /// #     audio: Tensor::zeros([1, 64, 1], &device),
     /// #     image: Tensor::zeros([1, 2, 3, 8, 8], &device),
     /// #     label: Tensor::zeros([1, config.num_labels()], &device),
+    /// #     hidden_labels: None,
     /// # };
     /// let encoded = model.encode(clip, None, OutputOptions::default());
     /// // The sound, and every second pixel of the first row.

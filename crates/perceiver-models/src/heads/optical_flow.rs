@@ -18,8 +18,8 @@ const PATCH_CHANNELS: usize = 54;
 /// Says where every pixel of one frame went in the next.
 ///
 /// # Source
-/// Perceiver IO section 4.2; `PerceiverForOpticalFlow`. Published weights predict a twentieth of
-/// the motion in pixels.
+/// Perceiver IO section 4.2; `PerceiverForOpticalFlow`. Answers are
+/// [twentieths](Self::PIXELS) of the motion in pixels.
 #[derive(Module, Debug)]
 pub struct PerceiverForOpticalFlow {
     perceiver: PerceiverModel<ImagePreprocessor, OpticalFlowDecoder, NoPostprocessor>,
@@ -51,6 +51,12 @@ impl PretrainedModel for PerceiverForOpticalFlow {
 }
 
 impl PerceiverForOpticalFlow {
+    /// Pixels of motion to an answer of one: published weights answer in twentieths.
+    ///
+    /// # Source
+    /// DeepMind's notebook. transformers returns answers as they are.
+    pub const PIXELS: f64 = 20.0;
+
     /// # Shapes
     /// - `patches`: `[batch, 2, 27, height, width]`, the 3x3 patch around every pixel of two
     ///   frames of `train_size`, in `[-1, 1]`

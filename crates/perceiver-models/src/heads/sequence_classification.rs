@@ -42,6 +42,12 @@ impl PretrainedModel for PerceiverForSequenceClassification {
 }
 
 impl PerceiverForSequenceClassification {
+    /// What the labels are, if the configuration says.
+    #[must_use]
+    pub const fn problem_type(&self) -> Option<ProblemType> {
+        self.problem_type
+    }
+
     /// The model around which this head is.
     pub(crate) const fn perceiver(
         &self,

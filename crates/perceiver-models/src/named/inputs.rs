@@ -193,7 +193,7 @@ impl<'a> Inputs<'a> {
         self.expect_extent("inputs.label", 1, labels, self.config.num_labels())?;
         let tokens = samples * sound_channels / patch + time * (height / 4) * (width / 4) + 1;
         let mask = self.mask(batch, tokens)?;
-        Ok((MultimodalInput { audio, image, label }, mask))
+        Ok((MultimodalInput { audio, image, label, hidden_labels: None }, mask))
     }
 
     pub(super) fn points(&mut self) -> Result<OutputPoints, Error> {

@@ -1,15 +1,27 @@
 //! What each head is trained on: a batch, and the loss and measures of the head's answers to it.
 
+mod autoencoding;
+mod classification;
+mod image_classification;
+mod masked_lm;
+mod optical_flow;
+mod sequence_classification;
+
 use std::fmt::Debug;
 
-use burn::module::Module;
-use burn::tensor::{ExecutionError, Tensor};
+pub use autoencoding::{Autoencoding, Clips};
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{DType, ExecutionError, Tensor};
 use burn::train::ItemLazy;
 use burn::train::metric::{Adaptor, LossInput};
+pub use image_classification::{ImageClassification, ImageClassifier, LabelledImages};
+pub use masked_lm::{MaskedLanguageModelling, MaskedTexts};
+pub use optical_flow::{FlowEstimation, FlowPairs};
 use perceiver_models::PretrainedModel;
+pub use sequence_classification::{LabelledTexts, SequenceClassification};
 
 /// A head together with its loss.
-pub trait Objective: Module {
+pub trait Objective: Module + ModuleDisplay {
     /// The head that learns.
     type Head: PretrainedModel;
     /// Inputs and targets of some examples, on a device.
@@ -64,10 +76,27 @@ pub struct Measure {
     pub count: Tensor<1>,
 }
 
+impl Measure {
+    /// In single precision, whatever the model is of, and outside of any graph.
+    fn new(quantity: Quantity, total: Tensor<1>, count: Tensor<1>) -> Self {
+        let number = |tensor: Tensor<1>| tensor.detach().cast(DType::F32);
+        Self { quantity, total: number(total), count: number(count) }
+    }
+
+    /// Of every number there is.
+    fn mean_of<const D: usize>(quantity: Quantity, numbers: Tensor<D>) -> Self {
+        let numbers = numbers.detach().cast(DType::F32);
+        let count = numbers.shape().num_elements() as f32;
+        let count = Tensor::from_data([count], (&numbers.device(), DType::F32));
+        Self::new(quantity, numbers.sum(), count)
+    }
+}
+
 /// What people read off a training run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quantity {
-    /// Examples whose highest score is the right class's.
+    /// Examples whose highest score is the right class's; where an example has several labels, the
+    /// labels whose score is on the right side.
     Accuracy,
     /// Examples whose right class is among the five highest scores.
     TopFiveAccuracy,

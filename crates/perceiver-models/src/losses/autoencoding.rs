@@ -1,0 +1,54 @@
+use burn::tensor::{Int, Tensor};
+use perceiver_io::MultimodalOutput;
+
+use super::cross_entropy_sum;
+
+/// How much each modality of a re-created clip counts.
+///
+/// # Source
+/// Perceiver IO, appendix on multimodal autoencoding, whose weights are the defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AutoencodingLoss {
+    /// Of the mean absolute difference of samples.
+    pub audio: f64,
+    /// Of the mean absolute difference of colours.
+    pub image: f64,
+    /// Of the label's cross-entropy.
+    pub label: f64,
+}
+
+/// What a clip's answers are compared with, at the points that were asked for.
+#[derive(Debug, Clone)]
+pub struct AutoencodingTargets {
+    /// `[batch, samples]`.
+    pub audio: Tensor<2>,
+    /// `[batch, pixels, channels]`.
+    pub image: Tensor<3>,
+    /// `[batch]`, [`IGNORED_LABEL`](super::IGNORED_LABEL) where a clip has none.
+    pub label: Tensor<1, Int>,
+}
+
+impl Default for AutoencodingLoss {
+    fn default() -> Self {
+        Self { audio: 1.0, image: 0.03, label: 1e-4 }
+    }
+}
+
+impl AutoencodingLoss {
+    /// The weighted sum of what the modalities are off by. Without any label, labels count nothing.
+    ///
+    /// # Shapes
+    /// - returns: `[1]`
+    ///
+    /// # Panics
+    /// If answers and targets differ in shape.
+    #[must_use]
+    pub fn forward(&self, found: MultimodalOutput, expected: AutoencodingTargets) -> Tensor<1> {
+        assert_eq!(found.audio.dims(), expected.audio.dims(), "the sound has another shape");
+        assert_eq!(found.image.dims(), expected.image.dims(), "the pictures have another shape");
+        let audio = (found.audio - expected.audio).abs().mean();
+        let image = (found.image - expected.image).abs().mean();
+        let (label, labels) = cross_entropy_sum(found.label, expected.label);
+        audio * self.audio + image * self.image + label / labels.clamp_min(1.0) * self.label
+    }
+}

@@ -1,0 +1,88 @@
+use burn::tensor::ops::PadMode;
+use burn::tensor::{Bool, Tensor};
+
+/// How flow is compared with the truth, where that is known.
+///
+/// # Source
+/// PWC-Net (arXiv 1709.02371). Perceiver IO's paper does not name the loss of its flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowLoss {
+    /// How far one pixel's flow is from the truth.
+    pub distance: FlowDistance,
+    /// Smaller sizes at which flow is compared too, each half of the one before. A pixel there is
+    /// the mean of what is known of the pixels it covers. All sizes count the same.
+    pub smaller_sizes: usize,
+}
+
+/// How far one pixel's flow is from the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlowDistance {
+    /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (Under the root stands
+    /// 1e-12 more, for a slope of zero where there is no error.)
+    #[default]
+    EndPoint,
+    /// `|u| + |v|`.
+    Absolute,
+    /// `(|u| + |v| + 0.01)^0.4`, with which PWC-Net is fine-tuned: large errors count for less.
+    Robust,
+}
+
+impl FlowLoss {
+    /// Mean distance over the pixels whose truth is known; zero when none is.
+    ///
+    /// Nothing under an unknown pixel is looked at, even if it is not a number.
+    ///
+    /// # Shapes
+    /// - `found`, `expected`: `[batch, height, width, 2]`, in any one unit; the distances' numbers
+    ///   are meant for twentieths of a pixel
+    /// - `known`: `[batch, height, width]`
+    /// - returns: `[1]`
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[must_use]
+    pub fn forward(
+        &self,
+        found: Tensor<4>,
+        expected: Tensor<4>,
+        known: Tensor<3, Bool>,
+    ) -> Tensor<1> {
+        assert_eq!(found.dims(), expected.dims(), "the true flow has another shape");
+        let known: Tensor<4, Bool> = known.unsqueeze_dim(3);
+        let mut counts = known.clone().float().cast(found.dtype());
+        let unknown = known.bool_not().expand(found.dims());
+        let mut sums = (found - expected).mask_fill(unknown, 0.0);
+        let mut loss = self.distance.mean(sums.clone(), counts.clone());
+        for _ in 0..self.smaller_sizes {
+            (sums, counts) = (halved(sums), halved(counts));
+            loss = loss + self.distance.mean(sums.clone(), counts.clone());
+        }
+        loss / (self.smaller_sizes + 1) as f64
+    }
+}
+
+impl FlowDistance {
+    /// Mean over the pixels with a count, of which `sums` are the sums of so many differences.
+    fn mean(self, sums: Tensor<4>, counts: Tensor<4>) -> Tensor<1> {
+        let differences = sums / counts.clone().clamp_min(1.0);
+        let distances = match self {
+            Self::EndPoint => (differences.square().sum_dim(3) + 1e-12).sqrt(),
+            Self::Absolute => differences.abs().sum_dim(3),
+            Self::Robust => (differences.abs().sum_dim(3) + 0.01).powf_scalar(0.4),
+        };
+        let known = counts.clamp_max(1.0);
+        (distances * known.clone()).sum() / known.sum().clamp_min(1.0)
+    }
+}
+
+/// Sums over squares of four pixels, `[batch, height, width, channels]`; beyond the border is
+/// nothing.
+fn halved(pixels: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = pixels.dims();
+    let padding = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)];
+    let pixels = pixels.pad(padding, PadMode::Constant(0.0));
+    let [height, width] = [height, width].map(|side| side.div_ceil(2));
+    let rows: Tensor<5> = pixels.reshape([batch, height, 2, 2 * width, channels]).sum_dim(2);
+    let cells: Tensor<5> = rows.reshape([batch, height, width, 2, channels]).sum_dim(3);
+    cells.squeeze_dim(3)
+}

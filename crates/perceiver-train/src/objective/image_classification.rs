@@ -1,0 +1,83 @@
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+use perceiver_core::OutputOptions;
+use perceiver_models::losses::soft_cross_entropy;
+use perceiver_models::{
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PretrainedModel,
+};
+
+use super::{Objective, Outcome, classification};
+
+/// Classifying images, with targets that may be smoothed or mixed.
+///
+/// # Source
+/// Perceiver IO section 4.4.
+#[derive(Module, Debug)]
+pub struct ImageClassification<H: Module> {
+    head: H,
+}
+
+/// Images and how much each is of every class.
+#[derive(Debug, Clone)]
+pub struct LabelledImages {
+    /// `[batch, 3, height, width]`, normalised.
+    pub pixels: Tensor<4>,
+    /// `[batch, labels]`, every row sums to one.
+    pub targets: Tensor<2>,
+}
+
+/// A head that scores images.
+pub trait ImageClassifier: PretrainedModel + ModuleDisplay {
+    /// # Shapes
+    /// - `pixels`: `[batch, 3, height, width]`
+    /// - returns: `[batch, labels]`
+    ///
+    /// # Panics
+    /// If the head cannot take images of that size.
+    fn scores(&self, pixels: Tensor<4>) -> Tensor<2>;
+}
+
+impl<H: ImageClassifier> ImageClassification<H> {
+    /// For a head to learn.
+    #[must_use]
+    pub const fn new(head: H) -> Self {
+        Self { head }
+    }
+}
+
+impl<H: ImageClassifier> Objective for ImageClassification<H> {
+    type Head = H;
+    type Batch = LabelledImages;
+
+    fn head(&self) -> &H {
+        &self.head
+    }
+
+    /// The right class of an image is the one it is the most of.
+    fn outcome(&self, batch: LabelledImages) -> Outcome {
+        let LabelledImages { pixels, targets } = batch;
+        let scores = self.head.scores(pixels);
+        let classes = targets.clone().argmax(1).squeeze_dim(1);
+        let measures = classification::accuracies(&scores.clone().detach(), classes);
+        Outcome { loss: soft_cross_entropy(scores, targets), measures }
+    }
+}
+
+impl ImageClassifier for PerceiverForImageClassificationLearned {
+    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
+        self.forward(pixels, None, None, false, OutputOptions::default()).logits
+    }
+}
+
+impl ImageClassifier for PerceiverForImageClassificationFourier {
+    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
+        self.forward(pixels, None, None, OutputOptions::default()).logits
+    }
+}
+
+impl ImageClassifier for PerceiverForImageClassificationConvProcessing {
+    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
+        self.forward(pixels, None, None, OutputOptions::default()).logits
+    }
+}

@@ -1,0 +1,74 @@
+use burn::module::Module;
+use burn::tensor::{Bool, Tensor};
+use perceiver_core::OutputOptions;
+use perceiver_models::PerceiverForOpticalFlow;
+use perceiver_models::losses::FlowLoss;
+
+use super::{Measure, Objective, Outcome, Quantity};
+
+/// Saying where every pixel went.
+///
+/// # Source
+/// Perceiver IO section 4.2. Targets are divided by 20, as DeepMind's were: the head answers in
+/// twentieths.
+#[derive(Module, Debug)]
+pub struct FlowEstimation {
+    head: PerceiverForOpticalFlow,
+    #[module(skip)]
+    loss: FlowLoss,
+}
+
+/// Pairs of frames and the flow between them.
+#[derive(Debug, Clone)]
+pub struct FlowPairs {
+    /// `[batch, 2, 27, height, width]`: the 3x3 patch around every pixel of two frames, in
+    /// `[-1, 1]`.
+    pub patches: Tensor<5>,
+    /// `[batch, height, width, 2]`, in pixels, to the right and down. Anything may stand where it is
+    /// not known.
+    pub flow: Tensor<4>,
+    /// `[batch, height, width]`, whether the flow is known.
+    pub known: Tensor<3, Bool>,
+}
+
+impl FlowEstimation {
+    /// For a head to learn, with the loss it makes small.
+    #[must_use]
+    pub const fn new(head: PerceiverForOpticalFlow, loss: FlowLoss) -> Self {
+        Self { head, loss }
+    }
+}
+
+impl Objective for FlowEstimation {
+    type Head = PerceiverForOpticalFlow;
+    type Batch = FlowPairs;
+
+    fn head(&self) -> &PerceiverForOpticalFlow {
+        &self.head
+    }
+
+    /// The loss is in the head's unit, the measures are in pixels.
+    fn outcome(&self, batch: FlowPairs) -> Outcome {
+        let FlowPairs { patches, flow, known } = batch;
+        let scale = PerceiverForOpticalFlow::PIXELS;
+        let found = self.head.forward(patches, None, OutputOptions::default()).logits;
+        let measures = measures(found.clone().detach() * scale, flow.clone(), known.clone());
+        Outcome { loss: self.loss.forward(found, flow / scale, known), measures }
+    }
+}
+
+/// End-point error and outliers over the pixels whose flow is known.
+fn measures(found: Tensor<4>, flow: Tensor<4>, known: Tensor<3, Bool>) -> Vec<Measure> {
+    let length = |flow: Tensor<4>| -> Tensor<3> {
+        let squares: Tensor<3> = flow.square().sum_dim(3).squeeze_dim(3);
+        squares.mask_fill(known.clone().bool_not(), 0.0).sqrt()
+    };
+    let (errors, lengths) = (length(found - flow.clone()), length(flow));
+    let outliers =
+        errors.clone().greater_elem(3.0).bool_and(errors.clone().greater(lengths * 0.05));
+    let count = known.float().sum();
+    vec![
+        Measure::new(Quantity::EndPointError, errors.sum(), count.clone()),
+        Measure::new(Quantity::FlowOutliers, outliers.float().sum(), count),
+    ]
+}
