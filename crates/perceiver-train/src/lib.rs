@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod error;
+mod evaluate;
 mod loader;
 mod objective;
+pub mod report;
 mod trainee;
 
 pub use adamw::AdamW;
+pub use error::{Error, Result};
+pub use evaluate::Totals;
 pub use loader::{Collate, Loader, Skipped};
 pub use objective::{
     Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,

@@ -5,6 +5,7 @@ mod classification;
 mod image_classification;
 mod masked_lm;
 mod optical_flow;
+mod quantity;
 mod sequence_classification;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ pub use image_classification::{ImageClassification, ImageClassifier, LabelledIma
 pub use masked_lm::{MaskedLanguageModelling, MaskedTexts};
 pub use optical_flow::{FlowEstimation, FlowPairs};
 use perceiver_models::PretrainedModel;
+pub use quantity::Quantity;
 pub use sequence_classification::{LabelledTexts, SequenceClassification};
 
 /// A head together with its loss.
@@ -89,80 +91,5 @@ impl Measure {
         let count = numbers.shape().num_elements() as f32;
         let count = Tensor::from_data([count], (&numbers.device(), DType::F32));
         Self::new(quantity, numbers.sum(), count)
-    }
-}
-
-/// What people read off a training run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Quantity {
-    /// Examples whose highest score is the right class's; where an example has several labels, the
-    /// labels whose score is on the right side.
-    Accuracy,
-    /// Examples whose right class is among the five highest scores.
-    TopFiveAccuracy,
-    /// Squared error of a regression.
-    SquaredError,
-    /// Negative binary logarithm of the probability of masked bytes.
-    BitsPerByte,
-    /// Distance between flow and truth, in pixels.
-    EndPointError,
-    /// Pixels whose flow is off by more than three pixels and more than a twentieth (`Fl-all`).
-    FlowOutliers,
-    /// Squared error of pictures in 0 to 1; read as peak signal-to-noise ratio.
-    PictureError,
-    /// Squared error of sound in -1 to 1; read as peak signal-to-noise ratio.
-    SoundError,
-}
-
-impl Quantity {
-    /// As it stands in tables and logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::TopFiveAccuracy => "top-5 accuracy",
-            Self::SquaredError => "squared error",
-            Self::BitsPerByte => "bits per byte",
-            Self::EndPointError => "end-point error",
-            Self::FlowOutliers => "Fl-all",
-            Self::PictureError => "picture PSNR",
-            Self::SoundError => "sound PSNR",
-        }
-    }
-
-    /// Unit of [`value`](Self::value), empty for a plain number.
-    #[must_use]
-    pub const fn unit(self) -> &'static str {
-        match self {
-            Self::Accuracy | Self::TopFiveAccuracy | Self::FlowOutliers => "%",
-            Self::SquaredError => "",
-            Self::BitsPerByte => "bits",
-            Self::EndPointError => "px",
-            Self::PictureError | Self::SoundError => "dB",
-        }
-    }
-
-    /// Whether more is better.
-    #[must_use]
-    pub const fn rises(self) -> bool {
-        match self {
-            Self::Accuracy | Self::TopFiveAccuracy | Self::PictureError | Self::SoundError => true,
-            Self::SquaredError | Self::BitsPerByte | Self::EndPointError | Self::FlowOutliers => {
-                false
-            }
-        }
-    }
-
-    /// What people read, from a sum and a count.
-    #[must_use]
-    pub fn value(self, total: f64, count: f64) -> f64 {
-        let mean = total / count;
-        match self {
-            Self::Accuracy | Self::TopFiveAccuracy | Self::FlowOutliers => 100.0 * mean,
-            Self::SquaredError | Self::BitsPerByte | Self::EndPointError => mean,
-            // The peak is 1 of pictures, and 2 between the ends of sound, of which DeepMind's
-            // measure takes 1.
-            Self::PictureError | Self::SoundError => -10.0 * mean.log10(),
-        }
     }
 }

@@ -1,0 +1,19 @@
+//! What a run leaves behind for people to look at.
+
+mod card;
+mod confusion;
+mod curve;
+mod log;
+mod picture;
+
+pub use self::card::{CardData, CardResult, ModelCard};
+pub use self::confusion::Confusion;
+pub use self::curve::learning_curve;
+pub use self::log::{Log, Part, Record};
+
+/// A count with its thousands apart.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
+    groups.collect::<Vec<_>>().join(",")
+}
