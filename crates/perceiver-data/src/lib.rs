@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod clips;
 mod error;
 pub mod flow;
 mod image_processor;
@@ -11,6 +12,7 @@ mod source;
 mod tokenizer;
 mod video;
 
+pub use self::clips::{Clip, ClipOptions, ClipPart, Clips};
 pub use self::error::{Error, Result};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::read_image;

@@ -1,0 +1,317 @@
+//! Pieces of videos with their sound, to learn from.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use ndarray::Array1;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Error, Result};
+use crate::source::Source;
+use crate::video::{centre_square, read_frames, read_video_sound};
+
+/// Frames of all videos take at most this much memory, in bytes.
+const MAX_MEMORY: usize = 4 << 30;
+
+/// Some frames of a video that follow each other, and their sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// Squares of equal size.
+    pub frames: Vec<RgbImage>,
+    /// `[samples]`, one channel from -1 to 1; where the video has no sound, silence.
+    pub sound: Array1<f32>,
+    /// The class of its video, where that has one.
+    pub label: Option<usize>,
+}
+
+/// Clips of videos, which are read once and kept small.
+///
+/// Frames are their centre squares, as [`centre_square`] makes them. A clip never passes the end of
+/// its part; what does not fill one is left out.
+///
+/// ```no_run
+/// use perceiver_data::{ClipOptions, ClipPart, Clips, Source};
+///
+/// # fn main() -> perceiver_data::Result<()> {
+/// let options = ClipOptions {
+///     frames: 16,
+///     side: 224,
+///     samples_per_frame: 1920,
+///     frames_per_second: 25.0,
+///     stride: 4,
+/// };
+/// let videos = [("clip.mp4".into(), None)];
+/// let training = Clips::read(videos.clone(), ClipPart::AllBut { last_seconds: 2.0 }, options)?;
+/// let validation = Clips::read(videos, ClipPart::Last { seconds: 2.0 }, options)?;
+/// println!("{} clips to learn from, {} to be tried on", training.len(), validation.len());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Clips {
+    videos: Vec<Video>,
+    /// The video of each clip and its first frame there.
+    places: Vec<(usize, usize)>,
+    options: ClipOptions,
+}
+
+/// What clips are like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClipOptions {
+    /// Frames of a clip.
+    pub frames: usize,
+    /// Width and height of a frame, in pixels.
+    pub side: u32,
+    /// Samples of sound that go with a frame.
+    pub samples_per_frame: usize,
+    /// Frames a second: videos with another rate are brought to this one.
+    pub frames_per_second: f64,
+    /// Frames from the start of a clip to that of the next.
+    pub stride: usize,
+}
+
+/// Which part of every video clips come from, so that one can be held out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ClipPart {
+    /// All of it.
+    Whole,
+    /// All but the end.
+    AllBut {
+        /// How long the end is.
+        last_seconds: f64,
+    },
+    /// The end alone.
+    Last {
+        /// How long it is.
+        seconds: f64,
+    },
+}
+
+#[derive(Debug)]
+struct Video {
+    frames: Vec<RgbImage>,
+    sound: Vec<f32>,
+    label: Option<usize>,
+}
+
+impl Clips {
+    /// Reads videos, each with its class, if it has one.
+    ///
+    /// # Errors
+    /// When a video cannot be read or its part is shorter than a clip, when all frames together
+    /// take more than 4 GiB, and where no clip can be as the options say.
+    pub fn read(
+        videos: impl IntoIterator<Item = (PathBuf, Option<usize>)>,
+        part: ClipPart,
+        options: ClipOptions,
+    ) -> Result<Self> {
+        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options };
+        let mut memory = MAX_MEMORY;
+        for (path, label) in videos {
+            let video = options.read(&path, label, &mut memory)?;
+            let range = options.range(part, video.frames.len());
+            let starts = options.starts(range.clone());
+            if starts.len() == 0 {
+                let (found, frames) = (range.len(), options.frames);
+                let reason =
+                    format!("{found} frames to take clips from, expected {frames} or more");
+                return Err(Error::video(&path, "use", reason));
+            }
+            clips.places.extend(starts.map(|start| (clips.videos.len(), start)));
+            clips.videos.push(video);
+        }
+        Ok(clips)
+    }
+}
+
+impl Source for Clips {
+    type Example = Clip;
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<Clip> {
+        let (video, start) = self.places[index];
+        let Video { frames, sound, label } = &self.videos[video];
+        let ClipOptions { frames: count, samples_per_frame, .. } = self.options;
+        let samples = sound.iter().copied().chain(std::iter::repeat(0.0));
+        let samples = samples.skip(start * samples_per_frame).take(count * samples_per_frame);
+        Ok(Clip {
+            frames: frames[start..start + count].to_vec(),
+            sound: samples.collect(),
+            label: *label,
+        })
+    }
+}
+
+impl ClipOptions {
+    fn read(&self, path: &Path, label: Option<usize>, memory: &mut usize) -> Result<Video> {
+        let refuse = |reason: String| Error::video(path, "use", reason);
+        let rate = self.samples_per_frame as f64 * self.frames_per_second;
+        if self.frames == 0 || self.side == 0 || self.stride == 0 {
+            let Self { frames, side, stride, .. } = self;
+            return Err(refuse(format!(
+                "clips of {frames} frames of {side} pixels every {stride} frames, expected at \
+                 least one of each"
+            )));
+        }
+        let is_rate = self.frames_per_second > 0.0 && rate <= f64::from(u32::MAX);
+        if !is_rate || rate.fract() != 0.0 {
+            return Err(refuse(format!(
+                "{} samples for each of {} frames a second, expected a whole number a second",
+                self.samples_per_frame, self.frames_per_second
+            )));
+        }
+
+        let opened = read_frames(path)?;
+        let has_sound = opened.info().has_sound && rate > 0.0;
+        let mut frames = Vec::new();
+        for frame in opened.at_rate(self.frames_per_second) {
+            let square = centre_square(&frame?, self.side);
+            *memory = memory.checked_sub(square.len()).ok_or_else(|| {
+                refuse(format!(
+                    "frames of {} pixels a side, all videos together, take more than {MAX_MEMORY} \
+                     bytes",
+                    self.side
+                ))
+            })?;
+            frames.push(square);
+        }
+        let sound = if has_sound {
+            read_video_sound(path)?.at_rate(rate as u32)?.samples
+        } else {
+            Vec::new()
+        };
+        Ok(Video { frames, sound, label })
+    }
+
+    /// The frames of a part of a video.
+    fn range(&self, part: ClipPart, frames: usize) -> Range<usize> {
+        // Negative and unknown numbers of seconds are none.
+        let last = |seconds: f64| {
+            frames.saturating_sub((seconds * self.frames_per_second).round() as usize)
+        };
+        match part {
+            ClipPart::Whole => 0..frames,
+            ClipPart::AllBut { last_seconds } => 0..last(last_seconds),
+            ClipPart::Last { seconds } => last(seconds)..frames,
+        }
+    }
+
+    /// The first frames of the clips of a range.
+    fn starts(&self, range: Range<usize>) -> std::iter::StepBy<Range<usize>> {
+        let end = (range.end + 1).saturating_sub(self.frames).max(range.start);
+        (range.start..end).step_by(self.stride)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use image::Rgb;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::sound::Sound;
+
+    const OPTIONS: ClipOptions = ClipOptions {
+        frames: 3,
+        side: 4,
+        samples_per_frame: 80,
+        frames_per_second: 25.0,
+        stride: 2,
+    };
+
+    /// A folder of frames, each of its number as grey, with sound of which every frame's samples
+    /// are a hundredth of its number.
+    fn video(frames: u8, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("video {frames}"));
+        std::fs::create_dir(&path).unwrap();
+        for index in 0..frames {
+            let frame = RgbImage::from_pixel(6, 5, Rgb([index; 3]));
+            frame.save(path.join(format!("{index}.png"))).unwrap();
+        }
+        let sample = |index: usize| (index / 80) as f32 / 128.0;
+        let samples = (0..usize::from(frames) * 80).map(sample).collect();
+        Sound { samples, rate: 2000 }.write_wav(path.join("sound.wav")).unwrap();
+        path
+    }
+
+    /// The greys of the frames of every clip.
+    fn greys(clips: &Clips) -> Vec<Vec<u8>> {
+        let clip = |index| clips.example(index, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        let greys = |clip: Clip| clip.frames.iter().map(|frame| frame.as_raw()[0]).collect();
+        (0..clips.len()).map(clip).map(greys).collect()
+    }
+
+    fn error(video: &Path, part: ClipPart, options: ClipOptions) -> String {
+        Clips::read([(video.to_owned(), None)], part, options).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn clips_of_several_videos_follow_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let videos = [(video(6, folder.path()), Some(7)), (video(3, folder.path()), None)];
+        let clips = Clips::read(videos, ClipPart::Whole, OPTIONS).unwrap();
+        assert_eq!(greys(&clips), [[0, 1, 2], [2, 3, 4], [0, 1, 2]]);
+        let label = |index| clips.example(index, &mut ChaCha8Rng::seed_from_u64(0)).unwrap().label;
+        assert_eq!([label(0), label(1), label(2)], [Some(7), Some(7), None]);
+    }
+
+    #[test]
+    fn the_sound_is_that_of_the_frames() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = video(6, folder.path());
+        let clips = Clips::read([(path, None)], ClipPart::Whole, OPTIONS).unwrap();
+        let clip = clips.example(1, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        let expected: Array1<f32> = (160..400).map(|index| (index / 80) as f32 / 128.0).collect();
+        assert_eq!(clip.sound, expected);
+        assert!(clip.frames.iter().all(|frame| frame.dimensions() == (4, 4)));
+    }
+
+    #[test]
+    fn what_is_held_out_is_in_no_other_clip() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = video(10, folder.path());
+        let of = |part| greys(&Clips::read([(path.clone(), None)], part, OPTIONS).unwrap());
+        // 0.16 seconds are four frames.
+        let training = of(ClipPart::AllBut { last_seconds: 0.16 });
+        assert_eq!(training, [[0, 1, 2], [2, 3, 4]]);
+        assert_eq!(of(ClipPart::Last { seconds: 0.16 }), [[6, 7, 8]]);
+    }
+
+    #[test]
+    fn videos_without_sound_are_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = video(3, folder.path());
+        std::fs::remove_file(path.join("sound.wav")).unwrap();
+        let clips = Clips::read([(path, None)], ClipPart::Whole, OPTIONS).unwrap();
+        let clip = clips.example(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        assert_eq!(clip.sound, Array1::<f32>::zeros(240));
+    }
+
+    #[test]
+    fn parts_shorter_than_a_clip_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = video(5, folder.path());
+        let short = error(&path, ClipPart::AllBut { last_seconds: 0.12 }, OPTIONS);
+        let expected = "cannot use the video: 2 frames to take clips from, expected 3 or more";
+        assert!(short.ends_with(expected), "{short}");
+        // More than there is.
+        let none = error(&path, ClipPart::AllBut { last_seconds: 9.0 }, OPTIONS);
+        assert!(none.contains("0 frames to take clips from"), "{none}");
+    }
+
+    #[test]
+    fn impossible_options_are_refused() {
+        let message = |options| error(Path::new("film"), ClipPart::Whole, options);
+        let empty = message(ClipOptions { stride: 0, ..OPTIONS });
+        assert!(empty.contains("clips of 3 frames of 4 pixels every 0 frames"), "{empty}");
+        let uneven = message(ClipOptions { frames_per_second: 29.97, ..OPTIONS });
+        assert!(uneven.contains("80 samples for each of 29.97 frames a second"), "{uneven}");
+        let unknown = message(ClipOptions { frames_per_second: f64::NAN, ..OPTIONS });
+        assert!(unknown.contains("expected a whole number a second"), "{unknown}");
+    }
+}
