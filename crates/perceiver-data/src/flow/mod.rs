@@ -22,8 +22,10 @@ mod errors;
 mod file;
 mod flo;
 mod generator;
+mod global_shift;
 mod kitti;
 mod pair;
+mod pairs;
 mod patches;
 mod tiles;
 
@@ -33,8 +35,10 @@ pub use self::errors::{FlowErrors, flow_errors};
 pub use self::file::{FlowFile, read_flow};
 pub use self::flo::encode_flo;
 pub use self::generator::{FlowGenerator, FlowGeneratorOptions};
+pub use self::global_shift::global_shift;
 pub use self::kitti::encode_kitti;
 pub use self::pair::FlowPair;
+pub use self::pairs::FlowPairs;
 pub use self::patches::patches;
 pub use self::tiles::Tiles;
 
