@@ -1,11 +1,11 @@
 //! The one error of this crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// What can be wrong with the files of a run.
+/// What can be wrong with a run and its files.
 ///
-/// Every message is one line that begins with the file's path.
+/// Every message is one line, and those about a file begin with its path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -30,6 +30,25 @@ pub enum Error {
         /// What the parser met.
         source: serde_json::Error,
     },
+
+    /// The loss left the numbers: weights and log of this step are worthless.
+    #[error("the loss is no number at step {step}; a smaller learning rate or clipping may help")]
+    Diverged {
+        /// Steps that had been made.
+        step: usize,
+    },
+
+    /// Burn's learner ended a run: no example of a batch could be read, or a checkpoint not be
+    /// written.
+    #[error("{0}")]
+    Training(String),
+}
+
+impl Error {
+    /// The error of an action on a file.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_path_buf(), action, source }
+    }
 }
 
 /// The result of this crate's fallible functions.

@@ -6,6 +6,7 @@ mod evaluate;
 mod loader;
 mod objective;
 pub mod report;
+pub mod run;
 mod trainee;
 
 pub use adamw::AdamW;

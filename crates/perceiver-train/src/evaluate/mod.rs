@@ -42,6 +42,12 @@ impl Totals {
         }
     }
 
+    /// Whether nothing was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.measures.is_empty() && self.loss[1] == 0.0
+    }
+
     /// Mean loss; not a number where nothing was added.
     #[must_use]
     pub fn loss(&self) -> f64 {

@@ -28,7 +28,7 @@ pub struct LabelledImages {
 }
 
 /// A head that scores images.
-pub trait ImageClassifier: PretrainedModel + ModuleDisplay {
+pub trait ImageClassifier: PretrainedModel + ModuleDisplay + 'static {
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`
     /// - returns: `[batch, labels]`

@@ -23,7 +23,7 @@ pub use quantity::Quantity;
 pub use sequence_classification::{LabelledTexts, SequenceClassification};
 
 /// A head together with its loss.
-pub trait Objective: Module + ModuleDisplay {
+pub trait Objective: Module + ModuleDisplay + 'static {
     /// The head that learns.
     type Head: PretrainedModel;
     /// Inputs and targets of some examples, on a device.

@@ -87,6 +87,16 @@ impl Log {
     }
 }
 
+impl Record {
+    /// As it stands in the log, with the end of its line.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        // A map of names to numbers always has a JSON form.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

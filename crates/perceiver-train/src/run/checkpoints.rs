@@ -1,0 +1,216 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::optim::OptimizerRecord;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::store::ModuleRecord;
+use burn::train::checkpoint::{
+    Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
+};
+use burn::train::metric::store::EventStoreClient;
+
+use crate::{Error, Result};
+
+/// Steps of which a run keeps the state: the last, and the one before in case the last cannot be
+/// read.
+const KEPT: usize = 2;
+
+/// The state of a run by step: a folder `step-120` of three files, which appears when all three
+/// are on the disk.
+#[derive(Debug, Clone)]
+pub(super) struct Checkpoints {
+    folder: PathBuf,
+    /// Burn writes the three files from three threads.
+    finishing: Arc<Mutex<()>>,
+    /// Steps of what burn counts.
+    steps_an_epoch: usize,
+}
+
+/// The files of a checkpoint.
+const PARTS: [&str; 3] = ["model.bpk", "optimiser.bpk", "schedule.bpk"];
+
+impl Checkpoints {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, finishing: Arc::default(), steps_an_epoch: 1 }
+    }
+
+    pub(super) fn with_steps_an_epoch(self, steps_an_epoch: usize) -> Self {
+        Self { steps_an_epoch, ..self }
+    }
+
+    /// The steps there are, in order.
+    pub(super) fn steps(&self) -> Result<Vec<usize>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Error::io(&self.folder, "read"))?,
+        };
+        let step = |name: &str| name.strip_prefix("step-")?.parse().ok();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut steps: Vec<usize> = names.filter_map(|name| step(&name)).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// The last step that can be read whole: burn's learner panics where it cannot load.
+    pub(super) fn last_readable(&self) -> Result<Option<usize>> {
+        let readable = |step: &usize| {
+            let folder = self.place(*step);
+            ModuleRecord::load(folder.join(PARTS[0])).is_ok()
+                && OptimizerRecord::load(folder.join(PARTS[1])).is_ok()
+                && LrSchedulerRecord::load(folder.join(PARTS[2])).is_ok()
+        };
+        Ok(self.steps()?.into_iter().rev().find(readable))
+    }
+
+    /// The three that burn's learner asks for.
+    pub(super) fn parts(&self) -> [Part; 3] {
+        PARTS.map(|name| Part { of: self.clone(), name })
+    }
+
+    fn place(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("step-{step}"))
+    }
+
+    /// Where a checkpoint is until it is complete.
+    fn unfinished(&self, step: usize) -> PathBuf {
+        self.folder.join(format!(".step-{step}"))
+    }
+
+    fn finish(&self, step: usize) -> io::Result<()> {
+        let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (unfinished, place) = (self.unfinished(step), self.place(step));
+        if !PARTS.iter().all(|name| unfinished.join(name).is_file()) {
+            return Ok(());
+        }
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(unfinished, place)?;
+        sync(&self.folder)
+    }
+}
+
+/// One of a checkpoint's files.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    of: Checkpoints,
+    name: &'static str,
+}
+
+impl<R: Checkpoint> Checkpointer<R> for Part {
+    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        let step = epoch * self.of.steps_an_epoch;
+        let folder = self.of.unfinished(step);
+        fs::create_dir_all(&folder).map_err(CheckpointerError::IOError)?;
+        // Under another name until it is written, so that no half of a file counts.
+        let (path, partial) = (folder.join(self.name), folder.join(format!("{}.part", self.name)));
+        record.save(partial.clone())?;
+        let finished = sync(&partial)
+            .and_then(|()| fs::rename(partial, path))
+            .and_then(|()| self.of.finish(step));
+        finished.map_err(CheckpointerError::IOError)
+    }
+
+    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        let step = epoch * self.of.steps_an_epoch;
+        let _finishing = self.of.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::remove_dir_all(self.of.place(step)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(CheckpointerError::IOError(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
+        let step = epoch * self.of.steps_an_epoch;
+        R::load(self.of.place(step).join(self.name))
+    }
+}
+
+/// On the disk, not only on its way there.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Keeps the last few of the epochs, as burn counts, that it is asked about.
+#[derive(Debug, Clone)]
+pub(super) struct KeepLast {
+    epochs: Vec<usize>,
+}
+
+impl KeepLast {
+    /// Beside those that are there already.
+    pub(super) const fn after(epochs: Vec<usize>) -> Self {
+        Self { epochs }
+    }
+}
+
+impl CheckpointingStrategy for KeepLast {
+    fn checkpointing(&mut self, epoch: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
+        self.epochs.retain(|kept| *kept != epoch);
+        self.epochs.push(epoch);
+        let old = self.epochs.len().saturating_sub(KEPT);
+        let deleted = self.epochs.drain(..old).map(CheckpointingAction::Delete);
+        // Deleted before the new one is whole, so the one before stays.
+        deleted.chain([CheckpointingAction::Save]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+    use burn::module::Module as _;
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn save(checkpoints: &Checkpoints, step: usize, parts: usize) {
+        for part in checkpoints.parts().iter().take(parts) {
+            Checkpointer::save(part, step, LrSchedulerRecord::new().with_scalar("at", step as u64))
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_appears_when_all_its_files_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
+        save(&checkpoints, 5, 3);
+        save(&checkpoints, 10, 2);
+        assert_eq!(checkpoints.steps().unwrap(), [5]);
+        save(&checkpoints, 10, 3);
+        assert_eq!(checkpoints.steps().unwrap(), [5, 10]);
+    }
+
+    #[test]
+    fn what_was_saved_is_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().to_path_buf());
+        save(&checkpoints, 7, 3);
+        let record: LrSchedulerRecord = checkpoints.parts()[2].restore(7).unwrap();
+        assert_eq!(record.scalar::<u64>("at"), Some(7));
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().to_path_buf());
+        for step in [5, 10] {
+            let [model, optimiser, schedule] = checkpoints.parts();
+            let layer = LinearConfig::new(3, 2).init(&Device::flex());
+            model.save(step, layer.into_record()).unwrap();
+            optimiser.save(step, OptimizerRecord::default()).unwrap();
+            schedule.save(step, LrSchedulerRecord::new()).unwrap();
+        }
+        assert_eq!(checkpoints.last_readable().unwrap(), Some(10));
+        let model = folder.path().join("step-10/model.bpk");
+        let whole = fs::read(&model).unwrap();
+        fs::write(model, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(checkpoints.last_readable().unwrap(), Some(5));
+    }
+}

@@ -1,0 +1,200 @@
+//! A run: from fresh weights, or from where an earlier one ended, to learned ones.
+
+mod checkpoints;
+mod quiet;
+mod stepwise;
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use burn::data::dataloader::DataLoader;
+use burn::optim::ModuleOptimizer;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::tensor::Device;
+use burn::train::metric::{IterationSpeedMetric, LearningRateMetric, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{
+    ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining, TrainingStrategy,
+};
+use tempfile::NamedTempFile;
+
+use self::checkpoints::{Checkpoints, KeepLast};
+use self::quiet::Quiet;
+pub use self::stepwise::Event;
+use self::stepwise::Stepwise;
+use crate::report::Log;
+use crate::{Error, Objective, Result, Trainee};
+
+/// Name of a run's log in its folder.
+pub const LOG_NAME: &str = "metrics.jsonl";
+
+/// Name of the folder, in a run's own, of the states from which it can go on.
+pub const CHECKPOINTS_NAME: &str = "checkpoints";
+
+/// All that a run is made of.
+#[expect(missing_debug_implementations, reason = "burn's learner and loaders have none")]
+pub struct Run<O: Objective> {
+    /// Where the log and the checkpoints are.
+    pub folder: PathBuf,
+    /// How long, and how often what.
+    pub plan: Plan,
+    /// What learns, with weights that are fresh or loaded.
+    pub trainee: Trainee<O>,
+    /// How weights follow gradients.
+    pub optimiser: ModuleOptimizer,
+    /// The learning rate by step.
+    pub schedule: ModuleLrScheduler,
+    /// Batches to learn from: `accumulation` a step, `validate_every` steps a pass, beginning
+    /// after [`step_reached`].
+    pub training: Arc<dyn DataLoader<O::Batch>>,
+    /// Batches to measure on.
+    pub validation: Arc<dyn DataLoader<O::Batch>>,
+    /// Where to train, without autodiff. Several share the batches by burn's own strategy.
+    pub devices: Vec<Device>,
+    /// By which the run can be stopped between two steps.
+    pub interrupter: Interrupter,
+    /// Whether burn's dashboard is shown on the terminal.
+    pub dashboard: bool,
+}
+
+/// How long a run is, and how often it does what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Steps of the optimiser.
+    pub steps: usize,
+    /// Batches whose gradients make a step.
+    pub accumulation: usize,
+    /// Steps between two validations, and two checkpoints.
+    pub validate_every: usize,
+    /// Steps that a line of the log is the mean of.
+    pub log_every: usize,
+    /// Of what is drawn while learning.
+    pub seed: u64,
+}
+
+/// How a run ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were made.
+    Complete,
+    /// It was stopped, and can go on from here.
+    Interrupted {
+        /// Steps that were made.
+        step: usize,
+    },
+}
+
+/// The step after which a run in this folder goes on: that of the last checkpoint that can be
+/// read, zero without one.
+///
+/// # Errors
+/// [`Error::Io`] where the folder cannot be read.
+pub fn step_reached(folder: &Path) -> Result<usize> {
+    Ok(Checkpoints::new(folder.join(CHECKPOINTS_NAME)).last_readable()?.unwrap_or(0))
+}
+
+impl<O: Objective> Run<O> {
+    /// Trains to the end of the plan, from the last checkpoint of the folder if there is one.
+    /// Tells `observer` every line of the log and every best model.
+    ///
+    /// # Errors
+    /// Where the log or a checkpoint cannot be written, no example can be read, the loss is no
+    /// longer a number, or the observer fails. The last checkpoint stays.
+    pub fn start(
+        self,
+        observer: impl Fn(Event<'_, O>) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<(O, Ending)> {
+        fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
+        // Our strategy counts in steps, burn's own in passes of the loader.
+        let steps_an_epoch = if self.devices.len() == 1 { 1 } else { self.plan.validate_every };
+        let folder = self.folder.join(CHECKPOINTS_NAME);
+        let checkpoints = Checkpoints::new(folder).with_steps_an_epoch(steps_an_epoch);
+        let reached = checkpoints.last_readable()?;
+        let (log, earlier) = open_log(&self.folder.join(LOG_NAME), reached.unwrap_or(0))?;
+        let mut steps = checkpoints.steps()?;
+        steps.retain(|step| Some(*step) <= reached);
+        let epochs = steps.into_iter().map(|step| step / steps_an_epoch).collect();
+
+        let interrupter = self.interrupter.clone();
+        let [model, optimiser, schedule] = checkpoints.parts();
+        let mut training = SupervisedTraining::new(&self.folder, self.training, self.validation)
+            .metrics((LossMetric::new(),))
+            .metric_train(LearningRateMetric::new())
+            .metric_train(IterationSpeedMetric::new())
+            .with_custom_checkpointers(model, optimiser, schedule)
+            .with_checkpointing_strategy(KeepLast::after(epochs))
+            .with_interrupter(interrupter.clone())
+            .with_application_logger(None)
+            .renderer(renderer(self.dashboard, &interrupter, reached))
+            .num_epochs(self.plan.steps / steps_an_epoch);
+        if let Some(step) = reached {
+            training = training.checkpoint(step / steps_an_epoch);
+        }
+        let (training, failure) = match self.devices.as_slice() {
+            [device] => {
+                let device = device.clone().autodiff();
+                let strategy = Stepwise::new(device, self.plan, log, &earlier, Box::new(observer));
+                let failure = strategy.failure();
+                let strategy = TrainingStrategy::Custom(Arc::new(strategy));
+                let training = training.with_metric_logger(quiet::NoLog);
+                (training.with_training_strategy(strategy), failure)
+            }
+            devices => {
+                let strategy =
+                    ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
+                let training = training.grads_accumulation(self.plan.accumulation);
+                (training.with_training_strategy(strategy.into()), Arc::default())
+            }
+        };
+        let result = training.launch(Learner::new(self.trainee, self.optimiser, self.schedule));
+        if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        if let Some(error) = result.error {
+            return Err(Error::Training(error.to_string()));
+        }
+        let ending = match checkpoints.steps()?.last() {
+            Some(&step) if step < self.plan.steps => Ending::Interrupted { step },
+            None => Ending::Interrupted { step: 0 },
+            Some(_) => Ending::Complete,
+        };
+        Ok((result.model.learned().clone(), ending))
+    }
+}
+
+/// The log to go on writing, and what it says of the steps up to `reached`: what a run that was
+/// killed wrote after its last checkpoint is made again.
+fn open_log(path: &Path, reached: usize) -> Result<(File, Log)> {
+    let mut log = if path.exists() { Log::read(path)? } else { Log::default() };
+    for records in [&mut log.train, &mut log.validation] {
+        records.retain(|record| record.step as usize <= reached);
+    }
+    let mut records: Vec<_> = log.train.iter().chain(&log.validation).collect();
+    records.sort_by_key(|record| record.step);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder).map_err(Error::io(path, "write"))?;
+    for record in records {
+        file.write_all(&record.line()).map_err(Error::io(path, "write"))?;
+    }
+    let file = file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
+    Ok((file, log))
+}
+
+fn renderer(
+    dashboard: bool,
+    interrupter: &Interrupter,
+    reached: Option<usize>,
+) -> Box<dyn MetricsRenderer> {
+    #[cfg(feature = "tui")]
+    if dashboard {
+        let interrupter = interrupter.clone();
+        return Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(
+            interrupter,
+            reached,
+        ));
+    }
+    let _ = (dashboard, interrupter, reached);
+    Box::new(Quiet)
+}

@@ -1,0 +1,263 @@
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use burn::module::Module as _;
+use burn::optim::GradientsAccumulator;
+use burn::tensor::Device;
+use burn::train::{
+    EventProcessorTraining as _, InferenceStep, Interrupter, Learner, LearnerEvent,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
+    TrainingItem, ValidLoader,
+};
+
+use super::{LOG_NAME, Plan};
+use crate::report::{Log, Part, Record};
+use crate::{Error, Objective, Result, Totals, Trainee};
+
+/// Trains on one device and counts in steps, which are burn's epochs here: validates and keeps the
+/// state every so many, and where it is interrupted.
+///
+/// # Differences
+/// Burn's own strategy knows epochs alone and throws away the one that is interrupted.
+pub(super) struct Stepwise<O: Objective> {
+    device: Device,
+    plan: Plan,
+    state: Mutex<State>,
+    failure: Arc<Mutex<Option<Error>>>,
+    observer: Observer<O>,
+}
+
+/// Who is told what happens.
+pub(super) type Observer<O> = Box<dyn Fn(Event<'_, O>) -> Result<()> + Send + Sync>;
+
+/// What a run tells while it goes.
+#[derive(Debug)]
+pub enum Event<'a, O> {
+    /// A line was written to the log.
+    Logged(&'a Record),
+    /// These weights have the lowest validation loss so far.
+    Best(&'a O),
+}
+
+/// What the log and the best weights go on from.
+struct State {
+    log: File,
+    /// Seconds of the run before this process.
+    before: f64,
+    since: Instant,
+    /// The last validation, and the lowest loss of all.
+    validated: Option<usize>,
+    best: f64,
+}
+
+impl<O: Objective> Stepwise<O> {
+    /// Goes on after the records of an earlier run, all of them up to the step it goes on from.
+    pub(super) fn new(
+        device: Device,
+        plan: Plan,
+        log: File,
+        earlier: &Log,
+        observer: Observer<O>,
+    ) -> Self {
+        let seconds = |records: &[Record]| records.last().map_or(0.0, |record| record.seconds);
+        let state = State {
+            log,
+            before: seconds(&earlier.train).max(seconds(&earlier.validation)),
+            since: Instant::now(),
+            validated: earlier.validation.last().map(|record| record.step as usize),
+            best: earlier.validation.iter().map(|r| r.loss).fold(f64::INFINITY, f64::min),
+        };
+        Self { device, plan, state: Mutex::new(state), failure: Arc::default(), observer }
+    }
+
+    /// Where the error is found that ended the run.
+    pub(super) fn failure(&self) -> Arc<Mutex<Option<Error>>> {
+        Arc::clone(&self.failure)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn validation_is_due(&self, step: usize) -> bool {
+        let due = step.is_multiple_of(self.plan.validate_every) || step == self.plan.steps;
+        due && step > self.state().validated.unwrap_or(0)
+    }
+
+    /// Stops the run at an error.
+    fn keep_failure(&self, result: Result<()>, interrupter: &Interrupter) {
+        if let Err(error) = result {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            interrupter.stop(None);
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn log(&self, step: usize, part: Part, totals: &Totals, rate: Option<f64>) -> Result<Record> {
+        let mut state = self.state();
+        let record = Record {
+            step: step as u64,
+            part,
+            loss: totals.loss(),
+            measures: totals.values(),
+            learning_rate: rate,
+            seconds: state.before + state.since.elapsed().as_secs_f64(),
+        };
+        state.log.write_all(&record.line()).map_err(Error::io(Path::new(LOG_NAME), "write"))?;
+        drop(state);
+        (self.observer)(Event::Logged(&record))?;
+        if record.loss.is_finite() {
+            return Ok(record);
+        }
+        Err(Error::Diverged { step })
+    }
+
+    /// Whether this is the lowest validation loss so far, which it is from now on.
+    fn is_best(&self, step: usize, loss: f64) -> bool {
+        let mut state = self.state();
+        state.validated = Some(step);
+        let best = loss < state.best;
+        state.best = state.best.min(loss);
+        best
+    }
+}
+
+impl<O: Objective> SupervisedLearningStrategy<Trainee<O>> for Stepwise<O> {
+    fn fit(
+        &self,
+        components: TrainingComponents<Trainee<O>>,
+        mut learner: Learner<Trainee<O>>,
+        training: TrainLoader<Trainee<O>>,
+        validation: ValidLoader<Trainee<O>>,
+        first_step: usize,
+    ) -> (Trainee<O>, Processor<O>) {
+        learner.fork(&self.device);
+        let TrainingComponents { interrupter, event_processor: mut processor, .. } = components;
+        let mut checkpointer = components.checkpointer;
+        let reached = first_step - 1;
+        let mut step = reached;
+        loop {
+            // An earlier run may have ended between a step and its validation.
+            if self.validation_is_due(step) {
+                let done = self.validate(&learner, &validation, &mut processor, &interrupter, step);
+                self.keep_failure(done, &interrupter);
+            }
+            interrupter.fail_on_error(processor.flush());
+            if self.failed() || interrupter.error().is_some() {
+                break;
+            }
+            if let Some(checkpointer) = checkpointer.as_mut().filter(|_| step > reached) {
+                checkpointer.checkpoint(&learner, step, &components.event_store);
+            }
+            if interrupter.should_stop() || step >= self.plan.steps {
+                break;
+            }
+            let done = self.learn(&mut learner, &training, &mut processor, &interrupter, &mut step);
+            self.keep_failure(done, &interrupter);
+            if self.failed() {
+                break;
+            }
+        }
+        (learner.model(), processor)
+    }
+}
+
+type Processor<O> = SupervisedTrainingEventProcessor<Trainee<O>>;
+
+impl<O: Objective> Stepwise<O> {
+    /// Makes the steps of one pass of the loader, or up to an interruption.
+    fn learn(
+        &self,
+        learner: &mut Learner<Trainee<O>>,
+        batches: &TrainLoader<Trainee<O>>,
+        processor: &mut Processor<O>,
+        interrupter: &Interrupter,
+        step: &mut usize,
+    ) -> Result<()> {
+        let total_items = batches.num_items();
+        interrupter.fail_on_error(
+            processor.process_train(LearnerEvent::StartSplit { epoch_number: *step, total_items }),
+        );
+        let mut batches = batches.iter();
+        let mut totals = Totals::default();
+        let mut gradients = GradientsAccumulator::new();
+        let mut accumulated = 0;
+        while let Some(batch) = batches.next() {
+            if accumulated == 0 {
+                // Dropout draws from the device: the same at this step, wherever a run began.
+                self.device.seed(self.plan.seed.wrapping_add(*step as u64));
+            }
+            let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
+            let output = learner.train_step(batch);
+            gradients.accumulate(&learner.model(), output.grads);
+            totals.add(output.item.clone());
+            accumulated += 1;
+            if accumulated == self.plan.accumulation {
+                accumulated = 0;
+                learner.lr_step();
+                learner.optimizer_step(gradients.grads());
+                *step += 1;
+            }
+            let (progress, rate) = (batches.progress(), learner.lr_current());
+            let item = TrainingItem::new(output.item, progress, Some(*step), Some(rate));
+            interrupter.fail_on_error(processor.process_train(LearnerEvent::ProcessedItem(item)));
+            if accumulated > 0 {
+                continue;
+            }
+            if step.is_multiple_of(self.plan.log_every) || interrupter.should_stop() {
+                let rate = learner.lr_current().base();
+                self.log(*step, Part::Train, &std::mem::take(&mut totals), Some(rate))?;
+            }
+            if interrupter.should_stop() {
+                break;
+            }
+        }
+        if !totals.is_empty() {
+            self.log(*step, Part::Train, &totals, Some(learner.lr_current().base()))?;
+        }
+        interrupter.fail_on_error(processor.process_train(LearnerEvent::EndSplit(*step)));
+        Ok(())
+    }
+
+    /// Measures what was learned on all of the validation part, and keeps it if it is the best.
+    fn validate(
+        &self,
+        learner: &Learner<Trainee<O>>,
+        batches: &ValidLoader<Trainee<O>>,
+        processor: &mut Processor<O>,
+        interrupter: &Interrupter,
+        step: usize,
+    ) -> Result<()> {
+        let total_items = batches.num_items();
+        interrupter.fail_on_error(
+            processor.process_valid(LearnerEvent::StartSplit { epoch_number: step, total_items }),
+        );
+        let model = learner.model().valid();
+        let mut batches = batches.iter();
+        let mut totals = Totals::default();
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
+            let outcome = InferenceStep::step(&model, batch);
+            totals.add(outcome.clone());
+            let item = TrainingItem::new(outcome, batches.progress(), Some(step), None);
+            interrupter.fail_on_error(processor.process_valid(LearnerEvent::ProcessedItem(item)));
+            if interrupter.should_stop() {
+                // Half a validation says nothing: the run that goes on does it whole.
+                return Ok(());
+            }
+        }
+        interrupter.fail_on_error(processor.process_valid(LearnerEvent::EndSplit(step)));
+        interrupter.fail_on_error(processor.process_train(LearnerEvent::EndEpoch(step)));
+        let record = self.log(step, Part::Validation, &totals, None)?;
+        if self.is_best(step, record.loss) {
+            (self.observer)(Event::Best(model.learned()))?;
+        }
+        Ok(())
+    }
+}
