@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod batch;
 mod error;
 mod evaluate;
 mod loader;
@@ -10,6 +11,7 @@ pub mod run;
 mod trainee;
 
 pub use adamw::AdamW;
+pub use batch::{ClipBatcher, ClipPoints, FlowBatcher};
 pub use error::{Error, Result};
 pub use evaluate::Totals;
 pub use loader::{Collate, Loader, Skipped};
