@@ -18,7 +18,10 @@ pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::read_image;
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
-pub use self::source::{IdxImages, LabelledImage, Source};
+pub use self::source::{
+    IdxImages, ImageFolder, Label, LabelColumns, LabelledImage, LabelledText, MaskedText, Pieces,
+    PlainText, Source, Subset, TextColumns, TextTable, WholeWordMask, split,
+};
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
     Truncation, read_text,

@@ -53,7 +53,7 @@ pub(super) fn read(folder: &Path) -> Result<PerceiverImageProcessor> {
     from_settings(settings)
 }
 
-fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
+pub(super) fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
     let defaults = PerceiverImageProcessor::default();
     let processor = PerceiverImageProcessor {
         backend: backend(&settings)?,

@@ -4,12 +4,14 @@ mod config;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::slice;
 
 use image::{Rgb, RgbImage};
 use ndarray::Array4;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::json::Settings;
 use crate::resample::{Backend, Resample, resize};
 
 /// Crops and resized images have at most this many pixels.
@@ -127,6 +129,15 @@ impl PerceiverImageProcessor {
         config::read(folder.as_ref())
     }
 
+    /// Takes settings under the names they have in `preprocessor_config.json`, from a file of
+    /// another form, which is named in errors. What is not set has its default.
+    ///
+    /// # Errors
+    /// When a field has an impossible value.
+    pub fn from_settings(path: impl AsRef<Path>, fields: Map<String, Value>) -> Result<Self> {
+        config::from_settings(Settings { path: path.as_ref().to_owned(), fields })
+    }
+
     /// Writes `preprocessor_config.json` into a folder, which is created where needed.
     ///
     /// # Errors
@@ -157,15 +168,36 @@ impl PerceiverImageProcessor {
     /// When an image has no pixels, or none inside the crop, when it would get more than 2²⁸ of
     /// them, when images of a batch end up with different sizes, or when no image is given.
     pub fn preprocess(&self, images: &[RgbImage]) -> Result<Array4<f32>> {
-        let mut processed: Vec<RgbImage> = Vec::with_capacity(images.len());
+        let mut processed = Vec::with_capacity(images.len());
         for (index, image) in images.iter().enumerate() {
-            let image = self.crop_and_resize(image).map_err(|reason| {
-                let (width, height) = image.dimensions();
-                Error::Preprocess { index, width, height, reason }
-            })?;
+            let image = self.crop_and_resize(image);
+            processed.push(image.map_err(|reason| refusal(images, index, reason))?);
+        }
+        self.values(&processed)
+    }
+
+    /// What becomes of one image before its values are brought to the model's range: the centre
+    /// crop, resized.
+    ///
+    /// # Errors
+    /// When the image has no pixels, or none inside the crop, or when it would get more than 2²⁸
+    /// of them.
+    pub fn fit(&self, image: &RgbImage) -> Result<RgbImage> {
+        self.crop_and_resize(image).map_err(|reason| refusal(slice::from_ref(image), 0, reason))
+    }
+
+    /// Brings the values of images that have the model's size to its range, without cropping or
+    /// resizing any.
+    ///
+    /// # Shapes
+    /// - returns: `[images, 3, height, width]`
+    ///
+    /// # Errors
+    /// When images of a batch have different sizes, or when no image is given.
+    pub fn values(&self, images: &[RgbImage]) -> Result<Array4<f32>> {
+        let (first_width, first_height) = images.first().ok_or(Error::EmptyBatch)?.dimensions();
+        for (index, image) in images.iter().enumerate() {
             let (width, height) = image.dimensions();
-            let (first_width, first_height) =
-                processed.first().map_or((width, height), RgbImage::dimensions);
             if (first_width, first_height) != (width, height) {
                 return Err(Error::UnequalSizes {
                     index,
@@ -175,16 +207,14 @@ impl PerceiverImageProcessor {
                     first_height,
                 });
             }
-            processed.push(image);
         }
-        let (width, height) = processed.first().ok_or(Error::EmptyBatch)?.dimensions();
-        let [width, height] = [width, height].map(|side| side as usize);
+        let [width, height] = [first_width, first_height].map(|side| side as usize);
         let tables = self.value_tables();
         Ok(Array4::from_shape_fn(
-            (processed.len(), CHANNELS, height, width),
+            (images.len(), CHANNELS, height, width),
             |(index, channel, row, column)| {
                 let place = (row * width + column) * CHANNELS + channel;
-                tables[channel][usize::from(processed[index].as_raw()[place])]
+                tables[channel][usize::from(images[index].as_raw()[place])]
             },
         ))
     }
@@ -194,10 +224,7 @@ impl PerceiverImageProcessor {
     /// # Errors
     /// When the image has no pixels, or none inside the crop, or the crop more than 2²⁸.
     pub fn crop<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>> {
-        self.cropped(image).map_err(|reason| {
-            let (width, height) = image.dimensions();
-            Error::Preprocess { index: 0, width, height, reason }
-        })
+        self.cropped(image).map_err(|reason| refusal(slice::from_ref(image), 0, reason))
     }
 
     fn cropped<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>, String> {
@@ -291,6 +318,11 @@ impl Size {
             }
         }
     }
+}
+
+fn refusal(images: &[RgbImage], index: usize, reason: String) -> Error {
+    let (width, height) = images[index].dimensions();
+    Error::Preprocess { index, width, height, reason }
 }
 
 fn check_size(what: &str, (width, height): (u64, u64)) -> Result<(u32, u32), String> {

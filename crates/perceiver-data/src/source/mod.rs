@@ -1,11 +1,22 @@
 //! Examples to learn from.
 
+mod class_names;
 mod idx;
+mod image_folder;
+mod masked_text;
+mod plain_text;
+mod subset;
+mod text_table;
 
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
 pub use self::idx::IdxImages;
+pub use self::image_folder::ImageFolder;
+pub use self::masked_text::{MaskedText, WholeWordMask};
+pub use self::plain_text::{Pieces, PlainText};
+pub use self::subset::{Subset, split};
+pub use self::text_table::{Label, LabelColumns, LabelledText, TextColumns, TextTable};
 use crate::Result;
 
 /// Examples to learn from, by number.

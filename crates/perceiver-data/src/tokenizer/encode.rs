@@ -88,7 +88,8 @@ impl PerceiverTokenizer {
         tokens
     }
 
-    fn byte_id(&self, byte: u8) -> u32 {
+    /// Identifier of a byte.
+    pub(crate) fn byte_id(&self, byte: u8) -> u32 {
         let mut buffer = [0; 2];
         let character: &str = char::from(byte).encode_utf8(&mut buffer);
         self.encoder.get(character).copied().unwrap_or(u32::from(byte) + RESERVED)

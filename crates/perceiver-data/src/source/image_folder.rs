@@ -1,0 +1,177 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand_chacha::ChaCha8Rng;
+
+use super::class_names::ClassNames;
+use super::{LabelledImage, Source};
+use crate::error::{Error, Result};
+use crate::read_image::read_image;
+
+/// What the names of image files end in, in small letters.
+const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+
+/// A folder with a folder of images for each class, which has its name.
+///
+/// Files that do not end as images do are passed over, hidden folders as well. Images are read when
+/// they are asked for.
+///
+/// # Source
+/// `torchvision.datasets.ImageFolder`
+///
+/// # Differences
+/// Folders inside those of the classes are not looked into. Classes whose names are whole numbers
+/// are sorted as numbers.
+#[derive(Debug, Clone)]
+pub struct ImageFolder {
+    images: Vec<(PathBuf, usize)>,
+    names: ClassNames,
+}
+
+impl ImageFolder {
+    /// Lists the images. Where a model has classes already, such as those of the folder it learns
+    /// from, `names` lists them.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or has a name that is not Unicode, when a class has no image,
+    /// or is not among `names`, or when there are no classes.
+    pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let mut found = Vec::new();
+        for path in entries(folder)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| Error::data(&path, "its name is not Unicode"))?;
+            if path.is_dir() && !name.starts_with('.') {
+                found.push(name.to_owned());
+            }
+        }
+        if found.is_empty() {
+            let reason = "it holds no folders, expected one for each class";
+            return Err(Error::data(folder, reason));
+        }
+        let names = names.map_or_else(
+            || ClassNames::collect(found.iter().map(String::as_str)),
+            ClassNames::given,
+        );
+        let numbers = names.numbers();
+        let mut images = Vec::new();
+        for class in &found {
+            let place = folder.join(class);
+            let number = numbers.get(class.as_str());
+            let number =
+                *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
+            let before = images.len();
+            let files = entries(&place)?.into_iter().filter(|path| is_image(path));
+            images.extend(files.map(|path| (path, number)));
+            if images.len() == before {
+                return Err(Error::data(&place, "it holds no images"));
+            }
+        }
+        Ok(Self { images, names })
+    }
+
+    /// Names of the classes, in the order of their numbers.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        self.names.names()
+    }
+}
+
+impl Source for ImageFolder {
+    type Example = LabelledImage;
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<LabelledImage> {
+        let (path, label) = &self.images[index];
+        Ok(LabelledImage { image: read_image(path)?, label: *label })
+    }
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
+}
+
+/// Sorted: the system lists them in any order.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>());
+    let mut paths: Vec<PathBuf> = paths.map_err(Error::io(folder, "read"))?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use image::{Rgb, RgbImage};
+    use rand::SeedableRng;
+
+    use super::*;
+
+    /// One pixel an image, whose red is the number of the file.
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (level, file) in (0..).zip(files) {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let image = RgbImage::from_pixel(1, 1, Rgb([level, 0, 0]));
+            image.save_with_format(path, image::ImageFormat::Png).unwrap();
+        }
+        folder
+    }
+
+    fn red_and_label(source: &ImageFolder) -> Vec<(u8, usize)> {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let mut example = |index| source.example(index, &mut random).unwrap();
+        (0..source.len())
+            .map(|index| example(index))
+            .map(|example| (example.image[(0, 0)][0], example.label))
+            .collect()
+    }
+
+    #[test]
+    fn folders_are_the_classes_in_the_order_of_their_names() {
+        let files = ["dog/b.png", "dog/a.PNG", "cat/x.jpg", ".git/x.png", "cat/x.txt", "x.png"];
+        let folder = folder(&files);
+        let source = ImageFolder::open(folder.path(), None).unwrap();
+        assert_eq!(source.class_names(), ["cat", "dog"]);
+        assert_eq!(red_and_label(&source), [(2, 0), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn given_classes_keep_their_numbers_and_others_are_refused() {
+        let folder = folder(&["dog/a.png"]);
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let source = ImageFolder::open(folder.path(), Some(&names(&["emu", "dog"]))).unwrap();
+        assert_eq!(red_and_label(&source), [(0, 1)]);
+        let error = ImageFolder::open(folder.path(), Some(&names(&["emu"]))).unwrap_err();
+        assert!(error.to_string().ends_with("dog: its name is not one of the classes"), "{error}");
+    }
+
+    #[test]
+    fn a_class_without_images_is_refused() {
+        let folder = folder(&["cat/a.png", "dog/a.txt"]);
+        let error = ImageFolder::open(folder.path(), None).unwrap_err().to_string();
+        assert!(error.ends_with("dog: it holds no images"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_without_classes_is_refused() {
+        let folder = folder(&["a.png"]);
+        let error = ImageFolder::open(folder.path(), None).unwrap_err().to_string();
+        assert!(error.contains("no folders"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_image_is_named_when_asked_for() {
+        let folder = folder(&["cat/a.png"]);
+        fs::write(folder.path().join("cat/a.png"), "no image").unwrap();
+        let source = ImageFolder::open(folder.path(), None).unwrap();
+        let error = source.example(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
+        assert!(error.to_string().contains("a.png: cannot read the image"), "{error}");
+    }
+}

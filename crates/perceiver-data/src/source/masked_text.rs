@@ -1,0 +1,230 @@
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::tokenizer::{EncodeOptions, PerceiverTokenizer};
+
+/// The label where nothing is asked.
+const IGNORED_LABEL: i64 = -100;
+
+/// A text's tokens, some of them masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedText {
+    /// What the model reads.
+    pub ids: Vec<i64>,
+    /// What was there, or -100 where nothing is asked.
+    pub labels: Vec<i64>,
+}
+
+/// Hides whole words, which lie between white space, all bytes of each.
+///
+/// # Source
+/// Perceiver IO section 4.1 for whole words, each with a probability of 0.15. It does not say what
+/// they are replaced with; the default is BERT's (arXiv 1810.04805, appendix A.1).
+///
+/// # Differences
+/// BERT draws a replacement for each token, here it is drawn for each word. A text of which no word
+/// was drawn loses one nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WholeWordMask {
+    /// Probability that a word is asked for.
+    pub probability: f64,
+    /// The share of the words asked for that become `[MASK]`s.
+    pub masked: f64,
+    /// The share of them that become random bytes. The rest stay as they are.
+    pub random: f64,
+}
+
+impl Default for WholeWordMask {
+    fn default() -> Self {
+        Self { probability: 0.15, masked: 0.8, random: 0.1 }
+    }
+}
+
+/// What stands where a word was.
+#[derive(Debug, Clone, Copy)]
+enum Replacement {
+    Mask,
+    RandomBytes,
+    Itself,
+}
+
+impl WholeWordMask {
+    /// Masks words of a text; `None` if it has none. Special tokens written in it stay.
+    #[must_use]
+    pub fn apply(
+        &self,
+        text: &str,
+        tokenizer: &PerceiverTokenizer,
+        random: &mut ChaCha8Rng,
+    ) -> Option<MaskedText> {
+        let replacements = self.replacements(text, random)?;
+        // Neither pads nor cuts, which alone could fail.
+        let encoding = tokenizer.encode(text, &EncodeOptions::default()).ok()?;
+        let mut masked =
+            MaskedText { ids: Vec::new(), labels: vec![IGNORED_LABEL; encoding.len()] };
+        for (index, (&id, offset)) in encoding.input_ids.iter().zip(&encoding.offsets).enumerate() {
+            let asked = offset.filter(|_| !tokenizer.is_special(id));
+            let replacement = asked.and_then(|span| replacements[span.start]);
+            if replacement.is_some() {
+                masked.labels[index] = id.into();
+            }
+            masked.ids.push(i64::from(match replacement {
+                None | Some(Replacement::Itself) => id,
+                Some(Replacement::Mask) => tokenizer.mask_token_id(),
+                Some(Replacement::RandomBytes) => tokenizer.byte_id(random.random()),
+            }));
+        }
+        Some(masked)
+    }
+
+    /// For each byte of the text, what it becomes if it is asked for.
+    fn replacements(
+        &self,
+        text: &str,
+        random: &mut ChaCha8Rng,
+    ) -> Option<Vec<Option<Replacement>>> {
+        let mut start = 0;
+        let pieces = text.split_inclusive(char::is_whitespace).map(|piece| {
+            let range = start..start + piece.trim_end().len();
+            start += piece.len();
+            range
+        });
+        let words: Vec<_> = pieces.filter(|range| !range.is_empty()).collect();
+        if words.is_empty() {
+            return None;
+        }
+        let mut asked: Vec<_> =
+            words.iter().filter(|_| random.random_bool(self.probability)).collect();
+        if asked.is_empty() {
+            asked.push(&words[random.random_range(0..words.len())]);
+        }
+        let mut replacements = vec![None; text.len()];
+        for word in asked {
+            let drawn = random.random::<f64>();
+            let replacement = if drawn < self.masked {
+                Replacement::Mask
+            } else if drawn < self.masked + self.random {
+                Replacement::RandomBytes
+            } else {
+                Replacement::Itself
+            };
+            replacements[word.clone()].fill(Some(replacement));
+        }
+        Some(replacements)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    const MASKS: WholeWordMask = WholeWordMask { probability: 0.5, masked: 1.0, random: 0.0 };
+
+    fn masked(mask: WholeWordMask, text: &str, seed: u64) -> Option<MaskedText> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        mask.apply(text, &PerceiverTokenizer::default(), &mut random)
+    }
+
+    /// What a model reads, `_` for a mask.
+    fn shown(masked: &MaskedText) -> String {
+        let ids = &masked.ids[1..masked.ids.len() - 1];
+        let bytes = ids.iter().map(|&id| if id == 3 { b'_' } else { (id - 6) as u8 }).collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn words_are_masked_whole_and_white_space_stays() {
+        let seen: std::collections::BTreeSet<String> = (0..64)
+            .map(|seed| shown(&masked(MASKS, "né  du\u{2003}\nto", seed).unwrap()))
+            .collect();
+        let forms = |word: &str| [word.to_owned(), "_".repeat(word.len())];
+        let mut possible = std::collections::BTreeSet::new();
+        for first in forms("né") {
+            for second in forms("du") {
+                for third in forms("to") {
+                    possible.insert(format!("{first}  {second}\u{2003}\n{third}"));
+                }
+            }
+        }
+        possible.remove("né  du\u{2003}\nto");
+        assert_eq!(seen, possible);
+    }
+
+    #[test]
+    fn labels_are_what_was_there_and_only_where_it_was_asked_for() {
+        let MaskedText { ids, labels } = masked(MASKS, "ab cd", 3).unwrap();
+        let encoded = [4, 103, 104, 38, 105, 106, 5];
+        for (index, &original) in encoded.iter().enumerate() {
+            if ids[index] == 3 {
+                assert_eq!(labels[index], original);
+            } else {
+                assert_eq!((ids[index], labels[index]), (original, IGNORED_LABEL));
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_those_asked_for() {
+        let text = "wxyz ".repeat(20_000);
+        let MaskedText { ids, labels } = masked(WholeWordMask::default(), &text, 1).unwrap();
+        let (mut asked, mut masks, mut kept) = (0.0, 0.0, 0.0);
+        // Bytes of a word share its fate: one of them stands for it.
+        for index in (1..ids.len() - 1).step_by(5) {
+            let word = index..index + 4;
+            let is_asked = labels[index] != IGNORED_LABEL;
+            assert!(labels[word.clone()].iter().all(|l| (*l != IGNORED_LABEL) == is_asked));
+            asked += f64::from(is_asked);
+            masks += f64::from(ids[word.clone()].iter().all(|id| *id == 3));
+            kept += f64::from(is_asked && ids[word.clone()] == labels[word]);
+        }
+        assert!((asked / 20_000.0 - 0.15).abs() < 0.01, "{asked}");
+        assert!((masks / asked - 0.8).abs() < 0.03, "{masks} of {asked}");
+        assert!((kept / asked - 0.1).abs() < 0.03, "{kept} of {asked}");
+    }
+
+    #[test]
+    fn random_bytes_are_never_special_tokens() {
+        let noise = WholeWordMask { probability: 1.0, masked: 0.0, random: 1.0 };
+        let MaskedText { ids, .. } = masked(noise, &"x".repeat(5000), 2).unwrap();
+        let bytes = &ids[1..ids.len() - 1];
+        assert_eq!(bytes.iter().min(), Some(&6));
+        assert_eq!(bytes.iter().max(), Some(&261));
+    }
+
+    #[test]
+    fn special_tokens_written_in_a_text_are_not_asked_for() {
+        let all = WholeWordMask { probability: 1.0, ..MASKS };
+        let MaskedText { ids, labels } = masked(all, "a[SEP]", 0).unwrap();
+        assert_eq!(ids, [4, 3, 5, 5]);
+        assert_eq!(labels, [IGNORED_LABEL, 103, IGNORED_LABEL, IGNORED_LABEL]);
+    }
+
+    #[test]
+    fn a_word_is_asked_for_even_where_none_was_drawn() {
+        let never = WholeWordMask { probability: 0.0, ..MASKS };
+        for seed in 0..8 {
+            let shown = shown(&masked(never, "a b", seed).unwrap());
+            assert!(["_ b", "a _"].contains(&shown.as_str()), "{shown}");
+        }
+    }
+
+    #[test]
+    fn white_space_alone_has_nothing_to_mask() {
+        assert_eq!(masked(MASKS, " \n\u{2003}", 0), None);
+        assert_eq!(masked(MASKS, "", 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_as_many_labels_as_tokens(text in "[^\\[]{0,40}", seed in any::<u64>()) {
+            if let Some(masked) = masked(WholeWordMask::default(), &text, seed) {
+                prop_assert_eq!(masked.ids.len(), masked.labels.len());
+                prop_assert!(masked.labels.iter().any(|label| *label != IGNORED_LABEL));
+            }
+        }
+    }
+}

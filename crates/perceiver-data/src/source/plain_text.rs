@@ -1,0 +1,166 @@
+use std::path::{Path, PathBuf};
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::{MaskedText, Source, WholeWordMask};
+use crate::error::{Error, Result};
+use crate::tokenizer::{PerceiverTokenizer, read_text};
+
+/// Tokens around a text.
+const SPECIAL_TOKENS: usize = 2;
+
+/// Pieces of texts, with masked words: what a masked language model learns from.
+///
+/// Files follow each other, each from a new line. Pieces begin and end between characters, so that
+/// some are a few bytes shorter than asked for.
+///
+/// # Source
+/// Perceiver IO section 4.1: documents are put together, then cropped.
+#[derive(Debug, Clone)]
+pub struct PlainText {
+    /// The first file, which stands for all in errors.
+    path: PathBuf,
+    text: String,
+    tokenizer: PerceiverTokenizer,
+    /// Bytes of a piece.
+    length: usize,
+    pieces: Pieces,
+    mask: WholeWordMask,
+}
+
+/// Where pieces of a text come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// From anywhere, as many as would cover the text: to learn from.
+    Random,
+    /// One after the other: to be measured on.
+    Consecutive,
+}
+
+impl PlainText {
+    /// Reads files, for pieces of at most `length` tokens, special ones included.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not UTF-8 or has more than 1 GiB, or when there is no word in
+    /// any.
+    ///
+    /// # Panics
+    /// If `length` leaves no place for a character beside the special tokens: below 6.
+    pub fn open(
+        paths: &[impl AsRef<Path>],
+        length: usize,
+        pieces: Pieces,
+        tokenizer: PerceiverTokenizer,
+        mask: WholeWordMask,
+    ) -> Result<Self> {
+        let longest_character = 4;
+        assert!(
+            length >= SPECIAL_TOKENS + longest_character,
+            "{length} tokens have no place for a character"
+        );
+        let mut text = String::new();
+        for path in paths {
+            text.push_str(&read_text(path)?);
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        let path = paths.first().map_or(Path::new(""), AsRef::as_ref);
+        if text.trim().is_empty() {
+            return Err(Error::data(path, "there is no word in it"));
+        }
+        let path = path.to_owned();
+        Ok(Self { path, text, tokenizer, length: length - SPECIAL_TOKENS, pieces, mask })
+    }
+
+    fn piece(&self, start: usize) -> &str {
+        let end = (start + self.length).min(self.text.len());
+        &self.text[self.text.floor_char_boundary(start)..self.text.floor_char_boundary(end)]
+    }
+}
+
+impl Source for PlainText {
+    type Example = MaskedText;
+
+    fn len(&self) -> usize {
+        self.text.len().div_ceil(self.length)
+    }
+
+    fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<MaskedText> {
+        let start = match self.pieces {
+            Pieces::Random => random.random_range(0..=self.text.len().saturating_sub(self.length)),
+            Pieces::Consecutive => index * self.length,
+        };
+        self.mask.apply(self.piece(start), &self.tokenizer, random).ok_or_else(|| {
+            Error::data(&self.path, format!("no word to mask at byte {start} of the text"))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn open(texts: &[&str], length: usize, pieces: Pieces) -> Result<PlainText> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |(index, text)| {
+            let path = folder.path().join(format!("{index}.txt"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let paths: Vec<PathBuf> = texts.iter().enumerate().map(file).collect();
+        let mask = WholeWordMask { probability: 0.0, masked: 0.0, random: 0.0 };
+        PlainText::open(&paths, length, pieces, PerceiverTokenizer::default(), mask)
+    }
+
+    /// Nothing is hidden in these tests: a piece is what it was.
+    fn piece(source: &PlainText, index: usize, seed: u64) -> String {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let ids = source.example(index, &mut random).unwrap().ids;
+        let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
+        PerceiverTokenizer::default().decode(&ids, false).unwrap()
+    }
+
+    #[test]
+    fn consecutive_pieces_are_the_whole_text() {
+        let source = open(&["añdéf€g", "hi\n"], 8, Pieces::Consecutive).unwrap();
+        let all: Vec<String> = (0..source.len()).map(|index| piece(&source, index, 0)).collect();
+        // Six bytes each, but for characters that would be cut in two.
+        assert_eq!(all, ["[CLS]añdé[SEP]", "[CLS]f€g\n[SEP]", "[CLS]hi\n[SEP]"]);
+    }
+
+    #[test]
+    fn random_pieces_come_from_anywhere_and_repeat_with_their_seed() {
+        let source = open(&["abcdefgh"], 8, Pieces::Random).unwrap();
+        let mut seen: Vec<String> = (0..64).map(|seed| piece(&source, 0, seed)).collect();
+        assert_eq!(seen[5], piece(&source, 1, 5));
+        seen.sort();
+        seen.dedup();
+        let pieces = ["abcdef", "bcdefg", "cdefgh", "defgh\n"];
+        assert_eq!(seen, pieces.map(|piece| format!("[CLS]{piece}[SEP]")));
+        assert_eq!(source.len(), 2);
+    }
+
+    #[test]
+    fn a_text_shorter_than_a_piece_is_one_piece() {
+        let source = open(&["ab"], 20, Pieces::Random).unwrap();
+        assert_eq!((source.len(), piece(&source, 0, 0)), (1, "[CLS]ab\n[SEP]".into()));
+    }
+
+    #[test]
+    fn a_piece_without_a_word_is_an_error_with_its_place() {
+        let source = open(&["ab          cd"], 8, Pieces::Consecutive).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let message = source.example(1, &mut random).unwrap_err().to_string();
+        assert!(message.ends_with("no word to mask at byte 6 of the text"), "{message}");
+    }
+
+    #[test]
+    fn files_without_a_word_are_refused() {
+        assert!(open(&[" \n", ""], 8, Pieces::Random).is_err());
+    }
+}

@@ -1,0 +1,385 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Map, Value};
+
+use super::Source;
+use super::class_names::ClassNames;
+use crate::error::{Error, Result};
+use crate::json::read_bounded;
+
+/// Tables are read up to this size, in bytes.
+const MAX_FILE: u64 = 1 << 30;
+
+/// So many of a table's columns are named when one is missing.
+const MAX_NAMED_COLUMNS: usize = 10;
+
+/// A text and what it is to be recognised as.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledText {
+    /// The text.
+    pub text: String,
+    /// Its label.
+    pub label: Label,
+}
+
+/// What is said of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Label {
+    /// The number of its class, from 0.
+    Class(usize),
+    /// Numbers to be predicted, or zero and one for each of several labels.
+    Values(Vec<f32>),
+}
+
+/// Which columns of a CSV file, or keys of JSON lines, hold what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextColumns {
+    /// Of the text.
+    pub text: String,
+    /// Of its label.
+    pub label: LabelColumns,
+}
+
+/// Where labels stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelColumns {
+    /// Names of classes stand in this column.
+    Class(String),
+    /// Numbers stand in these columns.
+    Values(Vec<String>),
+}
+
+/// Texts with labels, in a CSV file with a line of column names or in JSON lines (`.jsonl`).
+///
+/// Classes are numbered in the order of their names: that of numbers where all are whole numbers,
+/// else that of their characters. A record that is not what it should be fails when it is asked
+/// for; all is read into memory.
+#[derive(Debug, Clone)]
+pub struct TextTable {
+    path: PathBuf,
+    records: Vec<Result<LabelledText, String>>,
+    names: ClassNames,
+}
+
+/// A text and its label as they stand in the file, or what is wrong with them.
+type Record = Result<(String, Vec<String>), String>;
+
+impl TextTable {
+    /// Reads a file. Where a model has classes already, such as those of the file it learns from,
+    /// `names` lists them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is neither of the two forms, has more than 1 GiB, lacks a
+    /// column, has no record that can be used, or one of a class that is not among `names`.
+    pub fn open(
+        path: impl AsRef<Path>,
+        columns: &TextColumns,
+        names: Option<&[String]>,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        let wanted: Vec<&str> = match &columns.label {
+            LabelColumns::Class(column) => vec![&columns.text, column],
+            LabelColumns::Values(values) => {
+                [&columns.text].into_iter().chain(values).map(String::as_str).collect()
+            }
+        };
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let read: fn(&[u8], &[&str]) -> _ = match extension {
+            Some("csv") => csv_records,
+            Some("jsonl") => json_records,
+            _ => return Err(Error::data(path, "expected a file that ends in .csv or .jsonl")),
+        };
+        let bytes = read_bounded(path, MAX_FILE)?;
+        let records = read(&bytes, &wanted).map_err(|reason| Error::data(path, reason))?;
+        if let Some(Err(first)) = records.first()
+            && records.iter().all(Result::is_err)
+        {
+            return Err(Error::data(path, first));
+        }
+        if records.is_empty() {
+            return Err(Error::data(path, "it has no records"));
+        }
+        Self::labelled(path, records, &columns.label, names)
+    }
+
+    fn labelled(
+        path: &Path,
+        records: Vec<Record>,
+        columns: &LabelColumns,
+        names: Option<&[String]>,
+    ) -> Result<Self> {
+        let names = match columns {
+            LabelColumns::Class(_) => names.map_or_else(
+                || {
+                    let labels = records.iter().flatten().map(|(_, label)| label[0].as_str());
+                    ClassNames::collect(labels)
+                },
+                ClassNames::given,
+            ),
+            LabelColumns::Values(_) => ClassNames::given(&[]),
+        };
+        let numbers = names.numbers();
+        let mut labelled = Vec::with_capacity(records.len());
+        for (number, record) in (1..).zip(records) {
+            labelled.push(match (record, columns) {
+                (Err(reason), _) => Err(reason),
+                (Ok((text, label)), LabelColumns::Class(_)) => {
+                    let class = numbers.get(label[0].as_str()).ok_or_else(|| {
+                        let found = excerpt(&label[0]);
+                        let reason = format!("record {number}: {found} is not one of the classes");
+                        Error::data(path, reason)
+                    })?;
+                    Ok(LabelledText { text, label: Label::Class(*class) })
+                }
+                (Ok((text, label)), LabelColumns::Values(_)) => values(&label)
+                    .map(|values| LabelledText { text, label: Label::Values(values) })
+                    .map_err(|reason| format!("record {number}: {reason}")),
+            });
+        }
+        Ok(Self { path: path.to_owned(), records: labelled, names })
+    }
+
+    /// Names of the classes, in the order of their numbers; none where labels are values.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        self.names.names()
+    }
+}
+
+impl Source for TextTable {
+    type Example = LabelledText;
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<LabelledText> {
+        self.records[index].clone().map_err(|reason| Error::data(&self.path, reason))
+    }
+}
+
+fn values(label: &[String]) -> Result<Vec<f32>, String> {
+    let number = |value: &String| {
+        let number = value.trim().parse().ok().filter(|number: &f32| number.is_finite());
+        number.ok_or_else(|| format!("{} is not a number", excerpt(value)))
+    };
+    label.iter().map(number).collect()
+}
+
+fn csv_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
+    // Records of another length than the first are told in our words.
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let headers = reader.byte_headers().map_err(|error| error.to_string())?.clone();
+    let places: BTreeMap<&[u8], usize> = headers.iter().zip(0..).collect();
+    let mut columns = Vec::new();
+    for name in wanted {
+        columns.push(*places.get(name.as_bytes()).ok_or_else(|| {
+            let known = headers.iter().take(MAX_NAMED_COLUMNS);
+            let known: Vec<_> = known.map(|name| excerpt(&String::from_utf8_lossy(name))).collect();
+            format!("line 1: no column `{name}`, there are {}", known.join(", "))
+        })?);
+    }
+    let record = |record: csv::ByteRecord| {
+        let line = record.position().map_or(0, csv::Position::line);
+        let fields = || {
+            if record.len() != headers.len() {
+                return Err(format!("{} fields, expected {}", record.len(), headers.len()));
+            }
+            let field = |(column, name): (&usize, &&str)| {
+                let text = std::str::from_utf8(&record[*column]);
+                text.map(str::to_owned).map_err(|_| format!("`{name}` is not UTF-8"))
+            };
+            columns.iter().zip(wanted).map(field).collect()
+        };
+        fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
+    };
+    // Only reading can fail, and these bytes are in memory.
+    Ok(reader.byte_records().flatten().map(record).collect())
+}
+
+fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
+    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let record = |(number, line)| {
+        let object: Result<Map<String, Value>, _> = serde_json::from_slice(line);
+        let fields = object.map_err(|error| error.to_string()).and_then(|object| {
+            let field = |name: &&str| match object.get(*name) {
+                Some(Value::String(text)) => Ok(text.clone()),
+                Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
+                Some(other) => Err(format!("`{name}` is {}", excerpt(&other.to_string()))),
+                None => Err(format!("no key `{name}`")),
+            };
+            wanted.iter().map(field).collect()
+        });
+        fields.and_then(split).map_err(|reason| format!("line {number}: {reason}"))
+    };
+    Ok(lines.map(record).collect())
+}
+
+/// The text is the first field.
+fn split(mut fields: Vec<String>) -> Record {
+    let label = fields.split_off(1);
+    let text = fields.remove(0);
+    match (text.trim().is_empty(), label.iter().any(String::is_empty)) {
+        (true, _) => Err("the text is empty".to_owned()),
+        (_, true) => Err("the label is empty".to_owned()),
+        _ => Ok((text, label)),
+    }
+}
+
+/// The beginning of a stranger's value, in quotes.
+fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    fn columns(label: LabelColumns) -> TextColumns {
+        TextColumns { text: "text".into(), label }
+    }
+
+    fn class() -> TextColumns {
+        columns(LabelColumns::Class("label".into()))
+    }
+
+    fn open(
+        name: &str,
+        content: &[u8],
+        columns: &TextColumns,
+        names: Option<&[String]>,
+    ) -> Result<TextTable> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        TextTable::open(path, columns, names)
+    }
+
+    fn refusal(name: &str, content: &[u8], names: Option<&[String]>) -> String {
+        open(name, content, &class(), names).err().unwrap().to_string()
+    }
+
+    fn examples(table: &TextTable) -> Vec<Result<LabelledText, String>> {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let mut example = |index| table.example(index, &mut random);
+        (0..table.len()).map(|index| example(index).map_err(|error| error.to_string())).collect()
+    }
+
+    fn labelled(text: &str, class: usize) -> Result<LabelledText, String> {
+        Ok(LabelledText { text: text.into(), label: Label::Class(class) })
+    }
+
+    #[test]
+    fn columns_of_a_csv_file_are_found_by_name() {
+        let content = "label,id,text\nspam,1,\"buy, \"\"now\"\"\nhere\"\nham,2,hello\n";
+        let table = open("mails.csv", content.as_bytes(), &class(), None).unwrap();
+        assert_eq!(table.class_names(), ["ham", "spam"]);
+        assert_eq!(examples(&table), [labelled("buy, \"now\"\nhere", 1), labelled("hello", 0)]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        let content = "\u{feff}text,label\nhello,ham\n";
+        assert_eq!(open("mails.csv", content.as_bytes(), &class(), None).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn json_lines_hold_the_same() {
+        let content = b"{\"text\": \"a\", \"label\": 10}\n\n{\"label\": 9, \"text\": \"b\"}\r\n";
+        let table = open("mails.jsonl", content, &class(), None).unwrap();
+        assert_eq!(table.class_names(), ["9", "10"]);
+        assert_eq!(examples(&table), [labelled("a", 1), labelled("b", 0)]);
+    }
+
+    #[test]
+    fn values_are_read_from_their_columns() {
+        let columns = columns(LabelColumns::Values(vec!["joy".into(), "fear".into()]));
+        let content = b"fear,text,joy\n0,a,1.5\nnone,b,2\n";
+        let table = open("moods.csv", content, &columns, None).unwrap();
+        let examples = examples(&table);
+        assert_eq!(examples[0].as_ref().unwrap().label, Label::Values(vec![1.5, 0.0]));
+        assert!(examples[1].as_ref().unwrap_err().ends_with("record 2: \"none\" is not a number"));
+    }
+
+    #[test]
+    fn bad_records_are_named_when_asked_for_and_others_stay() {
+        let content = b"text,label\ngood,a\nshort\n\xff,a\n ,a\nb,\nlast,a\n";
+        let table = open("mails.csv", content, &class(), None).unwrap();
+        let examples = examples(&table);
+        let reasons: Vec<_> =
+            examples.iter().filter_map(|example| example.as_ref().err()).collect();
+        let expected = [
+            "line 3: 1 fields, expected 2",
+            "line 4: `text` is not UTF-8",
+            "line 5: the text is empty",
+            "line 6: the label is empty",
+        ];
+        for (reason, expected) in reasons.iter().zip(expected) {
+            assert!(reason.ends_with(&format!("mails.csv: {expected}")), "{reason}");
+        }
+        assert_eq!((reasons.len(), examples.len()), (4, 6));
+        assert_eq!(examples[5], labelled("last", 0));
+    }
+
+    #[test]
+    fn bad_lines_of_json_are_named() {
+        let content = b"{\"text\": \"a\", \"label\": \"x\"}\n[1]\n{\"text\": \"b\"}\n\
+                        {\"text\": null, \"label\": \"x\"}\n";
+        let table = open("mails.jsonl", content, &class(), None).unwrap();
+        let examples = examples(&table);
+        let reason = |index: usize| examples[index].as_ref().unwrap_err().clone();
+        assert!(reason(1).contains("mails.jsonl: line 2: invalid type: sequence"), "{}", reason(1));
+        assert!(reason(2).ends_with("line 3: no key `label`"));
+        assert!(reason(3).ends_with("line 4: `text` is \"null\""));
+    }
+
+    #[test]
+    fn a_missing_column_is_named_with_those_there_are() {
+        let message = refusal("mails.csv", b"body,label\na,b\n", None);
+        assert!(
+            message.ends_with("line 1: no column `text`, there are \"body\", \"label\""),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn tables_without_a_usable_record_are_refused() {
+        assert!(refusal("mails.csv", b"text,label\n", None).ends_with("it has no records"));
+        assert!(refusal("mails.csv", b"text,label\na\n", None).contains("line 2: 1 fields"));
+        assert!(refusal("mails.jsonl", b"", None).ends_with("it has no records"));
+        assert!(refusal("mails.txt", b"", None).contains(".csv or .jsonl"));
+    }
+
+    #[test]
+    fn given_classes_keep_their_numbers_and_others_are_refused() {
+        let names = ["spam".to_owned(), "ham".to_owned()];
+        let table = open("m.csv", b"text,label\na,ham\n", &class(), Some(&names)).unwrap();
+        assert_eq!(examples(&table), [labelled("a", 1)]);
+        let message = refusal("m.csv", b"text,label\na,ham\nb,news\n", Some(&names));
+        assert!(message.ends_with("record 2: \"news\" is not one of the classes"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_strangers_never_panic(
+            content in "(text|label|,|\"|\n|[a-c]|\\{|\\}|:){0,30}",
+            cut in prop::collection::vec(any::<u8>(), 0..4),
+            is_csv in any::<bool>(),
+        ) {
+            let head: &[u8] = if is_csv { b"text,label\n" } else { b"" };
+            let content = [head, content.as_bytes(), &cut].concat();
+            let name = if is_csv { "a.csv" } else { "a.jsonl" };
+            if let Ok(table) = open(name, &content, &class(), None) {
+                let _ = examples(&table);
+            }
+        }
+    }
+}
