@@ -11,7 +11,9 @@ pub mod run;
 mod trainee;
 
 pub use adamw::AdamW;
-pub use batch::{ClipBatcher, ClipPoints, FlowBatcher};
+pub use batch::{
+    ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
+};
 pub use error::{Error, Result};
 pub use evaluate::Totals;
 pub use loader::{Collate, Loader, Skipped};

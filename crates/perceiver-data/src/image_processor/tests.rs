@@ -43,6 +43,25 @@ fn channels_rows_and_columns_keep_their_order() {
 }
 
 #[test]
+fn fitted_images_have_the_values_of_preprocessed_ones() {
+    let processor = processor(r#"{"size": 2, "crop_size": 4}"#);
+    let photo = RgbImage::from_fn(12, 8, |x, y| Rgb([x as u8 * 20, y as u8 * 30, 0]));
+    let fitted = processor.fit(&photo).unwrap();
+    assert_eq!(fitted.dimensions(), (2, 2));
+    assert_eq!(processor.values(&[fitted]).unwrap(), processor.preprocess(&[photo]).unwrap());
+}
+
+#[test]
+fn settings_from_elsewhere_name_their_file() {
+    let fields = |text| serde_json::from_str(text).unwrap();
+    let settings = fields(r#"{"size": 28, "do_center_crop": false, "image_mean": 0.5}"#);
+    let processor = PerceiverImageProcessor::from_settings("recipe.toml", settings).unwrap();
+    assert_eq!(processor.size(), Size::Exact { height: 28, width: 28 });
+    let wrong = PerceiverImageProcessor::from_settings("recipe.toml", fields(r#"{"size": 0}"#));
+    assert!(wrong.unwrap_err().to_string().starts_with("recipe.toml: `size` is 0"));
+}
+
+#[test]
 fn the_published_form_of_the_settings_is_the_default() {
     let published = r#"{"crop_size": 256, "do_center_crop": true, "do_normalize": true,
         "do_resize": true, "feature_extractor_type": "PerceiverFeatureExtractor",

@@ -2,6 +2,11 @@
 
 mod clips;
 mod flow;
+mod images;
+mod mixing;
+mod texts;
 
 pub use clips::{ClipBatcher, ClipPoints};
 pub use flow::FlowBatcher;
+pub use images::ImageBatcher;
+pub use texts::{MaskedTextBatcher, TextBatcher};
