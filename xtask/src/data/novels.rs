@@ -15,11 +15,16 @@ const DATABASE: &str = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb";
 /// Tag of a vector of strings in R's serialisation.
 const STRINGS: u32 = 16;
 
+/// One text of all novels.
 pub(crate) fn write(package: &Path, text: &Path) -> Result<()> {
+    replace(text, &read(package)?.join("\n\n"))
+}
+
+/// The novels of the unpacked package. Each begins with its title.
+pub(crate) fn read(package: &Path) -> Result<Vec<String>> {
     let path = package.join(DATABASE);
     let database = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let novels = novels(&database).with_context(|| path.display().to_string())?;
-    replace(text, &novels.join("\n\n"))
+    novels(&database).with_context(|| path.display().to_string())
 }
 
 /// The database is compressed values, each after its length when unpacked.

@@ -1,10 +1,13 @@
 //! Packages by their registries' ordinary clients, which know where their registry is.
 
+use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
-use crate::process::{is_installed, program, run};
+use crate::process::{cargo, is_installed, program, run};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registry {
@@ -16,6 +19,8 @@ pub(crate) enum Registry {
     Source,
     /// JavaScript packages.
     Npm,
+    /// Rust packages.
+    Crate,
 }
 
 impl Registry {
@@ -24,6 +29,7 @@ impl Registry {
             Self::Deb => "deb",
             Self::Wheel | Self::Source => "pypi",
             Self::Npm => "npm",
+            Self::Crate => "crates",
         }
     }
 
@@ -34,6 +40,7 @@ impl Registry {
             Self::Wheel => &["pip", "python3"],
             Self::Source => &["pip", "tar"],
             Self::Npm => &["npm", "tar"],
+            Self::Crate => &["tar"],
         }
     }
 
@@ -68,6 +75,7 @@ impl Registry {
             Self::Npm => run(program("npm")
                 .args(["pack", "--silent", name, "--pack-destination"])
                 .arg(folder)),
+            Self::Crate => fetch_crate(name, folder),
         }
     }
 
@@ -78,9 +86,41 @@ impl Registry {
             Self::Wheel => {
                 run(program("python3").args(["-m", "zipfile", "-e"]).args([archive, folder]))
             }
-            Self::Source | Self::Npm => untar(archive, folder, 1),
+            Self::Source | Self::Npm | Self::Crate => untar(archive, folder, 1),
         }
     }
+}
+
+/// Cargo downloads what a project depends on, so that it is given one.
+fn fetch_crate(name: &str, folder: &Path) -> Result<()> {
+    let project = folder.with_file_name("project");
+    fs::create_dir(&project)?;
+    let (package, version) = name.split_once('=').context("expected name=version")?;
+    let manifest = format!(
+        "[package]\nname = \"fetched\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n\
+         [dependencies]\n{package} = \"={version}\"\n"
+    );
+    fs::write(project.join("Cargo.toml"), manifest)?;
+    fs::write(project.join("lib.rs"), "")?;
+    let output = cargo("metadata --format-version 1 --quiet")
+        .current_dir(&project)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "cargo metadata: {}", output.status);
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let sources = packages
+        .filter(|found| found["name"] == package)
+        .find_map(|found| Path::new(found["manifest_path"].as_str()?).parent())
+        .context("cargo does not say where it has put it")?;
+    // What was downloaded lies beside the folders that it was unpacked into.
+    let archive = format!("{package}-{version}.crate");
+    let sources = sources.to_string_lossy().replace("/registry/src/", "/registry/cache/");
+    let downloaded = Path::new(&sources).with_file_name(&archive);
+    fs::copy(&downloaded, folder.join(archive))
+        .with_context(|| format!("cannot copy {}", downloaded.display()))?;
+    Ok(())
 }
 
 /// Unpacks a `.tar.gz` without its outermost folders.
