@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod augment;
 mod clips;
 mod error;
 pub mod flow;
