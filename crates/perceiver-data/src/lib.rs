@@ -21,7 +21,7 @@ pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
     IdxImages, ImageFolder, Label, LabelColumns, LabelledImage, LabelledText, MaskedText, Pieces,
-    PlainText, Source, Subset, TextColumns, TextTable, WholeWordMask, split,
+    PlainText, Source, TextColumns, TextTable, WholeWordMask,
 };
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,

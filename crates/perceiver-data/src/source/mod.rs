@@ -5,7 +5,6 @@ mod idx;
 mod image_folder;
 mod masked_text;
 mod plain_text;
-mod subset;
 mod text_table;
 
 use image::RgbImage;
@@ -15,7 +14,6 @@ pub use self::idx::IdxImages;
 pub use self::image_folder::ImageFolder;
 pub use self::masked_text::{MaskedText, WholeWordMask};
 pub use self::plain_text::{Pieces, PlainText};
-pub use self::subset::{Subset, split};
 pub use self::text_table::{Label, LabelColumns, LabelledText, TextColumns, TextTable};
 use crate::Result;
 
