@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 use perceiver_data::augment::Operation;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -51,4 +51,17 @@ fn operations_give_torchvision_s_pixels() {
     }
     assert_eq!(cases.len(), 9 * 8 + 2 * 4 + 3);
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn images_of_a_few_pixels_keep_their_size() {
+    for (width, height) in [(1, 1), (1, 4), (2, 2), (3, 1)] {
+        let image = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8 * 80, y as u8 * 60, 7]));
+        for operation in Operation::ALL {
+            for magnitude in [0, 30] {
+                let changed = operation.apply(&image, magnitude, true);
+                assert_eq!(changed.dimensions(), (width, height), "{operation:?}");
+            }
+        }
+    }
 }

@@ -17,8 +17,7 @@ fn data() -> PathBuf {
 
 fn all<S: Source>(source: &S) -> Vec<S::Example> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
-    let mut example = |index| source.example(index, &mut random).unwrap();
-    (0..source.len()).map(|index| example(index)).collect()
+    (0..source.len()).map(|index| source.example(index, &mut random).unwrap()).collect()
 }
 
 /// Mean 0.2860 and deviation 0.3530 of the training set are widely published.

@@ -159,7 +159,7 @@ fn write_tables(classes: Vec<Class>, folder: &Path) -> Result<()> {
         texts.retain(|text| !text.is_empty() && seen.insert(text.clone()));
         ensure!(texts.len() >= TEST_SHARE, "{} texts of class {name}", texts.len());
         for (index, text) in texts.iter().enumerate() {
-            let table = if index % TEST_SHARE == 0 { &mut test } else { &mut train };
+            let table = if index.is_multiple_of(TEST_SHARE) { &mut test } else { &mut train };
             table.write_record([&name, text])?;
         }
     }

@@ -126,11 +126,11 @@ mod tests {
 
     fn red_and_label(source: &ImageFolder) -> Vec<(u8, usize)> {
         let mut random = ChaCha8Rng::seed_from_u64(0);
-        let mut example = |index| source.example(index, &mut random).unwrap();
-        (0..source.len())
-            .map(|index| example(index))
-            .map(|example| (example.image[(0, 0)][0], example.label))
-            .collect()
+        let red_and_label = |index| {
+            let example = source.example(index, &mut random).unwrap();
+            (example.image[(0, 0)][0], example.label)
+        };
+        (0..source.len()).map(red_and_label).collect()
     }
 
     #[test]

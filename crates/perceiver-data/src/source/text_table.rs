@@ -12,6 +12,9 @@ use crate::json::read_bounded;
 /// Tables are read up to this size, in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
+/// Tables have at most this many records, so that memory is bounded where each is a few bytes.
+const MAX_RECORDS: usize = 1 << 24;
+
 /// So many of a table's columns are named when one is missing.
 const MAX_NAMED_COLUMNS: usize = 10;
 
@@ -71,8 +74,9 @@ impl TextTable {
     /// `names` lists them.
     ///
     /// # Errors
-    /// When the file cannot be read, is neither of the two forms, has more than 1 GiB, lacks a
-    /// column, has no record that can be used, or one of a class that is not among `names`.
+    /// When the file cannot be read, is neither of the two forms, has more than 1 GiB or 2²⁴
+    /// records, lacks a column, has no record that can be used, or one of a class that is not among
+    /// `names`.
     pub fn open(
         path: impl AsRef<Path>,
         columns: &TextColumns,
@@ -100,6 +104,10 @@ impl TextTable {
         }
         if records.is_empty() {
             return Err(Error::data(path, "it has no records"));
+        }
+        if records.len() > MAX_RECORDS {
+            let reason = format!("more than {MAX_RECORDS} records, which is the most that is read");
+            return Err(Error::data(path, reason));
         }
         Self::labelled(path, records, &columns.label, names)
     }
@@ -196,7 +204,7 @@ fn csv_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
         fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
     };
     // Only reading can fail, and these bytes are in memory.
-    Ok(reader.byte_records().flatten().map(record).collect())
+    Ok(reader.byte_records().flatten().take(MAX_RECORDS + 1).map(record).collect())
 }
 
 fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
@@ -215,7 +223,7 @@ fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
         });
         fields.and_then(split).map_err(|reason| format!("line {number}: {reason}"))
     };
-    Ok(lines.map(record).collect())
+    Ok(lines.take(MAX_RECORDS + 1).map(record).collect())
 }
 
 /// The text is the first field.
