@@ -26,6 +26,7 @@ pub fn read_tensors(path: &Path) -> NamedTensors {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
             Dtype::I64 => DType::I64,
+            Dtype::I16 => DType::I16,
             Dtype::U8 => DType::U8,
             other => panic!("{}: {name} is {other:?}", path.display()),
         };

@@ -52,3 +52,28 @@ impl AutoencodingLoss {
         audio * self.audio + image * self.image + label / labels.clamp_min(1.0) * self.label
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::losses::IGNORED_LABEL;
+
+    #[test]
+    fn clips_without_a_label_are_compared_by_what_is_seen_and_heard() {
+        let device = Device::flex();
+        let found = MultimodalOutput {
+            audio: Tensor::zeros([2, 2], &device),
+            image: Tensor::zeros([2, 1, 3], &device),
+            label: Tensor::from_data([[9.0, -9.0], [1.0, 2.0]], &device),
+        };
+        let expected = AutoencodingTargets {
+            audio: Tensor::full([2, 2], 0.5, &device),
+            image: Tensor::full([2, 1, 3], 0.25, &device),
+            label: Tensor::full([2], IGNORED_LABEL, &device),
+        };
+        let loss = AutoencodingLoss { audio: 2.0, image: 4.0, label: 1.0 };
+        assert_eq!(loss.forward(found, expected).into_scalar::<f32>(), 2.0);
+    }
+}

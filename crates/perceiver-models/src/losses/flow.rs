@@ -86,3 +86,20 @@ fn halved(pixels: Tensor<4>) -> Tensor<4> {
     let cells: Tensor<5> = rows.reshape([batch, height, width, 2, channels]).sum_dim(3);
     cells.squeeze_dim(3)
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn without_a_known_pixel_there_is_no_loss() {
+        let device = Device::flex();
+        let flow = Tensor::full([1, 2, 3, 2], f32::NAN, &device);
+        let known = Tensor::<3>::zeros([1, 2, 3], &device).greater_elem(0.5);
+        let loss = FlowLoss { distance: FlowDistance::Robust, smaller_sizes: 1 };
+        let loss = loss.forward(Tensor::zeros([1, 2, 3, 2], &device), flow, known);
+        assert_eq!(loss.into_scalar::<f32>(), 0.0);
+    }
+}

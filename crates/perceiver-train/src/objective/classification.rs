@@ -29,3 +29,43 @@ pub(super) fn accuracies(scores: &Tensor<2>, classes: Tensor<1, Int>) -> Vec<Mea
     }
     measures
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn values(scores: [[f32; 6]; 3], classes: [i64; 3]) -> Vec<(Quantity, f64)> {
+        let device = Device::flex();
+        let (scores, classes) =
+            (Tensor::from_data(scores, &device), Tensor::from_data(classes, &device));
+        let value = |measure: Measure| {
+            let [total, count] = [measure.total, measure.count].map(Tensor::into_scalar::<f64>);
+            (measure.quantity, measure.quantity.value(total, count))
+        };
+        accuracies(&scores, classes).into_iter().map(value).collect()
+    }
+
+    #[test]
+    fn the_right_class_is_first_or_among_five_or_last() {
+        let scores = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+        let found = values([scores; 3], [0, 4, 5]);
+        let [(Quantity::Accuracy, first), (Quantity::TopFiveAccuracy, five)] = found[..] else {
+            panic!("{found:?}");
+        };
+        assert!((first - 100.0 / 3.0).abs() < 1e-4 && (five - 200.0 / 3.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn an_example_without_a_label_does_not_count() {
+        let scores = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+        assert_eq!(values([scores; 3], [0, IGNORED_LABEL, IGNORED_LABEL])[0].1, 100.0);
+    }
+
+    #[test]
+    fn scores_that_say_nothing_are_not_right() {
+        let found = values([[0.0; 6], [f32::NAN; 6], [0.0; 6]], [0, 0, 0]);
+        assert_eq!(found.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [0.0, 0.0]);
+    }
+}

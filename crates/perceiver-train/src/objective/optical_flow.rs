@@ -72,3 +72,27 @@ fn measures(found: Tensor<4>, flow: Tensor<4>, known: Tensor<3, Bool>) -> Vec<Me
         Measure::new(Quantity::FlowOutliers, outliers.float().sum(), count),
     ]
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Device, Int};
+
+    use super::*;
+
+    /// Of errors of 5, 4, 4 and unknown, the second is within a twentieth of its motion.
+    #[test]
+    fn errors_and_outliers_are_counted_over_known_pixels() {
+        let device = Device::flex();
+        let flow = [[[[0.0, 0.0], [100.0, 0.0], [50.0, 0.0], [f32::NAN, 1e30]]]];
+        let found = [[[[3.0, 4.0], [104.0, 0.0], [50.0, -4.0], [0.0, 0.0]]]];
+        let known = Tensor::<3, Int>::from_data([[[1, 1, 1, 0]]], &device).equal_elem(1);
+        let [found, flow] = [found, flow].map(|numbers| Tensor::from_data(numbers, &device));
+        let found = measures(found, flow, known);
+        let value = |measure: &Measure| {
+            let (total, count) = (measure.total.clone(), measure.count.clone());
+            [total, count].map(Tensor::into_scalar::<f64>)
+        };
+        assert_eq!(value(&found[0]), [13.0, 3.0]);
+        assert_eq!(value(&found[1]), [2.0, 3.0]);
+    }
+}

@@ -11,6 +11,10 @@ use perceiver_core::Initialisation;
 /// # Source
 /// Perceiver IO appendix on `conv` preprocessing; `Conv2DDownsample`, which pools without padding:
 /// 224 pixels become 55, where `DeepMind`'s own code pads and gets 56.
+///
+/// # Differences
+/// In training, running variances average the variances of batches, as JAX's do; PyTorch's averages
+/// have each larger by one part in as many as the batch has pixels.
 #[derive(Module, Debug)]
 pub(super) struct ConvDownsample {
     conv: Conv2d,
