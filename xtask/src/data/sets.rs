@@ -1,4 +1,5 @@
-//! Sets to learn from, made of packages: tables of texts with labels, and plain texts.
+//! Sets to learn from, made of packages: tables of texts with labels, plain texts, photos and pairs
+//! of frames.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::novels;
+use super::{novels, photos, stereo};
 
 /// One example of so many of each class is for tests.
 const TEST_SHARE: usize = 5;
@@ -23,34 +24,34 @@ struct Set {
     /// Its folder.
     name: &'static str,
     /// Folders of the packages, or what they begin with and end in around a `*`.
-    packages: &'static str,
+    packages: &'static [&'static str],
     write: fn(packages: &[PathBuf], folder: &Path) -> Result<()>,
 }
 
-const SETS: [Set; 6] = [
+const SETS: [Set; 8] = [
     Set {
         name: "languages",
-        packages: "crates/lingua-*-language-model",
+        packages: &["crates/lingua-*-language-model"],
         write: |packages, folder| write_tables(languages(packages)?, folder),
     },
     Set {
         name: "spam",
-        packages: "npm/datasets-spam-assassin",
+        packages: &["npm/datasets-spam-assassin"],
         write: |packages, folder| write_tables(letters(&packages[0])?, folder),
     },
     Set {
         name: "sentiment",
-        packages: "npm/sentiment",
+        packages: &["npm/sentiment"],
         write: |packages, folder| write_tables(sentiments(&packages[0])?, folder),
     },
     Set {
         name: "novels",
-        packages: "deb/r-cran-janeaustenr",
+        packages: &["deb/r-cran-janeaustenr"],
         write: |packages, folder| write_novels(&packages[0], folder),
     },
     Set {
         name: "moby-dick",
-        packages: "npm/datasets-moby-dick",
+        packages: &["npm/datasets-moby-dick"],
         write: |packages, folder| {
             fs::copy(packages[0].join("data/data.txt"), folder.join("moby-dick.txt"))?;
             Ok(())
@@ -58,8 +59,18 @@ const SETS: [Set; 6] = [
     },
     Set {
         name: "speeches",
-        packages: "npm/datasets-sotu",
+        packages: &["npm/datasets-sotu"],
         write: |packages, folder| write_speeches(&packages[0], folder),
+    },
+    Set {
+        name: "photos",
+        packages: &["deb/opencv-doc", "deb/python3-skimage", "deb/libjxl-testdata"],
+        write: photos::gather,
+    },
+    Set {
+        name: "flow",
+        packages: &["deb/opencv-doc", "deb/python3-skimage"],
+        write: stereo::write_pairs,
     },
 ];
 
@@ -74,6 +85,9 @@ pub(super) fn write(data: &Path) -> Result<Vec<PathBuf>> {
                 continue;
             }
             let unfinished = place.with_extension("unfinished");
+            if unfinished.exists() {
+                fs::remove_dir_all(&unfinished)?;
+            }
             fs::create_dir_all(&unfinished)?;
             (set.write)(&packages, &unfinished).with_context(|| format!("no set {}", set.name))?;
             fs::rename(&unfinished, &place)?;
@@ -84,12 +98,15 @@ pub(super) fn write(data: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Set {
+    /// In the order of the packages' table.
     fn packages(&self, data: &Path) -> Vec<PathBuf> {
-        let (start, end) = self.packages.split_once('*').unwrap_or((self.packages, ""));
         let folders = super::PACKAGES.iter().map(|package| package.folder(Path::new("")));
         let is_ours = |folder: &PathBuf| {
             let name = folder.to_string_lossy();
-            name.starts_with(start) && name.ends_with(end)
+            self.packages.iter().any(|wanted| {
+                let (start, end) = wanted.split_once('*').unwrap_or((wanted, ""));
+                name.starts_with(start) && name.ends_with(end)
+            })
         };
         folders.filter(is_ours).map(|folder| data.join(folder)).collect()
     }
@@ -218,7 +235,7 @@ mod tests {
     #[test]
     fn every_set_is_made_of_packages_that_are_fetched() {
         let counts = SETS.each_ref().map(|set| set.packages(Path::new("data")).len());
-        assert_eq!(counts, [12, 1, 1, 1, 1, 1]);
+        assert_eq!(counts, [12, 1, 1, 1, 1, 1, 3, 2]);
     }
 
     #[test]
