@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod augment;
-mod clips;
 mod error;
 pub mod flow;
 mod image_processor;
@@ -13,15 +12,14 @@ mod source;
 mod tokenizer;
 mod video;
 
-pub use self::clips::{Clip, ClipOptions, ClipPart, Clips};
 pub use self::error::{Error, Result};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::read_image;
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
-    IdxImages, ImageFolder, Label, LabelColumns, LabelledImage, LabelledText, MaskedText, Pieces,
-    PlainText, Source, TextColumns, TextTable, WholeWordMask,
+    Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, Label, LabelColumns, LabelledImage,
+    LabelledText, MaskedText, Pieces, PlainText, Source, TextColumns, TextTable, WholeWordMask,
 };
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,

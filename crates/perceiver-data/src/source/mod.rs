@@ -1,6 +1,7 @@
 //! Examples to learn from.
 
 mod class_names;
+mod clips;
 mod idx;
 mod image_folder;
 mod masked_text;
@@ -10,6 +11,7 @@ mod text_table;
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
+pub use self::clips::{Clip, ClipOptions, ClipPart, Clips};
 pub use self::idx::IdxImages;
 pub use self::image_folder::ImageFolder;
 pub use self::masked_text::{MaskedText, WholeWordMask};

@@ -1,5 +1,3 @@
-//! Pieces of videos with their sound, to learn from.
-
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +5,8 @@ use image::RgbImage;
 use ndarray::Array1;
 use rand_chacha::ChaCha8Rng;
 
+use super::Source;
 use crate::error::{Error, Result};
-use crate::source::Source;
 use crate::video::{centre_square, read_frames, read_video_sound};
 
 /// Frames of all videos take at most this much memory, in bytes.
