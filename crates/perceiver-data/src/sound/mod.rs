@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub(crate) const MAX_SAMPLES: usize = 1 << 28;
 
 /// Samples a second that are believed.
-const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+pub(crate) const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
 /// One integer step of a 16-bit sample is one part of so many.
 const FULL_SCALE: f32 = 32_768.0;

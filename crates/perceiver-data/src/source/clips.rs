@@ -7,10 +7,14 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Source;
 use crate::error::{Error, Result};
+use crate::sound;
 use crate::video::{centre_square, read_frames, read_video_sound};
 
 /// Frames of all videos take at most this much memory, in bytes.
 const MAX_MEMORY: usize = 4 << 30;
+
+/// Clips have at most this many pixels, 334 times those of the published model.
+const MAX_PIXELS: usize = 1 << 28;
 
 /// Some frames of a video that follow each other, and their sound.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,24 +151,9 @@ impl Source for Clips {
 impl ClipOptions {
     fn read(&self, path: &Path, label: Option<usize>, memory: &mut usize) -> Result<Video> {
         let refuse = |reason: String| Error::video(path, "use", reason);
-        let rate = self.samples_per_frame as f64 * self.frames_per_second;
-        if self.frames == 0 || self.side == 0 || self.stride == 0 {
-            let Self { frames, side, stride, .. } = self;
-            return Err(refuse(format!(
-                "clips of {frames} frames of {side} pixels every {stride} frames, expected at \
-                 least one of each"
-            )));
-        }
-        let is_rate = self.frames_per_second > 0.0 && rate <= f64::from(u32::MAX);
-        if !is_rate || rate.fract() != 0.0 {
-            return Err(refuse(format!(
-                "{} samples for each of {} frames a second, expected a whole number a second",
-                self.samples_per_frame, self.frames_per_second
-            )));
-        }
-
+        let rate = self.check().map_err(refuse)?;
         let opened = read_frames(path)?;
-        let has_sound = opened.info().has_sound && rate > 0.0;
+        let has_sound = opened.info().has_sound;
         let mut frames = Vec::new();
         for frame in opened.at_rate(self.frames_per_second) {
             let square = centre_square(&frame?, self.side);
@@ -177,12 +166,32 @@ impl ClipOptions {
             })?;
             frames.push(square);
         }
-        let sound = if has_sound {
-            read_video_sound(path)?.at_rate(rate as u32)?.samples
-        } else {
-            Vec::new()
-        };
+        let sound =
+            if has_sound { read_video_sound(path)?.at_rate(rate)?.samples } else { Vec::new() };
         Ok(Video { frames, sound, label })
+    }
+
+    /// Samples of sound a second, if such clips can be.
+    fn check(&self) -> Result<u32, String> {
+        let Self { frames, side, samples_per_frame, frames_per_second, stride } = *self;
+        let side = side as usize;
+        let pixels = side.saturating_mul(side).saturating_mul(frames);
+        if !(1..=MAX_PIXELS).contains(&pixels) || stride == 0 {
+            return Err(format!(
+                "clips of {frames} frames of {side}x{side} pixels every {stride} frames, expected \
+                 at least one of each and at most {MAX_PIXELS} pixels a clip"
+            ));
+        }
+        let rate = samples_per_frame as f64 * frames_per_second;
+        let whole = rate as u32;
+        if f64::from(whole) != rate || !sound::RATES.contains(&whole) {
+            let (least, most) = sound::RATES.into_inner();
+            return Err(format!(
+                "{samples_per_frame} samples for each of {frames_per_second} frames a second, \
+                 expected a whole number from {least} to {most} a second"
+            ));
+        }
+        Ok(whole)
     }
 
     /// The frames of a part of a video.
@@ -305,11 +314,18 @@ mod tests {
     #[test]
     fn impossible_options_are_refused() {
         let message = |options| error(Path::new("film"), ClipPart::Whole, options);
-        let empty = message(ClipOptions { stride: 0, ..OPTIONS });
-        assert!(empty.contains("clips of 3 frames of 4 pixels every 0 frames"), "{empty}");
+        let never = message(ClipOptions { stride: 0, ..OPTIONS });
+        assert!(never.contains("clips of 3 frames of 4x4 pixels every 0 frames"), "{never}");
+        for huge in
+            [ClipOptions { side: u32::MAX, ..OPTIONS }, ClipOptions { frames: 1 << 25, ..OPTIONS }]
+        {
+            assert!(message(huge).contains("at most 268435456 pixels a clip"));
+        }
         let uneven = message(ClipOptions { frames_per_second: 29.97, ..OPTIONS });
         assert!(uneven.contains("80 samples for each of 29.97 frames a second"), "{uneven}");
-        let unknown = message(ClipOptions { frames_per_second: f64::NAN, ..OPTIONS });
-        assert!(unknown.contains("expected a whole number a second"), "{unknown}");
+        for rate in [f64::NAN, 1.0, 1e12] {
+            let unheard = message(ClipOptions { frames_per_second: rate, ..OPTIONS });
+            assert!(unheard.contains("expected a whole number from 1000 to 768000"), "{unheard}");
+        }
     }
 }

@@ -23,6 +23,9 @@ use crate::video::frame_files;
 /// Pairs have at most this many pixels, 367 times those of the published model.
 const MAX_PIXELS: usize = 1 << 26;
 
+/// More pieces than a frame can show.
+const MAX_PIECES: usize = 1000;
+
 /// Photos take at most about this much memory together, in bytes.
 const MAX_MEMORY: usize = 1 << 30;
 
@@ -132,12 +135,15 @@ impl Source for FlowGenerator {
 
 impl FlowGeneratorOptions {
     fn check(&self) -> Result<(), String> {
-        let Self { pairs, size: [height, width], max_motion, .. } = *self;
+        let Self { pairs, size: [height, width], pieces, max_motion, .. } = *self;
         if pairs == 0 {
             return Err("no pairs are asked for, expected at least one".to_owned());
         }
         if !(1..=MAX_PIXELS).contains(&height.saturating_mul(width)) {
             return Err(format!("pairs of {height}x{width} pixels, expected 1 to {MAX_PIXELS}"));
+        }
+        if pieces > MAX_PIECES {
+            return Err(format!("{pieces} moving pieces, expected at most {MAX_PIECES}"));
         }
         if !(max_motion.is_finite() && max_motion >= 0.0) {
             return Err(format!("motion of {max_motion} pixels, expected a number from 0"));
