@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use perceiver_pipelines::{Input, Timings};
+use perceiver_pipelines::{Error, Input, Progress, Timings};
 
+use crate::batch::Batch;
 use crate::files::{lines, text_argument};
+use crate::progress::Bar;
 
 /// Endings of the files that are taken from a folder, in lower case.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
@@ -137,6 +139,27 @@ fn walk(folder: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
 fn is_photo(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// Hands every input's answer on, while a bar tells how many are done. A bad input does not stop
+/// those behind it.
+pub(crate) fn each_answer<T>(
+    inputs: &[Named],
+    answers: &mut impl Iterator<Item = Result<T, Error>>,
+    mut bar: Bar,
+    mut take: impl FnMut(&Named, T) -> Result<()>,
+) -> Result<Batch> {
+    let total = inputs.len();
+    let mut batch = Batch::new(total);
+    for (done, (named, answer)) in inputs.iter().zip(answers).enumerate() {
+        bar.at(Progress { done, total });
+        // All the others are of the wrong kind, too.
+        if let Err(error @ Error::WrongInput { .. }) = answer {
+            return Err(error.into());
+        }
+        batch.run(&named.name, || take(named, answer?))?;
+    }
+    Ok(batch)
 }
 
 /// Where the time of many inputs went.

@@ -1,7 +1,8 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use perceiver_data::{
     Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
@@ -130,6 +131,7 @@ struct Sink {
     format: Option<VideoFormat>,
     unfinished: Option<Unfinished>,
     writer: Option<VideoWriter>,
+    frames: usize,
     samples: Vec<f32>,
 }
 
@@ -138,7 +140,7 @@ impl Sink {
         let is_sound = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
         let format = if is_sound { None } else { Some(VideoFormat::of(path)?) };
         let (path, samples) = (path.to_path_buf(), Vec::new());
-        Ok(Self { path, format, unfinished: None, writer: None, samples })
+        Ok(Self { path, format, unfinished: None, writer: None, frames: 0, samples })
     }
 
     fn open(&mut self) -> Result<()> {
@@ -155,6 +157,7 @@ impl Sink {
 
     fn write(&mut self, clip: &Reconstruction) -> Result<()> {
         self.samples.extend(&clip.samples);
+        self.frames += clip.frames.len();
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let written = clip.frames.iter().try_for_each(|frame| writer.write(frame));
         written.map_err(|error| self.named(error))
@@ -175,7 +178,11 @@ impl Sink {
         };
         self.unfinished = Some(unfinished);
         finished.map_err(|error| self.named(error))?;
-        self.unfinished.take().map_or(Ok(()), Unfinished::finish)
+        self.unfinished.take().map_or(Ok(()), Unfinished::finish)?;
+        if self.format == Some(VideoFormat::Folder) {
+            remove_rest(&self.path, self.frames, has_sound)?;
+        }
+        Ok(())
     }
 
     fn named(&self, error: perceiver_data::Error) -> anyhow::Error {
@@ -184,6 +191,22 @@ impl Sink {
             None => error.into(),
         }
     }
+}
+
+/// Removes what an earlier, longer video in the same folder had beyond this one.
+fn remove_rest(folder: &Path, frames: usize, has_sound: bool) -> Result<()> {
+    let cannot = || format!("{}: cannot remove older frames", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_suffix(".png").filter(|digits| digits.len() == 6);
+        let number = number.and_then(|digits| digits.parse::<usize>().ok());
+        if number.is_some_and(|number| number > frames) || (name == "sound.wav" && !has_sound) {
+            fs::remove_file(entry.path()).with_context(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 /// How well it went.

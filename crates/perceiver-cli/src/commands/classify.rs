@@ -4,14 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use perceiver_data::read_image;
 use perceiver_pipelines::{
-    Classification, Classify, ClassifyOptions, Error, Input, Progress, ScoreKind, ScoredLabel,
+    Classification, Classify, ClassifyOptions, Input, ScoreKind, ScoredLabel,
 };
 use serde_json::json;
 
 use super::Context;
 use crate::args::ModelArguments;
-use crate::batch::Batch;
-use crate::inputs::{InputArguments, split};
+use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::{one_line, table};
 use crate::thumbnail::thumbnail;
 
@@ -61,35 +60,24 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     let (total, unit) = (inputs.len(), arguments.inputs.unit());
     let options =
         ClassifyOptions::default().with_top_k(arguments.top_k).with_batch(arguments.inputs.batch);
-    let mut batch = Batch::new(total);
-    let mut bar = context.output.progress("classify", unit);
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
     let mut answers = pipeline.run_all(raw, &options);
+    let bar = context.output.progress("classify", unit);
     let mut is_first = true;
-    for (done, named) in inputs.iter().enumerate() {
-        bar.at(Progress { done, total });
-        let Some(answer) = answers.next() else { break };
-        // All the others are of the wrong kind, too.
-        if let Err(error @ Error::WrongInput { .. }) = answer {
-            return Err(error.into());
-        }
-        batch.run(&named.name, || {
-            let answer = answer?;
-            let shown = if arguments.csv {
-                as_csv(&named.shown, &answer, is_first)
-            } else {
-                let photo = match &named.input {
-                    Input::ImageFile(path) if arguments.show => thumbnail(&read_image(path)?),
-                    _ => String::new(),
-                };
-                as_text(&named.shown, &photo, &answer)
+    let batch = each_answer(&inputs, &mut answers, bar, |named, answer| {
+        let shown = if arguments.csv {
+            as_csv(&named.shown, &answer, is_first)
+        } else {
+            let photo = match &named.input {
+                Input::ImageFile(path) if arguments.show => thumbnail(&read_image(path)?),
+                _ => String::new(),
             };
-            is_first = false;
-            context.output.result(as_json(&named.shown, &answer), &shown)?;
-            Ok(())
-        })?;
-    }
-    drop(bar);
+            as_text(&named.shown, &photo, &answer)
+        };
+        is_first = false;
+        context.output.result(as_json(&named.shown, &answer), &shown)?;
+        Ok(())
+    })?;
     if total > 1 {
         let split = split(answers.timings(), unit);
         context.output.note(&format!("{total} {unit}: {split}"));

@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use perceiver_pipelines::{Error, Features, FeaturesOptions, Pooling, Progress};
+use perceiver_pipelines::{Features, FeaturesOptions, Pooling};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
-use crate::batch::Batch;
 use crate::files::{check_output, write_whole};
-use crate::inputs::{InputArguments, split};
+use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
 
 const EXAMPLES: &str = "\
@@ -90,27 +89,16 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
     };
     let options =
         FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
-    let mut batch = Batch::new(total);
-    let mut bar = context.output.progress("features", unit);
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
     let mut answers = pipeline.run_all(raw, &options);
+    let bar = context.output.progress("features", unit);
     let mut collected = Collected::default();
-    for (done, named) in inputs.iter().enumerate() {
-        bar.at(Progress { done, total });
-        let Some(answer) = answers.next() else { break };
-        // All the others are of the wrong kind, too.
-        if let Err(error @ Error::WrongInput { .. }) = answer {
-            return Err(error.into());
-        }
-        batch.run(&named.name, || {
-            let array = answer?;
-            collected.shape = array.dim().into();
-            collected.values.extend(array.iter());
-            collected.names.push(named.shown.clone());
-            Ok(())
-        })?;
-    }
-    drop(bar);
+    let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
+        collected.shape = array.dim().into();
+        collected.values.extend(array.iter());
+        collected.names.push(named.shown.clone());
+        Ok(())
+    })?;
     if !collected.names.is_empty() {
         let shape = collected.write(path, form, arguments.pool)?;
         let output = path.display().to_string();

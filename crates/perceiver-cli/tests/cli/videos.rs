@@ -62,6 +62,22 @@ fn assert_close(found: &Value, expected: f32) {
 }
 
 #[test]
+fn a_shorter_video_leaves_no_frame_of_a_longer_one() {
+    let folder = tempdir().unwrap();
+    let Reference { model, frames, .. } = reference(folder.path());
+    let output = folder.path().join("out");
+    fs::create_dir(&output).unwrap();
+    for name in ["000001.png", "000099.png", "sound.wav", "notes.txt", "99.png"] {
+        fs::write(output.join(name), "older").unwrap();
+    }
+    let count = listing(&frames).len();
+    assert_eq!(autoencode(&model, &frames, &output, &["--force", "--quiet"]).code, 0);
+    let mut expected: Vec<_> = (1..=count).map(|number| format!("{number:06}.png")).collect();
+    expected.extend(["99.png", "notes.txt"].map(str::to_owned));
+    assert_eq!(listing(&output), expected);
+}
+
+#[test]
 fn whole_clips_are_those_that_the_reference_decodes_part_by_part() {
     let folder = tempdir().unwrap();
     let Reference { model, frames, sound, outputs } = reference(folder.path());
