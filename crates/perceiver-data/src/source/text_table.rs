@@ -212,7 +212,10 @@ fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     let record = |(number, line)| {
         let object: Result<Map<String, Value>, _> = serde_json::from_slice(line);
-        let fields = object.map_err(|error| error.to_string()).and_then(|object| {
+        // The parser counts lines within this one.
+        let object =
+            object.map_err(|error| format!("no JSON object, at column {}", error.column()));
+        let fields = object.and_then(|object| {
             let field = |name: &&str| match object.get(*name) {
                 Some(Value::String(text)) => Ok(text.clone()),
                 Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
@@ -344,7 +347,7 @@ mod tests {
         let table = open("mails.jsonl", content, &class(), None).unwrap();
         let examples = examples(&table);
         let reason = |index: usize| examples[index].as_ref().unwrap_err().clone();
-        assert!(reason(1).contains("mails.jsonl: line 2: invalid type: sequence"), "{}", reason(1));
+        assert!(reason(1).contains("mails.jsonl: line 2: no JSON object"), "{}", reason(1));
         assert!(reason(2).ends_with("line 3: no key `label`"));
         assert!(reason(3).ends_with("line 4: `text` is \"null\""));
     }
