@@ -13,7 +13,7 @@ use crate::commands::{
     AttendArguments, AutoencodeArguments, ClassifyArguments, CompletionsArguments,
     ConvertArguments, DoctorArguments, FeaturesArguments, FillMaskArguments, FlowArguments,
     ForwardArguments, InitArguments, InspectArguments, ManArguments, PreprocessArguments,
-    TokenizeArguments,
+    TokenizeArguments, TrainArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Attend(AttendArguments),
     Autoencode(AutoencodeArguments),
     Flow(FlowArguments),
+    Train(TrainArguments),
     Forward(ForwardArguments),
     Tokenize(TokenizeArguments),
     Preprocess(PreprocessArguments),

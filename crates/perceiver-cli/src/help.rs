@@ -8,11 +8,12 @@ use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use crate::args::Arguments;
 
 /// Commands by what they are for, most wanted first.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     (
         "From a text, photo or video to an answer",
         &["fill-mask", "classify", "features", "attend", "flow", "autoencode"],
     ),
+    ("Training", &["train"]),
     ("Models", &["init", "inspect", "convert"]),
     ("Tensors", &["tokenize", "preprocess", "forward"]),
     ("This program", &["doctor", "completions", "man", "help"]),

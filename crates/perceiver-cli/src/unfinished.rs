@@ -95,10 +95,21 @@ fn move_entries(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What stops long work in good order, taken by the first interruption.
+static STOP: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// Has the first interruption stop long work by `stop`. The next one ends the program.
+pub(crate) fn stop_first(stop: impl FnOnce() + Send + 'static) {
+    *STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
+}
+
 /// Removes what was not finished when the user or the system ends the program.
 pub(crate) fn clean_up_when_interrupted() {
     // Without a handler the program ends as well, and leaves its files.
     let _ = ctrlc::set_handler(|| {
+        if let Some(stop) = STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return stop();
+        }
         let list = list();
         list.iter().for_each(|path| remove(path));
         process::exit(INTERRUPTED)

@@ -196,7 +196,7 @@ fn floats_are_cast_to_the_requested_type() {
         (Some(FloatDType::BF16), DType::BF16),
         (None, DType::F16),
     ] {
-        let (small, _) = load(&tensors, LoadOptions { dtype }).unwrap();
+        let (small, _) = load(&tensors, LoadOptions { dtype, ..LoadOptions::default() }).unwrap();
         assert!(types(&small).into_iter().all(|found| found == expected), "{dtype:?}");
     }
     let (small, _) = load(&tensors, LoadOptions::default()).unwrap();

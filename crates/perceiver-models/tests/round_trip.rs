@@ -21,7 +21,7 @@ fn convert<M: PretrainedModel>(from: &Path, to: &Path, options: &SaveOptions) {
     let config = PerceiverConfig::from_pretrained(from).unwrap();
     let checkpoint = Checkpoint::open(from).unwrap();
     let model = M::from_config(&config, &support::device()).unwrap();
-    let loading = LoadOptions { dtype: None };
+    let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
     let (model, _) = load_module(model, &checkpoint, &KeyMap::PERCEIVER, &loading)
         .unwrap_or_else(|error| panic!("{error}"));
     save_pretrained(&model, &config, to, &KeyMap::PERCEIVER, options).unwrap();

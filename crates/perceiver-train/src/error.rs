@@ -31,6 +31,30 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    /// A recipe, or data it names, is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Recipe {
+        /// The recipe, or the file it names.
+        path: PathBuf,
+        /// The place, what stands there and what was expected.
+        reason: String,
+    },
+
+    /// A folder holds a run already.
+    #[error("{}: holds a run already, which can be resumed; or choose another folder", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Examples could not be read.
+    #[error(transparent)]
+    Data(#[from] perceiver_data::Error),
+
+    /// A model could not be read or written.
+    #[error(transparent)]
+    Model(#[from] perceiver_models::Error),
+
     /// The loss left the numbers: weights and log of this step are worthless.
     #[error("the loss is no number at step {step}; a smaller learning rate or clipping may help")]
     Diverged {
@@ -45,6 +69,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is wrong with a recipe.
+    pub(crate) fn recipe(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::Recipe { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
     /// The error of an action on a file.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.to_path_buf(), action, source }

@@ -6,6 +6,7 @@ mod error;
 mod evaluate;
 mod loader;
 mod objective;
+pub mod recipe;
 pub mod report;
 pub mod run;
 mod trainee;

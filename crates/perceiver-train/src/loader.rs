@@ -13,7 +13,7 @@ use burn::tensor::Device;
 use perceiver_data::Source;
 use rand_chacha::ChaCha8Rng;
 
-pub use order::Order;
+use order::Order;
 
 /// Batches that a worker prepares ahead of the one that is asked for.
 const AHEAD: usize = 2;

@@ -44,6 +44,8 @@ impl<O: Objective> Trainee<O> {
     #[must_use]
     pub fn new(objective: O, rules: UpdateRules) -> Self {
         assert!(rules.accumulation > 0, "a step takes at least one batch");
+        // Fresh weights are drawn when they are first asked for: both have to begin with the same.
+        objective.visit(&mut Drawn);
         let average = rules.average_decay.map(|_| objective.clone().no_grad());
         Self { objective, average, rules }
     }
@@ -116,6 +118,14 @@ fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     squares.sum.sqrt()
 }
 
+struct Drawn;
+
+impl ModuleVisitor for Drawn {
+    fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<D>>) {
+        let _ = weight.val();
+    }
+}
+
 struct Squares<'a> {
     gradients: &'a GradientsParams,
     sum: f64,
@@ -168,7 +178,79 @@ struct Averaged {
 impl ModuleMapper for Averaged {
     fn map_float<const D: usize>(&mut self, average: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(weight) = self.weights.remove::<D>(average.id) else { return average };
-        let decay = self.decay;
-        average.map(|average| average * decay + weight * (1.0 - decay))
+        let share = 1.0 - self.decay;
+        // In this form weights that stand still, such as frozen ones, keep every bit.
+        average.map(|average| average.clone() + (weight - average) * share)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use burn::module::Param;
+    use burn::nn::Linear;
+    use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// A layer of one weight and one bias, 1 and 2.
+    fn layer() -> Linear {
+        let device = Device::flex().autodiff();
+        let record = |numbers: &[f32], shape: &[usize]| TensorData::new(numbers.to_vec(), shape);
+        Linear {
+            weight: Param::from_data(record(&[1.0], &[1, 1]), &device),
+            bias: Some(Param::from_data(record(&[2.0], &[1]), &device)),
+        }
+    }
+
+    /// Gradients 3 and 4, whose norm is 5.
+    fn gradients(layer: &Linear) -> GradientsParams {
+        let loss = layer.weight.val().sum() * 3.0 + layer.bias.as_ref().unwrap().val().sum() * 4.0;
+        GradientsParams::from_grads(loss.backward(), layer)
+    }
+
+    fn numbers(layer: &Linear, gradients: &GradientsParams) -> [f32; 2] {
+        let bias = layer.bias.as_ref().unwrap();
+        [
+            gradients.get::<2>(layer.weight.id).unwrap().into_scalar(),
+            gradients.get::<1>(bias.id).unwrap().into_scalar(),
+        ]
+    }
+
+    #[test]
+    fn all_gradients_together_are_brought_to_the_largest_norm() {
+        let layer = layer();
+        let rules = UpdateRules { max_norm: Some(1.0), ..UpdateRules::default() };
+        let [weight, bias] = numbers(&layer, &prepared(&layer, gradients(&layer), &rules));
+        assert!((weight - 0.6).abs() < 1e-6 && (bias - 0.8).abs() < 1e-6, "{weight} {bias}");
+    }
+
+    #[test]
+    fn smaller_gradients_are_left_alone() {
+        let layer = layer();
+        let rules = UpdateRules { max_norm: Some(5.5), ..UpdateRules::default() };
+        assert_eq!(numbers(&layer, &prepared(&layer, gradients(&layer), &rules)), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn accumulated_gradients_are_averaged_before_they_are_clipped() {
+        let layer = layer();
+        let rules = UpdateRules { max_norm: Some(2.6), accumulation: 2, average_decay: None };
+        assert_eq!(numbers(&layer, &prepared(&layer, gradients(&layer), &rules)), [1.5, 2.0]);
+    }
+
+    #[test]
+    fn the_average_keeps_its_share_and_takes_the_rest_from_the_weights() {
+        let weights = layer();
+        let average = weights.clone().no_grad();
+        let stepped = ModuleOptimizer::from(SgdConfig::new().build()).step(
+            1.0,
+            weights.clone(),
+            gradients(&weights),
+        );
+        let average = towards(average, &stepped, 0.75);
+        // From 1 a quarter of the way to 1 - 3.
+        assert_eq!(average.weight.val().into_scalar::<f32>(), 0.25);
     }
 }

@@ -111,7 +111,8 @@ impl Settings {
     }
 
     fn load_options(&self) -> LoadOptions {
-        LoadOptions { dtype: Some(if self.bf16 { FloatDType::BF16 } else { FloatDType::F32 }) }
+        let dtype = if self.bf16 { FloatDType::BF16 } else { FloatDType::F32 };
+        LoadOptions { dtype: Some(dtype), ..LoadOptions::default() }
     }
 
     /// The example of inputs.safetensors, as large and as often as it is wanted.

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     check_output_folder(&arguments.output, arguments.force)?;
     let folder = arguments.hub.folder(&arguments.model)?;
     let device = context.open_device()?;
-    let loading = LoadOptions { dtype: None };
+    let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
     let Pretrained { model, config, report } =
         AnyPerceiver::from_pretrained(&folder, &device.device, &loading)?;
     let saving = SaveOptions {

@@ -15,6 +15,7 @@ mod inspect;
 mod man;
 mod preprocess;
 mod tokenize;
+mod train;
 
 use std::path::Path;
 use std::time::Instant;
@@ -38,6 +39,7 @@ pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::man::ManArguments;
 pub(crate) use self::preprocess::PreprocessArguments;
 pub(crate) use self::tokenize::TokenizeArguments;
+pub(crate) use self::train::TrainArguments;
 use crate::args::{Arguments, Command};
 use crate::device::{self, OpenDevice};
 use crate::output::{Output, dtype_name, megabytes, one_line};
@@ -72,6 +74,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Features(arguments) => features::run(&arguments, &context),
         Command::Attend(arguments) => attend::run(&arguments, &context),
         Command::Flow(arguments) => flow::run(&arguments, &context),
+        Command::Train(arguments) => train::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),
         Command::Preprocess(arguments) => preprocess::run(&arguments, &context),

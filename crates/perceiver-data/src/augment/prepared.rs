@@ -107,8 +107,10 @@ mod tests {
     }
 
     fn prepared(source: One, augmentation: Augmentation, seed: u64) -> Result<LabelledImage> {
-        let settings = serde_json::from_str(r#"{"size": 6, "crop_size": 6}"#).unwrap();
-        let processor = PerceiverImageProcessor::from_settings("recipe", settings).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = r#"{"size": 6, "crop_size": 6}"#;
+        std::fs::write(folder.path().join("preprocessor_config.json"), settings).unwrap();
+        let processor = PerceiverImageProcessor::from_pretrained(folder.path()).unwrap();
         let images = PreparedImages { source, processor, size: [6, 6], augmentation };
         images.example(0, &mut ChaCha8Rng::seed_from_u64(seed))
     }

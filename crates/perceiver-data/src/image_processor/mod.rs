@@ -11,7 +11,6 @@ use ndarray::Array4;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::json::Settings;
 use crate::resample::{Backend, Resample, resize};
 
 /// Crops and resized images have at most this many pixels.
@@ -129,21 +128,24 @@ impl PerceiverImageProcessor {
         config::read(folder.as_ref())
     }
 
-    /// Takes settings under the names they have in `preprocessor_config.json`, from a file of
-    /// another form, which is named in errors. What is not set has its default.
-    ///
-    /// # Errors
-    /// When a field has an impossible value.
-    pub fn from_settings(path: impl AsRef<Path>, fields: Map<String, Value>) -> Result<Self> {
-        config::from_settings(Settings { path: path.as_ref().to_owned(), fields })
-    }
-
     /// Writes `preprocessor_config.json` into a folder, which is created where needed.
     ///
     /// # Errors
     /// When the file cannot be written; an older one then stays as it was.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<()> {
         config::write(self, folder.as_ref())
+    }
+
+    /// Resizes images whole, then normalises their channels, of values from 0 to 1.
+    #[must_use]
+    pub fn resizing(height: u32, width: u32, mean: [f64; 3], deviation: [f64; 3]) -> Self {
+        Self {
+            do_center_crop: false,
+            size: Size::Exact { height, width },
+            image_mean: mean,
+            image_std: deviation,
+            ..Self::default()
+        }
     }
 
     /// Follows the arithmetic of another of the reference's two variants.

@@ -52,13 +52,11 @@ fn fitted_images_have_the_values_of_preprocessed_ones() {
 }
 
 #[test]
-fn settings_from_elsewhere_name_their_file() {
-    let fields = |text| serde_json::from_str(text).unwrap();
-    let settings = fields(r#"{"size": 28, "do_center_crop": false, "image_mean": 0.5}"#);
-    let processor = PerceiverImageProcessor::from_settings("recipe.toml", settings).unwrap();
-    assert_eq!(processor.size(), Size::Exact { height: 28, width: 28 });
-    let wrong = PerceiverImageProcessor::from_settings("recipe.toml", fields(r#"{"size": 0}"#));
-    assert!(wrong.unwrap_err().to_string().starts_with("recipe.toml: `size` is 0"));
+fn a_resizing_processor_neither_crops_nor_keeps_the_aspect() {
+    let processor = PerceiverImageProcessor::resizing(2, 4, [0.5; 3], [0.25; 3]);
+    let values = processor.preprocess(&[RgbImage::from_pixel(9, 3, Rgb([255, 0, 255]))]).unwrap();
+    assert_eq!(values.dim(), (1, 3, 2, 4));
+    assert_eq!([values[[0, 0, 1, 3]], values[[0, 1, 0, 0]]], [2.0, -2.0]);
 }
 
 #[test]

@@ -177,6 +177,13 @@ impl PerceiverTokenizer {
         self.vocabulary
     }
 
+    /// For a model that takes as many tokens.
+    #[must_use]
+    pub fn with_model_max_length(mut self, tokens: usize) -> Self {
+        self.model_max_length = Some(tokens);
+        self
+    }
+
     /// Positions of the model, or `None` where the settings file sets no bound.
     #[must_use]
     pub fn model_max_length(&self) -> Option<usize> {

@@ -82,7 +82,7 @@ impl BasicDecoder {
         latents: Tensor<3>,
         attentions: bool,
     ) -> Decoded<Tensor<3>> {
-        if attentions || latents.device().is_autodiff() {
+        if attentions || self.has_gradients(&latents) {
             return self.decode_at_once(queries, latents, attentions);
         }
         let blocks = self.stream(queries, latents, |_, map| map).map(|block| block.answers);
@@ -101,6 +101,13 @@ impl BasicDecoder {
         let last = self.final_layer.as_ref().map(LinearMap::from);
         let last = |segment| last.clone().map(|last| finish(segment, last));
         self.decoding_cross_attention.stream(queries, latents, last)
+    }
+
+    /// Whether anything on the way to the answers is learned: the encoder or, beside a frozen
+    /// one, the decoder alone.
+    #[must_use]
+    pub fn has_gradients(&self, latents: &Tensor<3>) -> bool {
+        latents.device().is_autodiff() || self.devices().iter().any(Device::is_autodiff)
     }
 
     /// The answers to all queries in one go.

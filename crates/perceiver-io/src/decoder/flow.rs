@@ -79,7 +79,7 @@ impl Decoder for OpticalFlowDecoder {
         let [height, width] = self.image_shape;
         let [_, pixels, _] = queries.dims();
         assert_eq!(pixels, height * width, "the model is for images of {height}x{width}");
-        let decoded = if attentions || latents.device().is_autodiff() {
+        let decoded = if attentions || self.decoder.has_gradients(&latents) {
             let decoded = self.decoder.decode_at_once(queries, latents, attentions);
             decoded.map(|flow| flow / self.rescale_factor)
         } else {

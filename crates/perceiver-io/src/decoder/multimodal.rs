@@ -131,6 +131,12 @@ fn basic_queries(
 }
 
 impl MultimodalDecoder {
+    /// Whether anything on the way to the answers is learned.
+    #[must_use]
+    pub fn has_gradients(&self, latents: &Tensor<3>) -> bool {
+        self.decoder.has_gradients(latents)
+    }
+
     /// The answers block by block, in bounded memory, each modality's through the linear map with
     /// which its postprocessor begins.
     #[must_use]

@@ -14,12 +14,15 @@ use crate::Error;
 pub struct LoadOptions {
     /// The type float tensors are cast to; none to keep what the file holds.
     pub dtype: Option<FloatDType>,
+    /// Whether tensors that only one of model and checkpoint has are passed over: to begin from
+    /// a model with another head.
+    pub partial: bool,
 }
 
 impl Default for LoadOptions {
-    /// Everything in single precision.
+    /// Everything, in single precision.
     fn default() -> Self {
-        Self { dtype: Some(FloatDType::F32) }
+        Self { dtype: Some(FloatDType::F32), partial: false }
     }
 }
 
@@ -32,6 +35,8 @@ pub struct LoadReport {
     pub non_finite: Vec<NonFinite>,
     /// Optional keys of the checkpoint for which the module has no place.
     pub ignored: Vec<String>,
+    /// Keys of the module that the checkpoint does not have: these parameters are as they were.
+    pub fresh: Vec<String>,
 }
 
 /// A tensor with NaN or infinite values.
@@ -61,7 +66,8 @@ impl LoadReport {
 /// made for. Linear weights, which PyTorch stores transposed, are turned on the way, bit for bit.
 ///
 /// # Errors
-/// [`Error::Mismatch`] listing what is missing, unused or of another shape;
+/// [`Error::Mismatch`] listing what is missing, unused (unless the options allow that, and some
+/// tensor fits) or of another shape;
 /// [`Error::Checkpoint`] or [`Error::Io`] where a tensor cannot be read. The module is then gone:
 /// a checkpoint loads whole or not at all.
 pub fn load_module<M: Module>(
@@ -71,15 +77,9 @@ pub fn load_module<M: Module>(
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
     let slots = slots(&module, keys);
-    let ignored = compare(&slots, checkpoint, keys)?;
-    let mut loader = Loader {
-        checkpoint,
-        keys,
-        options,
-        place: Place::default(),
-        report: LoadReport { ignored, ..LoadReport::default() },
-        error: None,
-    };
+    let report = compare(&slots, checkpoint, keys, options.partial)?;
+    let mut loader =
+        Loader { checkpoint, keys, options, place: Place::default(), report, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -139,8 +139,13 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
     place.is("Linear", "weight")
 }
 
-/// The checkpoint's optional keys that the module has no place for, if everything else agrees.
-fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec<String>, Error> {
+/// What only one of module and checkpoint has, if that may be and everything else agrees.
+fn compare(
+    slots: &[Slot],
+    checkpoint: &Checkpoint,
+    keys: &KeyMap,
+    partial: bool,
+) -> Result<LoadReport, Error> {
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
     let mut wanted = BTreeSet::new();
@@ -156,9 +161,10 @@ fn compare(slots: &[Slot], checkpoint: &Checkpoint, keys: &KeyMap) -> Result<Vec
     }
     let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
     let (ignored, unused): (Vec<_>, Vec<_>) =
-        others.map(str::to_owned).partition(|key| keys.is_optional(key));
-    if missing.is_empty() && wrong.is_empty() && unused.is_empty() {
-        return Ok(ignored);
+        others.map(str::to_owned).partition(|key| partial || keys.is_optional(key));
+    let some_fit = missing.len() < slots.len();
+    if wrong.is_empty() && unused.is_empty() && (missing.is_empty() || partial && some_fit) {
+        return Ok(LoadReport { ignored, fresh: missing, ..LoadReport::default() });
     }
     let hint = hint(&missing, &unused);
     Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
@@ -214,7 +220,8 @@ impl Loader<'_> {
         }
         let key = self.place.key(self.keys);
         let checkpoint = self.checkpoint;
-        if checkpoint.info(&key).is_none() && self.keys.is_optional(&key) {
+        let may_lack = self.options.partial || self.keys.is_optional(&key);
+        if checkpoint.info(&key).is_none() && may_lack {
             return None;
         }
         let bytes = checkpoint.bytes(&key);

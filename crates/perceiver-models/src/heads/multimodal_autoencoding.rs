@@ -94,7 +94,8 @@ impl PerceiverForMultimodalAutoencoding {
         points: &OutputPoints,
         attentions: bool,
     ) -> Decoded<MultimodalOutput> {
-        if attentions || encoded.encoder.last_hidden_state.device().is_autodiff() {
+        let latents = &encoded.encoder.last_hidden_state;
+        if attentions || self.perceiver.decoder().has_gradients(latents) {
             return self.perceiver.decode(encoded, points, attentions);
         }
         let mut answers = [const { Vec::new() }; 3];

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Which example stands at which place of a run, and what is drawn there.
 #[derive(Debug)]
-pub struct Order {
+pub(super) struct Order {
     examples: usize,
     /// None where examples come as they stand.
     seed: Option<u64>,

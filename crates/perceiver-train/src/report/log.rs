@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, Quantity, Result};
 
+/// Name of a run's log in its folder.
+pub const LOG_NAME: &str = "metrics.jsonl";
+
 /// Longest line that is read, in bytes; an honest one has a few hundred.
 const MAX_LINE: u64 = 1 << 16;
 

@@ -9,7 +9,7 @@ mod picture;
 pub use self::card::{CardData, CardResult, ModelCard};
 pub use self::confusion::Confusion;
 pub use self::curve::learning_curve;
-pub use self::log::{Log, Part, Record};
+pub use self::log::{LOG_NAME, Log, Part, Record};
 
 /// A count with its thousands apart.
 fn grouped(count: u64) -> String {

@@ -23,12 +23,9 @@ use tempfile::NamedTempFile;
 use self::checkpoints::{Checkpoints, KeepLast};
 use self::quiet::Quiet;
 pub use self::stepwise::Event;
-use self::stepwise::Stepwise;
-use crate::report::Log;
+use self::stepwise::{Observer, Stepwise};
+use crate::report::{LOG_NAME, Log};
 use crate::{Error, Objective, Result, Trainee};
-
-/// Name of a run's log in its folder.
-pub const LOG_NAME: &str = "metrics.jsonl";
 
 /// Name of the folder, in a run's own, of the states from which it can go on.
 pub const CHECKPOINTS_NAME: &str = "checkpoints";
@@ -72,6 +69,8 @@ pub struct Plan {
     pub log_every: usize,
     /// Of what is drawn while learning.
     pub seed: u64,
+    /// Whether memory-bound operations are computed again in the backward pass, not kept.
+    pub gradient_checkpointing: bool,
 }
 
 /// How a run ended that did not fail.
@@ -105,8 +104,9 @@ impl<O: Objective> Run<O> {
     pub fn start(
         self,
         observer: impl Fn(Event<'_, O>) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<(O, Ending)> {
+    ) -> Result<Ending> {
         fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
+        let observer: Observer<O> = Arc::new(observer);
         // Our strategy counts in steps, burn's own in passes of the loader.
         let steps_an_epoch = if self.devices.len() == 1 { 1 } else { self.plan.validate_every };
         let folder = self.folder.join(CHECKPOINTS_NAME);
@@ -135,7 +135,12 @@ impl<O: Objective> Run<O> {
         let (training, failure) = match self.devices.as_slice() {
             [device] => {
                 let device = device.clone().autodiff();
-                let strategy = Stepwise::new(device, self.plan, log, &earlier, Box::new(observer));
+                let device = match self.plan.gradient_checkpointing {
+                    true => device.gradient_checkpointing(),
+                    false => device,
+                };
+                let strategy =
+                    Stepwise::new(device, self.plan, log, &earlier, Arc::clone(&observer));
                 let failure = strategy.failure();
                 let strategy = TrainingStrategy::Custom(Arc::new(strategy));
                 let training = training.with_metric_logger(quiet::NoLog);
@@ -145,6 +150,10 @@ impl<O: Objective> Run<O> {
                 let strategy =
                     ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
                 let training = training.grads_accumulation(self.plan.accumulation);
+                let training = match self.plan.gradient_checkpointing {
+                    true => training.gradient_checkpointing(),
+                    false => training,
+                };
                 (training.with_training_strategy(strategy.into()), Arc::default())
             }
         };
@@ -160,7 +169,11 @@ impl<O: Objective> Run<O> {
             None => Ending::Interrupted { step: 0 },
             Some(_) => Ending::Complete,
         };
-        Ok((result.model.learned().clone(), ending))
+        if self.devices.len() > 1 {
+            // Burn's strategy tells of no validation: the last weights count.
+            observer(Event::Best(result.model.learned()))?;
+        }
+        Ok(ending)
     }
 }
 

@@ -13,8 +13,8 @@ use burn::train::{
     TrainingItem, ValidLoader,
 };
 
-use super::{LOG_NAME, Plan};
-use crate::report::{Log, Part, Record};
+use super::Plan;
+use crate::report::{LOG_NAME, Log, Part, Record};
 use crate::{Error, Objective, Result, Totals, Trainee};
 
 /// Trains on one device and counts in steps, which are burn's epochs here: validates and keeps the
@@ -31,7 +31,7 @@ pub(super) struct Stepwise<O: Objective> {
 }
 
 /// Who is told what happens.
-pub(super) type Observer<O> = Box<dyn Fn(Event<'_, O>) -> Result<()> + Send + Sync>;
+pub(super) type Observer<O> = Arc<dyn Fn(Event<'_, O>) -> Result<()> + Send + Sync>;
 
 /// What a run tells while it goes.
 #[derive(Debug)]

@@ -1,0 +1,285 @@
+//! Recipes run from their file to a model: exactly resumed, and refused in one line where they
+//! cannot be run.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![cfg(feature = "flex")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use burn::tensor::Device;
+use perceiver_models::{LoadOptions, PerceiverForSequenceClassification};
+use perceiver_train::recipe::{Progress, Recipe, Start, StopHandle, start};
+use perceiver_train::report::{LOG_NAME, Log, Part, Record};
+use perceiver_train::run::Ending;
+
+/// Ten steps on texts of two kinds, with everything that a run keeps beside its weights: moments,
+/// a schedule, an average, accumulated gradients and dropout.
+const RECIPE: &str = r#"
+name = "parity of vowels"
+architecture = "PerceiverForSequenceClassification"
+
+[model]
+num_latents = 2
+d_latents = 4
+d_model = 8
+num_self_attends_per_block = 1
+num_self_attention_heads = 2
+num_cross_attention_heads = 1
+max_position_embeddings = 8
+attention_probs_dropout_prob = 0.1
+
+[data]
+kind = "text-table"
+train = "train.csv"
+validation = "validation.csv"
+label = "kind"
+length = 8
+
+[optimiser]
+name = "adam-w"
+learning_rate = 0.01
+weight_decay = 0.1
+
+[schedule]
+shape = "cosine"
+warmup_steps = 3
+
+[run]
+steps = 10
+batch_size = 2
+accumulation = 2
+validate_every = 4
+log_every = 5
+workers = 2
+max_norm = 0.5
+average_decay = 0.9
+seed = 3
+"#;
+
+fn folder_with(recipe: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let table = "text,kind\naaa,vowels\nbcd,others\neie,vowels\nkkl,others\nou,vowels\nzx,others\n";
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    fs::write(folder.path().join("train.csv"), table).unwrap();
+    fs::write(folder.path().join("validation.csv"), table).unwrap();
+    folder
+}
+
+/// Fresh weights and dropout draw from a generator of the whole process, so that runs side by
+/// side would disturb each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs the recipe of a folder, and stops it when the log reaches a step.
+fn run(folder: &Path, out: &str, resume: bool, stop_at: Option<u64>) -> Result<Ending, String> {
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).map_err(|e| e.to_string())?;
+    let stop = StopHandle::default();
+    let handle = stop.clone();
+    let order = Start {
+        folder: folder.join(out),
+        data: folder.to_path_buf(),
+        devices: vec![Device::flex()],
+        init: None,
+        freeze_encoder: false,
+        resume,
+        dashboard: false,
+        interrupter: stop,
+    };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let finished = start(&recipe, order, move |progress| {
+        if let Progress::Logged(record) = progress
+            && Some(record.step) == stop_at
+        {
+            handle.stop();
+        }
+    });
+    finished.map(|finished| finished.ending).map_err(|error| error.to_string())
+}
+
+/// The log without its times, which differ.
+fn records(folder: &Path, out: &str) -> Vec<Record> {
+    let log = Log::read(folder.join(out).join(LOG_NAME)).unwrap();
+    let records = log.train.into_iter().chain(log.validation);
+    records.map(|record| Record { seconds: 0.0, ..record }).collect()
+}
+
+fn weights(folder: &Path, out: &str) -> Vec<u8> {
+    fs::read(folder.join(out).join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    assert_eq!(run(folder, "whole", false, None).unwrap(), Ending::Complete);
+    let stopped = run(folder, "parts", false, Some(5)).unwrap();
+    assert_eq!(stopped, Ending::Interrupted { step: 5 });
+    assert_eq!(run(folder, "parts", true, None).unwrap(), Ending::Complete);
+    assert_eq!(records(folder, "parts"), records(folder, "whole"));
+    assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_bit_for_bit() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    for out in ["first", "second"] {
+        run(folder, out, false, None).unwrap();
+    }
+    assert_eq!(records(folder, "first"), records(folder, "second"));
+    assert!(weights(folder, "first") == weights(folder, "second"), "other weights");
+}
+
+#[test]
+fn steps_are_validated_as_often_as_asked_and_at_the_end() {
+    let folder = folder_with(RECIPE);
+    run(folder.path(), "out", false, None).unwrap();
+    let steps = |part| {
+        let of_part = records(folder.path(), "out").into_iter().filter(move |r| r.part == part);
+        of_part.map(|record| record.step).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(Part::Validation), [4, 8, 10]);
+    assert_eq!(steps(Part::Train), [4, 5, 8, 10]);
+}
+
+#[test]
+fn what_was_learned_is_a_folder_that_loads() {
+    let folder = folder_with(RECIPE);
+    run(folder.path(), "out", false, None).unwrap();
+    let out = folder.path().join("out");
+    let model = perceiver_models::from_pretrained::<PerceiverForSequenceClassification>(
+        &out,
+        &Device::flex(),
+        &LoadOptions::default(),
+    )
+    .unwrap();
+    let names: Vec<_> = model.config.id2label.values().cloned().collect();
+    assert_eq!(names, ["others", "vowels"]);
+    assert!(perceiver_data::PerceiverTokenizer::from_pretrained(out).is_ok());
+}
+
+#[test]
+fn a_damaged_last_checkpoint_costs_a_step_and_not_the_run() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "whole", false, None).unwrap();
+    run(folder, "parts", false, Some(5)).unwrap();
+    let last = folder.join("parts/checkpoints/step-5/optimiser.bpk");
+    let bytes = fs::read(&last).unwrap();
+    fs::write(last, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(run(folder, "parts", true, None).unwrap(), Ending::Complete);
+    assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn a_run_does_not_write_over_another() {
+    let folder = folder_with(RECIPE);
+    run(folder.path(), "out", false, Some(4)).unwrap();
+    let error = run(folder.path(), "out", false, None).unwrap_err();
+    assert!(error.contains("holds a run already"), "{error}");
+}
+
+#[test]
+fn two_devices_share_a_run_by_burn_s_own_strategy() {
+    let folder = folder_with(RECIPE);
+    let recipe = Recipe::from_file(folder.path().join("recipe.toml")).unwrap();
+    let order = Start {
+        folder: folder.path().join("out"),
+        data: folder.path().to_path_buf(),
+        devices: vec![Device::flex(), Device::flex()],
+        init: None,
+        freeze_encoder: false,
+        resume: false,
+        dashboard: false,
+        interrupter: StopHandle::default(),
+    };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    start(&recipe, order, |_| {}).unwrap();
+    let out = folder.path().join("out");
+    assert!(out.join("model.safetensors").is_file());
+}
+
+#[test]
+fn a_checkpoint_of_another_head_gives_what_fits() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    fs::write(folder.join("text.txt"), "the cat sat on the mat\n").unwrap();
+    let masked = RECIPE
+        .replace("PerceiverForSequenceClassification", "PerceiverForMaskedLM")
+        .replace("kind = \"text-table\"", "kind = \"plain-text\"")
+        .replace("\"train.csv\"", "[\"text.txt\"]")
+        .replace("\"validation.csv\"", "[\"text.txt\"]")
+        .replace("label = \"kind\"\n", "");
+    fs::write(folder.join("recipe.toml"), masked).unwrap();
+    run(folder, "language", false, None).unwrap();
+
+    fs::write(folder.join("recipe.toml"), RECIPE.replace("steps = 10", "steps = 4")).unwrap();
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
+    let order = Start {
+        folder: folder.join("spam"),
+        data: folder.to_path_buf(),
+        devices: vec![Device::flex()],
+        init: Some(folder.join("language")),
+        freeze_encoder: true,
+        resume: false,
+        dashboard: false,
+        interrupter: StopHandle::default(),
+    };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    start(&recipe, order, |progress| {
+        if let Progress::Fresh(keys) = progress {
+            assert!(keys.iter().all(|key| key.starts_with("perceiver.decoder.")), "{keys:?}");
+        }
+    })
+    .unwrap();
+    let tensor = |out: &str, key: &str| {
+        perceiver_models::Checkpoint::open(folder.join(out)).unwrap().read(key).unwrap()
+    };
+    let [latents, query] = [
+        "perceiver.embeddings.latents",
+        "perceiver.encoder.cross_attention.attention.self.query.weight",
+    ];
+    for frozen in [latents, query] {
+        assert_eq!(tensor("spam", frozen), tensor("language", frozen), "{frozen}");
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_in_one_line() {
+    let wrong = [
+        ("steps = 10", "stepz = 10", "line 32, column 1: unknown field `stepz`"),
+        ("steps = 10", "steps = 0", "`run.steps` is 0, expected a positive number"),
+        ("steps = 10", "steps = \"many\"", "line 32, column 9: invalid type: string"),
+        ("num_latents = 2", "num_latentz = 2", "[model]: `num_latentz` is no field"),
+        ("d_latents = 4", "d_latents = 5", "[model]: "),
+        ("length = 8", "length = 16", "beyond the model's `max_position_embeddings`, 8"),
+        ("\"train.csv\"", "\"absent.csv\"", "absent.csv: cannot read"),
+        ("label = \"kind\"", "label = \"sort\"", "train.csv: "),
+        ("PerceiverForSequence", "PerceiverForSequences", "`architecture` "),
+        ("\"text-table\"", "\"videos\"", "line "),
+        ("learning_rate = 0.01", "learning_rate = 2", "`optimiser.learning_rate` is 2"),
+        ("warmup_steps = 3", "warmup_steps = 10", "expected fewer than the 10 of the run"),
+        ("average_decay = 0.9", "average_decay = 1.5", "`run.average_decay` is 1.5"),
+        ("[schedule]", "[schedul]", "unknown field `schedul`"),
+        ("name = \"adam-w\"", "name = \"adam\"", "unknown variant `adam`"),
+    ];
+    for (right, changed, expected) in wrong {
+        let folder = folder_with(&RECIPE.replacen(right, changed, 1));
+        let error = run(folder.path(), "out", false, None).unwrap_err();
+        assert!(error.contains(expected), "{changed}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!folder.path().join("out").exists(), "{changed} began a run");
+    }
+}
+
+#[test]
+fn a_class_that_only_the_validation_has_is_refused() {
+    let folder = folder_with(RECIPE);
+    fs::write(folder.path().join("validation.csv"), "text,kind\nab,mixed\n").unwrap();
+    let error = run(folder.path(), "out", false, None).unwrap_err();
+    assert!(
+        error.contains("validation.csv: record 1: \"mixed\" is not one of the classes"),
+        "{error}"
+    );
+}
