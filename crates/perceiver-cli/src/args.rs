@@ -11,9 +11,9 @@ use perceiver_models::hub::{self, HubOptions};
 
 use crate::commands::{
     AttendArguments, AutoencodeArguments, ClassifyArguments, CompletionsArguments,
-    ConvertArguments, DoctorArguments, FeaturesArguments, FillMaskArguments, FlowArguments,
-    ForwardArguments, InitArguments, InspectArguments, ManArguments, PreprocessArguments,
-    TokenizeArguments, TrainArguments,
+    ConvertArguments, DoctorArguments, EvaluateArguments, FeaturesArguments, FillMaskArguments,
+    FlowArguments, ForwardArguments, InitArguments, InspectArguments, ManArguments,
+    PreprocessArguments, TokenizeArguments, TrainArguments,
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Attend(AttendArguments),
     Autoencode(AutoencodeArguments),
     Flow(FlowArguments),
+    Evaluate(EvaluateArguments),
     Train(TrainArguments),
     Forward(ForwardArguments),
     Tokenize(TokenizeArguments),

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "From a text, photo or video to an answer",
         &["fill-mask", "classify", "features", "attend", "flow", "autoencode"],
     ),
-    ("Training", &["train"]),
+    ("Training", &["train", "evaluate"]),
     ("Models", &["init", "inspect", "convert"]),
     ("Tensors", &["tokenize", "preprocess", "forward"]),
     ("This program", &["doctor", "completions", "man", "help"]),

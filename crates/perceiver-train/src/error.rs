@@ -66,6 +66,15 @@ pub enum Error {
     /// written.
     #[error("{0}")]
     Training(String),
+
+    /// A model cannot be measured on such data.
+    #[error("{}: {reason}", folder.display())]
+    Evaluation {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
 }
 
 impl Error {

@@ -16,7 +16,7 @@ pub use batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
 pub use error::{Error, Result};
-pub use evaluate::Totals;
+pub use evaluate::{Evaluation, Evaluator, Examples, Totals, longest_text};
 pub use loader::{Collate, Loader, Skipped};
 pub use objective::{
     Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,

@@ -135,6 +135,14 @@ impl<S, C> Loader<S, C> {
         self
     }
 
+    /// How many examples there are, whether they can be read or not.
+    pub(crate) fn examples(&self) -> usize
+    where
+        S: Source,
+    {
+        self.shared.source.len()
+    }
+
     /// The examples that could not be read so far.
     #[must_use]
     pub fn skipped(&self) -> Skipped {

@@ -6,6 +6,7 @@ mod classify;
 mod completions;
 mod convert;
 mod doctor;
+mod evaluate;
 mod features;
 mod fill_mask;
 mod flow;
@@ -30,6 +31,7 @@ pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::completions::CompletionsArguments;
 pub(crate) use self::convert::ConvertArguments;
 pub(crate) use self::doctor::DoctorArguments;
+pub(crate) use self::evaluate::EvaluateArguments;
 pub(crate) use self::features::FeaturesArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;
 pub(crate) use self::flow::FlowArguments;
@@ -74,6 +76,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Features(arguments) => features::run(&arguments, &context),
         Command::Attend(arguments) => attend::run(&arguments, &context),
         Command::Flow(arguments) => flow::run(&arguments, &context),
+        Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),
         Command::Tokenize(arguments) => tokenize::run(&arguments, &context),

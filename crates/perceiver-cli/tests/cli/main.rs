@@ -5,6 +5,7 @@ mod answers;
 mod attend;
 mod bad_input;
 mod browser;
+mod evaluate;
 mod features;
 mod flow;
 mod many;

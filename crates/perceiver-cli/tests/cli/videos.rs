@@ -77,6 +77,23 @@ fn a_shorter_video_leaves_no_frame_of_a_longer_one() {
     assert_eq!(listing(&output), expected);
 }
 
+/// Of one whole clip, which both show the model.
+#[test]
+fn evaluation_finds_the_psnr_that_autoencode_tells() {
+    let folder = tempdir().unwrap();
+    let Reference { model, frames, sound, .. } = reference(folder.path());
+    for number in 11..13 {
+        fs::remove_file(frames.join(format!("{number}.png"))).unwrap();
+    }
+    fs::rename(sound, frames.join("sound.wav")).unwrap();
+    let told = autoencode(&model, &frames, &folder.path().join("out"), &["--json"]).json();
+    let evaluation = run(arguments!["evaluate", &model, &frames, "--json"]).json();
+    assert_eq!(evaluation["examples"], 1);
+    let measures = &evaluation["measures"];
+    assert_close(&measures["picture PSNR"], told["picture_psnr"].as_f64().unwrap() as f32);
+    assert_close(&measures["sound PSNR"], told["sound_psnr"].as_f64().unwrap() as f32);
+}
+
 #[test]
 fn whole_clips_are_those_that_the_reference_decodes_part_by_part() {
     let folder = tempdir().unwrap();

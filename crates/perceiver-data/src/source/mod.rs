@@ -43,6 +43,18 @@ pub trait Source: Send + Sync {
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example>;
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    type Example = S::Example;
+
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example> {
+        (**self).example(index, random)
+    }
+}
+
 /// An image and the number of its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImage {

@@ -1,103 +1,209 @@
 //! What a model is worth on data it was not trained on.
 
+mod classify;
+mod totals;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use burn::tensor::{DType, Tensor};
+use burn::data::dataloader::DataLoader;
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_data::{Clip, LabelledImage, LabelledText, MaskedText, PerceiverTokenizer, Source};
+use perceiver_models::losses::AutoencodingLoss;
+use perceiver_models::{
+    Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Pretrained,
+    PretrainedModel, from_pretrained,
+};
 
-use crate::{Outcome, Quantity};
+pub use self::totals::Totals;
+use crate::report::Confusion;
+use crate::{
+    Autoencoding, ClipBatcher, Collate, Error, Loader, MaskedLanguageModelling, MaskedTextBatcher,
+    Objective, Outcome, Quantity, Result, Skipped,
+};
 
-/// Losses and measures of several batches, added up.
-#[derive(Debug, Clone, Default)]
-pub struct Totals {
-    /// Loss times weight, and the weights.
-    loss: [f64; 2],
-    /// Totals and counts.
-    measures: BTreeMap<Quantity, [f64; 2]>,
+/// What a model is worth on some examples.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// What people read, in the units of [`Quantity::unit`].
+    pub measures: BTreeMap<Quantity, f64>,
+    /// Answers by right class, of a head that chooses one class of several.
+    pub confusion: Option<Confusion>,
+    /// Examples that were read.
+    pub examples: usize,
+    /// Examples that could not be read.
+    pub skipped: Skipped,
+    /// What was suspicious about the folder, a line each.
+    pub warnings: Vec<String>,
 }
 
-impl Totals {
-    /// Adds a batch. Waits for its numbers.
-    ///
-    /// A batch's loss weighs as much as what its first measure counted: examples, bytes or pixels.
-    pub fn add(&mut self, outcome: Outcome) {
-        let Outcome { loss, measures } = outcome;
-        let quantities: Vec<_> = measures.iter().map(|measure| measure.quantity).collect();
-        let numbers = measures.into_iter().flat_map(|measure| [measure.total, measure.count]);
-        let loss = loss.without_autodiff().cast(DType::F32);
-        let numbers = std::iter::once(loss).chain(numbers);
-        // One tensor is fetched from the device, not one for each number.
-        let numbers = Tensor::cat(numbers.collect(), 0).into_data().convert::<f64>();
-        let numbers: Vec<f64> = numbers.iter().collect();
-        let (loss, pairs) = (numbers[0], numbers[1..].chunks_exact(2));
-        let weight = pairs.clone().next().map_or(1.0, |pair| pair[1]);
-        // A batch in which nothing counts has no loss.
-        if weight > 0.0 {
-            self.loss[0] += weight * loss;
-            self.loss[1] += weight;
-        }
-        for (quantity, pair) in quantities.into_iter().zip(pairs) {
-            let sums = self.measures.entry(quantity).or_default();
-            sums[0] += pair[0];
-            sums[1] += pair[1];
+/// Examples to be measured on, which a head can take.
+#[expect(missing_debug_implementations, reason = "sources need none")]
+pub enum Examples {
+    /// For the heads that classify images.
+    Images(Box<dyn Source<Example = LabelledImage>>),
+    /// For sequence classification.
+    Texts(Box<dyn Source<Example = LabelledText>>),
+    /// For masked language modelling.
+    MaskedTexts(Box<dyn Source<Example = MaskedText>>),
+    /// For autoencoding.
+    Clips(Box<dyn Source<Example = Clip>>),
+}
+
+impl Examples {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Images(source) => source.len(),
+            Self::Texts(source) => source.len(),
+            Self::MaskedTexts(source) => source.len(),
+            Self::Clips(source) => source.len(),
         }
     }
 
-    /// Whether nothing was added.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.measures.is_empty() && self.loss[1] == 0.0
-    }
-
-    /// Mean loss; not a number where nothing was added.
-    #[must_use]
-    pub fn loss(&self) -> f64 {
-        self.loss[0] / self.loss[1]
-    }
-
-    /// What people read, in the units of [`Quantity::unit`].
-    #[must_use]
-    pub fn values(&self) -> BTreeMap<Quantity, f64> {
-        let values = self.measures.iter();
-        values
-            .map(|(quantity, [total, count])| (*quantity, quantity.value(*total, *count)))
-            .collect()
+        self.len() == 0
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use burn::tensor::Device;
+/// A model's folder and where to run it.
+#[derive(Debug)]
+pub struct Evaluator<'a> {
+    /// The folder: config.json, weights, the settings of tokenizer or image processor.
+    pub folder: &'a Path,
+    /// Examples that go through the model at once.
+    pub batch: usize,
+    /// Threads that prepare examples.
+    pub workers: usize,
+    /// Where the model runs.
+    pub device: &'a Device,
+}
 
-    use super::*;
-    use crate::Measure;
-
-    fn outcome(loss: f32, right: f32, examples: f32) -> Outcome {
-        let number = |number: f32| Tensor::from_floats([number], &Device::flex());
-        let quantity = Quantity::Accuracy;
-        let measure = Measure { quantity, total: number(right), count: number(examples) };
-        Outcome { loss: number(loss), measures: vec![measure] }
+impl Evaluator<'_> {
+    /// Runs the model over all examples. `told` counts those that are done.
+    ///
+    /// # Errors
+    /// Where the model or its settings cannot be loaded, its head cannot take such examples, or no
+    /// example of a batch can be read. Fewer that cannot are [`skipped`](Evaluation::skipped).
+    pub fn evaluate(&self, examples: Examples, told: &mut dyn FnMut(usize)) -> Result<Evaluation> {
+        let head = PerceiverConfig::from_pretrained(self.folder)?.head()?;
+        match (head, examples) {
+            (Head::MaskedLm, Examples::MaskedTexts(source)) => {
+                let (head, config, warnings) = self.load()?;
+                let objective = MaskedLanguageModelling::new(head);
+                let tokenizer = PerceiverTokenizer::from_pretrained(self.folder)?;
+                let loader = self.loader(source, MaskedTextBatcher { tokenizer, multiple: 1 });
+                self.all(&loader, warnings, told, |batch| {
+                    self.check_ids(&batch.ids, &config)?;
+                    self.check_ids(&batch.labels, &config)?;
+                    Ok(objective.outcome(batch))
+                })
+            }
+            (Head::SequenceClassification, Examples::Texts(source)) => self.texts(source, told),
+            (Head::ImageClassificationLearned, Examples::Images(source)) => {
+                self.images::<PerceiverForImageClassificationLearned>(source, told)
+            }
+            (Head::ImageClassificationFourier, Examples::Images(source)) => {
+                self.images::<PerceiverForImageClassificationFourier>(source, told)
+            }
+            (Head::ImageClassificationConvProcessing, Examples::Images(source)) => {
+                self.images::<PerceiverForImageClassificationConvProcessing>(source, told)
+            }
+            (Head::MultimodalAutoencoding, Examples::Clips(source)) => {
+                let (head, config, warnings) = self.load()?;
+                let objective = Autoencoding::new(head, AutoencodingLoss::default());
+                let collate = ClipBatcher {
+                    labels: config.num_labels(),
+                    samples_per_patch: config.samples_per_patch,
+                    points: None,
+                    hidden_labels: 1.0,
+                };
+                let loader = self.loader(source, collate);
+                self.all(&loader, warnings, told, |batch| Ok(objective.outcome(batch)))
+            }
+            (head, _) => Err(self.refuse(format!("a {head} cannot be measured on such data"))),
+        }
     }
 
-    #[test]
-    fn a_smaller_batch_weighs_less() {
+    fn refuse(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Evaluation { folder: self.folder.to_path_buf(), reason: reason.to_string() }
+    }
+
+    /// Some models know fewer tokens than there are bytes.
+    fn check_ids(&self, ids: &Tensor<2, Int>, config: &PerceiverConfig) -> Result<()> {
+        let known = config.vocab_size;
+        if known >= PerceiverTokenizer::default().vocabulary_size() {
+            return Ok(());
+        }
+        match ids.clone().max().into_scalar::<i64>() {
+            id if id < known as i64 => Ok(()),
+            id => {
+                Err(self.refuse(format!("the model knows {known} tokens, a text has number {id}")))
+            }
+        }
+    }
+
+    fn load<H: PretrainedModel>(&self) -> Result<(H, PerceiverConfig, Vec<String>)> {
+        let Pretrained { model, config, report } =
+            from_pretrained(self.folder, self.device, &LoadOptions::default())?;
+        Ok((model, config, report.warnings()))
+    }
+
+    fn loader<S: Source, C>(&self, source: S, collate: C) -> Loader<S, C> {
+        Loader::validation(source, collate, self.batch, self.workers, self.device)
+    }
+
+    /// Adds up what `outcome` says of every batch.
+    fn all<S, C>(
+        &self,
+        loader: &Loader<S, C>,
+        warnings: Vec<String>,
+        told: &mut dyn FnMut(usize),
+        mut outcome: impl FnMut(C::Batch) -> Result<Outcome>,
+    ) -> Result<Evaluation>
+    where
+        S: Source + 'static,
+        C: Collate<S::Example, Batch: Send + 'static> + 'static,
+    {
+        let examples = loader.examples();
         let mut totals = Totals::default();
-        totals.add(outcome(1.0, 3.0, 3.0));
-        totals.add(outcome(5.0, 0.0, 1.0));
-        assert_eq!(totals.loss(), 2.0);
-        assert_eq!(totals.values(), [(Quantity::Accuracy, 75.0)].into());
+        for (batch, done) in loader.iter().zip(1..) {
+            totals.add(outcome(batch.map_err(|error| self.refuse(error))?)?);
+            told((done * self.batch).min(examples));
+        }
+        let skipped = loader.skipped();
+        Ok(Evaluation {
+            loss: totals.loss(),
+            measures: totals.values(),
+            confusion: None,
+            examples: examples - skipped.count,
+            skipped,
+            warnings,
+        })
     }
+}
 
-    /// Of a batch whose labels are all to be passed over, the mean loss is not a number.
-    #[test]
-    fn a_batch_in_which_nothing_counts_changes_nothing() {
-        let mut totals = Totals::default();
-        totals.add(outcome(f32::NAN, 0.0, 0.0));
-        totals.add(outcome(2.0, 1.0, 2.0));
-        assert_eq!(totals.loss(), 2.0);
+/// How many tokens of a text a model takes, special ones included.
+///
+/// # Errors
+/// [`Error::Evaluation`] where there is no place for a word.
+pub fn longest_text(
+    folder: &Path,
+    tokenizer: &PerceiverTokenizer,
+    config: &PerceiverConfig,
+) -> Result<usize> {
+    const SHORTEST: usize = 8;
+    let places = config.max_position_embeddings;
+    let length = tokenizer.model_max_length().map_or(places, |length| length.min(places));
+    if length < SHORTEST {
+        let reason = format!("the model takes {length} tokens, expected {SHORTEST} or more");
+        return Err(Error::Evaluation { folder: folder.to_path_buf(), reason });
     }
-
-    #[test]
-    fn without_batches_there_is_no_loss() {
-        assert!(Totals::default().loss().is_nan());
-    }
+    Ok(length)
 }

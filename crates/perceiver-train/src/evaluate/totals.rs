@@ -54,10 +54,10 @@ impl Totals {
         self.loss[0] / self.loss[1]
     }
 
-    /// What people read, in the units of [`Quantity::unit`].
+    /// What people read, in the units of [`Quantity::unit`], of all that was counted.
     #[must_use]
     pub fn values(&self) -> BTreeMap<Quantity, f64> {
-        let values = self.measures.iter();
+        let values = self.measures.iter().filter(|(_, [_, count])| *count > 0.0);
         values
             .map(|(quantity, [total, count])| (*quantity, quantity.value(*total, *count)))
             .collect()
@@ -92,6 +92,7 @@ mod tests {
     fn a_batch_in_which_nothing_counts_changes_nothing() {
         let mut totals = Totals::default();
         totals.add(outcome(f32::NAN, 0.0, 0.0));
+        assert!(totals.values().is_empty());
         totals.add(outcome(2.0, 1.0, 2.0));
         assert_eq!(totals.loss(), 2.0);
     }

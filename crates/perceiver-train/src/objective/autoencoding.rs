@@ -59,13 +59,14 @@ impl Objective for Autoencoding {
     }
 }
 
-/// Labels that the head was shown are not counted.
+/// Pictures are compared as they are shown, within their range. Labels that the head was shown are
+/// not counted.
 fn measures(
     found: &MultimodalOutput,
     expected: AutoencodingTargets,
     hidden_labels: Option<Tensor<1, Bool>>,
 ) -> Vec<Measure> {
-    let image = found.image.clone().detach() - expected.image;
+    let image = found.image.clone().detach().clamp(0.0, 1.0) - expected.image;
     let audio = found.audio.clone().detach() - expected.audio;
     let guessed: Tensor<1, Int> = match hidden_labels {
         Some(hidden) => expected.label.mask_fill(hidden.bool_not(), IGNORED_LABEL),

@@ -57,11 +57,16 @@ impl<H: ImageClassifier> Objective for ImageClassification<H> {
     /// The right class of an image is the one it is the most of.
     fn outcome(&self, batch: LabelledImages) -> Outcome {
         let LabelledImages { pixels, targets } = batch;
-        let scores = self.head.scores(pixels);
-        let classes = targets.clone().argmax(1).squeeze_dim(1);
-        let measures = classification::accuracies(&scores.clone().detach(), classes);
-        Outcome { loss: soft_cross_entropy(scores, targets), measures }
+        compare(self.head.scores(pixels), targets)
     }
+}
+
+/// # Shapes
+/// - `scores`, `targets`: `[batch, labels]`
+pub(crate) fn compare(scores: Tensor<2>, targets: Tensor<2>) -> Outcome {
+    let classes = targets.clone().argmax(1).squeeze_dim(1);
+    let measures = classification::accuracies(&scores.clone().detach(), classes);
+    Outcome { loss: soft_cross_entropy(scores, targets), measures }
 }
 
 impl ImageClassifier for PerceiverForImageClassificationLearned {

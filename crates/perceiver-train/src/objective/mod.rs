@@ -2,11 +2,11 @@
 
 mod autoencoding;
 mod classification;
-mod image_classification;
+pub(crate) mod image_classification;
 mod masked_lm;
 mod optical_flow;
 mod quantity;
-mod sequence_classification;
+pub(crate) mod sequence_classification;
 
 use std::fmt::Debug;
 

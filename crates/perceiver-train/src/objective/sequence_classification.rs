@@ -46,11 +46,22 @@ impl Objective for SequenceClassification {
         let LabelledTexts { ids, padding, labels } = batch;
         let options = OutputOptions::default();
         let scores = self.head.forward(ids, padding.as_ref(), None, options).logits;
-        let configured = self.head.problem_type();
-        let loss = classification_loss(scores.clone(), &labels, configured);
-        let problem = configured.unwrap_or_else(|| labels.problem_type(scores.dims()[1]));
-        Outcome { loss, measures: measures(problem, scores.detach(), labels) }
+        compare(scores, labels, self.head.problem_type())
     }
+}
+
+/// Without a problem type in the configuration, the labels tell it.
+///
+/// # Shapes
+/// - `scores`: `[batch, labels]`
+pub(crate) fn compare(
+    scores: Tensor<2>,
+    labels: Labels,
+    configured: Option<ProblemType>,
+) -> Outcome {
+    let loss = classification_loss(scores.clone(), &labels, configured);
+    let problem = configured.unwrap_or_else(|| labels.problem_type(scores.dims()[1]));
+    Outcome { loss, measures: measures(problem, scores.detach(), labels) }
 }
 
 fn measures(problem: ProblemType, scores: Tensor<2>, labels: Labels) -> Vec<Measure> {

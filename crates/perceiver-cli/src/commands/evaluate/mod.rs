@@ -1,0 +1,223 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use perceiver_data::Source;
+use perceiver_data::flow::FlowPair;
+use perceiver_models::Head;
+use perceiver_pipelines::{OpticalFlow, Progress};
+use perceiver_train::recipe::Recipe;
+use perceiver_train::report::Confusion;
+use perceiver_train::{Evaluation, Evaluator, Examples, Quantity};
+use serde_json::{Map, Value, json};
+
+use self::data::{Measured, Model};
+use self::flow::Methods;
+use super::Context;
+use crate::args::HubArguments;
+use crate::batch::Batch;
+use crate::device::OpenDevice;
+use crate::files::{check_output, write_whole};
+use crate::output::{grouped, one_line, table};
+
+mod data;
+mod flow;
+
+/// Threads that prepare examples while the model is busy.
+const WORKERS: usize = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  perceiver evaluate ./fashion t10k-images-idx3-ubyte.gz t10k-labels-idx1-ubyte.gz
+  perceiver evaluate ./fashion photos/ --confusion confusion.svg
+  perceiver evaluate ./spam test.csv --json
+  perceiver evaluate ./language-perceiver book.txt
+  perceiver evaluate ./optical-flow pairs/
+  perceiver evaluate ./optical-flow recipes/flow.toml --data target/data
+
+An example that cannot be read is left out, and told on stderr.";
+
+/// Measure a model on data with answers: accuracy, F1, bits per byte, end-point error, PSNR
+///
+/// Classifiers also get top-5 accuracy, F1 and who is taken for whom; masked language models
+/// perplexity; optical flow is set beside zero flow and one shift of the whole frame.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EvaluateArguments {
+    /// Model: a folder or a hub id
+    #[arg(value_name = "DIR")]
+    model: OsString,
+    /// What the model's head takes
+    ///
+    /// Image classifiers: a folder with a folder of photos for each class, or two IDX files, of
+    /// images and of labels. Text classifiers: *.csv or *.jsonl with text and label. Masked language
+    /// models: text files. Optical flow: a folder of NAME.flo, NAME_1.png and NAME_2.png, or
+    /// KITTI's. Autoencoders: videos. Any: a recipe, *.toml, for the data that its runs are measured on.
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<PathBuf>,
+    /// Picture of which classes are taken for which, *.svg
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(long, requires = "confusion")]
+    force: bool,
+    /// Examples that go through the model at once
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    batch: usize,
+    /// Folder in which a recipe's relative paths begin
+    #[arg(long = "data", value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
+    if let Some(path) = &arguments.confusion {
+        check_output(path)?;
+        if !arguments.force && path.exists() {
+            bail!("{}: exists; --force replaces it", path.display());
+        }
+    }
+    let model = Model::open(arguments.hub.folder(&arguments.model)?)?;
+    if let Some(path) = &arguments.confusion
+        && !classifies(model.head)
+    {
+        bail!("{}: a {} takes no class for another", path.display(), model.head);
+    }
+    let measured = match arguments.data.as_slice() {
+        [path] if path.extension().is_some_and(|ending| ending == "toml") => {
+            model.held_out(&Recipe::from_file(path)?, &arguments.root)?
+        }
+        paths => model.data(paths)?,
+    };
+    let device = context.open_device()?;
+    let start = Instant::now();
+    match measured {
+        Measured::Examples(examples) => {
+            let evaluation = evaluate(arguments, &model, examples, &device, context)?;
+            tell(arguments, &evaluation, &model, context)?;
+        }
+        Measured::Pairs(pairs) => evaluate_flow(&model, &*pairs, &device, context)?,
+    }
+    context.note_device(&device, start);
+    Ok(())
+}
+
+fn classifies(head: Head) -> bool {
+    matches!(
+        head,
+        Head::SequenceClassification
+            | Head::ImageClassificationLearned
+            | Head::ImageClassificationFourier
+            | Head::ImageClassificationConvProcessing
+    )
+}
+
+fn evaluate(
+    arguments: &EvaluateArguments,
+    model: &Model,
+    examples: Examples,
+    device: &OpenDevice,
+    context: &Context,
+) -> Result<Evaluation> {
+    let total = examples.len();
+    let mut bar = context.output.progress("evaluate", "examples");
+    let evaluator = Evaluator {
+        folder: &model.folder,
+        batch: arguments.batch,
+        workers: WORKERS,
+        device: &device.device,
+    };
+    let evaluation = evaluator.evaluate(examples, &mut |done| bar.at(Progress { done, total }))?;
+    drop(bar);
+    context.output.warnings(&evaluation.warnings);
+    let skipped = &evaluation.skipped;
+    if skipped.count > 0 {
+        let count = format!("{} of {total} examples could not be read", skipped.count);
+        context.output.warnings(&[&[count], skipped.reasons.as_slice()].concat());
+    }
+    Ok(evaluation)
+}
+
+fn evaluate_flow(
+    model: &Model,
+    pairs: &dyn Source<Example = FlowPair>,
+    device: &OpenDevice,
+    context: &Context,
+) -> Result<()> {
+    let pipeline = OpticalFlow::from_pretrained(&model.folder, &device.device)?;
+    context.output.warnings(pipeline.warnings());
+    let mut bar = context.output.progress("evaluate", "pairs");
+    let mut batch = Batch::new(pairs.len());
+    let methods = Methods::measure(&pipeline, pairs, &mut bar, &mut batch)?;
+    drop(bar);
+    context.output.result(methods.json(), &methods.text())?;
+    batch.finish()
+}
+
+fn tell(
+    arguments: &EvaluateArguments,
+    evaluation: &Evaluation,
+    model: &Model,
+    context: &Context,
+) -> Result<()> {
+    let Evaluation { loss, measures, confusion, examples, skipped, .. } = evaluation;
+    let mut rows = Vec::new();
+    let mut json = Map::new();
+    json.insert("examples".to_owned(), json!(examples));
+    json.insert("skipped".to_owned(), json!(skipped.count));
+    json.insert("loss".to_owned(), json!(loss));
+    json.insert("measures".to_owned(), json!(measures));
+    for (quantity, value) in measures {
+        let text = format!("{value:.3} {}", quantity.unit());
+        rows.push([quantity.name().to_owned(), text.trim_end().to_owned()]);
+    }
+    if let Some(bits) = measures.get(&Quantity::BitsPerByte) {
+        let perplexity = bits.exp2();
+        json.insert("perplexity".to_owned(), json!(perplexity));
+        rows.push(["perplexity of a byte".to_owned(), format!("{perplexity:.3}")]);
+    }
+    rows.push(["loss".to_owned(), format!("{loss:.4}")]);
+    let mut text = String::new();
+    if let Some(confusion) = confusion {
+        rows.push(["macro F1".to_owned(), format!("{:.4}", confusion.macro_f1())]);
+        let name = |class: usize| model.class_name(class);
+        json.insert("macro_f1".to_owned(), json!(confusion.macro_f1()));
+        json.insert("classes".to_owned(), classes(confusion, &name));
+        text = f1_table(confusion, &name);
+        if let Some(path) = &arguments.confusion {
+            write_whole(path, confusion.picture(&name).as_bytes())?;
+            json.insert("confusion".to_owned(), json!(path.display().to_string()));
+        }
+    }
+    let text = format!("{} examples\n{}{text}", grouped(*examples), table(&rows));
+    context.output.result(Value::Object(json), &text)?;
+    if let (Some(path), None) = (&arguments.confusion, confusion) {
+        bail!("{}: nothing to write, the model chooses no class", path.display());
+    }
+    Ok(())
+}
+
+/// Every class with its F1 and how often which answer was given for it.
+fn classes(confusion: &Confusion, name: &impl Fn(usize) -> String) -> Value {
+    let f1 = confusion.f1();
+    let entries = f1.iter().map(|(&class, value)| {
+        let answers = f1.keys().map(|&answer| (name(answer), confusion.count(class, answer)));
+        let answers = answers.filter(|(_, count)| *count > 0);
+        let answers: Map<_, _> = answers.map(|(name, count)| (name, json!(count))).collect();
+        json!({ "label": name(class), "index": class, "f1": value, "answers": answers })
+    });
+    entries.collect()
+}
+
+fn f1_table(confusion: &Confusion, name: &impl Fn(usize) -> String) -> String {
+    let rows: Vec<_> = confusion
+        .f1()
+        .into_iter()
+        .map(|(class, f1)| [one_line(&name(class)), format!("F1 {f1:.4}")])
+        .collect();
+    format!("classes\n{}", table(&rows))
+}

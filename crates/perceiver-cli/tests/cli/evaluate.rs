@@ -1,0 +1,237 @@
+//! A model measured on data with answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::{Rgb, RgbImage};
+use serde_json::json;
+use tempfile::tempdir;
+
+use crate::support::{
+    arguments, assert_close, configure, copy, fixture, image_settings, logits, photo, run, softmax,
+};
+
+/// The class that the model finds in a photo or text.
+fn found(classify: Vec<std::ffi::OsString>) -> String {
+    run(classify).json()["labels"][0]["label"].as_str().unwrap().to_owned()
+}
+
+fn image_model(folder: &Path) -> PathBuf {
+    let model = copy("image_fourier", folder);
+    image_settings(&model, 12);
+    model
+}
+
+#[test]
+fn photos_count_as_right_where_classify_finds_their_folder() {
+    let folder = tempdir().unwrap();
+    let model = image_model(folder.path());
+    let photos = folder.path().join("photos");
+    let sizes = [(12, 15), (40, 20), (31, 31), (16, 50)];
+    for (index, (width, height)) in sizes.into_iter().enumerate() {
+        let path = folder.path().join("photo.png");
+        photo(&path, width, height);
+        let class = found(arguments!["classify", "--model", &model, &path, "--json"]);
+        // One of four lies in the folder of another class.
+        let other = if class == "LABEL_0" { "LABEL_1" } else { "LABEL_0" };
+        let place = photos.join(if index == 2 { other } else { &class });
+        fs::create_dir_all(&place).unwrap();
+        fs::rename(&path, place.join(format!("{index}.png"))).unwrap();
+    }
+    let picture = folder.path().join("confusion.svg");
+    let evaluate =
+        arguments!["evaluate", &model, &photos, "--json", "--batch", "3", "--confusion", &picture];
+    let run = run(evaluate);
+    let answer = run.json();
+    assert_eq!(answer["examples"], 4);
+    assert_close(&answer["measures"]["accuracy"], 75.0);
+    let counts = answer["classes"].as_array().unwrap().iter();
+    let answers = counts.flat_map(|class| class["answers"].as_object().unwrap().values());
+    assert_eq!(answers.map(|count| count.as_u64().unwrap()).sum::<u64>(), 4);
+    assert!(fs::read_to_string(picture).unwrap().contains("accuracy 75.00 %, macro F1"));
+}
+
+#[test]
+fn texts_count_as_right_where_classify_finds_their_label() {
+    let folder = tempdir().unwrap();
+    let model = fixture("sequence_single_label");
+    let texts = ["!!!", "$%&", "+ + +"];
+    let classes = texts
+        .map(|text| found(arguments!["classify", "--model", &model, "--text", text, "--json"]));
+    let others = ["LABEL_0", "LABEL_1"].into_iter().find(|label| *label != classes[0]);
+    let labels = [others.unwrap(), &classes[1], &classes[2]];
+    let rows = texts.iter().zip(labels).map(|(text, label)| format!("{label},{text}\n"));
+    let table = folder.path().join("test.csv");
+    fs::write(&table, format!("label,text\n{}", rows.collect::<String>())).unwrap();
+    let answer = run(arguments!["evaluate", &model, &table, "--json"]).json();
+    assert_eq!(answer["examples"], 3);
+    assert_close(&answer["measures"]["accuracy"], 200.0 / 3.0);
+
+    let names = |label: &str| label.trim_start_matches("LABEL_").parse::<usize>().unwrap();
+    let losses = texts.iter().zip(labels).map(|(text, label)| {
+        let bytes = text.bytes().map(|byte| i64::from(byte) + 6);
+        let ids: Vec<i64> = [4].into_iter().chain(bytes).chain([5]).collect();
+        -softmax(&logits(&model, &ids).values)[names(label)].ln()
+    });
+    assert_close(&answer["loss"], losses.sum::<f64>() / 3.0);
+}
+
+#[test]
+fn hidden_words_cost_what_the_logits_say() {
+    let folder = tempdir().unwrap();
+    let model = fixture("masked_lm");
+    let book = folder.path().join("book.txt");
+    // The only word is asked for, whatever is drawn.
+    fs::write(&book, "!#$ \n").unwrap();
+    let answer = run(arguments!["evaluate", &model, &book, "--json"]).json();
+    let logits = logits(&model, &[4, 3, 3, 3, 38, 16, 5]).values;
+    let row = |token: usize| softmax(&logits[token * 53..][..53]);
+    let bits = [(1, 39), (2, 41), (3, 42)].map(|(token, id)| -row(token)[id].log2());
+    let mean = bits.iter().sum::<f64>() / 3.0;
+    let found = answer["measures"]["bits per byte"].as_f64().unwrap();
+    assert!((found - mean).abs() < 1e-5, "{found} is not {mean}");
+    let perplexity = answer["perplexity"].as_f64().unwrap();
+    assert!((perplexity.log2() - mean).abs() < 1e-5, "{perplexity}");
+}
+
+/// Frames of noise, the second moved three pixels to the right.
+#[test]
+fn flow_stands_beside_zero_flow_and_a_global_shift() {
+    let folder = tempdir().unwrap();
+    let model = copy("optical_flow", folder.path());
+    configure(&model, "train_size", json!([32, 32]));
+    let (pairs, side) = (folder.path().join("pairs"), 32_u32);
+    fs::create_dir(&pairs).unwrap();
+    let level = |x: u32, y: u32| ((x * 7919 + y * 104_729) % 251) as u8;
+    for (name, shift) in [("a_1.png", 3), ("a_2.png", 0)] {
+        let frame = RgbImage::from_fn(side, side, |x, y| Rgb([level((x + shift) % side, y); 3]));
+        frame.save(pairs.join(name)).unwrap();
+    }
+    let truth = (0..side * side).flat_map(|_| [3_f32, 0.0]).flat_map(f32::to_le_bytes);
+    let header = [*b"PIEH", side.to_le_bytes(), side.to_le_bytes()].concat();
+    fs::write(pairs.join("a.flo"), [header, truth.collect()].concat()).unwrap();
+    let answer = run(arguments!["evaluate", &model, &pairs, "--json"]).json();
+    assert_close(&answer["zero_flow"]["end-point error"], 3.0);
+    assert!(answer["global_shift"]["end-point error"].as_f64().unwrap() < 0.1, "{answer}");
+    let flow = arguments![
+        "flow",
+        "--model",
+        &model,
+        pairs.join("a_1.png"),
+        pairs.join("a_2.png"),
+        "--ground-truth",
+        pairs.join("a.flo"),
+        "--json"
+    ];
+    let same = run(flow).json();
+    assert_close(&answer["measures"]["end-point error"], same["end_point_error"].as_f64().unwrap());
+}
+
+/// A recipe that learns from `data`, which is of no matter here.
+fn recipe(path: &Path, architecture: &str, data: &str) {
+    let text = format!(
+        "name = \"a\"\narchitecture = \"{architecture}\"\n[data]\n{data}\n\
+         [optimiser]\nname = \"adam-w\"\nlearning_rate = 0.001\n\
+         [run]\nsteps = 1\nbatch_size = 1\nvalidate_every = 1\n"
+    );
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_recipe_stands_for_what_its_runs_are_measured_on() {
+    let folder = tempdir().unwrap();
+    let (table, path) = (folder.path().join("test.csv"), folder.path().join("recipe.toml"));
+    fs::write(&table, "label,text\nLABEL_0,!!\nLABEL_1,##\n").unwrap();
+    let data = "kind = \"text-table\"\ntrain = \"nowhere.csv\"\nvalidation = \"test.csv\"\n\
+                label = \"label\"\nlength = 8";
+    recipe(&path, "PerceiverForSequenceClassification", data);
+    let model = fixture("sequence_single_label");
+    let by_recipe =
+        run(arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"]).json();
+    assert_eq!(by_recipe, run(arguments!["evaluate", &model, &table, "--json"]).json());
+
+    let refused = run(arguments!["evaluate", fixture("masked_lm"), &path]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("is for a PerceiverForSequence"), "{}", refused.stderr);
+}
+
+#[test]
+fn generated_pairs_of_a_recipe_move() {
+    let folder = tempdir().unwrap();
+    let model = copy("optical_flow", folder.path());
+    configure(&model, "train_size", json!([24, 32]));
+    let (photos, path) = (folder.path().join("photos"), folder.path().join("recipe.toml"));
+    fs::create_dir(&photos).unwrap();
+    photo(&photos.join("a.png"), 90, 80);
+    let data = "kind = \"generated-flow\"\ntrain = \"nowhere\"\nvalidation = \"photos\"\n\
+                validation_pairs = 3\nmax_motion = 4.0";
+    recipe(&path, "PerceiverForOpticalFlow", data);
+    let evaluate = arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"];
+    let answer = run(evaluate).json();
+    assert_eq!(answer["examples"], 3);
+    let still = answer["zero_flow"]["end-point error"].as_f64().unwrap();
+    assert!(0.0 < still && still <= 4.0, "{answer}");
+}
+
+#[test]
+fn a_bad_example_is_left_out_and_named() {
+    let folder = tempdir().unwrap();
+    let model = image_model(folder.path());
+    let class = folder.path().join("photos/LABEL_3");
+    fs::create_dir_all(&class).unwrap();
+    photo(&class.join("good.png"), 20, 20);
+    fs::write(class.join("bad.png"), "no photo").unwrap();
+    let run = run(arguments!["evaluate", &model, folder.path().join("photos"), "--json"]);
+    let answer = run.json();
+    assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
+    assert!(run.stderr.contains("1 of 2 examples could not be read"), "{}", run.stderr);
+    assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
+}
+
+#[test]
+fn people_see_a_table() {
+    let folder = tempdir().unwrap();
+    let table = folder.path().join("test.csv");
+    fs::write(&table, "label,text\nLABEL_0,!!\nLABEL_1,##\n").unwrap();
+    let run = run(arguments!["evaluate", fixture("sequence_single_label"), &table]);
+    assert_eq!(run.code, 0, "{run:?}");
+    for words in ["2 examples", "accuracy", "macro F1", "loss", "LABEL_0"] {
+        assert!(run.stdout.contains(words), "no {words} in {}", run.stdout);
+    }
+}
+
+#[test]
+fn data_that_does_not_fit_is_told_in_one_line() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let unknown = path("unknown.csv", "label,text\nLABEL_9,!!\n");
+    let letters = path("letters.csv", "label,text\nLABEL_0,abc\n");
+    let book = path("book.txt", "abc\n");
+    let sequence = fixture("sequence_single_label");
+    let picture = folder.path().join("picture.svg");
+    for (arguments, words) in [
+        (arguments!["evaluate", &sequence, &unknown], "not one of the classes"),
+        (arguments!["evaluate", &sequence, &letters], "the model knows"),
+        (arguments!["evaluate", &sequence, &letters, &unknown], "expected one table"),
+        (arguments!["evaluate", fixture("masked_lm"), &book], "the model knows"),
+        (arguments!["evaluate", fixture("masked_lm"), "nowhere.txt"], "nowhere.txt"),
+        (arguments!["evaluate", fixture("image_fourier"), &book], "expected a folder"),
+        (arguments!["evaluate", fixture("optical_flow"), folder.path()], "holds no pairs"),
+        (arguments!["evaluate", fixture("model_blocks"), &book], "nothing can be measured"),
+        (
+            arguments!["evaluate", fixture("masked_lm"), &book, "--confusion", &picture],
+            "takes no class for another",
+        ),
+        (arguments!["evaluate", &sequence, &letters, "--confusion", &book], "--force replaces it"),
+    ] {
+        let run = run(&arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+    }
+    assert!(!picture.exists());
+}

@@ -1,0 +1,122 @@
+//! Classifiers, whose answers are counted one by one.
+
+use burn::tensor::{Int, Tensor};
+use perceiver_core::OutputOptions;
+use perceiver_data::{
+    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
+};
+use perceiver_models::PerceiverForSequenceClassification;
+use perceiver_models::losses::Labels;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Evaluation, Evaluator, longest_text};
+use crate::objective::{image_classification, sequence_classification};
+use crate::report::Confusion;
+use crate::{ImageBatcher, ImageClassifier, Result, TextBatcher};
+
+impl Evaluator<'_> {
+    pub(super) fn images<H: ImageClassifier>(
+        &self,
+        source: Box<dyn Source<Example = LabelledImage>>,
+        told: &mut dyn FnMut(usize),
+    ) -> Result<Evaluation> {
+        let (head, config, warnings) = self.load::<H>()?;
+        let processor = PerceiverImageProcessor::from_pretrained(self.folder)?;
+        let collate = ImageBatcher {
+            processor: processor.clone(),
+            classes: config.num_labels(),
+            label_smoothing: 0.0,
+            mixed: false,
+        };
+        let loader = self.loader(Fitted { source, processor }, collate);
+        let mut confusion = Confusion::default();
+        let evaluation = self.all(&loader, warnings, told, |batch| {
+            let scores = head.scores(batch.pixels);
+            count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
+            Ok(image_classification::compare(scores, batch.targets))
+        })?;
+        Ok(Evaluation { confusion: Some(confusion), ..evaluation })
+    }
+
+    pub(super) fn texts(
+        &self,
+        source: Box<dyn Source<Example = LabelledText>>,
+        told: &mut dyn FnMut(usize),
+    ) -> Result<Evaluation> {
+        let (head, config, warnings) = self.load::<PerceiverForSequenceClassification>()?;
+        let tokenizer = PerceiverTokenizer::from_pretrained(self.folder)?;
+        let length = longest_text(self.folder, &tokenizer, &config)?;
+        let loader = self.loader(source, TextBatcher::new(tokenizer, length, 1));
+        let mut confusion = Confusion::default();
+        let evaluation = self.all(&loader, warnings, told, |batch| {
+            self.check_ids(&batch.ids, &config)?;
+            let options = OutputOptions::default();
+            let scores = head.forward(batch.ids, batch.padding.as_ref(), None, options).logits;
+            if let Labels::Classes(classes) = &batch.labels {
+                count(&mut confusion, &scores, classes.clone());
+            }
+            Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
+        })?;
+        let confusion = (confusion.examples() > 0).then_some(confusion);
+        Ok(Evaluation { confusion, ..evaluation })
+    }
+}
+
+/// Counts the answers of a batch.
+///
+/// # Shapes
+/// - `scores`: `[batch, classes]`
+/// - `classes`: `[batch]`
+fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>) {
+    let [_, width] = scores.dims();
+    let scores = scores.to_data().convert::<f32>();
+    let scores: Vec<f32> = scores.iter().collect();
+    for (scores, class) in scores.chunks_exact(width).zip(classes.into_data().iter::<i64>()) {
+        let mut ranked: Vec<usize> = (0..width).collect();
+        // What is not a number comes last.
+        ranked.sort_by(|&one, &other| {
+            let order = scores[other].partial_cmp(&scores[one]);
+            order.unwrap_or_else(|| scores[one].is_nan().cmp(&scores[other].is_nan()))
+        });
+        confusion.add(class as usize, &ranked);
+    }
+}
+
+/// Images as large as the model takes them.
+struct Fitted {
+    source: Box<dyn Source<Example = LabelledImage>>,
+    processor: PerceiverImageProcessor,
+}
+
+impl Source for Fitted {
+    type Example = LabelledImage;
+
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn example(
+        &self,
+        index: usize,
+        random: &mut ChaCha8Rng,
+    ) -> perceiver_data::Result<LabelledImage> {
+        let LabelledImage { image, label } = self.source.example(index, random)?;
+        Ok(LabelledImage { image: self.processor.fit(&image)?, label })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_highest_score_is_the_answer_unless_it_is_not_a_number() {
+        let device = Device::flex();
+        let scores = Tensor::from_floats([[0.1, 0.7, 0.2], [f32::NAN, -1.0, -2.0]], &device);
+        let mut confusion = Confusion::default();
+        count(&mut confusion, &scores, Tensor::from_ints([1, 1], &device));
+        assert_eq!((confusion.count(1, 1), confusion.examples()), (2, 2));
+    }
+}
