@@ -7,12 +7,16 @@ use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
+use perceiver_models::temporary_prefix;
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
 /// Everything that is being written.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Folders into which perceiver-models writes, under names of its own.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A file or folder beside the one that it becomes; removed if it is never finished.
 #[derive(Debug)]
@@ -45,14 +49,13 @@ impl Unfinished {
         destination: &Path,
         make: impl FnOnce(&mut tempfile::Builder<'_, '_>, &Path) -> io::Result<PathBuf>,
     ) -> Result<Self> {
-        let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
         let ending = destination.extension().and_then(|ending| ending.to_str());
         let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
         let mut builder = tempfile::Builder::new();
         builder.prefix(".perceiver-").suffix(&ending);
         // Held while the file is made, so that an interruption finds it in the list.
         let mut list = list();
-        let path = make(&mut builder, folder.unwrap_or(Path::new(".")))
+        let path = make(&mut builder, folder_of(destination))
             .with_context(|| format!("{}: cannot write", destination.display()))?;
         list.push(path.clone());
         Ok(Self { path, destination: destination.to_path_buf() })
@@ -95,6 +98,25 @@ fn move_entries(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The folder of a file.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Has an interruption remove what perceiver-models has not finished in a folder.
+pub(crate) fn sweep_when_interrupted(folder: &Path) {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_path_buf());
+}
+
+fn sweep(folder: &Path) {
+    let prefix = temporary_prefix();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            remove(&entry.path());
+        }
+    }
+}
+
 /// What stops long work in good order, taken by the first interruption.
 static STOP: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
@@ -112,6 +134,8 @@ pub(crate) fn clean_up_when_interrupted() {
         }
         let list = list();
         list.iter().for_each(|path| remove(path));
+        let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.iter().for_each(|folder| sweep(folder));
         process::exit(INTERRUPTED)
     });
 }
@@ -168,5 +192,16 @@ mod tests {
         frames.finish().unwrap();
         assert_eq!(entries(&there), ["1.png", "notes.txt"]);
         assert_eq!(entries(folder.path()), ["frames"]);
+    }
+
+    #[test]
+    fn only_what_this_process_left_of_a_model_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = format!("{}a.part", temporary_prefix());
+        for name in [&ours, ".perceiver-0-a.part", "model.safetensors"] {
+            fs::write(folder.path().join(name), "weights").unwrap();
+        }
+        sweep(folder.path());
+        assert_eq!(entries(folder.path()), [".perceiver-0-a.part", "model.safetensors"]);
     }
 }

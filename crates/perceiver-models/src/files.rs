@@ -38,6 +38,13 @@ pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
     Error::Json { path: None, line, column, message }
 }
 
+/// How the names of files begin that this process has not finished, each beside its place: what
+/// is left of them when the process is ended from outside.
+#[must_use]
+pub fn temporary_prefix() -> String {
+    format!(".perceiver-{}-", std::process::id())
+}
+
 /// A file that comes into its place only when it is complete: a temporary file in the same
 /// folder, deleted when it is dropped before [`commit`](Self::commit).
 pub(crate) struct Replacement<'a> {
@@ -50,7 +57,8 @@ impl<'a> Replacement<'a> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let mut builder = Builder::new();
-        builder.prefix(".perceiver-").suffix(".part");
+        let prefix = temporary_prefix();
+        builder.prefix(&prefix).suffix(".part");
         // As any new file, readable by whom the user's mask allows; temporary files are not.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -19,6 +19,7 @@ pub use checkpoint::{
 };
 pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
 pub use error::Error;
+pub use files::temporary_prefix;
 pub use heads::{
     PerceiverClassifierOutput, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,

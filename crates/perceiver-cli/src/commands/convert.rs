@@ -9,6 +9,7 @@ use perceiver_models::{AnyPerceiver, LoadOptions, Pretrained, SaveOptions};
 use super::{Context, written};
 use crate::args::HubArguments;
 use crate::files::{check_output_folder, copy_companions};
+use crate::unfinished::sweep_when_interrupted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +73,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
         }),
         max_shard_size: arguments.max_shard_size,
     };
+    sweep_when_interrupted(&arguments.output);
     model.save_pretrained(&config, &arguments.output, &saving)?;
     if folder != arguments.output {
         copy_companions(&folder, &arguments.output)?;

@@ -14,6 +14,7 @@ use super::Context;
 use crate::args::ModelArguments;
 use crate::files::check_output;
 use crate::output::{dtype_name, one_line, table};
+use crate::unfinished::{folder_of, sweep_when_interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +69,7 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
         .forward(inputs, &config, options, &device.device)
         .with_context(|| arguments.inputs.display().to_string())?;
     let tensors: Vec<_> = outputs.iter().map(|(name, data)| describe(name, data)).collect();
+    sweep_when_interrupted(folder_of(&arguments.output));
     write_tensors(&arguments.output, outputs)?;
     context.output.warnings(&report.warnings());
     context.note_device(&device, start);

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Context, written};
 use crate::args::head;
 use crate::files::{check_output_folder, copy_companions, write_whole};
+use crate::unfinished::sweep_when_interrupted;
 
 const IMAGE_SETTINGS: &str = "preprocessor_config.json";
 
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &Context) -> Result<()> {
     device.device.seed(arguments.seed);
     let model = AnyPerceiver::from_config(arguments.head, &config, &device.device)
         .map_err(|error| anyhow::anyhow!("{}: {error}", arguments.config.display()))?;
+    sweep_when_interrupted(&arguments.output);
     model.save_pretrained(&config, &arguments.output, &SaveOptions::default())?;
     write_settings(arguments, &config)?;
     written(&arguments.output, arguments.head, context)

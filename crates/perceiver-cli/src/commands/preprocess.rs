@@ -11,6 +11,7 @@ use super::Context;
 use crate::args::{ImageBackend, OptionalModelArguments};
 use crate::files::check_output;
 use crate::output::one_line;
+use crate::unfinished::{folder_of, sweep_when_interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +58,7 @@ pub(crate) fn run(arguments: &PreprocessArguments, context: &Context) -> Result<
     let shape = [count, channels, height, width];
     let (values, _) = pixels.into_raw_vec_and_offset();
     let pixels = TensorData::new(values, shape);
+    sweep_when_interrupted(folder_of(&arguments.output));
     write_tensors(&arguments.output, [("pixel_values".to_owned(), pixels)])?;
 
     let output = arguments.output.display().to_string();

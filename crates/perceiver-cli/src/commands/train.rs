@@ -86,6 +86,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let stop = StopHandle::default();
     let handle = stop.clone();
     unfinished::stop_first(move || handle.stop());
+    unfinished::sweep_when_interrupted(&arguments.out);
     let folder = arguments.out.clone();
     let told = Told {
         output: Output { quiet: output.quiet || dashboard, ..output },
