@@ -112,6 +112,7 @@ fn flow_stands_beside_zero_flow_and_a_global_shift() {
     fs::write(pairs.join("a.flo"), [header, truth.collect()].concat()).unwrap();
     let answer = run(arguments!["evaluate", &model, &pairs, "--json"]).json();
     assert_close(&answer["zero_flow"]["end-point error"], 3.0);
+    assert_close(&answer["end_point_errors"][0]["zero_flow"], 3.0);
     assert!(answer["global_shift"]["end-point error"].as_f64().unwrap() < 0.1, "{answer}");
     let flow = arguments![
         "flow",

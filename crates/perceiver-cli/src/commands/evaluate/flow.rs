@@ -25,14 +25,16 @@ struct Sums {
 /// The model's errors, and those of flow that is zero or the same everywhere.
 #[derive(Debug, Default)]
 pub(super) struct Methods {
-    pairs: usize,
+    /// End-point errors of each pair: the model's, zero flow's and the shift's.
+    pairs: Vec<[f64; 3]>,
     model: Sums,
     zero: Sums,
     shift: Sums,
 }
 
 impl Sums {
-    fn add(&mut self, flow: &Array3<f32>, truth: &FlowFile) {
+    /// Adds a pair and gives its end-point error.
+    fn add(&mut self, flow: &Array3<f32>, truth: &FlowFile) -> f64 {
         let FlowErrors { end_point_error, outliers, pixels } = flow_errors(flow.view(), truth);
         // Without pixels the means are not numbers.
         if pixels > 0 {
@@ -40,6 +42,7 @@ impl Sums {
             self.outliers += outliers * pixels as f64;
             self.pixels += pixels;
         }
+        end_point_error
     }
 
     /// End-point error in pixels, and the share of outliers in percent.
@@ -70,10 +73,12 @@ impl Methods {
                     found.dim(),
                     |(_, _, axis)| if axis == 0 { x } else { y },
                 );
-                methods.model.add(&found, &truth);
-                methods.zero.add(&Array3::zeros(found.dim()), &truth);
-                methods.shift.add(&shift, &truth);
-                methods.pairs += 1;
+                let zero = Array3::zeros(found.dim());
+                methods.pairs.push([
+                    methods.model.add(&found, &truth),
+                    methods.zero.add(&zero, &truth),
+                    methods.shift.add(&shift, &truth),
+                ]);
                 Ok(())
             })?;
         }
@@ -93,12 +98,16 @@ impl Methods {
                 Quantity::FlowOutliers.name(): outliers,
             })
         });
+        let pairs = self.pairs.iter().map(|[model, zero, shift]| {
+            json!({ "model": model, "zero_flow": zero, "global_shift": shift })
+        });
         json!({
-            "examples": self.pairs,
+            "examples": self.pairs.len(),
             "known_pixels": self.model.pixels,
             "measures": model,
             "zero_flow": zero,
             "global_shift": shift,
+            "end_point_errors": pairs.collect::<Vec<_>>(),
         })
     }
 
@@ -108,7 +117,7 @@ impl Methods {
             [name.to_owned(), format!("{distance:.3} px"), format!("{outliers:.2} %")]
         });
         let rows: Vec<_> = std::iter::once(names).chain(rows).collect();
-        let (pairs, pixels) = (grouped(self.pairs), grouped(self.model.pixels));
+        let (pairs, pixels) = (grouped(self.pairs.len()), grouped(self.model.pixels));
         format!("{pairs} pairs, {pixels} known pixels\n{}", table(&rows))
     }
 }
