@@ -92,6 +92,7 @@ fn evaluation_finds_the_psnr_that_autoencode_tells() {
     let measures = &evaluation["measures"];
     assert_close(&measures["picture PSNR"], told["picture_psnr"].as_f64().unwrap() as f32);
     assert_close(&measures["sound PSNR"], told["sound_psnr"].as_f64().unwrap() as f32);
+    assert!(evaluation["mean_frame_and_silence"]["picture PSNR"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

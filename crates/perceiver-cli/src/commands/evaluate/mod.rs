@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use self::data::{Measured, Model};
 use self::flow::Methods;
+use self::still::still_psnr;
 use super::Context;
 use crate::args::HubArguments;
 use crate::batch::Batch;
@@ -24,6 +26,7 @@ use crate::output::{grouped, one_line, table};
 
 mod data;
 mod flow;
+mod still;
 
 /// Threads that prepare examples while the model is busy.
 const WORKERS: usize = 2;
@@ -97,8 +100,12 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     let start = Instant::now();
     match measured {
         Measured::Examples(examples) => {
+            let still = match &examples {
+                Examples::Clips(clips) => still_psnr(&**clips),
+                _ => BTreeMap::new(),
+            };
             let evaluation = evaluate(arguments, &model, examples, &device, context)?;
-            tell(arguments, &evaluation, &model, context)?;
+            tell(arguments, &evaluation, &still, &model, context)?;
         }
         Measured::Pairs(pairs) => evaluate_flow(&model, &*pairs, &device, context)?,
     }
@@ -161,6 +168,7 @@ fn evaluate_flow(
 fn tell(
     arguments: &EvaluateArguments,
     evaluation: &Evaluation,
+    still: &BTreeMap<Quantity, f64>,
     model: &Model,
     context: &Context,
 ) -> Result<()> {
@@ -174,6 +182,14 @@ fn tell(
     for (quantity, value) in measures {
         let text = format!("{value:.3} {}", quantity.unit());
         rows.push([quantity.name().to_owned(), text.trim_end().to_owned()]);
+    }
+    if !still.is_empty() {
+        json.insert("mean_frame_and_silence".to_owned(), json!(still));
+    }
+    for (quantity, value) in still {
+        let what = if *quantity == Quantity::PictureError { "the mean frame" } else { "silence" };
+        let name = format!("{} of {what}", quantity.name());
+        rows.push([name, format!("{value:.3} {}", quantity.unit())]);
     }
     if let Some(bits) = measures.get(&Quantity::BitsPerByte) {
         let perplexity = bits.exp2();
