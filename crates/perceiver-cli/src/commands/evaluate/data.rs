@@ -18,6 +18,11 @@ const FRAMES_PER_SECOND: f64 = 25.0;
 /// Examples with answers.
 pub(super) enum Measured {
     Examples(Examples),
+    Clips {
+        clips: Clips,
+        /// What a recipe's runs learn from.
+        learned: Option<Clips>,
+    },
     Pairs(Box<dyn Source<Example = FlowPair>>),
 }
 
@@ -75,7 +80,8 @@ impl Model {
             }
             (Head::MultimodalAutoencoding, videos) => {
                 let stride = self.config.num_frames;
-                self.clips(videos, ClipPart::Whole, FRAMES_PER_SECOND, stride)?
+                let clips = self.clips(videos, ClipPart::Whole, FRAMES_PER_SECOND, stride)?;
+                return Ok(Measured::Clips { clips, learned: None });
             }
             (head, _) => {
                 let folder = self.folder.display();
@@ -129,8 +135,11 @@ impl Model {
             }
             Data::Videos(data) => {
                 let videos: Vec<_> = data.files.iter().map(place).collect();
-                let part = ClipPart::Last { seconds: data.held_out_seconds };
-                self.clips(&videos, part, data.frames_per_second, data.stride)?
+                let seconds = data.held_out_seconds;
+                let read = |part| self.clips(&videos, part, data.frames_per_second, data.stride);
+                let clips = read(ClipPart::Last { seconds })?;
+                let learned = Some(read(ClipPart::AllBut { last_seconds: seconds })?);
+                return Ok(Measured::Clips { clips, learned });
             }
         };
         Ok(Measured::Examples(examples))
@@ -189,7 +198,7 @@ impl Model {
         part: ClipPart,
         frames_per_second: f64,
         stride: usize,
-    ) -> Result<Examples> {
+    ) -> Result<Clips> {
         let options = ClipOptions {
             frames: self.config.num_frames,
             side: self.config.output_shape[2] as u32,
@@ -198,6 +207,6 @@ impl Model {
             stride,
         };
         let videos = videos.iter().map(|video| (video.clone(), None));
-        Ok(Examples::Clips(Box::new(Clips::read(videos, part, options)?)))
+        Ok(Clips::read(videos, part, options)?)
     }
 }

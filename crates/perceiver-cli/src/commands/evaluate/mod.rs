@@ -100,10 +100,12 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     let start = Instant::now();
     match measured {
         Measured::Examples(examples) => {
-            let still = match &examples {
-                Examples::Clips(clips) => still_psnr(&**clips),
-                _ => BTreeMap::new(),
-            };
+            let evaluation = evaluate(arguments, &model, examples, &device, context)?;
+            tell(arguments, &evaluation, &BTreeMap::new(), &model, context)?;
+        }
+        Measured::Clips { clips, learned } => {
+            let still = still_psnr(learned.as_ref().unwrap_or(&clips), &clips);
+            let examples = Examples::Clips(Box::new(clips));
             let evaluation = evaluate(arguments, &model, examples, &device, context)?;
             tell(arguments, &evaluation, &still, &model, context)?;
         }
