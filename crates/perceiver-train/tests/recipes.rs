@@ -210,11 +210,17 @@ fn a_checkpoint_of_another_head_gives_what_fits() {
         .replace("kind = \"text-table\"", "kind = \"plain-text\"")
         .replace("\"train.csv\"", "[\"text.txt\"]")
         .replace("\"validation.csv\"", "[\"text.txt\"]")
-        .replace("label = \"kind\"\n", "");
+        .replace("label = \"kind\"\n", "")
+        .replace("length = 8", "length = 16")
+        .replace("max_position_embeddings = 8", "max_position_embeddings = 16");
     fs::write(folder.join("recipe.toml"), masked).unwrap();
     run(folder, "language", false, None).unwrap();
 
-    fs::write(folder.join("recipe.toml"), RECIPE.replace("steps = 10", "steps = 4")).unwrap();
+    fs::write(
+        folder.join("recipe.toml"),
+        RECIPE.replace("steps = 10", "steps = 4").replace("embeddings = 8", "embeddings = 16"),
+    )
+    .unwrap();
     let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
     let order = Start {
         folder: folder.join("spam"),

@@ -62,6 +62,9 @@ enum Frozen {
     Encoder,
 }
 
+/// Name of the page about a model.
+const CARD_NAME: &str = "README.md";
+
 /// Name of the learning curve's picture.
 const CURVE_NAME: &str = "learning-curve.svg";
 
@@ -111,6 +114,10 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     if !log.train.is_empty() {
         write_whole(&folder.join(CURVE_NAME), learning_curve(&log).as_bytes())?;
     }
+    let best = best(&log);
+    if let Some(card) = best.and_then(|best| recipe.card(best, finished.parameters, &description)) {
+        write_whole(&folder.join(CARD_NAME), card.markdown().as_bytes())?;
+    }
     let skipped = &finished.skipped;
     if skipped.count > 0 {
         let mut lines = vec![format!("{} examples could not be read", skipped.count)];
@@ -118,7 +125,6 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
         output.warnings(&lines);
     }
     let place = folder.display().to_string();
-    let best = best(&log);
     let (step, complete) = match finished.ending {
         Ending::Complete => (recipe.settings.run.steps, true),
         Ending::Interrupted { step } => (step, false),

@@ -6,6 +6,7 @@ mod idx;
 mod image_folder;
 mod masked_text;
 mod plain_text;
+mod text_pieces;
 mod text_table;
 
 use image::RgbImage;
@@ -16,6 +17,7 @@ pub use self::idx::IdxImages;
 pub use self::image_folder::ImageFolder;
 pub use self::masked_text::{MaskedText, WholeWordMask};
 pub use self::plain_text::{Pieces, PlainText};
+pub use self::text_pieces::TextPieces;
 pub use self::text_table::{Label, LabelColumns, LabelledText, TextColumns, TextTable};
 use crate::Result;
 

@@ -10,6 +10,9 @@ use crate::tokenizer::{PerceiverTokenizer, read_text};
 /// Tokens around a text.
 const SPECIAL_TOKENS: usize = 2;
 
+/// Most bytes of a character.
+const LONGEST_CHARACTER: usize = 4;
+
 /// Pieces of texts, with masked words: what a masked language model learns from.
 ///
 /// Files follow each other, each from a new line. Pieces begin and end between characters, so that
@@ -46,7 +49,7 @@ impl PlainText {
     /// any.
     ///
     /// # Panics
-    /// If `length` leaves no place for a character beside the special tokens: below 6.
+    /// If `length` leaves no place for a character beside the special tokens: below 9.
     pub fn open(
         paths: &[impl AsRef<Path>],
         length: usize,
@@ -54,9 +57,8 @@ impl PlainText {
         tokenizer: PerceiverTokenizer,
         mask: WholeWordMask,
     ) -> Result<Self> {
-        let longest_character = 4;
         assert!(
-            length >= SPECIAL_TOKENS + longest_character,
+            length >= SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1,
             "{length} tokens have no place for a character"
         );
         let mut text = String::new();
@@ -71,11 +73,19 @@ impl PlainText {
             return Err(Error::data(path, "there is no word in it"));
         }
         let path = path.to_owned();
+        // A last piece of line ends alone would have no word.
+        text.truncate(text.trim_end().len());
         Ok(Self { path, text, tokenizer, length: length - SPECIAL_TOKENS, pieces, mask })
     }
 
-    fn piece(&self, start: usize) -> &str {
-        let end = (start + self.length).min(self.text.len());
+    /// Bytes from a piece to the next: one that begins within a character takes all of it, and
+    /// has place for it.
+    const fn stride(&self) -> usize {
+        self.length - (LONGEST_CHARACTER - 1)
+    }
+
+    fn piece(&self, start: usize, length: usize) -> &str {
+        let end = (start + length).min(self.text.len());
         &self.text[self.text.floor_char_boundary(start)..self.text.floor_char_boundary(end)]
     }
 }
@@ -84,15 +94,16 @@ impl Source for PlainText {
     type Example = MaskedText;
 
     fn len(&self) -> usize {
-        self.text.len().div_ceil(self.length)
+        self.text.len().div_ceil(self.stride())
     }
 
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<MaskedText> {
+        let stride = self.stride();
         let start = match self.pieces {
-            Pieces::Random => random.random_range(0..=self.text.len().saturating_sub(self.length)),
-            Pieces::Consecutive => index * self.length,
+            Pieces::Random => random.random_range(0..=self.text.len().saturating_sub(stride)),
+            Pieces::Consecutive => index * stride,
         };
-        self.mask.apply(self.piece(start), &self.tokenizer, random).ok_or_else(|| {
+        self.mask.apply(self.piece(start, stride), &self.tokenizer, random).ok_or_else(|| {
             Error::data(&self.path, format!("no word to mask at byte {start} of the text"))
         })
     }
@@ -127,20 +138,31 @@ mod tests {
 
     #[test]
     fn consecutive_pieces_are_the_whole_text() {
-        let source = open(&["añdéf€g", "hi\n"], 8, Pieces::Consecutive).unwrap();
+        let source = open(&["añdéf€g", "hi\n"], 11, Pieces::Consecutive).unwrap();
         let all: Vec<String> = (0..source.len()).map(|index| piece(&source, index, 0)).collect();
         // Six bytes each, but for characters that would be cut in two.
-        assert_eq!(all, ["[CLS]añdé[SEP]", "[CLS]f€g\n[SEP]", "[CLS]hi\n[SEP]"]);
+        assert_eq!(all, ["[CLS]añdé[SEP]", "[CLS]f€g\n[SEP]", "[CLS]hi[SEP]"]);
+    }
+
+    #[test]
+    fn pieces_of_long_characters_have_no_more_tokens_than_asked_for() {
+        for pieces in [Pieces::Consecutive, Pieces::Random] {
+            let source = open(&["a😀€é😀b€😀😀"], 9, pieces).unwrap();
+            for index in 0..source.len() {
+                let mut random = ChaCha8Rng::seed_from_u64(index as u64);
+                assert!(source.example(index, &mut random).unwrap().ids.len() <= 9);
+            }
+        }
     }
 
     #[test]
     fn random_pieces_come_from_anywhere_and_repeat_with_their_seed() {
-        let source = open(&["abcdefgh"], 8, Pieces::Random).unwrap();
+        let source = open(&["abcdefgh"], 11, Pieces::Random).unwrap();
         let mut seen: Vec<String> = (0..64).map(|seed| piece(&source, 0, seed)).collect();
         assert_eq!(seen[5], piece(&source, 1, 5));
         seen.sort();
         seen.dedup();
-        let pieces = ["abcdef", "bcdefg", "cdefgh", "defgh\n"];
+        let pieces = ["abcdef", "bcdefg", "cdefgh"];
         assert_eq!(seen, pieces.map(|piece| format!("[CLS]{piece}[SEP]")));
         assert_eq!(source.len(), 2);
     }
@@ -148,12 +170,12 @@ mod tests {
     #[test]
     fn a_text_shorter_than_a_piece_is_one_piece() {
         let source = open(&["ab"], 20, Pieces::Random).unwrap();
-        assert_eq!((source.len(), piece(&source, 0, 0)), (1, "[CLS]ab\n[SEP]".into()));
+        assert_eq!((source.len(), piece(&source, 0, 0)), (1, "[CLS]ab[SEP]".into()));
     }
 
     #[test]
     fn a_piece_without_a_word_is_an_error_with_its_place() {
-        let source = open(&["ab          cd"], 8, Pieces::Consecutive).unwrap();
+        let source = open(&["ab          cd"], 11, Pieces::Consecutive).unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let message = source.example(1, &mut random).unwrap_err().to_string();
         assert!(message.ends_with("no word to mask at byte 6 of the text"), "{message}");
@@ -161,6 +183,6 @@ mod tests {
 
     #[test]
     fn files_without_a_word_are_refused() {
-        assert!(open(&[" \n", ""], 8, Pieces::Random).is_err());
+        assert!(open(&[" \n", ""], 11, Pieces::Random).is_err());
     }
 }

@@ -117,6 +117,9 @@ pub struct TextTableData {
     pub values: Option<Vec<String>>,
     /// Tokens to which texts are cut, special ones included.
     pub length: usize,
+    /// Whether a random piece of each text is learned from, half of its words or more.
+    #[serde(default)]
+    pub random_pieces: bool,
     /// Lengths are padded to a multiple of this many tokens.
     #[serde(default = "eight")]
     pub multiple: usize,
@@ -308,8 +311,8 @@ impl Data {
                 Ok(())
             }
             Self::PlainText(data) => {
-                if data.length < 8 {
-                    return Err(format!("`data.length` is {}, expected 8 or more", data.length));
+                if data.length < 16 {
+                    return Err(format!("`data.length` is {}, expected 16 or more", data.length));
                 }
                 share("mask_probability", data.mask_probability)?;
                 share("masked + random", data.masked + data.random)

@@ -1,5 +1,6 @@
 //! A recipe: one TOML file that says what to train on what, and how.
 
+mod card;
 mod data;
 mod prepare;
 mod start;
@@ -11,6 +12,7 @@ use perceiver_models::{Head, PerceiverConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use self::card::CardSettings;
 pub use self::data::{AugmentationSettings, Data, ImageOptions};
 pub use self::start::{Finished, Progress, Start, StopHandle, start};
 pub use self::update::{Optimiser, OptimiserName, Schedule, ScheduleShape};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// How long, and how often what.
     pub run: RunSettings,
+    /// What is said for people about the model.
+    pub card: Option<CardSettings>,
 }
 
 /// How long a run is, and how often it does what.
@@ -83,6 +87,9 @@ pub struct RunSettings {
     /// Whether memory-bound operations are computed again in the backward pass, not kept.
     #[serde(default)]
     pub gradient_checkpointing: bool,
+    /// Whether weights are stored in half precision; they are learned in single.
+    #[serde(default)]
+    pub half_precision: bool,
 }
 
 const fn one() -> usize {

@@ -4,8 +4,8 @@ use perceiver_data::augment::{Augmentation, PreparedImages};
 use perceiver_data::flow::{FlowGenerator, FlowGeneratorOptions, FlowPair, FlowPairs};
 use perceiver_data::{
     ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, LabelledImage,
-    PerceiverImageProcessor, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns, TextTable,
-    WholeWordMask,
+    PerceiverImageProcessor, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns,
+    TextPieces, TextTable, WholeWordMask,
 };
 use perceiver_models::losses::{AutoencodingLoss, FlowDistance, FlowLoss};
 use perceiver_models::{
@@ -154,10 +154,16 @@ fn text_table(recipe: &Recipe, context: &Context<'_>, data: &TextTableData) -> R
     let config = recipe.config(data.values.as_deref().unwrap_or(&classes))?;
     let tokenizer = tokenizer(recipe, &config, data.length)?;
     let batcher = TextBatcher::new(tokenizer.clone(), data.length, data.multiple);
-    let parts =
-        Parts { train, validation, collate_train: batcher.clone(), collate_validation: batcher };
     let objective = SequenceClassification::new(context.head(&config)?);
-    context.train(objective, config, parts, move |folder| Ok(tokenizer.save_pretrained(folder)?))
+    let companions = move |folder: &Path| Ok(tokenizer.save_pretrained(folder)?);
+    let (collate_train, collate_validation) = (batcher.clone(), batcher);
+    if data.random_pieces {
+        let train = TextPieces { source: train };
+        let parts = Parts { train, validation, collate_train, collate_validation };
+        return context.train(objective, config, parts, companions);
+    }
+    let parts = Parts { train, validation, collate_train, collate_validation };
+    context.train(objective, config, parts, companions)
 }
 
 fn plain_text(recipe: &Recipe, context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {

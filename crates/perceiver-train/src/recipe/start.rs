@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::DataLoader;
-use burn::module::ParamGroup;
-use burn::tensor::Device;
+use burn::module::{Module, ParamGroup};
+use burn::tensor::{Device, FloatDType};
 use burn::train::Interrupter;
 use perceiver_data::Source;
 use perceiver_models::{
@@ -77,6 +77,8 @@ pub struct Finished {
     pub best: Option<Record>,
     /// Examples that could not be read.
     pub skipped: Skipped,
+    /// Numbers that were learned.
+    pub parameters: usize,
 }
 
 /// Trains what a recipe says. The folder then holds the model with the lowest validation loss, as
@@ -148,6 +150,7 @@ impl Context<'_> {
         C: Collate<T::Example, Batch = O::Batch> + 'static,
     {
         let folder = &self.start.folder;
+        let parameters = Module::num_params(&objective);
         let run = &self.recipe.settings.run;
         let reached = if self.start.resume { step_reached(folder)? } else { 0 };
         if !self.start.resume && folder.join(LOG_NAME).exists() {
@@ -185,6 +188,7 @@ impl Context<'_> {
         let best = Arc::new(Mutex::new(None));
         let (place, told, kept) = (folder.clone(), Arc::clone(&self.told), Arc::clone(&best));
         let last = Mutex::new(None);
+        let dtype = settings.run.half_precision.then_some(FloatDType::F16);
         let ending = run.start(move |event| {
             match event {
                 Event::Logged(record) => {
@@ -192,8 +196,14 @@ impl Context<'_> {
                     told(Progress::Logged(record));
                 }
                 Event::Best(objective) => {
-                    let (keys, options) = (&KeyMap::PERCEIVER, SaveOptions::default());
-                    save_pretrained(objective.head(), &config, &place, keys, &options)?;
+                    let options = SaveOptions { dtype, ..SaveOptions::default() };
+                    save_pretrained(
+                        objective.head(),
+                        &config,
+                        &place,
+                        &KeyMap::PERCEIVER,
+                        &options,
+                    )?;
                     companions(&place)?;
                     let record = last.lock().unwrap_or_else(PoisonError::into_inner).take();
                     *kept.lock().unwrap_or_else(PoisonError::into_inner) = record;
@@ -203,7 +213,7 @@ impl Context<'_> {
             Ok(())
         })?;
         let best = best.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(Finished { ending, best, skipped: loaders.skipped() })
+        Ok(Finished { ending, best, skipped: loaders.skipped(), parameters })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use perceiver_models::Head;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::grouped;
@@ -37,7 +38,8 @@ pub struct ModelCard {
 }
 
 /// Data that a model has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CardData {
     /// What it is called.
     pub name: String,
