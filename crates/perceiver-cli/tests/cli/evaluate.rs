@@ -189,6 +189,27 @@ fn a_bad_example_is_left_out_and_named() {
     assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
 }
 
+/// The size of the first, or that of the model where its positions are learned.
+#[test]
+fn photos_of_another_size_are_left_out() {
+    let folder = tempdir().unwrap();
+    let class = folder.path().join("photos/LABEL_3");
+    fs::create_dir_all(&class).unwrap();
+    for (name, side) in [("a.png", 7), ("b.png", 6), ("c.png", 6)] {
+        photo(&class.join(name), side, side);
+    }
+    for (case, examples, expected) in
+        [("image_fourier", 1, "expected 7x7"), ("image_learned", 2, "expected 6x6")]
+    {
+        let model = copy(case, folder.path());
+        let as_they_are = json!({ "do_resize": false, "do_center_crop": false });
+        fs::write(model.join("preprocessor_config.json"), as_they_are.to_string()).unwrap();
+        let run = run(arguments!["evaluate", &model, folder.path().join("photos"), "--json"]);
+        assert_eq!(run.json()["examples"], examples, "{run:?}");
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn people_see_a_table() {
     let folder = tempdir().unwrap();

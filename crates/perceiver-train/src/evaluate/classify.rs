@@ -5,8 +5,9 @@ use perceiver_core::OutputOptions;
 use perceiver_data::{
     LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
 };
-use perceiver_models::PerceiverForSequenceClassification;
 use perceiver_models::losses::Labels;
+use perceiver_models::{Head, PerceiverForSequenceClassification};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Evaluation, Evaluator, longest_text};
@@ -28,7 +29,9 @@ impl Evaluator<'_> {
             label_smoothing: 0.0,
             mixed: false,
         };
-        let loader = self.loader(Fitted { source, processor }, collate);
+        let learned = config.head()? == Head::ImageClassificationLearned;
+        let size = learned.then(|| config.image_size.height_width().map(|side| side as u32));
+        let loader = self.loader(Fitted::new(source, processor, size), collate);
         let mut confusion = Confusion::default();
         let evaluation = self.all(&loader, warnings, told, |batch| {
             let scores = head.scores(batch.pixels);
@@ -82,10 +85,31 @@ fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>)
     }
 }
 
-/// Images as large as the model takes them.
+/// Images as large as the model takes them, all of one size.
 struct Fitted {
     source: Box<dyn Source<Example = LabelledImage>>,
     processor: PerceiverImageProcessor,
+    /// Height and width; none where no image can be read.
+    size: Option<[u32; 2]>,
+}
+
+impl Fitted {
+    /// Without a `size` of the model, that of the first image which can be read holds.
+    fn new(
+        source: Box<dyn Source<Example = LabelledImage>>,
+        processor: PerceiverImageProcessor,
+        size: Option<[u32; 2]>,
+    ) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let size = size.or_else(|| {
+            let mut images = (0..source.len()).map(|index| source.example(index, &mut random));
+            images.find_map(|example| {
+                let image = processor.fit(&example.ok()?.image).ok()?;
+                Some([image.height(), image.width()])
+            })
+        });
+        Self { source, processor, size }
+    }
 }
 
 impl Source for Fitted {
@@ -101,7 +125,15 @@ impl Source for Fitted {
         random: &mut ChaCha8Rng,
     ) -> perceiver_data::Result<LabelledImage> {
         let LabelledImage { image, label } = self.source.example(index, random)?;
-        Ok(LabelledImage { image: self.processor.fit(&image)?, label })
+        let image = self.processor.fit(&image)?;
+        let (width, height) = image.dimensions();
+        match self.size {
+            Some([rows, columns]) if [rows, columns] != [height, width] => {
+                let reason = format!("after processing, expected {columns}x{rows}");
+                Err(perceiver_data::Error::Preprocess { index, width, height, reason })
+            }
+            _ => Ok(LabelledImage { image, label }),
+        }
     }
 }
 

@@ -173,9 +173,15 @@ impl Evaluator<'_> {
     {
         let examples = loader.examples();
         let mut totals = Totals::default();
-        for (batch, done) in loader.iter().zip(1..) {
+        let mut done = 0;
+        for batch in loader.iter() {
             totals.add(outcome(batch.map_err(|error| self.refuse(error))?)?);
-            told((done * self.batch).min(examples));
+            done += self.batch;
+            told(done.min(examples));
+        }
+        // A thread that panicked has said so, and made no further batch.
+        if done < examples {
+            return Err(self.refuse(format!("only {done} of {examples} examples were prepared")));
         }
         let skipped = loader.skipped();
         Ok(Evaluation {
