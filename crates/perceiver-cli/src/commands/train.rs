@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use perceiver_train::recipe::{Progress, Recipe, Start, StopHandle, start};
-use perceiver_train::report::{LOG_NAME, Log, Part, Record, learning_curve};
+use perceiver_train::report::{CURVE_NAME, LOG_NAME, Log, Part, Record, learning_curve};
 use perceiver_train::run::Ending;
 use serde_json::json;
 
@@ -64,9 +64,6 @@ enum Frozen {
 
 /// Name of the page about a model.
 const CARD_NAME: &str = "README.md";
-
-/// Name of the learning curve's picture.
-const CURVE_NAME: &str = "learning-curve.svg";
 
 pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let recipe = Recipe::from_file(&arguments.recipe)?;

@@ -6,7 +6,7 @@ use perceiver_models::Head;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::grouped;
+use super::{CURVE_NAME, grouped};
 use crate::Quantity;
 
 /// The README.md of a model's folder, as the Hugging Face hub shows it.
@@ -95,7 +95,7 @@ impl ModelCard {
             write!(page, "\n## Training\n\n{training} `perceiver train recipe.toml --out DIR` ");
         page.push_str("repeats it with this recipe:\n\n");
         fenced(&mut page, "toml", &self.recipe);
-        page.push_str("\n![Loss and measure over steps](curve.svg)\n");
+        let _ = writeln!(page, "\n![Loss and measure over steps]({CURVE_NAME})");
         page
     }
 

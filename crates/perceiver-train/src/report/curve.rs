@@ -8,6 +8,9 @@ use super::picture::{Area, BLUE, Drawn, FONT, INK, VERMILION, svg};
 use super::{Log, Record};
 use crate::Quantity;
 
+/// Name of the picture in a run's folder.
+pub const CURVE_NAME: &str = "learning-curve.svg";
+
 const WIDTH: u32 = 800;
 const PANEL_HEIGHT: u32 = 320;
 

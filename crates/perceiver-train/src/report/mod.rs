@@ -8,7 +8,7 @@ mod picture;
 
 pub use self::card::{CardData, CardResult, ModelCard};
 pub use self::confusion::Confusion;
-pub use self::curve::learning_curve;
+pub use self::curve::{CURVE_NAME, learning_curve};
 pub use self::log::{LOG_NAME, Log, Part, Record};
 
 /// A count with its thousands apart.
