@@ -75,13 +75,15 @@ fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>)
     let scores = scores.to_data().convert::<f32>();
     let scores: Vec<f32> = scores.iter().collect();
     for (scores, class) in scores.chunks_exact(width).zip(classes.into_data().iter::<i64>()) {
+        let class = class as usize;
         let mut ranked: Vec<usize> = (0..width).collect();
-        // What is not a number comes last.
+        // As in the measures, what is as high as the right class's score or not a number is higher.
         ranked.sort_by(|&one, &other| {
             let order = scores[other].partial_cmp(&scores[one]);
-            order.unwrap_or_else(|| scores[one].is_nan().cmp(&scores[other].is_nan()))
+            let order = order.unwrap_or_else(|| scores[other].is_nan().cmp(&scores[one].is_nan()));
+            order.then((one == class).cmp(&(other == class)))
         });
-        confusion.add(class as usize, &ranked);
+        confusion.add(class, &ranked);
     }
 }
 
@@ -143,12 +145,18 @@ mod tests {
 
     use super::*;
 
+    /// Right alone, as high as another, and beside what is not a number.
     #[test]
-    fn the_highest_score_is_the_answer_unless_it_is_not_a_number() {
+    fn the_answer_is_right_where_no_score_is_as_high() {
         let device = Device::flex();
-        let scores = Tensor::from_floats([[0.1, 0.7, 0.2], [f32::NAN, -1.0, -2.0]], &device);
+        let rows = [[0.1, 0.7, 0.2], [0.7, 0.7, 0.1], [-2.0, -1.0, f32::NAN]];
+        let (scores, classes) =
+            (Tensor::from_floats(rows, &device), Tensor::from_ints([1, 1, 1], &device));
         let mut confusion = Confusion::default();
-        count(&mut confusion, &scores, Tensor::from_ints([1, 1], &device));
-        assert_eq!((confusion.count(1, 1), confusion.examples()), (2, 2));
+        count(&mut confusion, &scores, classes.clone());
+        assert_eq!([0, 1, 2].map(|answer| confusion.count(1, answer)), [1, 1, 1]);
+        let targets = classes.one_hot(3).float();
+        let accuracy = &image_classification::compare(scores, targets).measures[0];
+        assert_eq!(accuracy.total.clone().into_scalar::<f32>(), 1.0);
     }
 }
