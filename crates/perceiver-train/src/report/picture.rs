@@ -9,7 +9,7 @@ pub(super) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 /// Colours that stay apart for the colour-blind.
 ///
 /// # Source
-/// Okabe and Ito, Color Universal Design.
+/// The palette of Okabe and Ito.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VERMILION: RGBColor = RGBColor(213, 94, 0);
 
