@@ -18,7 +18,7 @@ const KNOWS: [(&str, &[&str]); 7] = [
     ("perceiver-io", &["perceiver-core"]),
     ("perceiver-models", &["perceiver-core", "perceiver-io"]),
     ("perceiver-data", &[]),
-    ("perceiver-train", &[]),
+    ("perceiver-train", &["perceiver-core", "perceiver-io", "perceiver-models", "perceiver-data"]),
     (
         "perceiver-pipelines",
         &["perceiver-core", "perceiver-io", "perceiver-models", "perceiver-data"],
@@ -30,6 +30,7 @@ const KNOWS: [(&str, &[&str]); 7] = [
             "perceiver-io",
             "perceiver-models",
             "perceiver-data",
+            "perceiver-train",
             "perceiver-pipelines",
         ],
     ),

@@ -267,7 +267,7 @@ fn what_cannot_be_run_is_refused_in_one_line() {
         ("learning_rate = 0.01", "learning_rate = 2", "`optimiser.learning_rate` is 2"),
         ("warmup_steps = 3", "warmup_steps = 10", "expected fewer than the 10 of the run"),
         ("average_decay = 0.9", "average_decay = 1.5", "`run.average_decay` is 1.5"),
-        ("[schedule]", "[schedul]", "unknown field `schedul`"),
+        ("[schedule]", "[plan]", "unknown field `plan`"),
         ("name = \"adam-w\"", "name = \"adam\"", "unknown variant `adam`"),
     ];
     for (right, changed, expected) in wrong {
