@@ -17,6 +17,8 @@ use crate::commands::{
 };
 use crate::device;
 use crate::files::{check_output, check_output_folder};
+use crate::output::Output;
+use crate::shipped::Shipped;
 
 /// What clap says when nothing was asked for: the help, on stderr.
 pub(crate) const HELP_WITHOUT_ARGUMENTS: ErrorKind =
@@ -78,12 +80,13 @@ pub(crate) enum Command {
     Man(ManArguments),
 }
 
-/// A model that is needed.
+/// A model, or that of the program's own which fits the command.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// Model: a folder or a hub id such as deepmind/language-perceiver
+    /// Model: a folder or a hub id such as deepmind/language-perceiver; without it, a small one
+    /// that comes with the program
     #[arg(long, value_name = "DIR")]
-    model: OsString,
+    model: Option<OsString>,
     #[command(flatten)]
     hub: HubArguments,
 }
@@ -134,8 +137,16 @@ impl OutputArguments {
 }
 
 impl ModelArguments {
-    pub(crate) fn folder(&self) -> Result<PathBuf> {
-        self.hub.folder(&self.model)
+    /// The model's folder; says so where it is the program's own.
+    pub(crate) fn folder(&self, own: Shipped, output: Output) -> Result<PathBuf> {
+        match &self.model {
+            Some(model) => self.hub.folder(model),
+            None => {
+                let folder = own.folder()?;
+                output.note(&format!("model: {}, which comes with this program", own.name()));
+                Ok(folder)
+            }
+        }
     }
 }
 

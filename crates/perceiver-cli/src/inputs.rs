@@ -46,6 +46,11 @@ pub(crate) struct Named {
 }
 
 impl InputArguments {
+    /// Whether texts were given, not photos.
+    pub(crate) const fn are_texts(&self) -> bool {
+        self.text.is_some() || self.text_file.is_some()
+    }
+
     /// Everything that was asked for, in order.
     pub(crate) fn read(&self) -> Result<Vec<Named>> {
         if let Some(text) = &self.text {

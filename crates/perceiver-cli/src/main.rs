@@ -13,6 +13,7 @@ mod help;
 mod inputs;
 mod output;
 mod progress;
+mod shipped;
 mod thumbnail;
 mod unfinished;
 

@@ -13,6 +13,7 @@ use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
 use crate::files::{text_argument, write_whole};
 use crate::output::{one_line, table};
+use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,7 +93,8 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     let options = options(arguments)?;
     let (title, input) = input(arguments)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder =
+        arguments.model.folder(Shipped::classifier(arguments.text.is_some()), context.output)?;
     let start = Instant::now();
     let pipeline = Attend::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());

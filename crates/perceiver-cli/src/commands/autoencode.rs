@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
 use crate::output::{one_line, table, without_panic};
+use crate::shipped::Shipped;
 use crate::unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     let frames = read_frames(&arguments.video)?;
     let sound = sound(arguments, &frames)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments.model.folder(Shipped::Autoencoder, context.output)?;
     let start = Instant::now();
     let pipeline = Autoencode::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());

@@ -12,6 +12,7 @@ use super::Context;
 use crate::args::ModelArguments;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::{one_line, table};
+use crate::shipped::Shipped;
 use crate::thumbnail::thumbnail;
 
 const EXAMPLES: &str = "\
@@ -52,7 +53,9 @@ pub(crate) struct ClassifyArguments {
 pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()> {
     let inputs = arguments.inputs.read()?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments
+        .model
+        .folder(Shipped::classifier(arguments.inputs.are_texts()), context.output)?;
     let start = Instant::now();
     let pipeline = Classify::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());

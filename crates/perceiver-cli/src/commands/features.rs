@@ -13,6 +13,7 @@ use crate::args::{ModelArguments, OutputArguments};
 use crate::files::{check_output, write_whole};
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
+use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +78,9 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
     }
     let inputs = arguments.inputs.read()?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments
+        .model
+        .folder(Shipped::classifier(arguments.inputs.are_texts()), context.output)?;
     let start = Instant::now();
     let pipeline = Features::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());

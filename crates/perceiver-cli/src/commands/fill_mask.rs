@@ -11,6 +11,7 @@ use crate::args::ModelArguments;
 use crate::batch::Batch;
 use crate::files::{lines, text_argument};
 use crate::output::{one_line, table};
+use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,7 +65,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
     let texts = arguments.texts()?;
     let options = arguments.options()?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments.model.folder(Shipped::Language, context.output)?;
     let start = Instant::now();
     let pipeline = FillMask::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());

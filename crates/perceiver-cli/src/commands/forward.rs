@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use perceiver_models::{
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::ModelArguments;
+use crate::args::HubArguments;
 use crate::files::check_output;
 use crate::output::{dtype_name, one_line, table};
 use crate::unfinished::{folder_of, sweep_when_interrupted};
@@ -31,8 +32,11 @@ logits.image, …), loss, last_hidden_state, hidden_states.0, attentions.0, cros
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ForwardArguments {
+    /// Model: a folder or a hub id such as deepmind/language-perceiver
+    #[arg(long, value_name = "DIR")]
+    model: OsString,
     #[command(flatten)]
-    model: ModelArguments,
+    hub: HubArguments,
     /// Tensors to read, a safetensors file
     #[arg(long, value_name = "IN.safetensors")]
     inputs: PathBuf,
@@ -54,7 +58,7 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
     check_output(&arguments.output)?;
     let inputs = read(&arguments.inputs)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments.hub.folder(&arguments.model)?;
     let start = Instant::now();
     let Pretrained { model, config, report } =
         AnyPerceiver::from_pretrained(folder, &device.device, &LoadOptions::default())?;

@@ -47,6 +47,7 @@ pub struct MultimodalInput {
 }
 
 /// Which tokens of a modality its mask token replaces.
+#[allow(clippy::large_enum_variant, reason = "there are three of them, for a moment")]
 #[derive(Debug)]
 enum Masked {
     None,

@@ -1,11 +1,13 @@
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Bool, Tensor};
+use serde::Deserialize;
 
 /// How flow is compared with the truth, where that is known.
 ///
 /// # Source
 /// PWC-Net (arXiv 1709.02371). Perceiver IO's paper does not name the loss of its flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct FlowLoss {
     /// How far one pixel's flow is from the truth.
     pub distance: FlowDistance,
@@ -15,7 +17,8 @@ pub struct FlowLoss {
 }
 
 /// How far one pixel's flow is from the truth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FlowDistance {
     /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (Under the root stands
     /// 1e-12 more, for a slope of zero where there is no error.)

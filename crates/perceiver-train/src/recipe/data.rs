@@ -1,7 +1,10 @@
+//! The `[data]` of a recipe.
+
 use std::path::PathBuf;
 
 use perceiver_data::augment::{Augmentation, RandAugment};
 use perceiver_models::Head;
+use perceiver_models::losses::FlowLoss;
 use serde::Deserialize;
 
 /// What to learn from, and what to be measured on. Relative paths begin at the folder that the
@@ -189,7 +192,7 @@ pub struct GeneratedFlowData {
     pub counts_hidden: bool,
     /// How flow is compared with the truth.
     #[serde(default)]
-    pub loss: FlowLossSettings,
+    pub loss: FlowLoss,
 }
 
 const fn yes() -> bool {
@@ -206,30 +209,7 @@ pub struct FlowPairsData {
     pub validation: PathBuf,
     /// How flow is compared with the truth.
     #[serde(default)]
-    pub loss: FlowLossSettings,
-}
-
-/// How flow is compared with the truth.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FlowLossSettings {
-    /// How far one pixel's flow is from the truth.
-    pub distance: FlowDistanceName,
-    /// Smaller sizes at which flow is compared too.
-    pub smaller_sizes: usize,
-}
-
-/// How far one pixel's flow is from the truth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlowDistanceName {
-    /// The length of the difference.
-    #[default]
-    EndPoint,
-    /// The sum of both components' errors.
-    Absolute,
-    /// PWC-Net's robust distance.
-    Robust,
+    pub loss: FlowLoss,
 }
 
 /// Files of [`Data::Videos`].

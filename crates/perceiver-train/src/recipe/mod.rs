@@ -1,7 +1,7 @@
 //! A recipe: one TOML file that says what to train on what, and how.
 
 mod card;
-mod data;
+pub mod data;
 mod prepare;
 mod start;
 mod update;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::card::CardSettings;
-pub use self::data::{AugmentationSettings, Data, ImageOptions};
+pub use self::data::Data;
 pub use self::start::{Finished, Progress, Start, StopHandle, start};
 pub use self::update::{Optimiser, OptimiserName, Schedule, ScheduleShape};
 use crate::{Error, Result};

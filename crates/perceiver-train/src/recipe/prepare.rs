@@ -7,7 +7,7 @@ use perceiver_data::{
     PerceiverImageProcessor, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns,
     TextPieces, TextTable, WholeWordMask,
 };
-use perceiver_models::losses::{AutoencodingLoss, FlowDistance, FlowLoss};
+use perceiver_models::losses::{AutoencodingLoss, FlowLoss};
 use perceiver_models::{
     Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
@@ -15,8 +15,7 @@ use perceiver_models::{
 
 use super::Recipe;
 use super::data::{
-    Data, FlowDistanceName, FlowLossSettings, GeneratedFlowData, ImageOptions, PlainTextData,
-    TextTableData, VideosData,
+    Data, GeneratedFlowData, ImageOptions, PlainTextData, TextTableData, VideosData,
 };
 use super::start::{Context, Finished};
 use crate::batch::{
@@ -243,17 +242,11 @@ fn flow<S>(
     config: PerceiverConfig,
     train: S,
     validation: S,
-    loss: FlowLossSettings,
+    loss: FlowLoss,
 ) -> Result<Finished>
 where
     S: Source<Example = FlowPair> + 'static,
 {
-    let distance = match loss.distance {
-        FlowDistanceName::EndPoint => FlowDistance::EndPoint,
-        FlowDistanceName::Absolute => FlowDistance::Absolute,
-        FlowDistanceName::Robust => FlowDistance::Robust,
-    };
-    let loss = FlowLoss { distance, smaller_sizes: loss.smaller_sizes };
     let parts =
         Parts { train, validation, collate_train: FlowBatcher, collate_validation: FlowBatcher };
     let objective = FlowEstimation::new(context.head(&config)?, loss);

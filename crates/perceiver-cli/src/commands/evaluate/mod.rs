@@ -207,7 +207,7 @@ fn tell(
         json.insert("classes".to_owned(), classes(confusion, &name));
         text = f1_table(confusion, &name);
         if let Some(path) = &arguments.confusion {
-            write_whole(path, confusion.picture(&name).as_bytes())?;
+            write_whole(path, confusion.picture(name).as_bytes())?;
             json.insert("confusion".to_owned(), json!(path.display().to_string()));
         }
     }

@@ -14,6 +14,7 @@ use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::output::{grouped, one_line};
+use crate::shipped::Shipped;
 
 mod pairs;
 mod target;
@@ -112,7 +113,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder()?;
+    let folder = arguments.model.folder(Shipped::Flow, context.output)?;
     let start = Instant::now();
     let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
