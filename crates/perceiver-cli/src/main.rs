@@ -63,7 +63,11 @@ fn failure(error: &anyhow::Error) -> ExitCode {
         }
         None => {
             output::error(&output::chain(error));
-            ExitCode::from(if error.is::<batch::BatchError>() { FAILURE } else { BAD_INPUT })
+            ExitCode::from(match error {
+                _ if error.is::<unfinished::Interrupted>() => unfinished::INTERRUPTED,
+                _ if error.is::<batch::BatchError>() => FAILURE,
+                _ => BAD_INPUT,
+            })
         }
     }
 }

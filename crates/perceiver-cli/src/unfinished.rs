@@ -10,7 +10,12 @@ use anyhow::{Context as _, Result, anyhow};
 use perceiver_models::temporary_prefix;
 
 /// What a shell reports of a program that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Work that was stopped in good order, and how to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Interrupted(pub(crate) String);
 
 /// Everything that is being written.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -136,7 +141,7 @@ pub(crate) fn clean_up_when_interrupted() {
         list.iter().for_each(|path| remove(path));
         let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
         folders.iter().for_each(|folder| sweep(folder));
-        process::exit(INTERRUPTED)
+        process::exit(INTERRUPTED.into())
     });
 }
 

@@ -2,7 +2,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use perceiver_train::recipe::{Progress, Recipe, Start, StopHandle, start};
 use perceiver_train::report::{CURVE_NAME, LOG_NAME, Log, Part, Record, learning_curve};
@@ -10,9 +10,10 @@ use perceiver_train::run::Ending;
 use serde_json::json;
 
 use super::Context;
+use crate::device;
 use crate::files::write_whole;
 use crate::output::{Output, grouped, one_line};
-use crate::{device, unfinished};
+use crate::unfinished::{self, Interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -137,8 +138,11 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     });
     output.result(json, &text)?;
     output.note(&format!("{description}, {:.0} s", since.elapsed().as_secs_f64()));
-    ensure!(complete, "{}: interrupted at step {step}; --resume goes on", one_line(&place));
-    Ok(())
+    if complete {
+        return Ok(());
+    }
+    let message = format!("{}: interrupted at step {step}; --resume goes on", one_line(&place));
+    Err(Interrupted(message).into())
 }
 
 /// The validation of the model in the folder.

@@ -14,4 +14,5 @@ mod models;
 mod program;
 mod reference;
 mod support;
+mod train;
 mod videos;

@@ -1,0 +1,155 @@
+//! `perceiver train`: what is left of a run however it ends.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{program, run};
+
+const RECIPE: &str = r#"
+name = "vowels"
+architecture = "PerceiverForSequenceClassification"
+
+[model]
+num_latents = 2
+d_latents = 4
+d_model = 6
+num_self_attends_per_block = 1
+num_self_attention_heads = 1
+num_cross_attention_heads = 1
+max_position_embeddings = 8
+attention_probs_dropout_prob = 0.0
+
+[data]
+kind = "text-table"
+train = "texts.csv"
+validation = "texts.csv"
+label = "kind"
+length = 8
+
+[optimiser]
+name = "lamb"
+learning_rate = 0.01
+
+[run]
+steps = STEPS
+batch_size = 2
+validate_every = 3
+log_every = 2
+
+[card]
+summary = "Tells vowels from other letters."
+limits = "It has seen six words."
+licence = "mit"
+measured_on = "the same six words"
+baseline = "50 (a coin)"
+data = [{ name = "six words", licence = "mit", origin = "this test", parts = "six" }]
+"#;
+
+fn folder(steps: usize) -> TempDir {
+    let folder = tempdir().unwrap();
+    let texts = "text,kind\naaa,vowels\nbcd,others\neie,vowels\nkkl,others\nou,vowels\nzx,others\n";
+    fs::write(folder.path().join("texts.csv"), texts).unwrap();
+    let recipe = RECIPE.replace("STEPS", &steps.to_string());
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    folder
+}
+
+fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let data = folder.display().to_string();
+    let fixed = ["train", &path("recipe.toml"), "--data", &data, "--out", &path("out")];
+    fixed.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
+}
+
+/// A run that would last for hours, once it has a checkpoint.
+fn endless(folder: &Path) -> Child {
+    let mut command = program();
+    command.args(arguments(folder, &["--quiet"])).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let since = Instant::now();
+    while !folder.join("out/checkpoints/step-3").exists() {
+        assert!(since.elapsed() < Duration::from_secs(60), "no checkpoint in a minute");
+        sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+/// Steps of the checkpoints.
+fn checkpoints(folder: &Path) -> Vec<usize> {
+    let names = fs::read_dir(folder.join("out/checkpoints")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect()
+}
+
+#[test]
+fn a_run_leaves_a_model_its_card_its_curve_and_its_log() {
+    let folder = folder(4);
+    let ran = run(arguments(folder.path(), &["--json"]));
+    let answer = ran.json();
+    assert_eq!((&answer["steps"], &answer["complete"]), (&4.into(), &true.into()));
+    let out = folder.path().join("out");
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("Tells vowels from other letters.") && card.contains("50 (a coin)"));
+    assert!(fs::read_to_string(out.join("learning-curve.svg")).unwrap().starts_with("<svg"));
+    let log = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    // Two lines of training, then validations after three and four steps between them.
+    assert_eq!(log.lines().count(), 5, "{log}");
+    let out = out.display().to_string();
+    let classify = ["classify", "--model", &out, "--text", "aa", "--json"];
+    assert_eq!(run(classify).json()["labels"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn lines_tell_people_how_it_goes() {
+    let folder = folder(3);
+    let ran = run(arguments(folder.path(), &[]));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("step 2/3  train  loss 0."), "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 3/3  validation  loss 0."), "{}", ran.stderr);
+    assert!(ran.stdout.contains(": 3 steps, best: loss 0."), "{}", ran.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on() {
+    let folder = folder(100_000_000);
+    let child = endless(folder.path());
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let reached = *checkpoints(folder.path()).iter().max().unwrap();
+    assert!(said.contains(&format!("interrupted at step {reached}; --resume goes on")), "{said}");
+}
+
+#[test]
+fn a_killed_run_keeps_its_model_and_goes_on() {
+    let folder = folder(100_000_000);
+    let mut child = endless(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let reached = *checkpoints(folder.path()).iter().max().unwrap();
+    let recipe = RECIPE.replace("STEPS", &(reached + 2).to_string());
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    let answer = run(arguments(folder.path(), &["--json", "--resume"])).json();
+    assert_eq!(answer["steps"], reached + 2);
+    let log = fs::read_to_string(folder.path().join("out/metrics.jsonl")).unwrap();
+    let whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(log.lines().all(whole), "{log}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_one_line_and_no_folder() {
+    let folder = folder(3);
+    fs::write(folder.path().join("texts.csv"), "text\nabc\n").unwrap();
+    let ran = run(arguments(folder.path(), &[]));
+    assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
+    assert!(ran.stderr.contains("texts.csv: "), "{}", ran.stderr);
+    assert!(!folder.path().join("out").exists());
+}
