@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use perceiver_models::{LoadOptions, PerceiverForSequenceClassification};
-use perceiver_train::recipe::{Progress, Recipe, Start, StopHandle, start};
+use perceiver_train::recipe::{Data, Progress, Recipe, Start, StopHandle, start};
 use perceiver_train::report::{LOG_NAME, Log, Part, Record};
 use perceiver_train::run::Ending;
 
@@ -288,4 +288,26 @@ fn a_class_that_only_the_validation_has_is_refused() {
         error.contains("validation.csv: record 1: \"mixed\" is not one of the classes"),
         "{error}"
     );
+}
+
+#[test]
+fn recipes_of_the_repository_describe_models_that_can_be_built() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut count = 0;
+    for folder in [recipes.clone(), recipes.join("paper")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let recipe = Recipe::from_file(&path).unwrap();
+            let classes = match &recipe.settings.data {
+                Data::IdxImages(data) => data.classes.clone(),
+                _ => Vec::new(),
+            };
+            recipe.config(&classes).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count >= 9, "{count} recipes");
 }
