@@ -24,7 +24,7 @@ pub struct Trainee<O: Objective> {
 pub struct UpdateRules {
     /// Largest norm of all gradients together; larger ones are scaled down to it.
     pub max_norm: Option<f64>,
-    /// Batches whose gradients burn's learner adds up before a step.
+    /// Batches whose gradients burn's learner adds up before a step, on all devices together.
     pub accumulation: usize,
     /// Part of the averaged weights that every step keeps.
     pub average_decay: Option<f64>,

@@ -180,13 +180,21 @@ fn a_run_does_not_write_over_another() {
     assert!(error.contains("holds a run already"), "{error}");
 }
 
+/// Burn adds up the gradients of devices; a step of two is one of twice the batches.
 #[test]
-fn two_devices_share_a_run_by_burn_s_own_strategy() {
-    let folder = folder_with(RECIPE);
-    let recipe = Recipe::from_file(folder.path().join("recipe.toml")).unwrap();
+fn two_devices_make_the_steps_of_one_that_accumulates_twice_as_much() {
+    let recipe = RECIPE
+        .replace("steps = 10", "steps = 4")
+        .replace("dropout_prob = 0.1", "dropout_prob = 0.0");
+    let folder = folder_with(&recipe);
+    let folder = folder.path();
+    run(folder, "one", false, None).unwrap();
+    fs::write(folder.join("recipe.toml"), recipe.replace("accumulation = 2", "accumulation = 1"))
+        .unwrap();
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
     let order = Start {
-        folder: folder.path().join("out"),
-        data: folder.path().to_path_buf(),
+        folder: folder.join("two"),
+        data: folder.to_path_buf(),
         devices: vec![Device::flex(), Device::flex()],
         init: None,
         freeze_encoder: false,
@@ -195,9 +203,9 @@ fn two_devices_share_a_run_by_burn_s_own_strategy() {
         interrupter: StopHandle::default(),
     };
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    start(&recipe, order, |_| {}).unwrap();
-    let out = folder.path().join("out");
-    assert!(out.join("model.safetensors").is_file());
+    let finished = start(&recipe, order, |_| {}).unwrap();
+    assert_eq!(finished.ending, Ending::Complete);
+    assert!(weights(folder, "two") == weights(folder, "one"), "other weights");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod cells;
 mod dense;
 mod dense_backward;
 mod gather;
+mod gather_backward;
 mod lanes;
 mod matrix;
 mod normalise;
@@ -16,6 +17,7 @@ mod scatter;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -23,12 +25,15 @@ use burn::tensor::{Bytes, DType, Shape};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use self::array::{Array, Hidden};
 use self::cells::Cells;
-use self::matrix::Matrix;
 use self::stream::{Kernel, Size, stream};
+use self::views::{
+    as_rows, cells, flags, for_heads, matrix, numbers, tensor, view, whole, with_contiguous_rows,
+    without_flips,
+};
 use super::attention::cat;
-use super::{GridPoints, HiddenKeys, PerceiverOps};
+use super::blocks::slice;
+use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
 
 impl PerceiverOps for Flex {
     fn attention_forward(
@@ -135,6 +140,66 @@ impl PerceiverOps for Flex {
             cells: Cells::new(&grid, None),
         });
         cat::<Self>(vec![sums, log_sum_exp], 3)
+    }
+
+    fn gather_attend_backward(
+        content_queries: FlexTensor,
+        axis_scores: FlexTensor,
+        content: FlexTensor,
+        token_scale: FlexTensor,
+        packed: FlexTensor,
+        packed_gradient: FlexTensor,
+        hidden: HiddenKeys<Self>,
+        grid: Vec<usize>,
+        tracked_tokens: bool,
+    ) -> (FlexTensor, FlexTensor, TokenGradients<Self>) {
+        let tiled = content_queries.dtype() == DType::F32
+            && matches!(hidden, HiddenKeys::None)
+            && !tracked_tokens;
+        if !tiled {
+            return super::backward::gather::generic::<Self>(
+                content_queries,
+                axis_scores,
+                content,
+                token_scale,
+                packed,
+                packed_gradient,
+                hidden,
+                grid,
+                tracked_tokens,
+            );
+        }
+        let [batch, heads, queries, channels] = content_queries.layout().shape().dims();
+        let axes = axis_scores.layout().shape()[3];
+        let [content_queries, content] = [content_queries, content].map(without_flips);
+        let [axis_scores, packed, packed_gradient] =
+            [axis_scores, packed, packed_gradient].map(|tensor| tensor.to_contiguous());
+        let token_scale = as_rows(token_scale);
+        let gather = |content_queries, axis_scores| gather::Gather {
+            content_queries,
+            axis_scores,
+            content: for_heads(&content, heads),
+            token_scale: for_heads(&token_scale, heads),
+            hidden: None,
+            cells: Cells::new(&grid, None),
+        };
+        let gradient = whole(&packed_gradient);
+        let sums = gather_backward::GatherBackward {
+            asked: gather(whole(&content_queries), whole(&axis_scores)),
+            received: gather(
+                gradient.columns(0..channels),
+                gradient.columns(channels..channels + axes),
+            ),
+            packed: whole(&packed),
+            packed_gradient: gradient,
+        }
+        .run();
+        let sums = tensor(sums, Shape::new([batch, heads, queries, channels + axes]));
+        (
+            slice::<Self>(&sums, 3, 0, channels),
+            slice::<Self>(&sums, 3, channels, channels + axes),
+            TokenGradients::None,
+        )
     }
 
     fn scatter_attend_forward(
@@ -261,30 +326,6 @@ impl PerceiverOps for Flex {
     }
 }
 
-/// A tensor of new numbers.
-fn tensor(numbers: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(shape), DType::F32)
-}
-
-/// A view of `[rows, columns]`.
-fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
-    let (elements, strides) = memory(tensor);
-    Matrix::new(elements, tensor.layout().shape().dims(), strides)
-}
-
-/// A tensor whose storage is its numbers in order and no others.
-fn numbers(tensor: FlexTensor) -> FlexTensor {
-    let tensor = tensor.to_contiguous();
-    let layout = tensor.layout();
-    let count = layout.num_elements();
-    if layout.start_offset() == 0 && tensor.storage::<f32>().len() == count {
-        return tensor;
-    }
-    let numbers = tensor.storage::<f32>()[layout.start_offset()..][..count].to_vec();
-    let layout = Layout::contiguous(layout.shape().clone());
-    FlexTensor::new(Bytes::from_elems(numbers), layout, DType::F32)
-}
-
 /// Numbers a task takes: 16 KiB.
 const TASK: usize = 1 << 12;
 
@@ -325,74 +366,4 @@ fn run(kernel: &impl Kernel) -> (FlexTensor, FlexTensor) {
         FlexTensor::new(Bytes::from_elems(streamed.sums), sums, DType::F32),
         FlexTensor::new(Bytes::from_elems(streamed.log_sum_exp), per_row, DType::F32),
     )
-}
-
-/// A tensor whose rows lie in one piece each.
-fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
-    let tensor = without_flips(tensor);
-    let strides = tensor.layout().strides();
-    if strides[strides.len() - 1] == 1 { tensor } else { tensor.to_contiguous() }
-}
-
-/// A tensor whose strides all lead forward.
-fn without_flips(tensor: FlexTensor) -> FlexTensor {
-    let flipped = tensor.layout().strides().iter().any(|&stride| stride < 0);
-    if flipped { tensor.to_contiguous() } else { tensor }
-}
-
-/// A view of `[batch, heads, rows, columns]`.
-fn whole(tensor: &FlexTensor) -> Array<'_> {
-    let (elements, strides) = memory(tensor);
-    Array { elements, shape: tensor.layout().shape().dims(), strides }
-}
-
-/// A view of `[batch, rows, columns]` that repeats for every head.
-fn for_heads(tensor: &FlexTensor, heads: usize) -> Array<'_> {
-    let (elements, [of_batch, of_rows, of_columns]) = memory(tensor);
-    let [batch, rows, columns] = tensor.layout().shape().dims();
-    Array {
-        elements,
-        shape: [batch, heads, rows, columns],
-        strides: [of_batch, 0, of_rows, of_columns],
-    }
-}
-
-/// Elements from the tensor's first on, and its strides, all of which lead forward.
-fn memory<const D: usize>(tensor: &FlexTensor) -> (&[f32], [usize; D]) {
-    let layout = tensor.layout();
-    let strides = layout.strides();
-    let elements = &tensor.storage()[layout.start_offset()..];
-    (elements, std::array::from_fn(|dim| strides[dim] as usize))
-}
-
-/// `[.., columns]` as `[.., 1, columns]`.
-fn as_rows(tensor: FlexTensor) -> FlexTensor {
-    let mut shape = tensor.layout().shape().to_vec();
-    shape.insert(shape.len() - 1, 1);
-    tensor.to_contiguous().reshape(Shape::from(shape))
-}
-
-fn flags(hidden: HiddenKeys<Flex>) -> Option<FlexTensor> {
-    match hidden {
-        HiddenKeys::None => None,
-        HiddenKeys::Some(hidden) => Some(hidden.to_contiguous()),
-    }
-}
-
-fn view(flags: Option<&FlexTensor>, heads: usize) -> Option<Hidden<'_>> {
-    flags.map(|flags| {
-        let layout = flags.layout();
-        let [_, keys] = layout.shape().dims();
-        Hidden { flags: &flags.storage()[layout.start_offset()..], heads, keys }
-    })
-}
-
-/// # Panics
-/// If a point is no cell of a grid.
-fn cells(points: GridPoints<Flex>) -> Option<Vec<usize>> {
-    let cell = |point: i64| usize::try_from(point).expect("points are not negative");
-    match points {
-        GridPoints::All => None,
-        GridPoints::Some(points) => Some(points.into_data().iter::<i64>().map(cell).collect()),
-    }
 }

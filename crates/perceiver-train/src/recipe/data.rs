@@ -218,6 +218,9 @@ pub struct FlowPairsData {
 pub struct VideosData {
     /// Videos, of whose end the last seconds are kept apart to be measured on.
     pub files: Vec<PathBuf>,
+    /// The class of each video, where they have any.
+    #[serde(default)]
+    pub labels: Vec<usize>,
     /// How long that end is.
     pub held_out_seconds: f64,
     /// Frames a second.
@@ -303,6 +306,10 @@ impl Data {
             }
             Self::FlowPairs(_) => Ok(()),
             Self::Videos(data) => {
+                let (videos, labels) = (data.files.len(), data.labels.len());
+                if labels > 0 && labels != videos {
+                    return Err(format!("`data.labels` has {labels} classes for {videos} videos"));
+                }
                 let some = data.stride > 0 && data.pixels > 0 && data.sound_patches > 0;
                 let timed = data.held_out_seconds > 0.0 && data.frames_per_second > 0.0;
                 (some && timed && !data.files.is_empty())

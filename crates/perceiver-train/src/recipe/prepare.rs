@@ -267,7 +267,13 @@ fn videos(recipe: &Recipe, context: &Context<'_>, data: &VideosData) -> Result<F
         frames_per_second: data.frames_per_second,
         stride: data.stride,
     };
-    let files = || data.files.iter().map(|path| (context.file(path), None));
+    let classes = config.num_labels();
+    if let Some(label) = data.labels.iter().find(|label| **label >= classes) {
+        let reason = format!("`data.labels` holds {label}, the model has {classes} classes");
+        return Err(Error::recipe(&recipe.path, reason));
+    }
+    let labels = data.labels.iter().copied().map(Some).chain(std::iter::repeat(None));
+    let files = || data.files.iter().map(|path| context.file(path)).zip(labels.clone());
     let seconds = data.held_out_seconds;
     let samples_per_patch = config.samples_per_patch;
     let points = ClipPoints {
@@ -275,7 +281,7 @@ fn videos(recipe: &Recipe, context: &Context<'_>, data: &VideosData) -> Result<F
         samples: data.sound_patches.saturating_mul(samples_per_patch),
     };
     let batcher = |points, hidden_labels| ClipBatcher {
-        labels: config.num_labels(),
+        labels: classes,
         samples_per_patch,
         points,
         hidden_labels,

@@ -157,11 +157,23 @@ impl Context<'_> {
             let path = folder.clone();
             return Err(Error::RunExists { path });
         }
-        let device = &self.start.devices[0];
-        let loaders = Loaders::new(parts, run, reached, device).map_err(|why| self.refuse(why))?;
+        let devices = &self.start.devices;
+        let every = run.validate_every;
+        if devices.len() > 1 && !(run.steps.is_multiple_of(every) && reached.is_multiple_of(every))
+        {
+            return Err(self.refuse(format!(
+                "several devices stop at whole validations alone: {reached} steps were made, {} are \
+                 asked for, expected multiples of the {every} of `run.validate_every`",
+                run.steps
+            )));
+        }
+        // Burn adds up the gradients of all devices, as it does those of accumulated batches.
+        let step = run.accumulation * devices.len();
+        let loaders = Loaders::new(parts, run, [reached, step], &devices[0]);
+        let loaders = loaders.map_err(|why| self.refuse(why))?;
         let rules = UpdateRules {
             max_norm: run.max_norm,
-            accumulation: run.accumulation,
+            accumulation: step,
             average_decay: run.average_decay,
         };
         let settings = &self.recipe.settings;
@@ -231,7 +243,7 @@ impl<B: Send + 'static> Loaders<B> {
     fn new<T, V, C>(
         parts: Parts<T, V, C>,
         run: &RunSettings,
-        reached: usize,
+        [reached, batches_a_step]: [usize; 2],
         device: &Device,
     ) -> Result<Self, String>
     where
@@ -244,11 +256,11 @@ impl<B: Send + 'static> Loaders<B> {
             let part = if train.is_empty() { "learn from" } else { "be measured on" };
             return Err(format!("`data` has no example to {part}"));
         }
-        let batches = [run.steps, run.validate_every].map(|steps| steps * run.accumulation);
+        let batches = [run.steps, run.validate_every].map(|steps| steps * batches_a_step);
         let (size, workers) = (run.batch_size, run.workers);
         let training =
             Loader::training(train, collate_train, size, batches, workers, run.seed, device);
-        let training = Arc::new(training.starting_at(reached * run.accumulation));
+        let training = Arc::new(training.starting_at(reached * batches_a_step));
         let validation =
             Arc::new(Loader::validation(validation, collate_validation, size, workers, device));
         let (first, second) = (Arc::clone(&training), Arc::clone(&validation));

@@ -1,6 +1,7 @@
 //! A run: from fresh weights, or from where an earlier one ended, to learned ones.
 
 mod checkpoints;
+mod dashboard;
 mod quiet;
 mod stepwise;
 
@@ -10,22 +11,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use burn::data::dataloader::DataLoader;
+use burn::module::Module as _;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
 use burn::train::metric::{IterationSpeedMetric, LearningRateMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{
-    ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining, TrainingStrategy,
+    ExecutionStrategy, InferenceStep, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining,
+    TrainingStrategy,
 };
 use tempfile::NamedTempFile;
 
 use self::checkpoints::{Checkpoints, KeepLast};
+use self::dashboard::QuantityMetric;
 use self::quiet::Quiet;
 pub use self::stepwise::Event;
 use self::stepwise::{Observer, Stepwise};
 use crate::report::{LOG_NAME, Log};
-use crate::{Error, Objective, Result, Trainee};
+use crate::{Error, Objective, Quantity, Result, Trainee};
 
 /// Name of the folder, in a run's own, of the states from which it can go on.
 pub const CHECKPOINTS_NAME: &str = "checkpoints";
@@ -43,8 +47,8 @@ pub struct Run<O: Objective> {
     pub optimiser: ModuleOptimizer,
     /// The learning rate by step.
     pub schedule: ModuleLrScheduler,
-    /// Batches to learn from: `accumulation` a step, `validate_every` steps a pass, beginning
-    /// after [`step_reached`].
+    /// Batches to learn from: `accumulation` a step on each device, `validate_every` steps a pass,
+    /// beginning after [`step_reached`].
     pub training: Arc<dyn DataLoader<O::Batch>>,
     /// Batches to measure on.
     pub validation: Arc<dyn DataLoader<O::Batch>>,
@@ -117,6 +121,7 @@ impl<O: Objective> Run<O> {
         steps.retain(|step| Some(*step) <= reached);
         let epochs = steps.into_iter().map(|step| step / steps_an_epoch).collect();
 
+        let quantities = if self.dashboard { self.quantities() } else { Vec::new() };
         let interrupter = self.interrupter.clone();
         let [model, optimiser, schedule] = checkpoints.parts();
         let mut training = SupervisedTraining::new(&self.folder, self.training, self.validation)
@@ -131,6 +136,10 @@ impl<O: Objective> Run<O> {
             .num_epochs(self.plan.steps / steps_an_epoch);
         if let Some(step) = reached {
             training = training.checkpoint(step / steps_an_epoch);
+        }
+        for quantity in quantities {
+            let metric = QuantityMetric::new(quantity);
+            training = training.metric_train_numeric(metric.clone()).metric_valid_numeric(metric);
         }
         let (training, failure) = match self.devices.as_slice() {
             [device] => {
@@ -174,6 +183,13 @@ impl<O: Objective> Run<O> {
             observer(Event::Best(result.model.learned()))?;
         }
         Ok(ending)
+    }
+
+    /// What the objective measures, seen on a first batch: the dashboard wants to know before.
+    fn quantities(&self) -> Vec<Quantity> {
+        let Some(Ok(batch)) = self.validation.iter().next() else { return Vec::new() };
+        let outcome = InferenceStep::step(&self.trainee.valid(), batch);
+        outcome.measures.iter().map(|measure| measure.quantity).collect()
     }
 }
 

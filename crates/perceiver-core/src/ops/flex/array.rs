@@ -31,6 +31,19 @@ impl<'a> Array<'a> {
     }
 }
 
+impl Array<'_> {
+    /// Some of the columns.
+    pub(super) fn columns(&self, columns: std::ops::Range<usize>) -> Self {
+        let [batch, heads, rows, _] = self.shape;
+        let start = (columns.start * self.strides[3]).min(self.elements.len());
+        Self {
+            elements: &self.elements[start..],
+            shape: [batch, heads, rows, columns.len()],
+            strides: self.strides,
+        }
+    }
+}
+
 /// Which keys are hidden, `[batch, keys]`, not zero where so.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hidden<'a> {

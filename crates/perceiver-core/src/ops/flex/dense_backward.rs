@@ -111,7 +111,12 @@ fn tile(elements: &mut [f32], row_stride: usize) -> MatrixMut<'_> {
 
 /// Turns scores into probabilities, and what these receive into the gradient of the scores.
 #[multiversion(targets = "simd")]
-fn slope(scores: &mut [f32], received: &mut [f32], log_sum_exp: &[f32], balance: &[f32]) {
+pub(super) fn slope(
+    scores: &mut [f32],
+    received: &mut [f32],
+    log_sum_exp: &[f32],
+    balance: &[f32],
+) {
     let keys = scores.len() / balance.len();
     let rows = scores.chunks_exact_mut(keys).zip(received.chunks_exact_mut(keys));
     for ((scores, received), (lse, balance)) in rows.zip(log_sum_exp.iter().zip(balance)) {

@@ -9,7 +9,7 @@ use super::matrix::{Matrix, MatrixMut, multiply};
 /// Rows of scores a task takes at most: their sums stay in the second-level cache.
 const TASK_ROWS: usize = 256;
 /// Keys whose scores are held at a time: with [`TASK_ROWS`], 256 KiB.
-const TILE_KEYS: usize = 256;
+pub(super) const TILE_KEYS: usize = 256;
 
 /// One operation as the streaming loop sees it: scores whose rows become probabilities, and the
 /// sums that these weigh.
@@ -113,8 +113,8 @@ pub(super) fn stream(kernel: &impl Kernel) -> Streamed {
 }
 
 /// How the scores of a problem are cut into tasks.
-struct Plan {
-    block_rows: usize,
+pub(super) struct Plan {
+    pub(super) block_rows: usize,
     row_blocks: usize,
     part_keys: usize,
     key_parts: usize,
@@ -123,7 +123,7 @@ struct Plan {
 impl Plan {
     /// Blocks of rows until every thread has some; then keys are cut too, as a few latents may
     /// read many tokens.
-    fn new(size: &Size, threads: usize) -> Self {
+    pub(super) fn new(size: &Size, threads: usize) -> Self {
         let problems = (size.batch * size.heads).max(1);
         let tasks = 4 * threads;
         let wanted = tasks.div_ceil(problems);
@@ -134,7 +134,7 @@ impl Plan {
         Self { block_rows, row_blocks, part_keys, key_parts: size.keys.div_ceil(part_keys) }
     }
 
-    fn rows(&self, block: usize, rows: usize) -> Range<usize> {
+    pub(super) fn rows(&self, block: usize, rows: usize) -> Range<usize> {
         block * self.block_rows..((block + 1) * self.block_rows).min(rows)
     }
 

@@ -105,6 +105,36 @@ proptest! {
     }
 
     #[test]
+    fn gradients_of_gathering_are_the_generic_ones(
+        [batch, heads] in [1usize..3, 1usize..3],
+        queries in prop_oneof![1usize..5, 120usize..140],
+        content_channels in 1usize..9,
+        grid in grids(),
+    ) {
+        let (tokens, axes) = (grid.iter().product(), grid.iter().sum());
+        let content_queries = random([batch, heads, queries, content_channels], 1.0);
+        let axis_scores = random([batch, heads, queries, axes], 1.0);
+        let content = random([batch, tokens, content_channels], 1.0);
+        let token_scale = random([batch, tokens], 0.5);
+        let asked = || [&content_queries, &axis_scores, &content, &token_scale];
+        let [q, a, x, s] = asked().map(double);
+        let packed = super::super::gather::generic::<Flex>(q, a, x, s, HiddenKeys::None, grid.clone());
+        let gradient = random([batch, heads, queries, content_channels + axes + 1], 1.0);
+        let [q, a, x, s] = asked().map(double);
+        let exact = super::super::backward::gather::generic::<Flex>(
+            q, a, x, s, packed.clone(), double(&gradient), HiddenKeys::None, grid.clone(), false,
+        );
+        let packed = FlexTensor::from_data(packed.into_data().convert::<f32>());
+        let found = Flex::gather_attend_backward(
+            content_queries, axis_scores, content, token_scale, packed, gradient,
+            HiddenKeys::None, grid, false,
+        );
+        assert_close(found.0, exact.0)?;
+        assert_close(found.1, exact.1)?;
+        prop_assert!(matches!(found.2, TokenGradients::None));
+    }
+
+    #[test]
     fn scattering_is_the_generic_one(
         [batch, heads] in [1usize..3, 1usize..3],
         keys in prop_oneof![1usize..5, 500usize..530],

@@ -1,0 +1,70 @@
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::array::Array;
+use super::dense_backward::slope;
+use super::gather::Gather;
+use super::stream::{Kernel, Plan, TILE_KEYS, Tile};
+
+/// What the gradients of queries over tokens that learn nothing are computed from.
+#[derive(Debug)]
+pub(super) struct GatherBackward<'a> {
+    /// What was asked of the tokens.
+    pub(super) asked: Gather<'a>,
+    /// The gradient of what came of it, in the place of the queries: what a token receives is
+    /// computed as a score is.
+    pub(super) received: Gather<'a>,
+    /// `[batch, heads, queries, channels + 1]`, rows contiguous: what came of it, and the
+    /// log-sum-exp.
+    pub(super) packed: Array<'a>,
+    /// Its gradient.
+    pub(super) packed_gradient: Array<'a>,
+}
+
+impl GatherBackward<'_> {
+    /// Gradients of content queries and of axis scores side by side,
+    /// `[batch, heads, queries, content_channels + axes]`.
+    pub(super) fn run(&self) -> Vec<f32> {
+        let size = self.asked.size();
+        let plan = Plan::new(&size, rayon::current_num_threads());
+        let mut sums = vec![0.0; size.batch * size.heads * size.rows * size.channels];
+        let problems = sums.par_chunks_mut(size.rows * size.channels).enumerate();
+        problems.for_each(|(problem, sums)| {
+            let blocks = sums.par_chunks_mut(plan.block_rows * size.channels).enumerate();
+            blocks.for_each(|(block, sums)| {
+                self.add_rows(problem, plan.rows(block, size.rows), sums);
+            });
+        });
+        sums
+    }
+
+    fn add_rows(&self, problem: usize, rows: Range<usize>, sums: &mut [f32]) {
+        let keys = self.asked.size().keys;
+        let (log_sum_exp, balance): (Vec<f32>, Vec<f32>) =
+            rows.clone().map(|row| self.constants(problem, row)).unzip();
+        let mut scratch = vec![0.0; rows.len()];
+        let mut scores = vec![0.0; rows.len() * TILE_KEYS.min(keys)];
+        let mut received = scores.clone();
+        for start in (0..keys).step_by(TILE_KEYS) {
+            let keys = start..(start + TILE_KEYS).min(keys);
+            let tile = Tile { problem, rows: rows.clone(), keys };
+            let numbers = rows.len() * tile.keys.len();
+            let (scores, received) = (&mut scores[..numbers], &mut received[..numbers]);
+            self.asked.score(&tile, scores, &mut scratch);
+            self.received.score(&tile, received, &mut scratch);
+            slope(scores, received, &log_sum_exp, &balance);
+            self.asked.weigh(&tile, received, sums);
+        }
+    }
+
+    /// The log-sum-exp of a row, and `Σ gradient · output` less the log-sum-exp's own gradient.
+    fn constants(&self, problem: usize, row: usize) -> (f32, f32) {
+        let last = |row: &[f32]| row[row.len() - 1];
+        let (packed, gradient) =
+            (self.packed.row(problem, row), self.packed_gradient.row(problem, row));
+        let products = packed.iter().zip(gradient).take(packed.len() - 1);
+        let balance: f32 = products.map(|(output, gradient)| output * gradient).sum();
+        (last(packed), balance - last(gradient))
+    }
+}
