@@ -32,8 +32,9 @@ pub(super) struct Factored {
 /// The grid tokens lie on.
 #[derive(Debug, Clone)]
 enum Layout {
-    /// Axes that positions vary along.
-    Axes(Vec<Axis>),
+    /// Axes that positions vary along: their lengths, and all their tables under each other,
+    /// `[lengths, position_channels]`, with zeros in the channels of other axes.
+    Axes { lengths: Vec<usize>, tables: Tensor<2> },
     /// Rows and columns without meaning: the operations know no other tokens than a grid's.
     Blank([usize; 2]),
 }
@@ -67,7 +68,8 @@ impl Factored {
         let (mut layout, mut points) = (Layout::Blank(nearly_square(tokens)), None);
         match segment.positions() {
             Some(Positions::Grid(grid)) => {
-                layout = Layout::Axes(grid.axes.clone());
+                let lengths = grid.axes.iter().map(|axis| axis.table.dims()[0]).collect();
+                layout = Layout::Axes { lengths, tables: stacked(&grid.axes) };
                 points = grid.points.clone();
             }
             Some(Positions::Table(table)) => {
@@ -112,7 +114,7 @@ impl Factored {
     /// Length of every axis, and one axis of length 1 for what all tokens share.
     pub(super) fn grid(&self) -> Vec<usize> {
         let mut lengths = match &self.layout {
-            Layout::Axes(axes) => axes.iter().map(|axis| axis.table.dims()[0]).collect(),
+            Layout::Axes { lengths, .. } => lengths.clone(),
             Layout::Blank(lengths) => lengths.to_vec(),
         };
         lengths.push(1);
@@ -145,11 +147,11 @@ impl Factored {
 
         let mut scores = Vec::new();
         match &self.layout {
-            Layout::Axes(axes) => scores.extend(axes.iter().map(|axis| {
-                let channels = axis.channels.iter().map(|c| self.mapped_channels() + c);
-                let picked = vectors.clone().select(3, indices(channels, vectors));
-                picked.matmul(axis.table.clone().transpose().unsqueeze::<4>())
-            })),
+            Layout::Axes { tables, .. } => {
+                let start = self.mapped_channels();
+                let picked = vectors.clone().narrow(3, start, self.position_channels());
+                scores.push(picked.matmul(tables.clone().transpose().unsqueeze::<4>()));
+            }
             Layout::Blank(lengths) => {
                 scores.push(shared.zeros_like().repeat_dim(3, lengths.iter().sum()));
             }
@@ -189,32 +191,14 @@ impl Factored {
         if self.table_channels > 0 {
             parts.push(sums.clone().narrow(3, self.raw_channels, self.table_channels));
         }
-        if let Layout::Axes(axes) = &self.layout {
-            parts.push(self.assemble_axes(axes, &sums));
+        if let Layout::Axes { tables, .. } = &self.layout {
+            let marginals = sums.narrow(3, own_channels + 1, tables.dims()[0]);
+            parts.push(marginals.matmul(tables.clone().unsqueeze::<4>()));
         }
         if let Some(padding) = &self.padding {
             parts.push(weight.matmul(padding.clone().unsqueeze::<4>()));
         }
         concat(parts, 3) - mean
-    }
-
-    /// The position channels of [`assemble`](Self::assemble).
-    fn assemble_axes(&self, axes: &[Axis], sums: &Tensor<4>) -> Tensor<4> {
-        let mut offset = self.raw_channels + self.table_channels + 1;
-        let mut order = vec![0; self.position_channels()];
-        let (mut columns, mut column) = (Vec::with_capacity(axes.len()), 0);
-        for axis in axes {
-            let [length, _] = axis.table.dims();
-            let marginal = sums.clone().narrow(3, offset, length);
-            columns.push(marginal.matmul(axis.table.clone().unsqueeze::<4>()));
-            offset += length;
-            for &channel in &axis.channels {
-                order[channel] = column;
-                column += 1;
-            }
-        }
-        let order = indices(order.into_iter(), sums);
-        concat(columns, 3).select(3, order)
     }
 
     /// Channels of a token that are content.
@@ -224,7 +208,7 @@ impl Factored {
 
     fn position_channels(&self) -> usize {
         match &self.layout {
-            Layout::Axes(axes) => axes.iter().map(|axis| axis.channels.len()).sum(),
+            Layout::Axes { tables, .. } => tables.dims()[1],
             Layout::Blank(_) => self.table_channels,
         }
     }
@@ -242,7 +226,19 @@ fn column(vector: Tensor<1>) -> Tensor<4> {
     vector.reshape([1, 1, channels, 1])
 }
 
-fn indices(values: impl Iterator<Item = usize>, like: &Tensor<4>) -> Tensor<1, Int> {
-    let values: Vec<i64> = values.map(|value| value as i64).collect();
-    Tensor::from_data(values.as_slice(), &like.device())
+/// The tables of all axes under each other, each in its own channels.
+fn stacked(axes: &[Axis]) -> Tensor<2> {
+    let channels = axes.iter().map(|axis| axis.channels.len()).sum();
+    let tables = axes.iter().map(|axis| {
+        let [_, own] = axis.table.dims();
+        // Channels of other axes take the column behind the table's own, which is zero.
+        let mut columns = vec![own as i64; channels];
+        for (column, &channel) in axis.channels.iter().enumerate() {
+            columns[channel] = column as i64;
+        }
+        let columns = Tensor::from_data(columns.as_slice(), &axis.table.device());
+        let zero = axis.table.clone().narrow(1, 0, 1).zeros_like();
+        Tensor::cat(vec![axis.table.clone(), zero], 1).select(1, columns)
+    });
+    Tensor::cat(tables.collect(), 0)
 }

@@ -13,7 +13,8 @@ use crate::{KeyMask, Segment, TokenArray, ops};
 struct Queries {
     /// Scaled, `[batch, heads, queries, qk_channels / heads]`.
     projected: Tensor<4>,
-    /// With the keys' projection and norm taken in, `[batch, heads, queries, input_channels]`.
+    /// With the keys' projection and norm taken in, `[batch, heads, queries, input_channels]`;
+    /// one of a batch where examples do not differ.
     absorbed: Tensor<4>,
     /// What the norm's bias and the keys' bias add to a query's every score,
     /// `[batch, heads, queries, 1]`.
@@ -80,7 +81,7 @@ impl CrossAttention {
         let constant = projected.clone().matmul(constant.swap_dims(2, 3));
         Queries {
             projected: expand_batch(projected, batch),
-            absorbed: expand_batch(absorbed, batch),
+            absorbed,
             constant: expand_batch(constant, batch),
         }
     }
@@ -134,12 +135,12 @@ impl CrossAttention {
 }
 
 fn read_absorbed(queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {
-    let [batch, ..] = queries.absorbed.dims();
+    let [batch, ..] = queries.projected.dims();
     let tokens = Factored::new(segment).expand(batch);
     let (content_queries, axis_scores) = tokens.contract(&queries.absorbed);
     let (sums, log_sum_exp) = ops::gather_attend(
-        content_queries,
-        axis_scores,
+        expand_batch(content_queries, batch),
+        expand_batch(axis_scores, batch),
         tokens.content.clone(),
         tokens.scale.clone(),
         mask,
