@@ -24,19 +24,14 @@ pub(super) struct Factored {
     map: Option<LinearMap>,
     raw_channels: usize,
     table_channels: usize,
-    layout: Layout,
+    /// Lengths of the axes that tokens lie along. Without positions, rows and columns that mean
+    /// nothing: the operations know no other tokens than a grid's.
+    lengths: Vec<usize>,
+    /// The axes' tables under each other, `[lengths, position_channels]`, with zeros in the
+    /// channels of other axes.
+    tables: Option<Tensor<2>>,
     /// `[padding_channels]`.
     padding: Option<Tensor<1>>,
-}
-
-/// The grid tokens lie on.
-#[derive(Debug, Clone)]
-enum Layout {
-    /// Axes that positions vary along: their lengths, and all their tables under each other,
-    /// `[lengths, position_channels]`, with zeros in the channels of other axes.
-    Axes { lengths: Vec<usize>, tables: Tensor<2> },
-    /// Rows and columns without meaning: the operations know no other tokens than a grid's.
-    Blank([usize; 2]),
 }
 
 impl Factored {
@@ -65,11 +60,12 @@ impl Factored {
             (map, raw_channels) = (by, raw.dims()[2]);
             own.push(raw);
         }
-        let (mut layout, mut points) = (Layout::Blank(nearly_square(tokens)), None);
+        let (mut lengths, mut tables) = (nearly_square(tokens).to_vec(), None);
+        let mut points = None;
         match segment.positions() {
             Some(Positions::Grid(grid)) => {
-                let lengths = grid.axes.iter().map(|axis| axis.table.dims()[0]).collect();
-                layout = Layout::Axes { lengths, tables: stacked(&grid.axes) };
+                lengths = grid.axes.iter().map(|axis| axis.table.dims()[0]).collect();
+                tables = Some(stacked(&grid.axes));
                 points = grid.points.clone();
             }
             Some(Positions::Table(table)) => {
@@ -86,7 +82,8 @@ impl Factored {
             map,
             raw_channels,
             table_channels,
-            layout,
+            lengths,
+            tables,
             padding: segment.padding().cloned(),
         }
     }
@@ -113,10 +110,7 @@ impl Factored {
 
     /// Length of every axis, and one axis of length 1 for what all tokens share.
     pub(super) fn grid(&self) -> Vec<usize> {
-        let mut lengths = match &self.layout {
-            Layout::Axes { lengths, .. } => lengths.clone(),
-            Layout::Blank(lengths) => lengths.to_vec(),
-        };
+        let mut lengths = self.lengths.clone();
         lengths.push(1);
         lengths
     }
@@ -145,25 +139,21 @@ impl Factored {
         }
         content.push(vectors.clone().sum_dim(3).neg());
 
-        let mut scores = Vec::new();
-        match &self.layout {
-            Layout::Axes { tables, .. } => {
+        let positions = match &self.tables {
+            Some(tables) => {
                 let start = self.mapped_channels();
                 let picked = vectors.clone().narrow(3, start, self.position_channels());
-                scores.push(picked.matmul(tables.clone().transpose().unsqueeze::<4>()));
+                picked.matmul(tables.clone().transpose().unsqueeze::<4>())
             }
-            Layout::Blank(lengths) => {
-                scores.push(shared.zeros_like().repeat_dim(3, lengths.iter().sum()));
-            }
-        }
+            None => shared.zeros_like().repeat_dim(3, self.lengths.iter().sum()),
+        };
         if let Some(padding) = &self.padding {
             let [channels] = padding.dims();
             let start = self.mapped_channels() + self.position_channels();
             let picked = vectors.clone().narrow(3, start, channels);
             shared = shared + picked.matmul(column(padding.clone()));
         }
-        scores.push(shared);
-        (concat(content, 3), Tensor::cat(scores, 3))
+        (concat(content, 3), Tensor::cat(vec![positions, shared], 3))
     }
 
     /// Assembles weighted sums of normalised tokens from what
@@ -191,7 +181,7 @@ impl Factored {
         if self.table_channels > 0 {
             parts.push(sums.clone().narrow(3, self.raw_channels, self.table_channels));
         }
-        if let Layout::Axes { tables, .. } = &self.layout {
+        if let Some(tables) = &self.tables {
             let marginals = sums.narrow(3, own_channels + 1, tables.dims()[0]);
             parts.push(marginals.matmul(tables.clone().unsqueeze::<4>()));
         }
@@ -207,10 +197,7 @@ impl Factored {
     }
 
     fn position_channels(&self) -> usize {
-        match &self.layout {
-            Layout::Axes { tables, .. } => tables.dims()[1],
-            Layout::Blank(_) => self.table_channels,
-        }
+        self.tables.as_ref().map_or(self.table_channels, |tables| tables.dims()[1])
     }
 }
 
