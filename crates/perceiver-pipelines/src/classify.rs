@@ -112,16 +112,7 @@ impl Classify {
     /// are damaged. Where there are none, the reference's defaults hold, and
     /// [`warnings`](Self::warnings) says so of images.
     pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let classifies = |head| {
-            matches!(
-                head,
-                Head::SequenceClassification
-                    | Head::ImageClassificationLearned
-                    | Head::ImageClassificationFourier
-                    | Head::ImageClassificationConvProcessing
-            )
-        };
-        let reader = Reader::from_pretrained(folder.as_ref(), device, classifies, HEADS)?;
+        let reader = Reader::from_pretrained(folder.as_ref(), device, Head::is_classifier, HEADS)?;
         Ok(Self { reader })
     }
 

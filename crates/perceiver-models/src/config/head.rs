@@ -38,6 +38,18 @@ impl Head {
         ("PerceiverForMultimodalAutoencoding", Self::MultimodalAutoencoding),
     ];
 
+    /// Whether it scores classes of a text or an image.
+    #[must_use]
+    pub const fn is_classifier(self) -> bool {
+        matches!(
+            self,
+            Self::SequenceClassification
+                | Self::ImageClassificationLearned
+                | Self::ImageClassificationFourier
+                | Self::ImageClassificationConvProcessing
+        )
+    }
+
     /// The head's name in `architectures`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -35,7 +35,8 @@ pub(super) struct Parts<T, V, C> {
 }
 
 /// Opens the data and trains the head on it.
-pub(super) fn start(recipe: &Recipe, context: &Context<'_>) -> Result<Finished> {
+pub(super) fn start(context: &Context<'_>) -> Result<Finished> {
+    let recipe = context.recipe;
     match &recipe.settings.data {
         Data::IdxImages(data) => {
             let open = |[images, labels]: &[PathBuf; 2]| {
@@ -49,17 +50,17 @@ pub(super) fn start(recipe: &Recipe, context: &Context<'_>) -> Result<Finished> 
                     return Err(Error::recipe(&context.file(labels), reason));
                 }
             }
-            images(recipe, context, train, validation, &data.classes, &data.images)
+            images(context, train, validation, &data.classes, &data.images)
         }
         Data::ImageFolder(data) => {
             let train = ImageFolder::open(context.file(&data.train), None)?;
             let classes = train.class_names().to_vec();
             let validation = ImageFolder::open(context.file(&data.validation), Some(&classes))?;
-            images(recipe, context, train, validation, &classes, &data.images)
+            images(context, train, validation, &classes, &data.images)
         }
-        Data::TextTable(data) => text_table(recipe, context, data),
-        Data::PlainText(data) => plain_text(recipe, context, data),
-        Data::GeneratedFlow(data) => generated_flow(recipe, context, data),
+        Data::TextTable(data) => text_table(context, data),
+        Data::PlainText(data) => plain_text(context, data),
+        Data::GeneratedFlow(data) => generated_flow(context, data),
         Data::FlowPairs(data) => {
             let config = recipe.config(&[])?;
             let size = frame_size(&config);
@@ -67,12 +68,11 @@ pub(super) fn start(recipe: &Recipe, context: &Context<'_>) -> Result<Finished> 
             let validation = FlowPairs::crops(context.file(&data.validation), size)?;
             flow(context, config, train, validation, data.loss)
         }
-        Data::Videos(data) => videos(recipe, context, data),
+        Data::Videos(data) => videos(context, data),
     }
 }
 
 fn images<S>(
-    recipe: &Recipe,
     context: &Context<'_>,
     train: S,
     validation: S,
@@ -82,24 +82,23 @@ fn images<S>(
 where
     S: Source<Example = LabelledImage> + 'static,
 {
-    match recipe.head {
+    match context.recipe.head {
         Head::ImageClassificationLearned => classify::<PerceiverForImageClassificationLearned, _>(
-            recipe, context, train, validation, classes, options,
+            context, train, validation, classes, options,
         ),
         Head::ImageClassificationConvProcessing => {
             classify::<PerceiverForImageClassificationConvProcessing, _>(
-                recipe, context, train, validation, classes, options,
+                context, train, validation, classes, options,
             )
         }
         // The recipe was checked: no other head has pictures with labels.
         _ => classify::<PerceiverForImageClassificationFourier, _>(
-            recipe, context, train, validation, classes, options,
+            context, train, validation, classes, options,
         ),
     }
 }
 
 fn classify<H, S>(
-    recipe: &Recipe,
     context: &Context<'_>,
     train: S,
     validation: S,
@@ -110,7 +109,7 @@ where
     H: ImageClassifier,
     S: Source<Example = LabelledImage> + 'static,
 {
-    let config = recipe.config(classes)?;
+    let config = context.recipe.config(classes)?;
     let [height, width] = options.size;
     let processor =
         PerceiverImageProcessor::resizing(height, width, options.mean, options.deviation);
@@ -140,7 +139,8 @@ where
     context.train(objective, config, parts, move |folder| Ok(processor.save_pretrained(folder)?))
 }
 
-fn text_table(recipe: &Recipe, context: &Context<'_>, data: &TextTableData) -> Result<Finished> {
+fn text_table(context: &Context<'_>, data: &TextTableData) -> Result<Finished> {
+    let recipe = context.recipe;
     let label = match (&data.label, &data.values) {
         (Some(label), _) => LabelColumns::Class(label.clone()),
         (None, values) => LabelColumns::Values(values.clone().unwrap_or_default()),
@@ -165,7 +165,8 @@ fn text_table(recipe: &Recipe, context: &Context<'_>, data: &TextTableData) -> R
     context.train(objective, config, parts, companions)
 }
 
-fn plain_text(recipe: &Recipe, context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {
+fn plain_text(context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {
+    let recipe = context.recipe;
     let config = recipe.config(&[])?;
     let tokenizer = tokenizer(recipe, &config, data.length)?;
     let mask = WholeWordMask {
@@ -215,11 +216,8 @@ fn tokenizer(
 /// Pairs of an epoch, which means nothing where no pair comes twice.
 const EPOCH: usize = 1 << 16;
 
-fn generated_flow(
-    recipe: &Recipe,
-    context: &Context<'_>,
-    data: &GeneratedFlowData,
-) -> Result<Finished> {
+fn generated_flow(context: &Context<'_>, data: &GeneratedFlowData) -> Result<Finished> {
+    let recipe = context.recipe;
     let config = recipe.config(&[])?;
     let options = |pairs| {
         let usual = FlowGeneratorOptions::new(pairs, frame_size(&config));
@@ -258,7 +256,8 @@ fn frame_size(config: &PerceiverConfig) -> [usize; 2] {
     [config.train_size[0], config.train_size[1]]
 }
 
-fn videos(recipe: &Recipe, context: &Context<'_>, data: &VideosData) -> Result<Finished> {
+fn videos(context: &Context<'_>, data: &VideosData) -> Result<Finished> {
+    let recipe = context.recipe;
     let config = recipe.config(&[])?;
     let options = ClipOptions {
         frames: config.num_frames,

@@ -14,7 +14,7 @@ use perceiver_models::{
 use super::prepare::Parts;
 use super::{Recipe, RunSettings};
 use crate::report::{LOG_NAME, Record};
-use crate::run::{Ending, Event, Plan, Run, step_reached};
+use crate::run::{CHECKPOINTS_NAME, Ending, Event, Plan, Run, step_reached};
 use crate::{Collate, Error, Loader, Objective, Result, Skipped, Trainee, UpdateRules};
 
 /// What a training is told beside its recipe.
@@ -93,12 +93,12 @@ pub fn start(
     start: Start,
     told: impl Fn(Progress<'_>) + Send + Sync + 'static,
 ) -> Result<Finished> {
-    super::prepare::start(recipe, &Context { recipe, start, told: Arc::new(told) })
+    super::prepare::start(&Context { recipe, start, told: Arc::new(told) })
 }
 
 /// What every head's training begins with.
 pub(super) struct Context<'a> {
-    recipe: &'a Recipe,
+    pub(super) recipe: &'a Recipe,
     start: Start,
     told: Arc<dyn Fn(Progress<'_>) + Send + Sync>,
 }
@@ -153,7 +153,8 @@ impl Context<'_> {
         let parameters = Module::num_params(&objective);
         let run = &self.recipe.settings.run;
         let reached = if self.start.resume { step_reached(folder)? } else { 0 };
-        if !self.start.resume && folder.join(LOG_NAME).exists() {
+        let holds_run = [LOG_NAME, CHECKPOINTS_NAME].iter().any(|name| folder.join(name).exists());
+        if !self.start.resume && holds_run {
             let path = folder.clone();
             return Err(Error::RunExists { path });
         }
@@ -180,6 +181,7 @@ impl Context<'_> {
         let schedule = settings.schedule.build(run.steps, settings.optimiser.learning_rate);
         let run = Run {
             folder: folder.clone(),
+            reached,
             plan: Plan {
                 steps: run.steps,
                 accumulation: run.accumulation,

@@ -39,6 +39,8 @@ pub const CHECKPOINTS_NAME: &str = "checkpoints";
 pub struct Run<O: Objective> {
     /// Where the log and the checkpoints are.
     pub folder: PathBuf,
+    /// Steps that an earlier run in the folder made, as [`step_reached`] tells; 0 of a new one.
+    pub reached: usize,
     /// How long, and how often what.
     pub plan: Plan,
     /// What learns, with weights that are fresh or loaded.
@@ -48,7 +50,7 @@ pub struct Run<O: Objective> {
     /// The learning rate by step.
     pub schedule: ModuleLrScheduler,
     /// Batches to learn from: `accumulation` a step on each device, `validate_every` steps a pass,
-    /// beginning after [`step_reached`].
+    /// beginning after those `reached`.
     pub training: Arc<dyn DataLoader<O::Batch>>,
     /// Batches to measure on.
     pub validation: Arc<dyn DataLoader<O::Batch>>,
@@ -99,7 +101,7 @@ pub fn step_reached(folder: &Path) -> Result<usize> {
 }
 
 impl<O: Objective> Run<O> {
-    /// Trains to the end of the plan, from the last checkpoint of the folder if there is one.
+    /// Trains to the end of the plan, from the checkpoint of the steps `reached`.
     /// Tells `observer` every line of the log and every best model.
     ///
     /// # Errors
@@ -115,10 +117,10 @@ impl<O: Objective> Run<O> {
         let steps_an_epoch = if self.devices.len() == 1 { 1 } else { self.plan.validate_every };
         let folder = self.folder.join(CHECKPOINTS_NAME);
         let checkpoints = Checkpoints::new(folder).with_steps_an_epoch(steps_an_epoch);
-        let reached = checkpoints.last_readable()?;
-        let (log, earlier) = open_log(&self.folder.join(LOG_NAME), reached.unwrap_or(0))?;
+        let reached = self.reached;
+        let (log, earlier) = open_log(&self.folder.join(LOG_NAME), reached)?;
         let mut steps = checkpoints.steps()?;
-        steps.retain(|step| Some(*step) <= reached);
+        steps.retain(|step| *step <= reached);
         let epochs = steps.into_iter().map(|step| step / steps_an_epoch).collect();
 
         let quantities = if self.dashboard { self.quantities() } else { Vec::new() };
@@ -132,10 +134,11 @@ impl<O: Objective> Run<O> {
             .with_checkpointing_strategy(KeepLast::after(epochs))
             .with_interrupter(interrupter.clone())
             .with_application_logger(None)
-            .renderer(renderer(self.dashboard, &interrupter, reached))
+            .renderer(renderer(self.dashboard, &interrupter, (reached > 0).then_some(reached)))
             .num_epochs(self.plan.steps / steps_an_epoch);
-        if let Some(step) = reached {
-            training = training.checkpoint(step / steps_an_epoch);
+        let checkpoint = (reached > 0).then_some(reached / steps_an_epoch);
+        if let Some(epoch) = checkpoint {
+            training = training.checkpoint(epoch);
         }
         for quantity in quantities {
             let metric = QuantityMetric::new(quantity);

@@ -7,7 +7,6 @@ use anyhow::{Result, bail};
 use clap::Args;
 use perceiver_data::Source;
 use perceiver_data::flow::FlowPair;
-use perceiver_models::Head;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::recipe::Recipe;
 use perceiver_train::report::Confusion;
@@ -86,7 +85,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     }
     let model = Model::open(arguments.hub.folder(&arguments.model)?)?;
     if let Some(path) = &arguments.confusion
-        && !classifies(model.head)
+        && !model.head.is_classifier()
     {
         bail!("{}: a {} takes no class for another", path.display(), model.head);
     }
@@ -113,16 +112,6 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     }
     context.note_device(&device, start);
     Ok(())
-}
-
-fn classifies(head: Head) -> bool {
-    matches!(
-        head,
-        Head::SequenceClassification
-            | Head::ImageClassificationLearned
-            | Head::ImageClassificationFourier
-            | Head::ImageClassificationConvProcessing
-    )
 }
 
 fn evaluate(
