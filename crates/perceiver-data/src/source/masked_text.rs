@@ -32,11 +32,14 @@ pub struct WholeWordMask {
     pub masked: f64,
     /// The share of them that become random bytes. The rest stay as they are.
     pub random: f64,
+    /// Whether everything that stays as it is is asked for as well. Copying is no language, but it
+    /// soon teaches a model through which latents to find which place.
+    pub copied: bool,
 }
 
 impl Default for WholeWordMask {
     fn default() -> Self {
-        Self { probability: 0.15, masked: 0.8, random: 0.1 }
+        Self { probability: 0.15, masked: 0.8, random: 0.1, copied: false }
     }
 }
 
@@ -65,7 +68,7 @@ impl WholeWordMask {
         for (index, (&id, offset)) in encoding.input_ids.iter().zip(&encoding.offsets).enumerate() {
             let asked = offset.filter(|_| !tokenizer.is_special(id));
             let replacement = asked.and_then(|span| replacements[span.start]);
-            if replacement.is_some() {
+            if replacement.is_some() || (self.copied && asked.is_some()) {
                 masked.labels[index] = id.into();
             }
             masked.ids.push(i64::from(match replacement {
@@ -122,7 +125,8 @@ mod tests {
 
     use super::*;
 
-    const MASKS: WholeWordMask = WholeWordMask { probability: 0.5, masked: 1.0, random: 0.0 };
+    const MASKS: WholeWordMask =
+        WholeWordMask { probability: 0.5, masked: 1.0, random: 0.0, copied: false };
 
     fn masked(mask: WholeWordMask, text: &str, seed: u64) -> Option<MaskedText> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -188,7 +192,7 @@ mod tests {
 
     #[test]
     fn random_bytes_are_never_special_tokens() {
-        let noise = WholeWordMask { probability: 1.0, masked: 0.0, random: 1.0 };
+        let noise = WholeWordMask { masked: 0.0, random: 1.0, probability: 1.0, ..MASKS };
         let MaskedText { ids, .. } = masked(noise, &"x".repeat(5000), 2).unwrap();
         let bytes = &ids[1..ids.len() - 1];
         assert_eq!(bytes.iter().min(), Some(&6));
@@ -210,6 +214,16 @@ mod tests {
             let shown = shown(&masked(never, "a b", seed).unwrap());
             assert!(["_ b", "a _"].contains(&shown.as_str()), "{shown}");
         }
+    }
+
+    #[test]
+    fn what_is_copied_is_asked_for_wherever_a_byte_stands() {
+        let copied = WholeWordMask { copied: true, ..MASKS };
+        let MaskedText { ids, labels } = masked(copied, "ab cd ef", 3).unwrap();
+        assert!(ids.contains(&3), "{ids:?}");
+        let bytes: Vec<i64> = b"ab cd ef".iter().map(|&byte| i64::from(byte) + 6).collect();
+        assert_eq!(labels[1..9], bytes);
+        assert_eq!([labels[0], labels[9]], [IGNORED_LABEL; 2]);
     }
 
     #[test]

@@ -124,7 +124,7 @@ mod tests {
             path
         };
         let paths: Vec<PathBuf> = texts.iter().enumerate().map(file).collect();
-        let mask = WholeWordMask { probability: 0.0, masked: 0.0, random: 0.0 };
+        let mask = WholeWordMask { masked: 0.0, random: 0.0, ..WholeWordMask::default() };
         PlainText::open(&paths, length, pieces, PerceiverTokenizer::default(), mask)
     }
 

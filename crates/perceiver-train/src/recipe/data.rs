@@ -155,6 +155,10 @@ pub struct PlainTextData {
     /// The share of those that become random bytes.
     #[serde(default = "random_share")]
     pub random: f64,
+    /// Whether everything else is asked for as well, to be copied. When a model is measured it is
+    /// not.
+    #[serde(default)]
+    pub copied: bool,
 }
 
 const fn mask_probability() -> f64 {
@@ -239,6 +243,15 @@ const fn frames_per_second() -> f64 {
 }
 
 impl Data {
+    /// Height and width of images to classify.
+    pub(super) fn image_size(&self) -> Option<[usize; 2]> {
+        match self {
+            Self::IdxImages(data) => Some(data.images.size.map(|side| side as usize)),
+            Self::ImageFolder(data) => Some(data.images.size.map(|side| side as usize)),
+            _ => None,
+        }
+    }
+
     /// The name it has in a recipe.
     const fn kind(&self) -> &'static str {
         match self {

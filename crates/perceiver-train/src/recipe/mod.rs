@@ -1,5 +1,6 @@
 //! A recipe: one TOML file that says what to train on what, and how.
 
+mod aligned;
 mod card;
 pub mod data;
 mod prepare;
@@ -87,6 +88,10 @@ pub struct RunSettings {
     /// Whether memory-bound operations are computed again in the backward pass, not kept.
     #[serde(default)]
     pub gradient_checkpointing: bool,
+    /// Whether fresh latents of a model of texts are spread along the text, and read their own part
+    /// of it from the first step on.
+    #[serde(default)]
+    pub aligned_start: bool,
     /// Whether weights are stored in half precision; they are learned in single.
     #[serde(default)]
     pub half_precision: bool,

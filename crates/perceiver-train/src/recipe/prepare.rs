@@ -173,9 +173,10 @@ fn plain_text(context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {
         probability: data.mask_probability,
         masked: data.masked,
         random: data.random,
+        copied: data.copied,
     };
-    // Every word that is asked for is hidden when the model is measured.
-    let hidden = WholeWordMask { masked: 1.0, random: 0.0, ..mask };
+    // Models are measured alike, whatever they learn from: every word asked for is hidden.
+    let hidden = WholeWordMask { masked: 1.0, random: 0.0, ..WholeWordMask::default() };
     let open = |paths: &[PathBuf], pieces, mask| {
         let paths: Vec<_> = paths.iter().map(|path| context.file(path)).collect();
         PlainText::open(&paths, data.length, pieces, tokenizer.clone(), mask)

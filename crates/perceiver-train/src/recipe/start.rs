@@ -11,6 +11,7 @@ use perceiver_models::{
     save_pretrained,
 };
 
+use super::aligned::align;
 use super::prepare::Parts;
 use super::{Recipe, RunSettings};
 use crate::report::{LOG_NAME, Record};
@@ -118,6 +119,10 @@ impl Context<'_> {
         let device = self.start.devices[0].clone().autodiff();
         device.seed(self.recipe.settings.run.seed);
         let mut head = H::from_config(config, &device).map_err(|error| self.refuse(error))?;
+        if self.recipe.settings.run.aligned_start {
+            head = align(head, H::HEAD, config, self.recipe.settings.data.image_size())
+                .map_err(|error| self.refuse(error))?;
+        }
         if let Some(folder) = &self.start.init {
             let checkpoint = Checkpoint::open(folder)?;
             let options = LoadOptions { partial: true, ..LoadOptions::default() };
