@@ -1,4 +1,5 @@
-"""Writes random checkpoints of the six published configurations, with inputs and the outputs of transformers.
+"""Writes random checkpoints of the six published configurations and of two that this project trains, with inputs and the
+outputs of transformers.
 
 `full_size.py make HEAD DIR` fills DIR (some hundred MB, so outside the repository) and prints a JSON line.
 """
@@ -9,6 +10,7 @@ import argparse
 import json
 import resource
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +34,15 @@ from common import (
     uniform,
 )
 
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
 # Published weights are far narrower; with these, tens of layers do not amplify rounding.
 GAIN = 0.8
 
 
 @dataclass(frozen=True)
 class Published:
-    """A configuration as published, with its number of parameters."""
+    """A configuration as published or trained here, with its number of parameters."""
 
     head: str
     parameters: int
@@ -53,6 +57,19 @@ def text(rng: np.random.Generator) -> Tensors:
 
 def photo(rng: np.random.Generator) -> Tensors:
     return {"inputs": normal(rng, 1, 3, 224, 224)}
+
+
+def short_text(rng: np.random.Generator) -> Tensors:
+    return {"inputs": integers(rng, 1, 256, high=262)}
+
+
+def small_photo(rng: np.random.Generator) -> Tensors:
+    return {"inputs": normal(rng, 1, 3, 28, 28)}
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The configuration that a recipe trains."""
+    return tomllib.loads((RECIPES / f"{name}.toml").read_text())["model"]
 
 
 def frame_pair(rng: np.random.Generator) -> Tensors:
@@ -130,6 +147,18 @@ PUBLISHED = {
             "num_labels": 700,
         },
         video,
+    ),
+    "small-language": Published(
+        "PerceiverForMaskedLM",
+        1_531_398,
+        recipe("language"),
+        short_text,
+    ),
+    "small-fourier": Published(
+        "PerceiverForImageClassificationFourier",
+        769_940,
+        recipe("fashion-mnist") | {"num_labels": 10},
+        small_photo,
     ),
 }
 

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use perceiver_models::{
     AnyPerceiver, Head, NamedTensors, PerceiverConfig, SaveOptions, write_tensors,
 };
+use perceiver_train::recipe::Recipe;
 use serde_json::{Value, json};
 
 /// Writes a checkpoint of a published configuration, drawn afresh, and inputs for it.
@@ -46,8 +47,25 @@ fn published(name: &str) -> Result<(Head, Value, NamedTensors)> {
             });
             (Head::MultimodalAutoencoding, config, video())
         }
+        "small-language" => {
+            let tokens: Vec<i64> = (0..256).map(|i| i * 37 % 262).collect();
+            let ids = TensorData::new(tokens, [1, 256]);
+            (Head::MaskedLm, recipe("language")?, [("inputs".to_owned(), ids)].into())
+        }
+        "small-fourier" => {
+            let mut config = recipe("fashion-mnist")?;
+            config["num_labels"] = 10.into();
+            let photo = random([1, 3, 28, 28]);
+            (Head::ImageClassificationFourier, config, [("inputs".to_owned(), photo)].into())
+        }
         _ => bail!("no published head is called {name}"),
     })
+}
+
+/// The configuration that a recipe of the repository trains.
+fn recipe(name: &str) -> Result<Value> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../recipes/{name}.toml"));
+    Ok(serde_json::to_value(Recipe::from_file(file)?.settings.model)?)
 }
 
 fn vision(channels: usize, image_size: usize) -> Value {

@@ -1,4 +1,4 @@
-//! Training steps of the two heads that the reference can train at full size.
+//! Training steps of a classifier of photos and of a masked language model.
 
 use anyhow::{Context as _, Result, ensure};
 use burn::module::Module;
@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_models::losses::{IGNORED_LABEL, Labels};
 use perceiver_models::{
-    Checkpoint, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
+    Checkpoint, Head, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
     PerceiverForImageClassificationFourier, PerceiverForMaskedLM, PretrainedModel, load_module,
 };
 use perceiver_train::AdamW;
@@ -16,18 +16,22 @@ use crate::{Settings, serve};
 
 const LEARNING_RATE: f64 = 1e-4;
 
+/// Classes that every classifier has.
+const CLASSES: i64 = 10;
+
 /// Trains whichever of the two heads the folder holds, without dropout.
 ///
-/// A photo's class is its place in the batch; a text has to be repeated.
+/// A photo's class is its place in the batch, up to ten; a text has to be repeated.
 pub(crate) fn train(settings: &Settings) -> Result<()> {
     ensure!(!settings.bf16, "training is compared in single precision only");
     let device = settings.open()?.autodiff();
     let inputs = settings.inputs();
-    if inputs.contains_key("attention_mask") {
+    if PerceiverConfig::from_pretrained(&settings.folder)?.head()? == Head::MaskedLm {
         return text(settings, &inputs, &device);
     }
     let pixels = Tensor::<4>::from_data(inputs["inputs"].clone(), &device);
     let classes = Tensor::<1, Int>::arange(0..settings.batch as i64, &device);
+    let classes = classes.remainder_scalar(CLASSES);
     let labels = Labels::Classes(classes);
     let model: PerceiverForImageClassificationFourier = load(settings, &device)?;
     steps(model, &device, |model| {
@@ -38,14 +42,18 @@ pub(crate) fn train(settings: &Settings) -> Result<()> {
 
 fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<()> {
     let ids = Tensor::<2, Int>::from_data(inputs["inputs"].clone(), device);
-    let kept = Tensor::<2, Int>::from_data(inputs["attention_mask"].clone(), device);
-    let hidden = kept.equal_elem(0);
-    let labels = ids.clone().mask_fill(hidden.clone(), IGNORED_LABEL);
-    let mask = KeyMask::from_hidden(hidden);
+    let hidden = inputs
+        .get("attention_mask")
+        .map(|kept| Tensor::<2, Int>::from_data(kept.clone(), device).equal_elem(0));
+    let labels = match &hidden {
+        Some(hidden) => ids.clone().mask_fill(hidden.clone(), IGNORED_LABEL),
+        None => ids.clone(),
+    };
+    let mask = hidden.map(KeyMask::from_hidden);
     let model: PerceiverForMaskedLM = load(settings, device)?;
     steps(model, device, |model| {
         let (ids, labels) = (ids.clone(), labels.clone());
-        model.forward(ids, Some(&mask), Some(labels), OutputOptions::default()).loss
+        model.forward(ids, mask.as_ref(), Some(labels), OutputOptions::default()).loss
     })
 }
 

@@ -20,6 +20,8 @@ from typing import Any
 # In so many parts the documentation of transformers decodes a clip.
 CHUNKS = 128
 LEARNING_RATE = 1e-4
+# Every classifier has so many.
+CLASSES = 10
 
 # One pass, which returns samples of its results.
 Pass = Callable[[], list[float]]
@@ -79,13 +81,15 @@ def torch_pass(arguments: argparse.Namespace) -> tuple[Pass, dict[str, str]]:
         return results
 
     def train() -> Pass:
-        """Forward pass, backward pass and AdamW's step. A photo's class is its place in the batch; a text repeats."""
+        """Forward pass, backward pass and AdamW's step. A photo's class is its place in the batch, up to ten; a text repeats."""
         torch.set_grad_enabled(True)
         model.train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-        labels = torch.arange(arguments.batch)
+        labels = torch.arange(arguments.batch) % CLASSES
+        if not inputs["inputs"].is_floating_point():
+            labels = inputs["inputs"]
         if "attention_mask" in inputs:
-            labels = inputs["inputs"].masked_fill(inputs["attention_mask"] == 0, -100)
+            labels = labels.masked_fill(inputs["attention_mask"] == 0, -100)
         tensors = {name: item.to(device) for name, item in (inputs | {"labels": labels}).items()}
 
         def step() -> list[float]:

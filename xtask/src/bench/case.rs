@@ -46,8 +46,12 @@ const fn train(name: &'static str, checkpoint: &'static str) -> Case {
     Case { name, task: Task::Train, checkpoint, batch: 2, repeats: 3 }
 }
 
+const fn small(name: &'static str, checkpoint: &'static str, batch: usize) -> Case {
+    Case { name, task: Task::Train, checkpoint, batch, repeats: 20 }
+}
+
 /// The order of the page.
-pub(super) const CASES: [Case; 9] = [
+pub(super) const CASES: [Case; 11] = [
     forward("language"),
     forward("vision-learned"),
     forward("vision-fourier"),
@@ -57,6 +61,9 @@ pub(super) const CASES: [Case; 9] = [
     Case { name: "clip", task: Task::Clip, checkpoint: "multimodal", batch: 1, repeats: 1 },
     train("train-fourier", "vision-fourier"),
     train("train-language", "language"),
+    // As the recipes of these models train them.
+    small("train-small-fourier", "small-fourier", 64),
+    small("train-small-language", "small-language", 24),
 ];
 
 /// The folder of a published checkpoint, which is made if need be: by transformers, or by our
