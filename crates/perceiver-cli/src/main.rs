@@ -65,9 +65,15 @@ fn failure(error: &anyhow::Error) -> ExitCode {
             output::error(&output::chain(error));
             ExitCode::from(match error {
                 _ if error.is::<unfinished::Interrupted>() => unfinished::INTERRUPTED,
-                _ if error.is::<batch::BatchError>() => FAILURE,
+                _ if error.is::<batch::BatchError>() || ended_early(error) => FAILURE,
                 _ => BAD_INPUT,
             })
         }
     }
+}
+
+/// Whether a training ended that had begun well.
+fn ended_early(error: &anyhow::Error) -> bool {
+    use perceiver_train::Error::{Diverged, Training};
+    matches!(error.downcast_ref(), Some(Diverged { .. } | Training(_)))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{program, run};
+use crate::support::{Run, program, run};
 
 const RECIPE: &str = r#"
 name = "vowels"
@@ -142,6 +142,49 @@ fn a_killed_run_keeps_its_model_and_goes_on() {
     let log = fs::read_to_string(folder.path().join("out/metrics.jsonl")).unwrap();
     let whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
     assert!(log.lines().all(whole), "{log}");
+}
+
+/// A disk that is full: no file can grow beyond four blocks.
+#[cfg(unix)]
+fn run_without_space(arguments: &[String]) -> Run {
+    let limited = r#"trap '' XFSZ; ulimit -f 4; exec "$@""#;
+    let perceiver = program();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", limited, "sh"]).arg(perceiver.get_program()).args(arguments);
+    shell.output().unwrap().into()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_stops_a_run_that_goes_on_when_there_is_space() {
+    let [stopped, straight] = [3, 6].map(folder);
+    for folder in [&stopped, &straight] {
+        assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
+    }
+    let recipe = RECIPE.replace("STEPS", "6");
+    fs::write(stopped.path().join("recipe.toml"), recipe).unwrap();
+    let resume = arguments(stopped.path(), &["--quiet", "--resume"]);
+
+    let full = run_without_space(&resume);
+    assert_eq!(full.code, 1, "{full:?}");
+    // A driver that the build looks for may have complained before.
+    let said = full.stderr.lines().last().unwrap();
+    assert!(said.contains("out/checkpoints/") && said.contains("File too large"), "{said}");
+    assert_eq!(checkpoints(stopped.path()), [3]);
+
+    assert_eq!(run(resume).code, 0);
+    let model = |folder: &TempDir| fs::read(folder.path().join("out/model.safetensors")).unwrap();
+    assert!(model(&stopped) == model(&straight));
+}
+
+#[test]
+fn a_folder_with_checkpoints_alone_is_not_trained_into_afresh() {
+    let folder = folder(3);
+    assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
+    fs::remove_file(folder.path().join("out/metrics.jsonl")).unwrap();
+    let again = run(arguments(folder.path(), &["--quiet"]));
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(again.stderr.contains("out: holds a run already"), "{}", again.stderr);
 }
 
 #[test]
