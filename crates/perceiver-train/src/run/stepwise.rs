@@ -181,6 +181,7 @@ impl<O: Objective> Stepwise<O> {
         step: &mut usize,
     ) -> Result<()> {
         let total_items = batches.num_items();
+        let before = *step;
         interrupter.fail_on_error(
             processor.process_train(LearnerEvent::StartSplit { epoch_number: *step, total_items }),
         );
@@ -205,7 +206,9 @@ impl<O: Objective> Stepwise<O> {
                 *step += 1;
             }
             let (progress, rate) = (batches.progress(), learner.lr_current());
-            let item = TrainingItem::new(output.item, progress, Some(*step), Some(rate));
+            // The metric of speed counts from the pass's begin, as burn's own strategies do.
+            let steps = Some(*step - before);
+            let item = TrainingItem::new(output.item, progress, steps, Some(rate));
             interrupter.fail_on_error(processor.process_train(LearnerEvent::ProcessedItem(item)));
             if accumulated > 0 {
                 continue;
