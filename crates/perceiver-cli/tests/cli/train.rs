@@ -172,7 +172,8 @@ fn a_full_disk_stops_a_run_that_goes_on_when_there_is_space() {
     assert!(said.contains("out/checkpoints/") && said.contains("File too large"), "{said}");
     assert_eq!(checkpoints(stopped.path()), [3]);
 
-    assert_eq!(run(resume).code, 0);
+    let ran = run(resume);
+    assert_eq!(ran.code, 0, "{ran:?}");
     let model = |folder: &TempDir| fs::read(folder.path().join("out/model.safetensors")).unwrap();
     assert!(model(&stopped) == model(&straight));
 }

@@ -78,6 +78,23 @@ impl Checkpoints {
         self.folder.join(format!(".step-{step}"))
     }
 
+    /// Removes what a run that was stopped while it wrote has left: its files must not complete
+    /// another run's.
+    pub(super) fn remove_unfinished(&self) -> Result<()> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(Error::io(&self.folder, "read"))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(Error::io(&self.folder, "read"))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(".step-") {
+                fs::remove_dir_all(&path).map_err(Error::io(&path, "remove"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn finish(&self, step: usize) -> io::Result<()> {
         let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let (unfinished, place) = (self.unfinished(step), self.place(step));
@@ -185,6 +202,19 @@ mod tests {
         assert_eq!(checkpoints.steps().unwrap(), [5]);
         save(&checkpoints, 10, 3);
         assert_eq!(checkpoints.steps().unwrap(), [5, 10]);
+    }
+
+    #[test]
+    fn files_that_a_stopped_run_left_complete_no_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
+        checkpoints.remove_unfinished().unwrap();
+        save(&checkpoints, 5, 3);
+        save(&checkpoints, 10, 2);
+        checkpoints.remove_unfinished().unwrap();
+        let last = &checkpoints.parts()[2];
+        Checkpointer::save(last, 10, LrSchedulerRecord::new()).unwrap();
+        assert_eq!(checkpoints.steps().unwrap(), [5]);
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl<O: Objective> Run<O> {
         let steps_an_epoch = if self.devices.len() == 1 { 1 } else { self.plan.validate_every };
         let folder = self.folder.join(CHECKPOINTS_NAME);
         let checkpoints = Checkpoints::new(folder).with_steps_an_epoch(steps_an_epoch);
+        checkpoints.remove_unfinished()?;
         let reached = self.reached;
         let (log, earlier) = open_log(&self.folder.join(LOG_NAME), reached)?;
         let mut steps = checkpoints.steps()?;
