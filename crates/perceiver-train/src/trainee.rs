@@ -166,7 +166,7 @@ struct Collected<'a> {
 
 impl ModuleVisitor for Collected<'_> {
     fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<D>>) {
-        self.weights.register(weight.id, weight.val().detach());
+        self.weights.register(weight.id, weight.val().without_autodiff());
     }
 }
 
@@ -179,8 +179,13 @@ impl ModuleMapper for Averaged {
     fn map_float<const D: usize>(&mut self, average: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(weight) = self.weights.remove::<D>(average.id) else { return average };
         let share = 1.0 - self.decay;
-        // In this form weights that stand still, such as frozen ones, keep every bit.
-        average.map(|average| average.clone() + (weight - average) * share)
+        average.map(|average| {
+            // Outside autodiff, whose graph would keep the averages of all steps, and search
+            // them at every step.
+            let average = average.without_autodiff();
+            // In this form weights that stand still, such as frozen ones, keep every bit.
+            (average.clone() + (weight - average) * share).autodiff()
+        })
     }
 }
 
