@@ -30,36 +30,55 @@ pub(super) fn align<M: Module>(
     size: Option<[usize; 2]>,
 ) -> Result<M, String> {
     let shared = match (head, size) {
-        (Head::MaskedLm | Head::SequenceClassification, _) => Shared::text(config),
+        (Head::MaskedLm, _) => Shared::text(config, true),
+        (Head::SequenceClassification, _) => Shared::text(config, false),
         (Head::OpticalFlow, _) => {
-            let [height, width] = [config.train_size[0], config.train_size[1]];
-            Shared::frame(config, FLOW_CONTENT, [height, width], [height, width])
+            let size = [config.train_size[0], config.train_size[1]];
+            let tokens = Grid { content: 64, bands: 64, resolution: &size, size: &size };
+            Shared::grid(config, &tokens, Some(tokens.content))
         }
+        // The head's Fourier positions are those of 224 x 224 pixels, whatever the images' size.
         (Head::ImageClassificationFourier, Some(size)) => {
-            Shared::frame(config, IMAGE_CONTENT, IMAGE_RESOLUTION, size)
+            let tokens = Grid { content: 3, bands: 64, resolution: &[224, 224], size: &size };
+            Shared::grid(config, &tokens, None)
+        }
+        (Head::MultimodalAutoencoding, _) => {
+            let [height, width] = config.image_size.height_width();
+            let resolution = [config.num_frames, height, width];
+            let output = &config.output_shape;
+            let size = [output[1], output[2] / PATCH, output[3] / PATCH];
+            let content = 3 * PATCH * PATCH;
+            let tokens = Grid { content, bands: 32, resolution: &resolution, size: &size };
+            Shared::grid(config, &tokens, Some(0))
         }
         _ => Err(format!("{} has no such start", head.name())),
     };
     let shared = shared.map_err(|reason| format!("`run.aligned_start`: {reason}"))?;
-    // A classifier's query is at no place.
-    let queries = matches!(head, Head::MaskedLm | Head::OpticalFlow);
-    Ok(model.map(&mut Alignment { path: Vec::new(), shared, queries, query: None }))
+    Ok(model.map(&mut Alignment { path: Vec::new(), shared, query: None }))
 }
 
-/// Channels before the positions' in what the flow head reads, and in what the image head reads.
-const FLOW_CONTENT: usize = 64;
-const IMAGE_CONTENT: usize = 3;
+/// Width and height in pixels of a video's patches.
+const PATCH: usize = 4;
 
-/// Of the image head's Fourier positions, whatever the size of the images.
-const IMAGE_RESOLUTION: [usize; 2] = [224, 224];
-
-/// Frequencies of each axis in images and frames.
-const BANDS: usize = 64;
+/// Tokens with Fourier positions, in space or in time and space.
+#[derive(Clone, Copy)]
+struct Grid<'a> {
+    /// Channels of a token before those of its position.
+    content: usize,
+    /// Frequencies of each axis.
+    bands: usize,
+    /// The positions' resolution by axis.
+    resolution: &'a [usize],
+    /// Tokens along each axis.
+    size: &'a [usize],
+}
 
 /// What tokens and latents have in common.
 struct Shared {
     /// Channels of a token, and those of a latent that mean the same.
-    channels: Vec<[usize; 2]>,
+    tokens: Vec<[usize; 2]>,
+    /// The same of the decoder's queries, where they are at a place as tokens are.
+    queries: Option<Vec<[usize; 2]>>,
     /// `[latents, channels]` of those channels, by rows.
     latents: Vec<f32>,
     /// The table of learned positions: how many, and its values by rows.
@@ -67,7 +86,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn text(config: &PerceiverConfig) -> Result<Self, String> {
+    fn text(config: &PerceiverConfig, queries: bool) -> Result<Self, String> {
         let (tokens, latents) = (config.d_model, config.d_latents);
         if tokens != latents {
             return Err(format!(
@@ -79,77 +98,85 @@ impl Shared {
         let places = (0..config.num_latents).map(|latent| (latent as f64 + 0.5) * part);
         let each = (0..positions).map(|position| position as f64);
         let table = waves(each, positions, tokens, config.initializer_range);
+        let alike: Vec<_> = (0..tokens).map(|channel| [channel, channel]).collect();
         Ok(Self {
-            channels: (0..tokens).map(|channel| [channel, channel]).collect(),
+            queries: queries.then(|| alike.clone()),
+            tokens: alike,
             latents: waves(places, positions, tokens, 1.0),
             positions: Some((positions, table)),
         })
     }
 
     /// Of Fourier positions, the frequencies that tell one latent's part from the next one's.
-    fn frame(
+    /// Queries have so many channels before those of their position.
+    fn grid(
         config: &PerceiverConfig,
-        content: usize,
-        resolution: [usize; 2],
-        size: [usize; 2],
+        tokens: &Grid<'_>,
+        queries: Option<usize>,
     ) -> Result<Self, String> {
-        let parts = parts(config.num_latents, size);
-        // As many frequencies as parts can tell apart, by axis.
-        let bands = [0, 1].map(|axis| {
-            let frequencies = linear_positions(1.0, resolution[axis] as f32 / 2.0, BANDS);
-            frequencies.iter().filter(|&&f| f <= parts[axis] as f32 / 2.0).count().max(1)
-        });
-        let features = [0, 1].map(|axis| {
-            let centre = |part: usize| -1.0 + (2 * part + 1) as f32 / parts[axis] as f32;
-            let centres: Vec<_> = (0..parts[axis]).map(centre).collect();
-            fourier_features(&centres, BANDS, resolution[axis], false, false)
-        });
+        let Grid { content, bands, resolution, size } = *tokens;
+        let (axes, parts) = (size.len(), parts(config.num_latents, size));
+        // Axis, phase and frequency of the channels; as many frequencies as parts can tell apart.
         let mut columns = Vec::new();
-        for axis in [0, 1] {
-            for phase in [0, 1] {
-                columns.extend((0..bands[axis]).map(|band| (axis, phase, band)));
-            }
+        for axis in 0..axes {
+            let frequencies = linear_positions(1.0, resolution[axis] as f32 / 2.0, bands);
+            let told_apart = |frequency: &&f32| **frequency <= parts[axis] as f32 / 2.0;
+            let count = frequencies.iter().filter(told_apart).count().max(1);
+            columns.extend(
+                [0, 1]
+                    .into_iter()
+                    .flat_map(|phase| (0..count).map(move |band| (axis, phase, band))),
+            );
         }
         if columns.len() > config.d_latents {
             let (needed, found) = (columns.len(), config.d_latents);
             return Err(format!("`d_latents` is {found}, expected {needed} or more"));
         }
-        // Coordinates come first, then the sines of both axes, then the cosines.
-        let channel = |(axis, phase, band): (usize, usize, usize)| {
-            content + 2 + (2 * phase + axis) * BANDS + band
+        let features = |axis: usize| {
+            let centre = |part: usize| -1.0 + (2 * part + 1) as f32 / parts[axis] as f32;
+            let centres: Vec<_> = (0..parts[axis]).map(centre).collect();
+            fourier_features(&centres, bands, resolution[axis], false, false)
         };
-        let latents = (0..parts[0] * parts[1]).flat_map(|latent| {
-            let place = [latent / parts[1], latent % parts[1]];
+        let features: Vec<_> = (0..axes).map(features).collect();
+        let latents = (0..config.num_latents).flat_map(|latent| {
+            let place =
+                |axis: usize| latent / parts[axis + 1..].iter().product::<usize>() % parts[axis];
             let feature = |&(axis, phase, band): &(usize, usize, usize)| {
-                SQRT_2 as f32 * features[axis][place[axis] * 2 * BANDS + phase * BANDS + band]
+                SQRT_2 as f32 * features[axis][(place(axis) * 2 + phase) * bands + band]
             };
             columns.iter().map(feature).collect::<Vec<_>>()
         });
-        Ok(Self {
-            latents: latents.collect(),
-            channels: columns.iter().enumerate().map(|(to, &from)| [channel(from), to]).collect(),
-            positions: None,
-        })
+        let latents = latents.collect();
+        // Coordinates come first, then the sines of all axes, then the cosines.
+        let alike = |before: usize| {
+            let channel =
+                |&(axis, phase, band)| before + axes + (phase * axes + axis) * bands + band;
+            columns.iter().enumerate().map(|(to, from)| [channel(from), to]).collect::<Vec<_>>()
+        };
+        Ok(Self { tokens: alike(content), queries: queries.map(alike), latents, positions: None })
     }
 }
 
-/// Rows and columns of so many latents over a frame, each as nearly square as can be.
-fn parts(latents: usize, [height, width]: [usize; 2]) -> [usize; 2] {
-    let rows = (latents as f64 * height as f64 / width as f64).sqrt();
-    let divisors = (1..=latents).filter(|&rows| latents.is_multiple_of(rows));
+/// Parts along each axis of so many latents over a grid, each as nearly a cube as can be.
+fn parts(latents: usize, size: &[usize]) -> Vec<usize> {
+    let Some((&first, others)) = size.split_first() else { return Vec::new() };
+    if others.is_empty() {
+        return vec![latents];
+    }
+    let each = size.iter().product::<usize>() as f64 / latents as f64;
+    let wanted = first as f64 / each.powf(1.0 / size.len() as f64);
+    let divisors = (1..=latents).filter(|&count| latents.is_multiple_of(count));
     let nearest = |a: &usize, b: &usize| {
-        let [a, b] = [a, b].map(|&divisor| (divisor as f64 / rows).ln().abs());
+        let [a, b] = [a, b].map(|&divisor| (divisor as f64 / wanted).ln().abs());
         a.total_cmp(&b)
     };
-    let rows = divisors.min_by(nearest).unwrap_or(1);
-    [rows, latents / rows]
+    let count = divisors.min_by(nearest).unwrap_or(1);
+    [vec![count], parts(latents / count, others)].concat()
 }
 
 struct Alignment {
     path: Vec<String>,
     shared: Shared,
-    /// Whether the decoder's queries share as much with the latents as tokens do.
-    queries: bool,
     /// The last cross-attention's, which comes before its key projection.
     query: Option<TensorData>,
 }
@@ -162,21 +189,23 @@ impl Alignment {
     /// What a parameter of so many rows begins with, where it is not what was drawn.
     fn value(&mut self, drawn: Tensor<2>) -> Option<TensorData> {
         let [rows, columns] = drawn.dims();
-        let Shared { channels, latents, positions } = &self.shared;
+        let Shared { tokens, queries, latents, positions } = &self.shared;
         if self.within("position_embeddings") {
             let (_, table) = positions.as_ref().filter(|(positions, _)| *positions == rows)?;
             return Some(TensorData::new(table.clone(), [rows, columns]));
         }
         if self.within("latents") {
-            let shared = channels.len();
+            let shared = tokens.len();
             let places = TensorData::new(latents.clone(), [rows, shared]);
             let places = Tensor::from_data(places, &drawn.device());
             return Some(drawn.slice_assign([0..rows, 0..shared], places).into_data());
         }
         let decoder = self.within("decoding_cross_attention");
-        if !self.within("cross_attention") || (decoder && !self.queries) {
+        if !self.within("cross_attention") {
             return None;
         }
+        // Tokens are the encoder's keys, and the decoder's queries are much like them.
+        let channels = if decoder { queries.as_ref()? } else { tokens };
         if self.within("query") {
             self.query = Some(drawn.clone().into_data());
             return Some((drawn * SHARPNESS).into_data());
@@ -238,9 +267,13 @@ fn waves(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
-    use burn::tensor::{Distribution, Int};
+    use burn::tensor::{Distribution, Int, s};
     use perceiver_core::OutputOptions;
-    use perceiver_models::{PerceiverForMaskedLM, PerceiverForOpticalFlow, PretrainedModel};
+    use perceiver_io::{MultimodalInput, OutputPoints};
+    use perceiver_models::{
+        PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
+        PretrainedModel,
+    };
 
     use super::*;
 
@@ -249,7 +282,7 @@ mod tests {
     fn config(fields: &str) -> PerceiverConfig {
         let shape = r#""model_type": "perceiver", "num_blocks": 1, "num_self_attends_per_block": 1,
             "num_self_attention_heads": 1, "num_cross_attention_heads": 1,
-            "initializer_range": 0.08, "attention_probs_dropout_prob": 0"#;
+            "attention_probs_dropout_prob": 0"#;
         PerceiverConfig::from_json(&format!("{{{shape}, {fields}}}")).unwrap()
     }
 
@@ -266,7 +299,8 @@ mod tests {
     fn assert_near(found: &[f64], expected: &[f64], distance: f64) {
         assert_eq!(found.len(), expected.len());
         let sum: f64 = found.iter().zip(expected).map(|(found, at)| (found - at).abs()).sum();
-        assert!(sum < distance * found.len() as f64, "{found:.1?}, not {expected:.1?}");
+        let mean = sum / found.len() as f64;
+        assert!(mean < distance, "{mean} away: {found:.1?}, not {expected:.1?}");
     }
 
     #[test]
@@ -274,7 +308,8 @@ mod tests {
         let device = Device::flex();
         device.seed(1);
         let config = config(
-            r#""num_latents": 8, "d_latents": 96, "d_model": 96, "max_position_embeddings": 32"#,
+            r#""num_latents": 8, "d_latents": 96, "d_model": 96, "max_position_embeddings": 32,
+                "initializer_range": 0.08"#,
         );
         let drawn = PerceiverForMaskedLM::from_config(&config, &device).unwrap();
         let model = align(drawn, Head::MaskedLm, &config, None).unwrap();
@@ -293,7 +328,7 @@ mod tests {
         device.seed(1);
         let config = config(
             r#""num_latents": 24, "d_latents": 128, "d_model": 322, "train_size": [16, 24],
-                "qk_channels": 128, "v_channels": 128"#,
+                "qk_channels": 128, "v_channels": 128, "initializer_range": 0.08"#,
         );
         let drawn = PerceiverForOpticalFlow::from_config(&config, &device).unwrap();
         let model = align(drawn, Head::OpticalFlow, &config, None).unwrap();
@@ -311,11 +346,50 @@ mod tests {
     }
 
     #[test]
-    fn latents_lie_in_rows_and_columns_of_nearly_square_parts() {
-        assert_eq!(parts(6, [16, 24]), [2, 3]);
-        assert_eq!(parts(36, [28, 28]), [6, 6]);
-        assert_eq!(parts(96, [32, 48]), [8, 12]);
-        assert_eq!(parts(7, [28, 56]), [1, 7]);
+    fn latents_read_their_part_of_a_clip_and_pixels_ask_the_latents_of_theirs() {
+        let device = Device::flex();
+        device.seed(1);
+        let config = config(
+            r#""num_latents": 64, "d_latents": 128, "qk_channels": 128, "v_channels": 128,
+                "num_frames": 8, "image_size": 8, "output_shape": [1, 8, 32, 32],
+                "audio_samples_per_frame": 16, "samples_per_patch": 16, "initializer_range": 0.05"#,
+        );
+        let drawn = PerceiverForMultimodalAutoencoding::from_config(&config, &device).unwrap();
+        let model = align(drawn, Head::MultimodalAutoencoding, &config, None).unwrap();
+        let uniform = Distribution::Uniform(-1.0, 1.0);
+        let input = MultimodalInput {
+            audio: Tensor::random([1, 128, 1], uniform, &device),
+            image: Tensor::random([1, 8, 3, 32, 32], uniform, &device),
+            label: Tensor::zeros([1, config.num_labels()], &device),
+            hidden_labels: None,
+        };
+        // The first pixel of each patch.
+        let patches: Vec<[i64; 3]> =
+            (0..512).map(|patch| [patch / 64, patch / 8 % 8, patch % 8]).collect();
+        let pixels: Vec<_> = patches.iter().map(|[t, y, x]| t * 1024 + y * 128 + x * 4).collect();
+        let pixels = Tensor::from_data(pixels.as_slice(), &device);
+        let points = OutputPoints { audio: None, image: Some(pixels) };
+        let maps = model.forward(input, None, &points, MAPS).cross_attentions.unwrap();
+        // Eight patches of sound come first, before keys as before queries.
+        let of_patches = maps[0].clone().slice(s![.., .., .., 8..520]);
+        let of_patches = of_patches.clone() / of_patches.sum_dim(3);
+        let of_pixels = maps[1].clone().slice(s![.., .., 8..520, ..]);
+        for axis in 0..3 {
+            let places: Vec<_> = patches.iter().map(|patch| patch[axis] as f64).collect();
+            let part = |latent: usize| [latent / 16, latent / 4 % 4, latent % 4][axis];
+            let parts: Vec<_> = (0..64).map(|latent| part(latent) as f64 * 2.0 + 0.5).collect();
+            assert_near(&centres(of_patches.clone(), &places), &parts, 1.5);
+            assert_near(&centres(of_pixels.clone(), &parts), &places, 1.5);
+        }
+    }
+
+    #[test]
+    fn latents_lie_in_nearly_square_parts() {
+        assert_eq!(parts(6, &[16, 24]), [2, 3]);
+        assert_eq!(parts(36, &[28, 28]), [6, 6]);
+        assert_eq!(parts(96, &[32, 48]), [8, 12]);
+        assert_eq!(parts(7, &[28, 56]), [1, 7]);
+        assert_eq!(parts(128, &[16, 8, 8]), [8, 4, 4]);
     }
 
     #[test]
@@ -331,6 +405,6 @@ mod tests {
             "`d_model` is 8, expected the 16",
         );
         refused(Head::OpticalFlow, r#""d_latents": 8"#, "`d_latents` is 8, expected 10");
-        refused(Head::MultimodalAutoencoding, r#""d_latents": 8"#, "has no such start");
+        refused(Head::ImageClassificationLearned, r#""d_latents": 8"#, "has no such start");
     }
 }
