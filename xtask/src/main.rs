@@ -5,6 +5,7 @@ mod bench;
 mod data;
 mod files;
 mod fixtures;
+mod guide;
 mod package;
 mod parity;
 mod process;
@@ -42,7 +43,9 @@ enum Command {
     DataTests,
     /// Pages that the program writes, in chromium
     BrowserTests,
-    /// Documentation, with warnings as errors
+    /// Documentation of the crates, with warnings as errors
+    Rustdoc,
+    /// Run the commands of docs/guide.md and write down what they say, and their pictures
     Docs,
     /// Write the fixtures again with transformers (needs .venv)
     Fixtures {
@@ -77,7 +80,8 @@ fn main() -> Result<()> {
         Command::Data(arguments) => data::data(&arguments),
         Command::DataTests => steps::data_tests(),
         Command::BrowserTests => steps::browser_tests(),
-        Command::Docs => steps::docs(),
+        Command::Rustdoc => steps::rustdoc(),
+        Command::Docs => guide::docs(),
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),
         Command::Package => package::package(),

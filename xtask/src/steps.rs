@@ -25,7 +25,7 @@ pub(crate) fn ci() -> Result<()> {
         ("licences", deny),
         ("fixtures", fixtures::check_where_possible),
         ("clippy", clippy),
-        ("docs", docs),
+        ("rustdoc", rustdoc),
         ("test", test),
         ("browser", browser_tests),
         ("round trip", round_trip::where_possible),
@@ -68,7 +68,7 @@ pub(crate) fn data_tests() -> Result<()> {
 }
 
 /// Documentation as docs.rs would build it, with warnings as errors.
-pub(crate) fn docs() -> Result<()> {
+pub(crate) fn rustdoc() -> Result<()> {
     let arguments = format!("doc --workspace --no-deps {FEATURES},cuda");
     run(without_llvm(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings")))
 }

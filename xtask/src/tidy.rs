@@ -9,8 +9,8 @@ use crate::process::{program, root};
 /// Lines of a source file without its tests.
 const LONGEST_FILE: usize = 400;
 
-/// Bytes of all fixtures together.
-const FIXTURES: u64 = 11_000_000;
+/// Folders of files that are not text, and the bytes that each may hold.
+const LIMITS: [(&str, u64); 2] = [("tests/fixtures/", 11_000_000), ("models/", 24_000_000)];
 
 /// What each crate may know of the workspace. Dependencies point one way.
 const KNOWS: [(&str, &[&str]); 7] = [
@@ -44,17 +44,19 @@ pub(crate) fn tidy() -> Result<()> {
         .context("cannot start git")?;
     ensure!(listed.status.success(), "git ls-files: {}", listed.status);
     let mut found = Vec::new();
-    let mut fixtures = 0;
+    let mut held = [0; LIMITS.len()];
     for name in String::from_utf8(listed.stdout)?.lines() {
         let Ok(bytes) = std::fs::read(root().join(name)) else { continue };
-        if name.starts_with("tests/fixtures/") {
-            fixtures += bytes.len() as u64;
+        if let Some(folder) = LIMITS.iter().position(|(folder, _)| name.starts_with(folder)) {
+            held[folder] += bytes.len() as u64;
         } else if let Ok(text) = String::from_utf8(bytes) {
             found.extend(file(name, &text));
         }
     }
-    if fixtures > FIXTURES {
-        found.push(format!("tests/fixtures: {fixtures} bytes, at most {FIXTURES}"));
+    for ((folder, limit), held) in LIMITS.iter().zip(held) {
+        if held > *limit {
+            found.push(format!("{folder}: {held} bytes, at most {limit}"));
+        }
     }
     for (name, knows) in KNOWS {
         found.extend(package(name, knows)?);

@@ -13,6 +13,7 @@ mod masks;
 mod models;
 mod program;
 mod reference;
+mod shipped;
 mod support;
 mod train;
 mod videos;

@@ -82,7 +82,7 @@ impl ModelCard {
             ["data", "measure", "this model", "baseline"],
             self.results.iter().map(row),
         );
-        page.push_str("\n## Use\n\nWith [Perceiver for burn](https://burn.dev):\n\n");
+        page.push_str("\n## Use\n\nWith Perceiver for [burn](https://burn.dev):\n\n");
         fenced(&mut page, "sh", command(self.head));
         page.push_str("\nWith transformers:\n\n");
         fenced(&mut page, "python", &python(self.head));

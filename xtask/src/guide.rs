@@ -1,0 +1,171 @@
+//! docs/guide.md: runs its commands on real files, and writes down what they say.
+//!
+//! In an indented block a line `$ …` is a command, and the lines below are its output. Before the
+//! reader's eyes, `<!-- $ … -->` makes what later commands need. All run one after the other in one
+//! folder, with the release program on the path, `$DATA` for the real data and `$ROOT` for the
+//! workspace. A picture that the page shows of `guide/` is the file of that name in that folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::files::replace;
+use crate::process::{root, target};
+use crate::{data, steps};
+
+const PROMPT: &str = "    $ ";
+const INDENT: &str = "    ";
+const HIDDEN: [&str; 2] = ["<!-- $ ", " -->"];
+const PICTURE: [&str; 2] = ["](guide/", ")"];
+
+/// Writes the output of the guide's commands anew, and its pictures.
+pub(crate) fn docs() -> Result<()> {
+    ensure!(data::folder().is_dir(), "the guide is about real files: first `cargo xtask data`");
+    let program = steps::build_program(true)?;
+    let folder = target().join("guide");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let shell = Shell { program, folder };
+    let page = root().join("docs/guide.md");
+    let text = fs::read_to_string(&page)?;
+    let filled = fill(&text, |command, hidden| shell.run(command, hidden))?;
+    for name in between(&filled, PICTURE) {
+        let pictures = root().join("docs/guide");
+        fs::create_dir_all(&pictures)?;
+        fs::copy(shell.folder.join(name), pictures.join(name))
+            .with_context(|| format!("no command writes {name}, which the guide shows"))?;
+    }
+    replace(&page, &filled)
+}
+
+/// The page with what its commands say in place of the lines below them.
+fn fill(page: &str, mut run: impl FnMut(&str, bool) -> Result<String>) -> Result<String> {
+    let mut filled = String::new();
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        filled.push_str(line);
+        filled.push('\n');
+        if let Some(&command) = between(line, HIDDEN).first() {
+            run(command, true)?;
+        }
+        let Some(command) = line.strip_prefix(PROMPT) else { continue };
+        // Blank lines belong to the output where more of it follows.
+        let mut blank = 0;
+        while let Some(next) = lines.peek() {
+            if next.is_empty() {
+                blank += 1;
+            } else if next.starts_with(INDENT) && !next.starts_with(PROMPT) {
+                blank = 0;
+            } else {
+                break;
+            }
+            lines.next();
+        }
+        for line in run(command, false)?.lines() {
+            filled.push_str(format!("{INDENT}{line}").trim_end());
+            filled.push('\n');
+        }
+        filled.push_str(&"\n".repeat(blank));
+    }
+    Ok(filled)
+}
+
+/// What stands between two marks on a line, wherever they do.
+fn between<'a>(text: &'a str, [start, end]: [&str; 2]) -> Vec<&'a str> {
+    let found = text.lines().flat_map(|line| line.split(start).skip(1));
+    found.filter_map(|rest| Some(rest.split_once(end)?.0)).collect()
+}
+
+struct Shell {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Shell {
+    /// What a command says, on stdout and stderr in their order. One that prepares has to succeed.
+    fn run(&self, command: &str, prepares: bool) -> Result<String> {
+        println!("$ {command}");
+        let Output { status, stdout, .. } = self.command(command)?.output()?;
+        let said = String::from_utf8(stdout)?;
+        ensure!(status.success() || !prepares, "{command}: {status}\n{said}");
+        // A panic ends with 101.
+        ensure!(status.code() != Some(101), "{command}: {said}");
+        let lines: Vec<_> = said.lines().filter(|line| !is_of_this_run(line)).collect();
+        Ok(lines.join("\n"))
+    }
+
+    fn command(&self, command: &str) -> Result<Command> {
+        let bin = self.program.parent().context("a program lies in a folder")?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+            .current_dir(&self.folder)
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .env("DATA", absolute(&data::folder())?)
+            .env("ROOT", root())
+            .env("HF_HOME", "huggingface");
+        Ok(shell)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("no folder {}", path.display()))
+}
+
+/// The last line on stderr: device and time.
+fn is_of_this_run(line: &str) -> bool {
+    let told = line.strip_prefix("perceiver: flex, ");
+    told.is_some_and(|told| told.ends_with(" s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(page: &str) -> String {
+        fill(page, |command, _| Ok(format!("said by {command}\n\nend"))).unwrap()
+    }
+
+    #[test]
+    fn what_a_command_said_before_gives_way() {
+        let page = "Text\n\n    $ one\n    old\n\n    older\n\nMore\n";
+        assert_eq!(filled(page), "Text\n\n    $ one\n    said by one\n\n    end\n\nMore\n");
+    }
+
+    #[test]
+    fn commands_may_follow_each_other() {
+        let page = "    $ one\n    $ two\n";
+        let expected =
+            "    $ one\n    said by one\n\n    end\n    $ two\n    said by two\n\n    end\n";
+        assert_eq!(filled(page), expected);
+    }
+
+    #[test]
+    fn what_prepares_runs_and_stays_hidden() {
+        let mut ran = Vec::new();
+        let page = "<!-- $ mkdir a -->\nText\n";
+        let same = fill(page, |command, hidden| {
+            ran.push((command.to_owned(), hidden));
+            Ok("said".to_owned())
+        });
+        assert_eq!(same.unwrap(), page);
+        assert_eq!(ran, [("mkdir a".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_failing_preparation_is_told() {
+        let failed = fill("<!-- $ false -->\n", |command, _| anyhow::bail!("{command}"));
+        assert_eq!(failed.unwrap_err().to_string(), "false");
+    }
+
+    #[test]
+    fn pictures_of_the_page_are_found() {
+        let page = "![A map](guide/map.png) and ![both](guide/two.png)\n![other](../a.png)";
+        assert_eq!(between(page, PICTURE), ["map.png", "two.png"]);
+    }
+}
