@@ -487,7 +487,8 @@ fn command_lines_that_make_no_sense() {
     scene.refuses("no such device", fill(&["--device", "tpu"]), &["tpu", "this build has"]);
     scene.refuses("no index", fill(&["--device", "wgpu:x"]), &["wgpu:x", "expected a number"]);
     scene.refuses("no such command", arguments!["fly"], &["fly"]);
-    scene.refuses("no model", arguments!["fill-mask", "a"], &["--model"]);
+    let forward = arguments!["forward", "--inputs", "a", "--output", "b"];
+    scene.refuses("no model", forward, &["--model"]);
     scene.refuses("two masks", fill(&["--span", "2", "--candidates", "!"]), &["--candidates"]);
     scene.refuses("two texts", fill(&["--file", "texts.txt"]), &["--file"]);
     let both = arguments!["classify", "--model", &model, "--text", "!", "--csv", "--json"];
