@@ -108,6 +108,7 @@ fn clips_of_the_film_have_its_sound_and_hold_its_end_out() {
         samples_per_frame: 1920,
         frames_per_second: 25.0,
         stride: 4,
+        random_crops: false,
     };
     let clips = |part| Clips::read([(film.clone(), None)], part, options).unwrap();
     // Of 132 frames the last 32 are held out.

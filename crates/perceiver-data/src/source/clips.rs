@@ -2,7 +2,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use image::imageops::{crop_imm, flip_horizontal_in_place};
 use ndarray::Array1;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::Source;
@@ -42,6 +44,7 @@ pub struct Clip {
 ///     samples_per_frame: 1920,
 ///     frames_per_second: 25.0,
 ///     stride: 4,
+///     random_crops: false,
 /// };
 /// let videos = [("clip.mp4".into(), None)];
 /// let training = Clips::read(videos.clone(), ClipPart::AllBut { last_seconds: 2.0 }, options)?;
@@ -71,6 +74,9 @@ pub struct ClipOptions {
     pub frames_per_second: f64,
     /// Frames from the start of a clip to that of the next.
     pub stride: usize,
+    /// Whether a clip shows a random square of its frames, with half their side or more, and every
+    /// other one is mirrored: a short film is many then.
+    pub random_crops: bool,
 }
 
 /// Which part of every video clips come from, so that one can be held out.
@@ -134,18 +140,35 @@ impl Source for Clips {
         self.places.len()
     }
 
-    fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<Clip> {
+    fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Clip> {
         let (video, start) = self.places[index];
         let Video { frames, sound, label } = &self.videos[video];
-        let ClipOptions { frames: count, samples_per_frame, .. } = self.options;
+        let ClipOptions { frames: count, samples_per_frame, side, random_crops, .. } = self.options;
+        let frames = &frames[start..start + count];
         let samples = sound.iter().copied().chain(std::iter::repeat(0.0));
         let samples = samples.skip(start * samples_per_frame).take(count * samples_per_frame);
         Ok(Clip {
-            frames: frames[start..start + count].to_vec(),
+            frames: if random_crops { cropped(frames, side, random) } else { frames.to_vec() },
             sound: samples.collect(),
             label: *label,
         })
     }
+}
+
+/// One square of all frames, of so many pixels a side after resizing.
+fn cropped(frames: &[RgbImage], side: u32, random: &mut ChaCha8Rng) -> Vec<RgbImage> {
+    let whole = frames.first().map_or(side, RgbImage::width);
+    let size = random.random_range(whole.div_ceil(2)..=whole);
+    let [x, y] = [(); 2].map(|()| random.random_range(0..=whole - size));
+    let mirrored = random.random_bool(0.5);
+    let crop = |frame| {
+        let mut square = centre_square(&crop_imm(frame, x, y, size, size).to_image(), side);
+        if mirrored {
+            flip_horizontal_in_place(&mut square);
+        }
+        square
+    };
+    frames.iter().map(crop).collect()
 }
 
 impl ClipOptions {
@@ -154,14 +177,15 @@ impl ClipOptions {
         let rate = self.check().map_err(refuse)?;
         let opened = read_frames(path)?;
         let has_sound = opened.info().has_sound;
+        // Half of a frame's side is then no fewer pixels than a clip has.
+        let side = if self.random_crops { 2 * self.side } else { self.side };
         let mut frames = Vec::new();
         for frame in opened.at_rate(self.frames_per_second) {
-            let square = centre_square(&frame?, self.side);
+            let square = centre_square(&frame?, side);
             *memory = memory.checked_sub(square.len()).ok_or_else(|| {
                 refuse(format!(
-                    "frames of {} pixels a side, all videos together, take more than {MAX_MEMORY} \
-                     bytes",
-                    self.side
+                    "frames of {side} pixels a side, all videos together, take more than \
+                     {MAX_MEMORY} bytes"
                 ))
             })?;
             frames.push(square);
@@ -173,7 +197,7 @@ impl ClipOptions {
 
     /// Samples of sound a second, if such clips can be.
     fn check(&self) -> Result<u32, String> {
-        let Self { frames, side, samples_per_frame, frames_per_second, stride } = *self;
+        let Self { frames, side, samples_per_frame, frames_per_second, stride, .. } = *self;
         let side = side as usize;
         let pixels = side.saturating_mul(side).saturating_mul(frames);
         if !(1..=MAX_PIXELS).contains(&pixels) || stride == 0 {
@@ -229,6 +253,7 @@ mod tests {
         samples_per_frame: 80,
         frames_per_second: 25.0,
         stride: 2,
+        random_crops: false,
     };
 
     /// A folder of frames, each of its number as grey, with sound of which every frame's samples
@@ -297,6 +322,38 @@ mod tests {
         let clips = Clips::read([(path, None)], ClipPart::Whole, OPTIONS).unwrap();
         let clip = clips.example(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
         assert_eq!(clip.sound, Array1::<f32>::zeros(240));
+    }
+
+    #[test]
+    fn random_crops_show_a_square_of_every_frame_or_its_mirror_image() {
+        let folder = tempfile::tempdir().unwrap();
+        // Brighter to the right and further down, and from frame to frame.
+        for index in 0..3 {
+            let level = |x, y| Rgb([10 * x as u8, 10 * y as u8, 50 * index]);
+            let frame = RgbImage::from_fn(16, 16, level);
+            frame.save(folder.path().join(format!("{index}.png"))).unwrap();
+        }
+        let options = ClipOptions { side: 8, random_crops: true, ..OPTIONS };
+        let video = [(folder.path().to_owned(), None)];
+        let clips = Clips::read(video, ClipPart::Whole, options).unwrap();
+        let (mut mirrored, mut widths) = (0, Vec::new());
+        for seed in 0..20 {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let frames = clips.example(0, &mut random).unwrap().frames;
+            assert!(frames.iter().all(|frame| frame.dimensions() == (8, 8)));
+            let corners = |frame: &RgbImage| [*frame.get_pixel(0, 0), *frame.get_pixel(7, 7)];
+            let [first, last] = corners(&frames[0]);
+            assert!(last[1] > first[1]);
+            mirrored += i32::from(last[0] < first[0]);
+            widths.push(last[0].abs_diff(first[0]));
+            for (index, frame) in (0..).zip(&frames) {
+                let expected = [first, last].map(|Rgb([x, y, _])| Rgb([x, y, 50 * index]));
+                assert_eq!(corners(frame), expected);
+            }
+        }
+        assert!((1..20).contains(&mirrored), "{mirrored}");
+        // From 8 of 16 pixels, 10 levels each, to all of them.
+        assert!(widths.iter().min() < Some(&100) && widths.iter().max() > Some(&120), "{widths:?}");
     }
 
     #[test]

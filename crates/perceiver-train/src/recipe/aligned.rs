@@ -5,6 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_io::{fourier_features, linear_positions};
 use perceiver_models::{Head, PerceiverConfig};
 
+use super::white::whiten;
+
 /// How much further apart the scores of the first cross-attentions lie than drawn weights put them.
 const SHARPNESS: f64 = 3.0;
 
@@ -17,7 +19,8 @@ const SHARPNESS: f64 = 3.0;
 ///
 /// - learned positions and queries of texts are cosines and sines of the position,
 /// - latents are those of places evenly over the input, as loud as what attention adds to them,
-/// - keys of the cross-attentions are projected as their queries are, so that like finds like.
+/// - keys of the cross-attentions are projected as their queries are, so that like finds like,
+/// - patches of frames, of which flow is learned, are [whitened](whiten).
 ///
 /// All of it is learned on from there; the model's shape and its parameters' names stay.
 ///
@@ -54,7 +57,8 @@ pub(super) fn align<M: Module>(
         _ => Err(format!("{} has no such start", head.name())),
     };
     let shared = shared.map_err(|reason| format!("`run.aligned_start`: {reason}"))?;
-    Ok(model.map(&mut Alignment { path: Vec::new(), shared, query: None }))
+    let model = model.map(&mut Alignment { path: Vec::new(), shared, query: None });
+    Ok(if head == Head::OpticalFlow { whiten(model) } else { model })
 }
 
 /// Width and height in pixels of a video's patches.

@@ -232,6 +232,9 @@ pub struct VideosData {
     pub frames_per_second: f64,
     /// Frames from the start of a clip to that of the next.
     pub stride: usize,
+    /// Whether clips to learn from are random squares of the frames, mirrored half of the time.
+    #[serde(default)]
+    pub random_crops: bool,
     /// Pixels that every step asks for.
     pub pixels: usize,
     /// Patches of sound that every step asks for.

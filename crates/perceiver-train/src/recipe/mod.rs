@@ -6,6 +6,7 @@ pub mod data;
 mod prepare;
 mod start;
 mod update;
+mod white;
 
 use std::path::{Path, PathBuf};
 

@@ -266,7 +266,9 @@ fn videos(context: &Context<'_>, data: &VideosData) -> Result<Finished> {
         samples_per_frame: config.audio_samples_per_frame,
         frames_per_second: data.frames_per_second,
         stride: data.stride,
+        random_crops: false,
     };
+    let learned = ClipOptions { random_crops: data.random_crops, ..options };
     let classes = config.num_labels();
     if let Some(label) = data.labels.iter().find(|label| **label >= classes) {
         let reason = format!("`data.labels` holds {label}, the model has {classes} classes");
@@ -287,7 +289,7 @@ fn videos(context: &Context<'_>, data: &VideosData) -> Result<Finished> {
         hidden_labels,
     };
     let parts = Parts {
-        train: Clips::read(files(), ClipPart::AllBut { last_seconds: seconds }, options)?,
+        train: Clips::read(files(), ClipPart::AllBut { last_seconds: seconds }, learned)?,
         validation: Clips::read(files(), ClipPart::Last { seconds }, options)?,
         collate_train: batcher(Some(points), 0.5),
         collate_validation: batcher(None, 1.0),

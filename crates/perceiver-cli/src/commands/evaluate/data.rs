@@ -205,6 +205,7 @@ impl Model {
             samples_per_frame: self.config.audio_samples_per_frame,
             frames_per_second,
             stride,
+            random_crops: false,
         };
         let videos = videos.iter().map(|video| (video.clone(), None));
         Ok(Clips::read(videos, part, options)?)
