@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::support::{
@@ -157,21 +157,31 @@ fn a_recipe_stands_for_what_its_runs_are_measured_on() {
 }
 
 #[test]
-fn generated_pairs_of_a_recipe_move() {
+fn generated_pairs_are_made_as_the_recipe_says() {
     let folder = tempdir().unwrap();
     let model = copy("optical_flow", folder.path());
     configure(&model, "train_size", json!([24, 32]));
     let (photos, path) = (folder.path().join("photos"), folder.path().join("recipe.toml"));
     fs::create_dir(&photos).unwrap();
     photo(&photos.join("a.png"), 90, 80);
-    let data = "kind = \"generated-flow\"\ntrain = \"nowhere\"\nvalidation = \"photos\"\n\
-                validation_pairs = 3\nmax_motion = 4.0";
-    recipe(&path, "PerceiverForOpticalFlow", data);
-    let evaluate = arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"];
-    let answer = run(evaluate).json();
-    assert_eq!(answer["examples"], 3);
-    let still = answer["zero_flow"]["end-point error"].as_f64().unwrap();
-    assert!(0.0 < still && still <= 4.0, "{answer}");
+    let answer = |setting: &str| {
+        let data = format!(
+            "kind = \"generated-flow\"\ntrain = \"nowhere\"\nvalidation = \"photos\"\n\
+             validation_pairs = 3\nmax_motion = 4.0\n{setting}"
+        );
+        recipe(&path, "PerceiverForOpticalFlow", &data);
+        run(arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"]).json()
+    };
+    let usual = answer("");
+    assert_eq!(usual["examples"], 3);
+    let still = usual["zero_flow"]["end-point error"].as_f64().unwrap();
+    assert!(0.0 < still && still <= 4.0, "{usual}");
+    // Flow is the same in another light, what a model makes of the frames is not.
+    let lit = answer("changes_light = false");
+    assert_eq!(lit["zero_flow"], usual["zero_flow"]);
+    assert_ne!(lit["measures"], usual["measures"]);
+    let seen = |answer: &Value| answer["known_pixels"].as_u64().unwrap();
+    assert!(seen(&answer("counts_hidden = false")) < seen(&usual));
 }
 
 #[test]

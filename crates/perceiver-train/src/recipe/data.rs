@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use perceiver_data::augment::{Augmentation, RandAugment};
+use perceiver_data::flow::FlowGeneratorOptions;
 use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
 use serde::Deserialize;
@@ -201,6 +202,21 @@ pub struct GeneratedFlowData {
 
 const fn yes() -> bool {
     true
+}
+
+impl GeneratedFlowData {
+    /// How so many pairs of this height and width are made.
+    #[must_use]
+    pub fn options(&self, pairs: usize, size: [usize; 2]) -> FlowGeneratorOptions {
+        let usual = FlowGeneratorOptions::new(pairs, size);
+        FlowGeneratorOptions {
+            pieces: self.pieces.unwrap_or(usual.pieces),
+            max_motion: self.max_motion.unwrap_or(usual.max_motion),
+            changes_light: self.changes_light,
+            counts_hidden: self.counts_hidden,
+            ..usual
+        }
+    }
 }
 
 /// Folders of [`Data::FlowPairs`].

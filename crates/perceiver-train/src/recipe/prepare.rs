@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use perceiver_data::augment::{Augmentation, PreparedImages};
-use perceiver_data::flow::{FlowGenerator, FlowGeneratorOptions, FlowPair, FlowPairs};
+use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, LabelledImage,
     PerceiverImageProcessor, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns,
@@ -220,19 +220,12 @@ const EPOCH: usize = 1 << 16;
 fn generated_flow(context: &Context<'_>, data: &GeneratedFlowData) -> Result<Finished> {
     let recipe = context.recipe;
     let config = recipe.config(&[])?;
-    let options = |pairs| {
-        let usual = FlowGeneratorOptions::new(pairs, frame_size(&config));
-        FlowGeneratorOptions {
-            pieces: data.pieces.unwrap_or(usual.pieces),
-            max_motion: data.max_motion.unwrap_or(usual.max_motion),
-            changes_light: data.changes_light,
-            counts_hidden: data.counts_hidden,
-            ..usual
-        }
-    };
-    let train = FlowGenerator::new(context.file(&data.train), options(EPOCH))?;
-    let validation =
-        FlowGenerator::new(context.file(&data.validation), options(data.validation_pairs))?;
+    let size = frame_size(&config);
+    let train = FlowGenerator::new(context.file(&data.train), data.options(EPOCH, size))?;
+    let validation = FlowGenerator::new(
+        context.file(&data.validation),
+        data.options(data.validation_pairs, size),
+    )?;
     flow(context, config, train, validation, data.loss)
 }
 

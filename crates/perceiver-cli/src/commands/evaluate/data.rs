@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use perceiver_data::flow::{FlowGenerator, FlowGeneratorOptions, FlowPair, FlowPairs};
+use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, PerceiverTokenizer, Pieces,
     PlainText, Source, TextColumns, TextTable, WholeWordMask,
@@ -119,13 +119,8 @@ impl Model {
                 self.masked_texts(&paths, data.length, mask)?
             }
             Data::GeneratedFlow(data) => {
-                let [height, width] = [self.config.train_size[0], self.config.train_size[1]];
-                let usual = FlowGeneratorOptions::new(data.validation_pairs, [height, width]);
-                let options = FlowGeneratorOptions {
-                    pieces: data.pieces.unwrap_or(usual.pieces),
-                    max_motion: data.max_motion.unwrap_or(usual.max_motion),
-                    ..usual
-                };
+                let size = [self.config.train_size[0], self.config.train_size[1]];
+                let options = data.options(data.validation_pairs, size);
                 let pairs = FlowGenerator::new(place(&data.validation), options)?;
                 return Ok(Measured::Pairs(Box::new(pairs)));
             }
