@@ -298,6 +298,9 @@ mod tests {
         weights.chunks(places.len()).map(row).collect()
     }
 
+    /// Models to try: what is drawn differs, and other tests draw at the same time.
+    const DRAWS: usize = 5;
+
     /// Whether they are so near on average; of drawn weights it is a quarter of all places.
     #[track_caller]
     fn assert_near(found: &[f64], expected: &[f64], distance: f64) {
@@ -334,11 +337,15 @@ mod tests {
             r#""num_latents": 24, "d_latents": 128, "d_model": 322, "train_size": [16, 24],
                 "qk_channels": 128, "v_channels": 128, "initializer_range": 0.08"#,
         );
-        let drawn = PerceiverForOpticalFlow::from_config(&config, &device).unwrap();
-        let model = align(drawn, Head::OpticalFlow, &config, None).unwrap();
-        // As different as neighbours are in a photo.
-        let patches = Tensor::random([1, 2, 27, 16, 24], Distribution::Uniform(-0.1, 0.1), &device);
-        let maps = model.forward(patches, None, MAPS).cross_attentions.unwrap();
+        let map = |_| {
+            let drawn = PerceiverForOpticalFlow::from_config(&config, &device).unwrap();
+            let model = align(drawn, Head::OpticalFlow, &config, None).unwrap();
+            // As different as neighbours are in a photo.
+            let neighbours = Distribution::Uniform(-0.1, 0.1);
+            let patches = Tensor::random([1, 2, 27, 16, 24], neighbours, &device);
+            model.forward(patches, None, MAPS).cross_attentions.unwrap().swap_remove(0)
+        };
+        let maps: Vec<_> = (0..DRAWS).map(map).collect();
         let pixels = (0..16 * 24).map(|pixel| [f64::from(pixel / 24), f64::from(pixel % 24)]);
         let pixels: Vec<_> = pixels.collect();
         for axis in [0, 1] {
@@ -346,7 +353,8 @@ mod tests {
             let part = |latent| [latent / 6, latent % 6][axis];
             let expected: Vec<_> =
                 (0..24).map(|latent| f64::from(part(latent)) * 4.0 + 1.5).collect();
-            assert_near(&centres(maps[0].clone(), &places), &expected, 2.0);
+            let found = maps.iter().flat_map(|map| centres(map.clone(), &places));
+            assert_near(&found.collect::<Vec<_>>(), &expected.repeat(DRAWS), [2.0, 3.0][axis]);
         }
     }
 
@@ -355,36 +363,41 @@ mod tests {
         let device = Device::flex();
         device.seed(1);
         let config = config(
-            r#""num_latents": 64, "d_latents": 128, "qk_channels": 128, "v_channels": 128,
+            r#""num_latents": 64, "d_latents": 128, "qk_channels": 512, "v_channels": 128,
                 "num_frames": 8, "image_size": 8, "output_shape": [1, 8, 32, 32],
                 "audio_samples_per_frame": 16, "samples_per_patch": 16, "initializer_range": 0.05"#,
         );
-        let drawn = PerceiverForMultimodalAutoencoding::from_config(&config, &device).unwrap();
-        let model = align(drawn, Head::MultimodalAutoencoding, &config, None).unwrap();
-        let uniform = Distribution::Uniform(-1.0, 1.0);
-        let input = MultimodalInput {
-            audio: Tensor::random([1, 128, 1], uniform, &device),
-            image: Tensor::random([1, 8, 3, 32, 32], uniform, &device),
-            label: Tensor::zeros([1, config.num_labels()], &device),
-            hidden_labels: None,
-        };
         // The first pixel of each patch.
         let patches: Vec<[i64; 3]> =
             (0..512).map(|patch| [patch / 64, patch / 8 % 8, patch % 8]).collect();
         let pixels: Vec<_> = patches.iter().map(|[t, y, x]| t * 1024 + y * 128 + x * 4).collect();
         let pixels = Tensor::from_data(pixels.as_slice(), &device);
         let points = OutputPoints { audio: None, image: Some(pixels) };
-        let maps = model.forward(input, None, &points, MAPS).cross_attentions.unwrap();
-        // Eight patches of sound come first, before keys as before queries.
-        let of_patches = maps[0].clone().slice(s![.., .., .., 8..520]);
-        let of_patches = of_patches.clone() / of_patches.sum_dim(3);
-        let of_pixels = maps[1].clone().slice(s![.., .., 8..520, ..]);
+        let maps = |_| {
+            let drawn = PerceiverForMultimodalAutoencoding::from_config(&config, &device).unwrap();
+            let model = align(drawn, Head::MultimodalAutoencoding, &config, None).unwrap();
+            let uniform = Distribution::Uniform(-1.0, 1.0);
+            let input = MultimodalInput {
+                audio: Tensor::random([1, 128, 1], uniform, &device),
+                image: Tensor::random([1, 8, 3, 32, 32], uniform, &device),
+                label: Tensor::zeros([1, config.num_labels()], &device),
+                hidden_labels: None,
+            };
+            let maps = model.forward(input, None, &points, MAPS).cross_attentions.unwrap();
+            // Eight patches of sound come first, before keys as before queries.
+            let of_patches = maps[0].clone().slice(s![.., .., .., 8..520]);
+            let of_patches = of_patches.clone() / of_patches.sum_dim(3);
+            [of_patches, maps[1].clone().slice(s![.., .., 8..520, ..])]
+        };
+        let maps: Vec<_> = (0..DRAWS).map(maps).collect();
         for axis in 0..3 {
             let places: Vec<_> = patches.iter().map(|patch| patch[axis] as f64).collect();
             let part = |latent: usize| [latent / 16, latent / 4 % 4, latent % 4][axis];
             let parts: Vec<_> = (0..64).map(|latent| part(latent) as f64 * 2.0 + 0.5).collect();
-            assert_near(&centres(of_patches.clone(), &places), &parts, 1.5);
-            assert_near(&centres(of_pixels.clone(), &parts), &places, 1.5);
+            let latents = maps.iter().flat_map(|[map, _]| centres(map.clone(), &places));
+            assert_near(&latents.collect::<Vec<_>>(), &parts.repeat(DRAWS), 1.5);
+            let pixels = maps.iter().flat_map(|[_, map]| centres(map.clone(), &parts));
+            assert_near(&pixels.collect::<Vec<_>>(), &places.repeat(DRAWS), 1.5);
         }
     }
 
