@@ -51,6 +51,11 @@ impl InputArguments {
         self.text.is_some() || self.text_file.is_some()
     }
 
+    /// The files and folders as they were given.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.photos
+    }
+
     /// Everything that was asked for, in order.
     pub(crate) fn read(&self) -> Result<Vec<Named>> {
         if let Some(text) = &self.text {

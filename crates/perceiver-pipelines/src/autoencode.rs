@@ -2,6 +2,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
+use ndarray::Array2;
 use perceiver_core::OutputOptions;
 use perceiver_data::centre_square;
 use perceiver_io::{MultimodalInput, OutputPoints};
@@ -149,16 +150,8 @@ impl Autoencode {
     /// # Panics
     /// If a frame has no pixels.
     pub fn run(&self, clip: &Clip, progress: &mut dyn FnMut(Progress)) -> Result<Reconstruction> {
-        let (count, limit) = (clip.frames.len(), self.config.num_frames);
-        if count == 0 || count > limit {
-            return Err(Error::ClipLength { frames: count, limit });
-        }
-        let squares: Vec<RgbImage> =
-            clip.frames.iter().map(|frame| centre_square(frame, self.frame_side())).collect();
-        let samples = count * self.config.audio_samples_per_frame;
-        let mut sound: Vec<f32> = clip.samples.iter().copied().take(samples).collect();
-        sound.resize(samples, 0.0);
-
+        let (squares, sound) = self.fitted(clip)?;
+        let samples = sound.len();
         let input = self.input(&squares, sound.clone());
         let [found_sound, colours, logits] = self.decode(input, progress);
         let colours: Vec<f32> = colours.into_iter().map(|colour| colour.clamp(0.0, 1.0)).collect();
@@ -175,6 +168,40 @@ impl Autoencode {
         let samples = found_sound[..samples].to_vec();
         let labels = scored_labels(&logits, &self.config, ScoreKind::Softmax);
         Ok(Reconstruction { frames, samples, labels, picture_error, sound_error })
+    }
+
+    /// Encodes a clip alone, as [`run`](Self::run) does, into the model's latents.
+    ///
+    /// # Shapes
+    /// - returns: `[latents, latent_channels]`
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    ///
+    /// # Panics
+    /// If a frame has no pixels.
+    pub fn latents(&self, clip: &Clip) -> Result<Array2<f32>> {
+        let (squares, sound) = self.fitted(clip)?;
+        let input = self.input(&squares, sound);
+        let encoded = self.model.encode(input, None, OutputOptions::default());
+        let latents = encoded.encoder.last_hidden_state;
+        let [_, count, channels] = latents.dims();
+        let latents = latents.into_data().iter::<f32>().collect();
+        Ok(Array2::from_shape_vec((count, channels), latents).expect("the latents are whole"))
+    }
+
+    /// The clip's frames as the model sees them, and as much sound.
+    fn fitted(&self, clip: &Clip) -> Result<(Vec<RgbImage>, Vec<f32>)> {
+        let (count, limit) = (clip.frames.len(), self.config.num_frames);
+        if count == 0 || count > limit {
+            return Err(Error::ClipLength { frames: count, limit });
+        }
+        let squares: Vec<RgbImage> =
+            clip.frames.iter().map(|frame| centre_square(frame, self.frame_side())).collect();
+        let samples = count * self.config.audio_samples_per_frame;
+        let mut sound: Vec<f32> = clip.samples.iter().copied().take(samples).collect();
+        sound.resize(samples, 0.0);
+        Ok((squares, sound))
     }
 
     /// The tensors of a whole clip.

@@ -1,8 +1,9 @@
+use std::borrow::Cow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
-use ndarray::{Array3, s};
+use ndarray::{Array2, Array3, s};
 use perceiver_core::OutputOptions;
 use perceiver_data::flow::{Tiles, patches};
 use perceiver_models::{
@@ -111,6 +112,48 @@ impl OpticalFlow {
         options: &OpticalFlowOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Array3<f32>> {
+        let (frames, tiles) = self.framed([first, second], options)?;
+        let flow = self.blended([&frames[0], &frames[1]], &tiles, progress);
+        Ok(flow.slice_move(s![..first.height() as usize, ..first.width() as usize, ..]))
+    }
+
+    /// Reads two frames into the model's latents, those of one tile after the other, from left to
+    /// right and down; `progress` counts tiles.
+    ///
+    /// # Shapes
+    /// - returns: `[tiles · latents, latent_channels]`
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn latents(
+        &self,
+        first: &RgbImage,
+        second: &RgbImage,
+        options: &OpticalFlowOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Array2<f32>> {
+        let (frames, tiles) = self.framed([first, second], options)?;
+        let (total, mut channels, mut latents) = (tiles.starts().len(), 1, Vec::new());
+        for (done, start) in tiles.starts().iter().enumerate() {
+            progress(Progress { done, total });
+            let patches = self.tile_patches([&frames[0], &frames[1]], *start);
+            let encoded = self.model.encode(patches, None, OutputOptions::default());
+            let of_tile = encoded.encoder.last_hidden_state;
+            channels = of_tile.dims()[2];
+            latents.extend(of_tile.into_data().iter::<f32>());
+        }
+        progress(Progress { done: total, total });
+        let shape = (latents.len() / channels, channels);
+        Ok(Array2::from_shape_vec(shape, latents).expect("the latents are whole"))
+    }
+
+    /// Frames no smaller than the model's, and the tiles that they are taken in.
+    fn framed<'a>(
+        &self,
+        frames: [&'a RgbImage; 2],
+        options: &OpticalFlowOptions,
+    ) -> Result<([Cow<'a, RgbImage>; 2], Tiles)> {
+        let [first, second] = frames;
         let (width, height) = first.dimensions();
         if first.dimensions() != second.dimensions() {
             return Err(Error::FrameSizes { first: (width, height), second: second.dimensions() });
@@ -126,11 +169,9 @@ impl OpticalFlow {
             return Err(Error::FrameTooSmall { width, height, minimum_width, minimum_height });
         };
         if frame == [rows, columns] {
-            return Ok(self.blended([first, second], &tiles, progress));
+            return Ok((frames.map(Cow::Borrowed), tiles));
         }
-        let [first, second] = [first, second].map(|image| padded(image, frame));
-        let flow = self.blended([&first, &second], &tiles, progress);
-        Ok(flow.slice_move(s![..rows, ..columns, ..]))
+        Ok((frames.map(|image| Cow::Owned(padded(image, frame))), tiles))
     }
 
     fn blended(
@@ -152,13 +193,18 @@ impl OpticalFlow {
 
     fn tile_flow(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Array3<f32> {
         let [height, width] = self.tile;
-        let (patches, _) = patches(frames, start, self.tile).into_raw_vec_and_offset();
-        let patches = TensorData::new(patches, [1, 2, 27, height, width]);
-        let patches = Tensor::from_data(patches, &self.device);
+        let patches = self.tile_patches(frames, start);
         let output = self.model.forward(patches, None, OutputOptions::default());
         let flow = (output.logits * PerceiverForOpticalFlow::PIXELS).into_data();
         let flow = flow.iter::<f32>().collect();
         Array3::from_shape_vec((height, width, 2), flow).expect("a vector for every pixel")
+    }
+
+    fn tile_patches(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Tensor<5> {
+        let [height, width] = self.tile;
+        let (patches, _) = patches(frames, start, self.tile).into_raw_vec_and_offset();
+        let patches = TensorData::new(patches, [1, 2, 27, height, width]);
+        Tensor::from_data(patches, &self.device)
     }
 }
 

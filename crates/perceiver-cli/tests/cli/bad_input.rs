@@ -322,9 +322,13 @@ fn features_that_cannot_be_written() {
     fs::write(folder.join("names.json"), "old").unwrap();
     let command = features(&model, &folder.join("names.npy"));
     scene.refuses("its names are there", command, &["names.json", "--force"]);
-    let flow = fixture("optical_flow");
-    let command = features(&flow, &scene.output());
-    scene.refuses("another head", command, &["PerceiverForOpticalFlow", "single images"]);
+    for (case, expected) in [
+        ("model_masked", "single images"),
+        ("optical_flow", "takes pairs of frames, not texts"),
+        ("multimodal", "takes videos, not texts"),
+    ] {
+        scene.refuses("another head", features(&fixture(case), &scene.output()), &[case, expected]);
+    }
     let command = arguments!["features", "--model", &model, "--text", "", "-o", scene.output()];
     scene.refuses("empty", command, &["text is empty"]);
 }

@@ -1,11 +1,16 @@
-//! Latents of texts and photos.
+//! Latents of texts, photos and pairs of frames; those of clips are tried with videos.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{arguments, copy, fixture, image_settings, photo, read, run, run_with_input};
+use crate::support::{
+    arguments, configure, copy, fixture, image_settings, photo, read, run, run_with_input,
+};
 
 #[test]
 fn an_array_holds_what_the_tensor_file_holds() {
@@ -77,4 +82,44 @@ fn a_vector_is_the_mean_of_the_latents() {
             assert!((sum / 7.0 - mean).abs() < 1e-6);
         }
     }
+}
+
+/// A frame of this width and height, another for every name.
+fn frame(path: &Path, width: u32, height: u32) {
+    let shift = path.to_string_lossy().bytes().map(u32::from).sum::<u32>();
+    let level = |at: u32| (at * 37 % 256) as u8;
+    let pixel = |x, y| Rgb([level(x + shift), level(y + 2 * shift), level(x * y + shift)]);
+    RgbImage::from_fn(width, height, pixel).save(path).unwrap();
+}
+
+#[test]
+fn a_model_of_flow_gives_the_latents_of_every_pair_and_tile() {
+    let folder = tempdir().unwrap();
+    let model = copy("optical_flow", folder.path());
+    configure(&model, "train_size", json!([24, 32]));
+    let names = ["a.png", "b.png", "c.png"];
+    let wide = names.map(|name| folder.path().join(name));
+    let narrow = names.map(|name| folder.path().join(format!("narrow {name}")));
+    for (wide, narrow) in wide.iter().zip(&narrow) {
+        frame(wide, 40, 24);
+        image::open(wide).unwrap().crop_imm(0, 0, 32, 24).save(narrow).unwrap();
+    }
+    let latents = |frames: &[PathBuf], pool: &str| {
+        let output = folder.path().join("latents.safetensors");
+        let command = arguments!["features", "--model", &model, "--pool", pool, "--force"];
+        let output = arguments!["-o", output, "--json"];
+        let run = run(command.into_iter().chain(output).chain(frames.iter().map(OsString::from)));
+        assert_eq!(run.code, 0, "{run:?}");
+        let names = run.json()["inputs"].clone();
+        (read(&folder.path().join("latents.safetensors")).remove("features").unwrap(), names)
+    };
+    let (tiles, names) = latents(&wide, "none");
+    let (tile, _) = latents(&narrow, "none");
+    let pair = |pair: &[PathBuf]| format!("{} to {}", pair[0].display(), pair[1].display());
+    assert_eq!(names, json!([pair(&wide[..2]), pair(&wide[1..])]));
+    let [pairs, count, channels] = tile.shape[..] else { panic!("{:?}", tile.shape) };
+    assert_eq!((pairs, &tiles.shape[..]), (2, &[2, 2 * count, channels][..]));
+    // The first of two tiles is the left part of the frames.
+    assert_eq!(tiles.values[..count * channels], tile.values[..count * channels]);
+    assert_eq!(latents(&wide, "mean").0.shape, [2, channels]);
 }

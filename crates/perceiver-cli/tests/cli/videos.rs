@@ -312,3 +312,33 @@ fn what_cannot_be_re_created_is_refused_and_leaves_nothing() {
     assert_eq!(fs::read_to_string(&output).unwrap(), "mine");
     assert_eq!(autoencode(&model, &frames, &output, &["--force"]).code, 0);
 }
+
+#[test]
+fn an_autoencoder_gives_the_latents_of_every_clip() {
+    let folder = tempdir().unwrap();
+    let Reference { model, frames, sound, .. } = reference(folder.path());
+    let (loud, nowhere) = (folder.path().join("loud"), folder.path().join("nowhere"));
+    fs::create_dir(&loud).unwrap();
+    for name in listing(&frames) {
+        fs::copy(frames.join(&name), loud.join(&name)).unwrap();
+    }
+    fs::copy(&sound, loud.join("sound.wav")).unwrap();
+
+    let output = folder.path().join("latents.safetensors");
+    let videos = arguments![&frames, &nowhere, &frames, &loud];
+    let command = arguments!["features", "--model", &model, "--pool", "none", "-o", &output];
+    let run = run(command.into_iter().chain(videos).chain(arguments!["--json"]));
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
+    let count = listing(&frames).len();
+    let names = run.documents()[0]["inputs"].clone();
+    let latents = read(&output).remove("features").unwrap();
+    // Two clips each, of which the second is shorter.
+    assert_eq!(latents.shape[0], 6);
+    let names: Vec<_> = names.as_array().unwrap().iter().map(|name| name.as_str()).collect();
+    let last = format!("{} frames 4 to {count}", loud.display());
+    assert_eq!(names[5], Some(last.as_str()), "{names:?}");
+    let videos: Vec<_> = latents.values.chunks(latents.values.len() / 3).collect();
+    assert_eq!(videos[0], videos[1]);
+    assert_ne!(videos[0], videos[2], "sound is heard");
+}

@@ -8,7 +8,8 @@ use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_m
 use perceiver_pipelines::{Error, OpticalFlow, OpticalFlowOptions, Progress};
 use serde_json::json;
 
-use self::pairs::{Pair, Pairs};
+use self::pairs::Pair;
+pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};

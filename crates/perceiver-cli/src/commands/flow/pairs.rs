@@ -8,22 +8,22 @@ use perceiver_data::{Frames, frame_files, read_frames, read_image};
 
 /// Two frames that follow each other.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) names: [String; 2],
+pub(in crate::commands) struct Pair {
+    pub(in crate::commands) names: [String; 2],
     /// What a file of the pair is called, without its ending: as the first frame.
-    pub(super) stem: String,
-    pub(super) frames: [RgbImage; 2],
+    pub(in crate::commands) stem: String,
+    pub(in crate::commands) frames: [RgbImage; 2],
 }
 
 /// The pairs of the input, in order; the frames of one are held at a time.
 #[derive(Debug)]
-pub(super) enum Pairs {
+pub(in crate::commands) enum Pairs {
     Images { paths: Vec<PathBuf>, index: usize, last: Option<RgbImage> },
     Video { name: String, frames: Box<Frames>, index: usize, last: RgbImage },
 }
 
 impl Pairs {
-    pub(super) fn open(inputs: &[PathBuf]) -> Result<Self> {
+    pub(in crate::commands) fn open(inputs: &[PathBuf]) -> Result<Self> {
         if let Some(missing) = inputs.iter().find(|input| !input.exists()) {
             bail!("{}: does not exist, expected frames or a video", missing.display());
         }
@@ -51,7 +51,7 @@ impl Pairs {
     }
 
     /// How many pairs there are, as far as that is known: at least one.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::commands) fn count(&self) -> usize {
         let frames = match self {
             Self::Images { paths, .. } => paths.len(),
             Self::Video { frames, .. } => frames.info().frames.unwrap_or(0),
@@ -61,7 +61,7 @@ impl Pairs {
 
     /// How many inputs there are that can be bad on their own: what follows a damaged frame of a
     /// video cannot be read.
-    pub(super) fn inputs(&self) -> usize {
+    pub(in crate::commands) fn inputs(&self) -> usize {
         match self {
             Self::Images { .. } => self.count(),
             Self::Video { .. } => 1,
@@ -69,11 +69,11 @@ impl Pairs {
     }
 
     /// Whether there are two frames and no more.
-    pub(super) fn is_one(&self) -> bool {
+    pub(in crate::commands) fn is_one(&self) -> bool {
         matches!(self, Self::Images { paths, .. } if paths.len() == 2)
     }
 
-    pub(super) fn frames_per_second(&self) -> Option<f64> {
+    pub(in crate::commands) fn frames_per_second(&self) -> Option<f64> {
         match self {
             Self::Images { .. } => None,
             Self::Video { frames, .. } => frames.info().frames_per_second,
@@ -81,7 +81,7 @@ impl Pairs {
     }
 
     /// What the pairs of images are called.
-    pub(super) fn stems(&self) -> Vec<String> {
+    pub(in crate::commands) fn stems(&self) -> Vec<String> {
         match self {
             Self::Images { paths, .. } => {
                 paths[..paths.len() - 1].iter().map(|path| stem(path)).collect()
@@ -91,7 +91,7 @@ impl Pairs {
     }
 
     /// A name for errors, and the next pair.
-    pub(super) fn next(&mut self) -> Option<(String, Result<Pair>)> {
+    pub(in crate::commands) fn next(&mut self) -> Option<(String, Result<Pair>)> {
         match self {
             Self::Images { paths, index, last } => {
                 let first = paths.get(*index)?;

@@ -1,15 +1,20 @@
+mod motion;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use ndarray::{Array2, Axis};
+use perceiver_models::{Head, PerceiverConfig};
 use perceiver_pipelines::{Features, FeaturesOptions, Pooling};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
+use crate::batch::Batch;
 use crate::files::{check_output, write_whole};
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
@@ -20,13 +25,17 @@ Examples:
   perceiver features --model ./vision-perceiver-conv holiday -o holiday.safetensors
   perceiver features --model ./language-perceiver --text-file reviews.txt -o reviews.npy
   perceiver features --model ./language-perceiver --text \"A cat.\" --pool none -o latents.npy
+  perceiver features --model ./optical-flow-perceiver frames -o motion.npy
+  perceiver features --model ./multimodal-perceiver one.mp4 two.mp4 -o clips.safetensors
 
 The inputs' names are in the metadata of X.safetensors, or in X.json beside X.npy.";
 
-/// Write what a model makes of photos or texts, as vectors
+/// Write what a model makes of photos, texts, pairs of frames or clips, as vectors
 ///
-/// One vector each, the mean of the model's latents, or all latents with --pool none. An input that
-/// cannot be read is left out, with a line on stderr and exit code 1.
+/// One vector each, the mean of the model's latents, or all latents with --pool none. A model of
+/// optical flow takes what flow takes, and gives a vector for every two frames that follow each
+/// other; an autoencoder takes videos, and gives one for every clip. An input that cannot be read is
+/// left out, with a line on stderr and exit code 1.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FeaturesArguments {
@@ -57,11 +66,12 @@ enum Form {
 }
 
 /// Vectors of all inputs, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Collected {
+    pool: Pool,
     names: Vec<String>,
     values: Vec<f32>,
-    /// Of one input: latents and channels.
+    /// Of one input: vectors and channels.
     shape: [usize; 2],
 }
 
@@ -76,45 +86,64 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
             bail!("{}: exists; --force replaces it", names.display());
         }
     }
-    let inputs = arguments.inputs.read()?;
-    let device = context.open_device()?;
-    let folder = arguments
-        .model
-        .folder(Shipped::classifier(arguments.inputs.are_texts()), context.output)?;
-    let start = Instant::now();
-    let pipeline = Features::from_pretrained(folder, &device.device)?;
-    context.output.warnings(pipeline.warnings());
-
-    let (total, unit) = (inputs.len(), arguments.inputs.unit());
-    let pooling = match arguments.pool {
-        Pool::Mean => Pooling::Mean,
-        Pool::None => Pooling::None,
+    let shipped = Shipped::classifier(arguments.inputs.are_texts());
+    let folder = arguments.model.folder(shipped, context.output)?;
+    let mut collected = Collected::new(arguments.pool);
+    let take = Take { arguments, folder: &folder, context };
+    // A folder without a known head is refused where it is loaded.
+    let batch = match PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()) {
+        Ok(Head::OpticalFlow) => take.pairs(&mut collected)?,
+        Ok(Head::MultimodalAutoencoding) => take.clips(&mut collected)?,
+        _ => take.inputs(&mut collected)?,
     };
-    let options =
-        FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
-    let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
-    let mut answers = pipeline.run_all(raw, &options);
-    let bar = context.output.progress("features", unit);
-    let mut collected = Collected::default();
-    let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
-        collected.shape = array.dim().into();
-        collected.values.extend(array.iter());
-        collected.names.push(named.shown.clone());
-        Ok(())
-    })?;
     if !collected.names.is_empty() {
-        let shape = collected.write(path, form, arguments.pool)?;
+        let shape = collected.write(path, form)?;
         let output = path.display().to_string();
         let json = json!({ "output": output, "features": shape, "inputs": collected.names });
         let text = format!("{}: features {shape:?}", one_line(&output));
         context.output.result(json, &text)?;
     }
-    if total > 1 {
-        let split = split(answers.timings(), unit);
-        context.output.note(&format!("{total} {unit}: {split}"));
-    }
-    context.note_device(&device, start);
     batch.finish()
+}
+
+/// A model folder, and what is to be read by it.
+struct Take<'a> {
+    arguments: &'a FeaturesArguments,
+    folder: &'a Path,
+    context: &'a Context,
+}
+
+impl Take<'_> {
+    /// Photos or texts.
+    fn inputs(&self, collected: &mut Collected) -> Result<Batch> {
+        let Self { arguments, folder, context } = self;
+        let inputs = arguments.inputs.read()?;
+        let device = context.open_device()?;
+        let start = Instant::now();
+        let pipeline = Features::from_pretrained(folder, &device.device)?;
+        context.output.warnings(pipeline.warnings());
+
+        let (total, unit) = (inputs.len(), arguments.inputs.unit());
+        // The mean is taken where the latents are.
+        let pooling = match arguments.pool {
+            Pool::Mean => Pooling::Mean,
+            Pool::None => Pooling::None,
+        };
+        let options =
+            FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
+        let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
+        let mut answers = pipeline.run_all(raw, &options);
+        let bar = context.output.progress("features", unit);
+        let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
+            collected.add(named.shown.clone(), &array)
+        })?;
+        if total > 1 {
+            let split = split(answers.timings(), unit);
+            context.output.note(&format!("{total} {unit}: {split}"));
+        }
+        context.note_device(&device, start);
+        Ok(batch)
+    }
 }
 
 fn form(path: &Path) -> Result<Form> {
@@ -131,11 +160,33 @@ fn names_path(path: &Path) -> PathBuf {
 }
 
 impl Collected {
+    fn new(pool: Pool) -> Self {
+        Self { pool, names: Vec::new(), values: Vec::new(), shape: [0, 0] }
+    }
+
+    /// Adds one input's latents, or their mean.
+    fn add(&mut self, name: String, latents: &Array2<f32>) -> Result<()> {
+        let mean = match self.pool {
+            Pool::Mean => latents.mean_axis(Axis(0)).map(|mean| mean.insert_axis(Axis(0))),
+            Pool::None => None,
+        };
+        let latents = mean.as_ref().unwrap_or(latents);
+        let found: [usize; 2] = latents.dim().into();
+        if !self.names.is_empty() && found != self.shape {
+            let [vectors, expected] = [found[0], self.shape[0]];
+            bail!("has {vectors} latents, expected the {expected} of the first; or --pool mean");
+        }
+        self.shape = found;
+        self.values.extend(latents);
+        self.names.push(name);
+        Ok(())
+    }
+
     /// Writes everything, and says in which shape.
-    fn write(&self, path: &Path, form: Form, pool: Pool) -> Result<Vec<usize>> {
+    fn write(&self, path: &Path, form: Form) -> Result<Vec<usize>> {
         let [latents, channels] = self.shape;
         let (inputs, names) = (self.names.len(), json!(self.names).to_string());
-        let (shape, pooling) = match pool {
+        let (shape, pooling) = match self.pool {
             Pool::Mean => (vec![inputs, channels], "mean"),
             Pool::None => (vec![inputs, latents, channels], "none"),
         };

@@ -1,0 +1,92 @@
+//! Features of what moves: pairs of frames, and clips of videos.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use perceiver_data::{read_frames, read_video_sound};
+use perceiver_pipelines::{Autoencode, OpticalFlow, OpticalFlowOptions, Progress};
+
+use super::{Collected, Take};
+use crate::batch::Batch;
+use crate::commands::flow::Pairs;
+
+impl Take<'_> {
+    /// Every two frames that follow each other.
+    pub(super) fn pairs(&self, collected: &mut Collected) -> Result<Batch> {
+        self.refuse_texts("pairs of frames")?;
+        let mut pairs = Pairs::open(self.arguments.inputs.paths())?;
+        let device = self.context.open_device()?;
+        let start = Instant::now();
+        let pipeline = OpticalFlow::from_pretrained(self.folder, &device.device)?;
+        self.context.output.warnings(pipeline.warnings());
+
+        let options = OpticalFlowOptions::default();
+        let mut bar = self.context.output.progress("features", "pairs");
+        let (mut batch, mut done) = (Batch::new(pairs.inputs()), 0);
+        while let Some((name, pair)) = pairs.next() {
+            bar.at(Progress { done, total: pairs.count().max(done + 1) });
+            batch.run(&name, || {
+                let pair = pair?;
+                let [first, second] = &pair.frames;
+                let latents = pipeline.latents(first, second, &options, &mut |_| {})?;
+                collected.add(pair.names.join(" to "), &latents)
+            })?;
+            done += 1;
+        }
+        drop(bar);
+        self.context.note_device(&device, start);
+        Ok(batch)
+    }
+
+    /// Every clip of every video.
+    pub(super) fn clips(&self, collected: &mut Collected) -> Result<Batch> {
+        self.refuse_texts("videos")?;
+        let videos = self.arguments.inputs.paths();
+        let device = self.context.open_device()?;
+        let start = Instant::now();
+        let pipeline = Autoencode::from_pretrained(self.folder, &device.device)?;
+        self.context.output.warnings(pipeline.warnings());
+
+        let mut bar = self.context.output.progress("features", "videos");
+        let mut batch = Batch::new(videos.len());
+        for (done, video) in videos.iter().enumerate() {
+            bar.at(Progress { done, total: videos.len() });
+            let name = video.display().to_string();
+            batch.run(&name, || of_video(&pipeline, video, &name, collected))?;
+        }
+        drop(bar);
+        self.context.note_device(&device, start);
+        Ok(batch)
+    }
+
+    fn refuse_texts(&self, expected: &str) -> Result<()> {
+        if self.arguments.inputs.are_texts() {
+            bail!("{}: takes {expected}, not texts", self.folder.display());
+        }
+        Ok(())
+    }
+}
+
+fn of_video(
+    pipeline: &Autoencode,
+    video: &Path,
+    name: &str,
+    collected: &mut Collected,
+) -> Result<()> {
+    let frames = read_frames(video)?;
+    let samples = if frames.info().has_sound {
+        read_video_sound(video)?.at_rate(pipeline.sample_rate())?.samples
+    } else {
+        Vec::new()
+    };
+    let frames = frames.at_rate(Autoencode::FRAMES_PER_SECOND);
+    let mut first = 1;
+    for clip in pipeline.clips(frames, samples) {
+        let clip = clip?;
+        let last = first + clip.frames.len() - 1;
+        collected.add(format!("{name} frames {first} to {last}"), &pipeline.latents(&clip)?)?;
+        first = last + 1;
+    }
+    Ok(())
+}
