@@ -12,6 +12,7 @@ use perceiver_models::{
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
 use crate::clips::{Clip, Clips};
+use crate::latent_rows::latent_rows;
 use crate::squared_error::SquaredError;
 use crate::{Error, Progress, Result};
 
@@ -184,10 +185,7 @@ impl Autoencode {
         let (squares, sound) = self.fitted(clip)?;
         let input = self.input(&squares, sound);
         let encoded = self.model.encode(input, None, OutputOptions::default());
-        let latents = encoded.encoder.last_hidden_state;
-        let [_, count, channels] = latents.dims();
-        let latents = latents.into_data().iter::<f32>().collect();
-        Ok(Array2::from_shape_vec((count, channels), latents).expect("the latents are whole"))
+        Ok(latent_rows(encoded.encoder.last_hidden_state))
     }
 
     /// The clip's frames as the model sees them, and as much sound.

@@ -10,6 +10,7 @@ mod error;
 mod features;
 mod fill_mask;
 mod input;
+mod latent_rows;
 mod masked_text;
 mod optical_flow;
 mod preparation;

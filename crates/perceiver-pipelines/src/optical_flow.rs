@@ -10,6 +10,7 @@ use perceiver_models::{
     Head, LoadOptions, PerceiverConfig, PerceiverForOpticalFlow, Pretrained, from_pretrained,
 };
 
+use crate::latent_rows::latent_rows;
 use crate::{Error, Progress, Result};
 
 /// Finds where every pixel of a frame goes until the next.
@@ -133,18 +134,15 @@ impl OpticalFlow {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Array2<f32>> {
         let (frames, tiles) = self.framed([first, second], options)?;
-        let (total, mut channels, mut latents) = (tiles.starts().len(), 1, Vec::new());
-        for (done, start) in tiles.starts().iter().enumerate() {
+        let total = tiles.starts().len();
+        let of_tiles = tiles.starts().iter().enumerate().map(|(done, start)| {
             progress(Progress { done, total });
             let patches = self.tile_patches([&frames[0], &frames[1]], *start);
-            let encoded = self.model.encode(patches, None, OutputOptions::default());
-            let of_tile = encoded.encoder.last_hidden_state;
-            channels = of_tile.dims()[2];
-            latents.extend(of_tile.into_data().iter::<f32>());
-        }
+            self.model.encode(patches, None, OutputOptions::default()).encoder.last_hidden_state
+        });
+        let latents = Tensor::cat(of_tiles.collect(), 1);
         progress(Progress { done: total, total });
-        let shape = (latents.len() / channels, channels);
-        Ok(Array2::from_shape_vec(shape, latents).expect("the latents are whole"))
+        Ok(latent_rows(latents))
     }
 
     /// Frames no smaller than the model's, and the tiles that they are taken in.
