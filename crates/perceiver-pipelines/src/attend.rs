@@ -1,5 +1,6 @@
 //! Where a model looks.
 
+mod lines;
 mod page;
 mod picture;
 mod tiles;

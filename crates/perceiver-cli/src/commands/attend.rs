@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use image::ImageFormat;
 use perceiver_pipelines::{
@@ -26,8 +26,8 @@ Examples:
 /// Show where a model looks, as heat over a photo or a text
 ///
 /// Every latent of a Perceiver reads the whole input and looks at some places more than at
-/// others. The average of all is shown unless a head or latent is chosen. A PNG shows a photo,
-/// an HTML page photos and texts, with the weight under the pointer.
+/// others. The average of all is shown unless a head or latent is chosen. A PNG is a picture, an
+/// HTML page also tells the weight under the pointer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AttendArguments {
@@ -88,7 +88,7 @@ enum Form {
 
 pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> {
     let output = &arguments.output.output;
-    let form = form(output, arguments.text.is_some())?;
+    let form = form(output)?;
     arguments.output.check()?;
     let options = options(arguments)?;
     let (title, input) = input(arguments)?;
@@ -116,14 +116,11 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     Ok(())
 }
 
-fn form(path: &Path, is_text: bool) -> Result<Form> {
-    let shown = path.display();
+fn form(path: &Path) -> Result<Form> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("html") => Ok(Form::Page),
-        Some("png") if is_text => bail!("{shown}: heat over a text is a page, expected *.html"),
         Some("png") => Ok(Form::Picture),
-        _ if is_text => bail!("{shown}: expected a file called *.html"),
-        _ => bail!("{shown}: expected a file called *.png or *.html"),
+        _ => bail!("{}: expected a file called *.png or *.html", path.display()),
     }
 }
 
@@ -173,9 +170,8 @@ fn input(arguments: &AttendArguments) -> Result<(String, Input)> {
 }
 
 fn png(attention: &Attention) -> Result<Vec<u8>> {
-    let picture = attention.picture().context("a text has no picture")?;
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    attention.picture().write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())
 }
 

@@ -92,6 +92,22 @@ fn the_map_of_a_text_is_the_mean_of_the_encoder_s_probabilities() {
 }
 
 #[test]
+fn a_text_has_a_picture_too() {
+    let folder = tempdir().unwrap();
+    let model = fixture("masked_lm");
+    let size = |options: &[&str]| {
+        let path = folder.path().join("map.png");
+        let mut arguments = arguments!["attend", "--model", &model, "--text", TEXT, "-o", &path];
+        arguments.extend(options.iter().map(Into::into));
+        assert_eq!(run(arguments).code, 0);
+        image::open(path).unwrap().into_rgb8().dimensions()
+    };
+    let (width, height) = size(&[]);
+    // Two heads side by side, with a gap between.
+    assert_eq!(size(&["--grid=heads", "--force"]), (2 * width + 8, height));
+}
+
+#[test]
 fn a_grid_shows_heads_or_latents_sharpest_first() {
     let map = cross_attention(&fixture("masked_lm"), 0);
     let heads = attend(&["--grid=heads", "--latent", "2"]);
@@ -175,10 +191,10 @@ fn what_cannot_be_shown_is_refused_before_anything_is_written() {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
         assert!(!page.exists());
     }
-    let picture = folder.path().join("map.png");
+    let other = folder.path().join("map.jpg");
     let model = fixture("masked_lm");
-    let ran = run(arguments!["attend", "--model", &model, "--text", TEXT, "-o", &picture]);
-    assert!(ran.stderr.contains("expected *.html"), "{}", ran.stderr);
+    let ran = run(arguments!["attend", "--model", &model, "--text", TEXT, "-o", &other]);
+    assert!(ran.stderr.contains("expected a file called *.png or *.html"), "{}", ran.stderr);
     let flow = fixture("optical_flow");
     let ran = run(arguments!["attend", "--model", &flow, "--text", TEXT, "-o", &page]);
     assert!(ran.stderr.contains("holds a PerceiverForOpticalFlow"), "{}", ran.stderr);

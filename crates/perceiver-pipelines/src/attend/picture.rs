@@ -1,8 +1,9 @@
-//! Heat over a photo.
+//! Heat over a photo or a text.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
+use super::lines::Lines;
 use super::{Attention, AttentionMap, Places};
 
 /// The shorter side of a picture is at least this long, in pixels.
@@ -23,35 +24,48 @@ pub(super) struct Scale {
 }
 
 impl Attention {
-    /// Heat over the photo, the greyer the photo and the brighter the colour the more weight;
-    /// several maps as tiles, row by row. None over a text.
+    /// Heat over the photo, the greyer the photo and the brighter the colour the more weight, or
+    /// under the characters of the text; several maps as tiles, row by row.
     ///
     /// Colours are those of `inferno`, from no weight to the greatest, or lower where one place in
-    /// 500 stands out, down to a tenth of it. One token is one square; those of the
+    /// 500 stands out, down to a tenth of it. One token of an image is one square; those of the
     /// convolutional stem share the photo evenly, although each sees a little of its neighbours.
     #[must_use]
-    pub fn picture(&self) -> Option<RgbImage> {
-        let Places::Image { photo, rows, columns } = &self.places else { return None };
-        let photo = background(photo, *rows, *columns);
-        let (width, height) = photo.dimensions();
-        let across = tiles_across(self.maps.len());
-        let down = self.maps.len().div_ceil(across);
-        let side = |tiles: usize, side: u32| tiles as u32 * (side + GAP) - GAP;
+    pub fn picture(&self) -> RgbImage {
+        let tiles: Vec<RgbImage> = match &self.places {
+            Places::Image { photo, rows, columns } => {
+                let photo = background(photo, *rows, *columns);
+                self.maps.iter().map(|map| over_photo(map, &photo, *rows, *columns)).collect()
+            }
+            Places::Text(characters) => {
+                let lines = Lines::new(characters);
+                self.maps.iter().map(|map| lines.picture(map)).collect()
+            }
+        };
+        let (width, height) = tiles.first().map_or((0, 0), RgbImage::dimensions);
+        let across = tiles_across(tiles.len());
+        let down = tiles.len().div_ceil(across);
+        let side = |tiles: usize, side: u32| (tiles as u32 * (side + GAP)).saturating_sub(GAP);
         let size = (side(across, width), side(down, height));
         let mut picture = RgbImage::from_pixel(size.0, size.1, Rgb([255; 3]));
-        for (index, map) in self.maps.iter().enumerate() {
-            let heat = heat(map, *rows, *columns);
-            let mut tile = photo.clone();
-            let heat = imageops::resize(&heat, width, height, FilterType::Nearest);
-            for (pixel, over) in tile.pixels_mut().zip(heat.pixels()) {
-                *pixel = blend(*pixel, *over);
-            }
+        for (index, tile) in tiles.iter().enumerate() {
             let place = |at: usize, side: u32| i64::from(at as u32 * (side + GAP));
             let (x, y) = (place(index % across, width), place(index / across, height));
-            imageops::replace(&mut picture, &tile, x, y);
+            imageops::replace(&mut picture, tile, x, y);
         }
-        Some(picture)
+        picture
     }
+}
+
+fn over_photo(map: &AttentionMap, photo: &RgbImage, rows: usize, columns: usize) -> RgbImage {
+    let heat = heat(map, rows, columns);
+    let (width, height) = photo.dimensions();
+    let heat = imageops::resize(&heat, width, height, FilterType::Nearest);
+    let mut tile = photo.clone();
+    for (pixel, over) in tile.pixels_mut().zip(heat.pixels()) {
+        *pixel = blend(*pixel, *over);
+    }
+    tile
 }
 
 /// Columns of a nearly square arrangement.
@@ -132,7 +146,7 @@ mod tests {
     #[test]
     fn the_place_of_most_weight_is_the_brightest() {
         let maps = vec![map(vec![0.05, 0.05, 0.05, 0.05, 0.7, 0.1])];
-        let picture = attention(maps).picture().unwrap();
+        let picture = attention(maps).picture();
         assert_eq!(picture.dimensions(), (672, 448));
         let brightness =
             |x, y| picture.get_pixel(x, y).0.iter().map(|&c| u32::from(c)).sum::<u32>();
@@ -144,7 +158,7 @@ mod tests {
     #[test]
     fn tiles_lie_in_rows_with_gaps_between() {
         let even = vec![1.0 / 6.0; 6];
-        let picture = attention(vec![map(even); 3]).picture().unwrap();
+        let picture = attention(vec![map(even); 3]).picture();
         assert_eq!(picture.dimensions(), (2 * 672 + 8, 2 * 448 + 8));
         assert_eq!(*picture.get_pixel(676, 10), Rgb([255; 3]));
         assert_ne!(*picture.get_pixel(10, 470), Rgb([255; 3]));
