@@ -156,7 +156,7 @@ PUBLISHED = {
     ),
     "small-fourier": Published(
         "PerceiverForImageClassificationFourier",
-        769_940,
+        769_428,
         recipe("fashion-mnist") | {"num_labels": 10},
         small_photo,
     ),

@@ -11,8 +11,8 @@ const OVERLAP: usize = 20;
 ///
 /// # Differences
 /// A tile that the notebook would place twice comes once. One that it would place beyond the
-/// frame's end, where its model fails, ends with the frame. Tiles of at most 20 pixels, which it
-/// refuses, overlap by half.
+/// frame's end, where its model fails, ends with the frame. Tiles of less than 40 pixels overlap by
+/// half: it refuses those of 20, and would take one of 24 at every fourth pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiles {
     frame: [usize; 2],
@@ -75,7 +75,7 @@ impl Tiles {
 
 /// First pixels of the tiles along one side.
 fn starts(side: usize, tile: usize) -> Vec<usize> {
-    let step = if tile > OVERLAP { tile - OVERLAP } else { tile.div_ceil(2) };
+    let step = tile - OVERLAP.min(tile / 2);
     let mut starts: Vec<_> = (0..side).step_by(step).map(|start| start.min(side - tile)).collect();
     starts.dedup();
     starts
@@ -104,6 +104,13 @@ mod tests {
     #[test]
     fn no_tile_leaves_the_frame() {
         assert_eq!(starts(700, 368), [0, 332]);
+    }
+
+    #[test]
+    fn small_tiles_overlap_by_half() {
+        assert_eq!(starts(60, 24), [0, 12, 24, 36]);
+        assert_eq!(starts(60, 40), [0, 20]);
+        assert_eq!(starts(3, 1), [0, 1, 2]);
     }
 
     #[test]
