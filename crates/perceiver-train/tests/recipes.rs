@@ -277,6 +277,11 @@ fn what_cannot_be_run_is_refused_in_one_line() {
         ("average_decay = 0.9", "average_decay = 1.5", "`run.average_decay` is 1.5"),
         ("[schedule]", "[plan]", "unknown field `plan`"),
         ("name = \"adam-w\"", "name = \"adam\"", "unknown variant `adam`"),
+        (
+            "length = 8",
+            "length = 8\nmask_probability = 2",
+            "`data.mask_probability` is 2, expected 0 to 1",
+        ),
     ];
     for (right, changed, expected) in wrong {
         let folder = folder_with(&RECIPE.replacen(right, changed, 1));

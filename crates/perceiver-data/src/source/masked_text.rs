@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -86,13 +88,7 @@ impl WholeWordMask {
         text: &str,
         random: &mut ChaCha8Rng,
     ) -> Option<Vec<Option<Replacement>>> {
-        let mut start = 0;
-        let pieces = text.split_inclusive(char::is_whitespace).map(|piece| {
-            let range = start..start + piece.trim_end().len();
-            start += piece.len();
-            range
-        });
-        let words: Vec<_> = pieces.filter(|range| !range.is_empty()).collect();
+        let words = words(text);
         if words.is_empty() {
             return None;
         }
@@ -115,6 +111,17 @@ impl WholeWordMask {
         }
         Some(replacements)
     }
+}
+
+/// Where a text's words are, which lie between white space: ranges of bytes.
+pub(super) fn words(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let pieces = text.split_inclusive(char::is_whitespace).map(|piece| {
+        let range = start..start + piece.trim_end().len();
+        start += piece.len();
+        range
+    });
+    pieces.filter(|range| !range.is_empty()).collect()
 }
 
 #[cfg(test)]

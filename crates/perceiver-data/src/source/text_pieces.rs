@@ -1,15 +1,24 @@
+use std::ops::Range;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::masked_text::words;
 use super::{LabelledText, Source};
 use crate::Result;
 
-/// A random piece of each text, half of its words or more, so that what is learned does not hang
-/// on where a text begins.
+/// A random piece of each text, some of its words hidden, so that what is learned hangs neither on
+/// where a text begins nor on a single word of it.
+///
+/// A hidden word is written as one `[MASK]` for each of its bytes. White space stays as it is.
 #[derive(Debug, Clone)]
 pub struct TextPieces<S> {
     /// Where texts come from.
     pub source: S,
+    /// The least share of a text's words that a piece has: 1 keeps texts whole.
+    pub shortest: f64,
+    /// Probability that a word is hidden.
+    pub mask_probability: f64,
 }
 
 impl<S: Source<Example = LabelledText>> Source for TextPieces<S> {
@@ -21,13 +30,33 @@ impl<S: Source<Example = LabelledText>> Source for TextPieces<S> {
 
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<LabelledText> {
         let LabelledText { text, label } = self.source.example(index, random)?;
-        let words: Vec<&str> = text.split_whitespace().collect();
-        if words.len() < 2 {
+        let words = words(&text);
+        if words.is_empty() {
             return Ok(LabelledText { text, label });
         }
-        let count = random.random_range(words.len().div_ceil(2)..=words.len());
+        let shortest = (words.len() as f64 * self.shortest).ceil() as usize;
+        let count = random.random_range(shortest.max(1)..=words.len());
         let start = random.random_range(0..=words.len() - count);
-        Ok(LabelledText { text: words[start..start + count].join(" "), label })
+        let text = self.hide(&text, &words[start..start + count], random);
+        Ok(LabelledText { text, label })
+    }
+}
+
+impl<S> TextPieces<S> {
+    /// The text from the first of its words to the last.
+    fn hide(&self, text: &str, words: &[Range<usize>], random: &mut ChaCha8Rng) -> String {
+        let mut piece = String::new();
+        let mut end = words[0].start;
+        for word in words {
+            piece += &text[end..word.start];
+            if random.random_bool(self.mask_probability) {
+                piece += &"[MASK]".repeat(word.len());
+            } else {
+                piece += &text[word.clone()];
+            }
+            end = word.end;
+        }
+        piece
     }
 }
 
@@ -53,22 +82,38 @@ mod tests {
         }
     }
 
-    fn piece(text: &'static str, seed: u64) -> LabelledText {
-        let pieces = TextPieces { source: One(text) };
+    fn piece(text: &'static str, mask_probability: f64, seed: u64) -> LabelledText {
+        let pieces = TextPieces { source: One(text), shortest: 0.5, mask_probability };
         pieces.example(0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap()
+    }
+
+    /// All pieces that are drawn.
+    fn pieces(text: &'static str, mask_probability: f64) -> Vec<String> {
+        let mut seen: Vec<_> =
+            (0..64).map(|seed| piece(text, mask_probability, seed).text).collect();
+        seen.sort();
+        seen.dedup();
+        seen
     }
 
     #[test]
     fn pieces_are_half_of_the_words_or_more_from_anywhere() {
-        let mut seen: Vec<String> = (0..64).map(|seed| piece("a b c", seed).text).collect();
-        seen.sort();
-        seen.dedup();
-        assert_eq!(seen, ["a b", "a b c", "b c"]);
+        assert_eq!(pieces(" a b\n\nc ", 0.0), ["a b", "a b\n\nc", "b\n\nc"]);
+    }
+
+    #[test]
+    fn a_hidden_word_is_a_mask_for_each_byte() {
+        assert_eq!(pieces("ö", 0.5), ["[MASK][MASK]", "ö"]);
     }
 
     #[test]
     fn a_single_word_stays_with_its_label() {
         let expected = LabelledText { text: "alone".into(), label: Label::Class(2) };
-        assert_eq!(piece("alone", 0), expected);
+        assert_eq!(piece("alone", 0.0, 0), expected);
+    }
+
+    #[test]
+    fn a_text_without_words_stays() {
+        assert_eq!(piece(" \n", 0.5, 0).text, " \n");
     }
 }

@@ -124,6 +124,9 @@ pub struct TextTableData {
     /// Whether a random piece of each text is learned from, half of its words or more.
     #[serde(default)]
     pub random_pieces: bool,
+    /// Probability that a word of what is learned from is hidden, 0 by default.
+    #[serde(default)]
+    pub mask_probability: f64,
     /// Lengths are padded to a multiple of this many tokens.
     #[serde(default = "eight")]
     pub multiple: usize,
@@ -323,7 +326,7 @@ impl Data {
                         data.length, data.multiple
                     ));
                 }
-                Ok(())
+                share("mask_probability", data.mask_probability)
             }
             Self::PlainText(data) => {
                 if data.length < 16 {
