@@ -2,8 +2,9 @@
 //!
 //! In an indented block a line `$ …` is a command, and the lines below are its output. Before the
 //! reader's eyes, `<!-- $ … -->` makes what later commands need. All run one after the other in one
-//! folder, with the release program on the path, `$DATA` for the real data and `$ROOT` for the
-//! workspace. A picture that the page shows of `guide/` is the file of that name in that folder.
+//! folder, with a copy of the release program on the path (beside which they can put models),
+//! `$DATA` for the real data and `$ROOT` for the workspace. A picture that the page shows of
+//! `guide/` is the file of that name in that folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,10 @@ pub(crate) fn docs() -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&folder)?;
-    let shell = Shell { program, folder };
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin)?;
+    fs::copy(program, bin.join("perceiver"))?;
+    let shell = Shell { bin, folder };
     let page = root().join("docs/guide.md");
     let text = fs::read_to_string(&page)?;
     let filled = fill(&text, |command, hidden| shell.run(command, hidden))?;
@@ -81,7 +84,7 @@ fn between<'a>(text: &'a str, [start, end]: [&str; 2]) -> Vec<&'a str> {
 }
 
 struct Shell {
-    program: PathBuf,
+    bin: PathBuf,
     folder: PathBuf,
 }
 
@@ -99,13 +102,12 @@ impl Shell {
     }
 
     fn command(&self, command: &str) -> Result<Command> {
-        let bin = self.program.parent().context("a program lies in a folder")?;
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &format!("{{ {command}\n}} 2>&1")])
             .current_dir(&self.folder)
-            .env("PATH", format!("{}:{path}", bin.display()))
+            .env("PATH", format!("{}:{path}", self.bin.display()))
             .env("DATA", absolute(&data::folder())?)
             .env("ROOT", root())
             .env("HF_HOME", "huggingface");
