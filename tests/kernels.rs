@@ -1,22 +1,26 @@
 //! The CubeCL kernels give what the generic bodies give in double precision, whether they are
 //! called directly or through Fusion.
-#![cfg(all(feature = "wgpu", feature = "flex"))]
+#![cfg(all(any(feature = "wgpu", feature = "vulkan", feature = "cuda"), feature = "flex"))]
 
 use std::fmt::Debug;
 
+use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, Flex, get_device_settings};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, read_sync};
+#[cfg(any(feature = "wgpu", feature = "vulkan"))]
 use burn_cubecl::cubecl::wgpu::WgpuDeviceKind;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use perceiver_core::ops::{GridPoints, HiddenKeys, PerceiverOps};
-use perceiver_tests::difference;
+use perceiver_tests::{backends, difference};
 use proptest::prelude::*;
 
 /// Relative to the largest number of a result: sums of some hundred terms in single precision.
 const SINGLE: f64 = 1e-5;
 /// The same where input and output are in half precision, whose numbers are 2^-11 apart.
 const HALF: f64 = 1e-3;
+/// Those of bfloat16 are 2^-8 apart.
+const BRAIN: f64 = 8e-3;
 
 /// An operation on arrays of certain shapes.
 trait Operation: Debug {
@@ -35,21 +39,40 @@ fn check(operation: &impl Operation) {
     check_in(DType::F32, SINGLE, operation);
 }
 
+/// On every runtime that was compiled in and has numbers of this type.
 fn check_in(dtype: DType, tolerance: f64, operation: &impl Operation) {
-    let cube = CubeDevice::wgpu(WgpuDeviceKind::DefaultDevice).expect("a device of wgpu");
     let input = operation.input();
     let expected = run::<Flex>(operation, &input, &Default::default(), DType::F64);
-    let directly = run::<CubeBackend>(operation, &input, &cube, dtype);
-    let fused = run::<Cube>(operation, &input, &cube, dtype);
-    for (way, found) in [("directly", directly), ("fused", fused)] {
-        for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let difference = difference(found, expected).expect("comparable");
-            assert!(
-                difference <= tolerance,
-                "result {result} of {operation:?}, {way}, differs by {difference:.1e}"
-            );
+    for device in runtimes() {
+        if !device.client().properties().supports_type(dtype_to_storage_type(dtype)) {
+            continue;
+        }
+        let directly = run::<CubeBackend>(operation, &input, &device, dtype);
+        let fused = run::<Cube>(operation, &input, &device, dtype);
+        for (way, found) in [("directly", directly), ("fused", fused)] {
+            for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = difference(found, expected).expect("comparable");
+                assert!(
+                    difference <= tolerance,
+                    "result {result} of {operation:?}, {way} on {device:?}, differs by \
+                     {difference:.1e}"
+                );
+            }
         }
     }
+}
+
+fn runtimes() -> Vec<CubeDevice> {
+    let runtimes = backends().into_iter().filter_map(|name| match name {
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(CubeDevice::wgpu(WgpuDeviceKind::DefaultDevice)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(CubeDevice::vulkan(WgpuDeviceKind::DefaultDevice)),
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(CubeDevice::cuda(0)),
+        _ => None,
+    });
+    runtimes.map(|device| device.expect("it is there")).collect()
 }
 
 fn run<B: PerceiverOps>(
@@ -70,10 +93,10 @@ fn run<B: PerceiverOps>(
     output.into_iter().map(|x| read_sync(B::float_into_data(x)).expect("readable")).collect()
 }
 
-/// Numbers that half precision has.
+/// Numbers that both half precisions have.
 fn random<const D: usize>(shape: [usize; D], distribution: Distribution) -> TensorData {
     let numbers: Tensor<D> = Tensor::random(shape, distribution, &Device::flex());
-    numbers.into_data().convert_dtype(DType::F16)
+    numbers.into_data().convert_dtype(DType::BF16).convert_dtype(DType::F16)
 }
 
 fn normal<const D: usize>(shape: [usize; D]) -> TensorData {
@@ -337,11 +360,13 @@ fn some_cells_can_be_asked_out_of_order() {
 }
 
 #[test]
-fn half_precision_is_summed_in_single_precision() {
+fn half_precisions_are_summed_in_single_precision() {
     let hidden = Hidden::EveryThird;
-    check_in(DType::F16, HALF, &Attention { hidden, ..ATTENTION });
-    check_in(DType::F16, HALF, &Gather { hidden, ..gather(&[9, 10]) });
-    check_in(DType::F16, HALF, &Scatter { points: true, ..scatter(&[9, 10]) });
+    for (dtype, tolerance) in [(DType::F16, HALF), (DType::BF16, BRAIN)] {
+        check_in(dtype, tolerance, &Attention { hidden, ..ATTENTION });
+        check_in(dtype, tolerance, &Gather { hidden, ..gather(&[9, 10]) });
+        check_in(dtype, tolerance, &Scatter { points: true, ..scatter(&[9, 10]) });
+    }
 }
 
 fn hidden() -> impl Strategy<Value = Hidden> {

@@ -37,29 +37,54 @@ pub fn read_tensors(path: &Path) -> NamedTensors {
     tensors.collect()
 }
 
-/// Devices of every backend that was compiled in, with their names.
+/// Backends that were compiled in.
+const BACKENDS: &[&str] = &[
+    #[cfg(feature = "flex")]
+    "flex",
+    #[cfg(feature = "ndarray")]
+    "ndarray",
+    #[cfg(feature = "wgpu")]
+    "wgpu",
+    #[cfg(feature = "vulkan")]
+    "vulkan",
+    #[cfg(feature = "cuda")]
+    "cuda",
+];
+
+/// Names of the backends to test: every one that was compiled in, or the one of them that the
+/// variable `PERCEIVER_TEST_BACKEND` names.
+#[must_use]
+pub fn backends() -> Vec<&'static str> {
+    let wanted = std::env::var("PERCEIVER_TEST_BACKEND").ok();
+    let is_wanted = |name: &&str| wanted.as_ref().is_none_or(|wanted| wanted == *name);
+    let backends: Vec<_> = BACKENDS.iter().copied().filter(is_wanted).collect();
+    assert!(!backends.is_empty(), "this build has no backend {wanted:?}");
+    backends
+}
+
+/// Devices of the backends to test, with their names.
 #[must_use]
 pub fn devices() -> Vec<(&'static str, Device)> {
-    vec![
-        #[cfg(feature = "flex")]
-        ("flex", Device::flex()),
-        #[cfg(feature = "ndarray")]
-        #[allow(deprecated, reason = "tested as long as burn 0.22 has it")]
-        ("ndarray", Device::ndarray()),
-        #[cfg(feature = "wgpu")]
-        ("wgpu", Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-    ]
+    let open = |name| (name, device(name).expect("it was compiled in"));
+    backends().into_iter().map(open).collect()
 }
 
 /// The device of this backend, the first of its kind; none where it was not compiled in.
 #[must_use]
 pub fn device(backend: &str) -> Option<Device> {
     match backend {
-        #[cfg(feature = "cuda")]
-        "cuda" => Some(Device::cuda(0)),
+        #[cfg(feature = "flex")]
+        "flex" => Some(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated, reason = "tested as long as burn 0.22 has it")]
+        "ndarray" => Some(Device::ndarray()),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
         #[cfg(feature = "vulkan")]
         "vulkan" => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        _ => devices().into_iter().find(|(name, _)| *name == backend).map(|(_, device)| device),
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(Device::cuda(0)),
+        _ => None,
     }
 }
 

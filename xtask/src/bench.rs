@@ -2,6 +2,7 @@
 
 mod case;
 mod compare;
+mod contender;
 mod images;
 mod linear;
 mod machine;

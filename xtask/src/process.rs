@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 const PYTHON: &str = ".venv/bin/python";
+pub(crate) const OTHER_PYTHON: &str = "PERCEIVER_PYTHON";
 
 /// The workspace's root.
 pub(crate) fn root() -> &'static Path {
@@ -65,8 +66,12 @@ pub(crate) fn has_python() -> Result<bool> {
     Ok(found)
 }
 
-/// The Python of .venv, which has transformers.
+/// The Python of .venv, which has transformers; another one that has it by the variable
+/// `PERCEIVER_PYTHON`, on machines where nothing can be installed.
 pub(crate) fn python() -> Result<Command> {
+    if let Some(python) = env::var_os(OTHER_PYTHON) {
+        return Ok(program(python));
+    }
     let python = root().join(PYTHON);
     if !python.exists() {
         bail!("there is no .venv: see \"Tests\" in README.md");

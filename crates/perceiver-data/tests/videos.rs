@@ -228,6 +228,38 @@ fn an_animated_webp_comes_back_without_ffmpeg() {
     assert_eq!(read_frames(&path).unwrap().info().frames_per_second, Some(RATE));
 }
 
+/// Every byte of a small animation is changed, and every beginning of it is tried.
+#[test]
+fn a_damaged_animation_is_read_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let formats = if has_ffmpeg() { &["clip.gif", "clip.webp"][..] } else { &["clip.gif"] };
+    for name in formats {
+        let path = folder.path().join(name);
+        write(&path, &greys(3, (6, 4)), None).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut changed = Vec::new();
+        for at in 0..whole.len() {
+            changed.push(whole[..at].to_vec());
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                changed.push(bytes);
+            }
+        }
+        let mut refused = 0;
+        for bytes in changed {
+            fs::write(&path, bytes).unwrap();
+            let frames =
+                read_frames(&path).and_then(|frames| frames.collect::<Result<Vec<_>, _>>());
+            if let Err(error) = frames {
+                assert!(error.to_string().contains(name), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > whole.len() / 2, "{name}: {refused} of {} refused", 5 * whole.len());
+    }
+}
+
 #[test]
 fn a_program_s_own_words_reach_the_user() {
     if !has_ffmpeg() {

@@ -4,26 +4,23 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{self, ScopedJoinHandle, sleep};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::case::{CASES, Case, Task, checkpoint};
-use super::record::{Comparison, Measured, Records, Setting, Side};
-use super::worker::{Pass, Worker};
+use super::contender::Contender;
+use super::record::{Comparison, Records, Setting};
 use super::{CHECKPOINTS, Place, build, machine, page, reference};
-use crate::process::{program, python};
+use crate::process::{program, python, root};
 
 /// Between passes: threads of the side that has just ended its pass still wait for more, awake.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Chunks of a clip when there is little time.
 const QUICK_CHUNKS: usize = 2;
-
-/// Results may differ by the rounding of 16 bits, which a wrong weight or input exceeds by far.
-const TOLERANCE: f64 = 0.1;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -33,18 +30,25 @@ pub(super) struct Arguments {
     /// Where both sides compute
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
     device: Place,
-    /// In what precision both sides compute
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
-    /// Examples in a pass; 1 otherwise, and 2 for training
-    #[arg(long)]
-    batch: Option<usize>,
+    /// In what precision both sides compute; may be repeated
+    #[arg(long = "dtype", value_enum, default_value = "f32")]
+    dtypes: Vec<Dtype>,
+    /// Examples in a pass, may be repeated; 1 otherwise, and 2 for training
+    #[arg(long = "batch", value_name = "COUNT")]
+    batches: Vec<usize>,
     /// Passes after the first; 5 otherwise, 3 for training and 1 for a clip
     #[arg(long)]
     repeats: Option<usize>,
     /// One pass after the first, two chunks of a clip, and nothing is written down
     #[arg(long)]
     quick: bool,
+    /// Load all rows at once, with their first passes, where a machine is lent by the minute and
+    /// has the memory; later passes are alone as ever
+    #[arg(long)]
+    together: bool,
+    /// Our worker, built before, where there is no cargo
+    #[arg(long, value_name = "PROGRAM")]
+    worker: Option<PathBuf>,
     /// Where checkpoints are kept; those already there are not made again
     #[arg(long, default_value = CHECKPOINTS)]
     dir: PathBuf,
@@ -57,77 +61,134 @@ enum Dtype {
     Bf16,
 }
 
-/// Measures every case that is asked for and writes each down before the next begins.
-pub(super) fn compare(arguments: &Arguments) -> Result<()> {
-    let cases = arguments.cases()?;
-    let ours = build(arguments.device)?;
-    let with_theirs = reference::prepare()?;
-    for case in cases {
-        let folder = checkpoint(&ours, case.checkpoint, &arguments.dir)?;
-        let mut contenders = vec![Contender::start("ours", arguments.ours(&ours, case, &folder))];
-        if with_theirs {
-            for engine in arguments.engines(case) {
-                let command = arguments.theirs(engine, case, &folder);
-                contenders.push(Contender::start(engine, command));
-            }
-        }
-        let comparison = arguments.measure(case, contenders)?;
-        println!("{}", page::compared(std::slice::from_ref(&comparison)));
-        if !arguments.quick {
-            let mut records = Records::read()?;
-            records.compared(comparison);
-            records.write()?;
-            page::write(&records)?;
+impl Dtype {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
         }
     }
-    Ok(())
+}
+
+/// A line of the table.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    case: &'static Case,
+    dtype: Dtype,
+    batch: usize,
+}
+
+/// Measures every row that is asked for and writes each down before the next begins.
+pub(super) fn compare(arguments: &Arguments) -> Result<()> {
+    let rows = arguments.rows()?;
+    let worker = match &arguments.worker {
+        Some(worker) => worker.canonicalize().with_context(|| worker.display().to_string())?,
+        None => build(arguments.device)?,
+    };
+    let with_theirs = reference::prepare()?;
+    for row in &rows {
+        checkpoint(&worker, row.case.checkpoint, &arguments.dir)?;
+    }
+    let theirs = |row: &Row| if with_theirs { arguments.start_theirs(*row) } else { vec![] };
+    if !arguments.together {
+        return rows.iter().try_for_each(|row| arguments.row(&worker, *row, theirs(row)));
+    }
+    let begun: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| theirs(row))).collect();
+        threads.into_iter().map(join).collect()
+    });
+    rows.iter().zip(begun).try_for_each(|(row, theirs)| arguments.row(&worker, *row, theirs))
 }
 
 impl Arguments {
-    fn cases(&self) -> Result<Vec<&'static Case>> {
+    fn rows(&self) -> Result<Vec<Row>> {
         let known = CASES.each_ref().map(|case| case.name).join(", ");
         if let Some(name) = self.heads.iter().find(|name| CASES.iter().all(|c| c.name != **name)) {
             bail!("no head {name}: the known ones are {known}");
         }
         let asked =
             |case: &&Case| self.heads.is_empty() || self.heads.iter().any(|n| n == case.name);
-        // Training is single precision on both sides.
-        let possible = |case: &&Case| self.dtype == Dtype::F32 || case.task != Task::Train;
-        Ok(CASES.iter().filter(asked).filter(possible).collect())
-    }
-
-    fn batch(&self, case: &Case) -> usize {
-        self.batch.unwrap_or(case.batch)
+        let mut rows = Vec::new();
+        for case in CASES.iter().filter(asked) {
+            let batches = if self.batches.is_empty() { &[case.batch][..] } else { &self.batches };
+            for &dtype in &self.dtypes {
+                // Training is single precision on both sides.
+                if dtype == Dtype::F32 || case.task != Task::Train {
+                    rows.extend(batches.iter().map(|&batch| Row { case, dtype, batch }));
+                }
+            }
+        }
+        Ok(rows)
     }
 
     fn repeats(&self, case: &Case) -> usize {
         if self.quick { 1 } else { self.repeats.unwrap_or(case.repeats) }
     }
 
+    /// Loads their sides, one after the other, or at once and with their first passes.
+    fn start_theirs(&self, row: Row) -> Vec<Contender> {
+        let folder = self.folder(row);
+        let start = |engine| Contender::start(engine, self.theirs(engine, row, &folder));
+        let engines = self.engines(row);
+        if !self.together {
+            return engines.into_iter().map(start).collect();
+        }
+        let start = |engine| {
+            let mut contender = start(engine);
+            contender.pass();
+            contender
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                engines.into_iter().map(|engine| scope.spawn(move || start(engine))).collect();
+            threads.into_iter().map(join).collect()
+        })
+    }
+
+    /// Measures a row and writes it down. Ours tunes by time, so that its first pass is alone, too.
+    fn row(&self, worker: &Path, row: Row, theirs: Vec<Contender>) -> Result<()> {
+        let mut contenders = vec![Contender::start("ours", Ok(self.ours(worker, row)))];
+        contenders.extend(theirs);
+        let comparison = self.measure(row, contenders)?;
+        println!("{}", page::compared(std::slice::from_ref(&comparison)));
+        if !self.quick {
+            let mut records = Records::read()?;
+            records.compared(comparison);
+            records.write()?;
+            page::write(&records)?;
+        }
+        Ok(())
+    }
+
+    fn folder(&self, row: Row) -> PathBuf {
+        root().join(&self.dir).join(row.case.checkpoint)
+    }
+
     /// What both workers understand alike.
-    fn task(&self, case: &Case, folder: &Path) -> Vec<OsString> {
-        let batch = self.batch(case).to_string();
+    fn task(&self, row: Row, folder: &Path) -> Vec<OsString> {
+        let task = row.case.task;
+        let batch = row.batch.to_string();
         let mut words: Vec<OsString> =
-            vec![case.task.name().into(), folder.into(), "--batch".into(), batch.into()];
-        if self.dtype == Dtype::Bf16 {
+            vec![task.name().into(), folder.into(), "--batch".into(), batch.into()];
+        if row.dtype == Dtype::Bf16 {
             words.push("--bf16".into());
         }
-        if self.quick && case.task == Task::Clip {
+        if self.quick && task == Task::Clip {
             words.extend(["--chunks".into(), QUICK_CHUNKS.to_string().into()]);
         }
         words
     }
 
-    fn ours(&self, worker: &Path, case: &Case, folder: &Path) -> Result<Command> {
+    fn ours(&self, worker: &Path, row: Row) -> Command {
         let mut command = program(worker);
-        command.args(self.task(case, folder)).args(["--device", self.device.ours()]);
-        Ok(command)
+        command.args(self.task(row, &self.folder(row))).args(["--device", self.device.ours()]);
+        command
     }
 
     /// ONNX Runtime has no 16 bits on the CPU and does not train.
-    fn engines(&self, case: &Case) -> Vec<&'static str> {
+    fn engines(&self, row: Row) -> Vec<&'static str> {
         match self.device {
-            Place::Cpu if case.task == Task::Forward && self.dtype == Dtype::F32 => {
+            Place::Cpu if row.case.task == Task::Forward && row.dtype == Dtype::F32 => {
                 vec!["eager", "onnxruntime"]
             }
             Place::Cpu => vec!["eager"],
@@ -135,19 +196,19 @@ impl Arguments {
         }
     }
 
-    fn theirs(&self, engine: &str, case: &Case, folder: &Path) -> Result<Command> {
+    fn theirs(&self, engine: &str, row: Row, folder: &Path) -> Result<Command> {
         let mut command = python()?;
-        command.arg("tests/benches/reference/worker.py").args(self.task(case, folder));
+        command.arg("tests/benches/reference/worker.py").args(self.task(row, folder));
         command.args(["--device", self.device.theirs(), "--engine", engine]);
         if engine == "onnxruntime" {
-            let file = reference::export(folder, case.checkpoint, self.batch(case))?;
+            let file = reference::export(folder, row.case.checkpoint, row.batch)?;
             command.arg("--onnx").arg(file);
         }
         Ok(command)
     }
 
-    fn measure(&self, case: &Case, mut contenders: Vec<Contender>) -> Result<Comparison> {
-        for _ in 0..=self.repeats(case) {
+    fn measure(&self, row: Row, mut contenders: Vec<Contender>) -> Result<Comparison> {
+        for _ in 0..=self.repeats(row.case) {
             for contender in &mut contenders {
                 sleep(PAUSE);
                 contender.pass();
@@ -163,25 +224,25 @@ impl Arguments {
         let setting = Setting {
             machine: machine::name(self.device)?,
             device: self.device.name().to_owned(),
-            dtype: if self.dtype == Dtype::Bf16 { "bf16" } else { "f32" }.to_owned(),
+            dtype: row.dtype.name().to_owned(),
             date: machine::date()?,
-            command: self.command(case),
+            command: self.command(row),
             versions,
         };
-        Ok(Comparison { case: case.name.to_owned(), batch: self.batch(case), setting, sides })
+        Ok(Comparison { case: row.case.name.to_owned(), batch: row.batch, setting, sides })
     }
 
-    /// What repeats this case alone.
-    fn command(&self, case: &Case) -> String {
-        let mut command = format!("cargo xtask bench compare --head {}", case.name);
+    /// What repeats this row alone.
+    fn command(&self, row: Row) -> String {
+        let mut command = format!("cargo xtask bench compare --head {}", row.case.name);
         if self.device != Place::Cpu {
             command += &format!(" --device {}", self.device.name());
         }
-        if self.dtype == Dtype::Bf16 {
+        if row.dtype == Dtype::Bf16 {
             command += " --dtype bf16";
         }
-        if let Some(batch) = self.batch {
-            command += &format!(" --batch {batch}");
+        if !self.batches.is_empty() {
+            command += &format!(" --batch {}", row.batch);
         }
         if let Some(repeats) = self.repeats {
             command += &format!(" --repeats {repeats}");
@@ -190,57 +251,6 @@ impl Arguments {
     }
 }
 
-/// One side: a worker until it fails.
-struct Contender {
-    name: &'static str,
-    worker: Result<Worker>,
-    passes: Vec<Pass>,
-}
-
-impl Contender {
-    fn start(name: &'static str, command: Result<Command>) -> Self {
-        let worker = command.and_then(|mut command| Worker::start(&mut command));
-        Self { name, worker, passes: Vec::new() }
-    }
-
-    fn pass(&mut self) {
-        if let Ok(worker) = &mut self.worker {
-            match worker.pass() {
-                Ok(pass) => self.passes.push(pass),
-                Err(error) => self.worker = Err(error),
-            }
-        }
-    }
-
-    fn versions(&self) -> BTreeMap<String, String> {
-        self.worker.as_ref().map_or_else(|_| BTreeMap::new(), |worker| worker.versions.clone())
-    }
-
-    fn first_results(&self) -> Vec<f64> {
-        self.passes.first().map_or_else(Vec::new, |pass| pass.results.clone())
-    }
-
-    /// Who did other work than ours, where that did any, has failed.
-    fn finish(self, ours: &[f64]) -> Side {
-        let results = self.first_results();
-        let seconds: Vec<f64> = self.passes.iter().map(|pass| pass.seconds).collect();
-        match self.worker.and_then(Worker::finish) {
-            Err(error) => Side::Failed { reason: format!("{error:#}") },
-            Ok(_) if !ours.is_empty() && !agree(&results, ours) => {
-                Side::Failed { reason: format!("results are {results:?}, ours {ours:?}") }
-            }
-            Ok(memory) => Side::Measured(Measured {
-                first: seconds[0],
-                seconds: seconds[1..].to_vec(),
-                peak_mebibytes: memory.peak_mebibytes,
-                device_mebibytes: memory.device_mebibytes,
-            }),
-        }
-    }
-}
-
-fn agree(results: &[f64], ours: &[f64]) -> bool {
-    let largest = ours.iter().fold(0.0, |largest: f64, result| largest.max(result.abs()));
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE * largest;
-    results.len() == ours.len() && results.iter().zip(ours).all(near)
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().expect("nothing panics in it")
 }

@@ -26,9 +26,11 @@ pub(super) fn name(place: Place) -> Result<String> {
 
 /// Versions of what our side is built from.
 pub(super) fn versions() -> Result<BTreeMap<String, String>> {
-    let rustc = output("rustc", &["--version"])?;
-    let rustc = rustc.split_whitespace().nth(1).context("rustc names no version")?;
-    let commit = output("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    // A machine that was sent a worker may have neither.
+    let rustc = output("rustc", &["--version"]).unwrap_or_default();
+    let rustc = rustc.split_whitespace().nth(1).unwrap_or("elsewhere");
+    let commit = output("git", &["rev-parse", "--short", "HEAD"]);
+    let commit = commit.unwrap_or_else(|_| "unknown".to_owned());
     let lock = fs::read_to_string(root().join("Cargo.lock"))?;
     let burn =
         lock.split_once("name = \"burn\"\nversion = \"").context("Cargo.lock has no burn")?;

@@ -1,12 +1,12 @@
 //! transformers' side: its Python, its workers, and ONNX files made from its models.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::{program, python, root, run, target};
+use crate::process::{OTHER_PYTHON, program, python, root, run, target};
 
 /// What has to be installed, versions pinned.
 const LISTS: [&str; 2] =
@@ -25,8 +25,11 @@ pub(super) fn prepare() -> Result<bool> {
     Ok(is_there())
 }
 
-/// Whether the lists are installed.
+/// Whether the lists are installed, or a Python is named that has them.
 pub(super) fn is_there() -> bool {
+    if env::var_os(OTHER_PYTHON).is_some() {
+        return true;
+    }
     let installed = fs::read_to_string(root().join(INSTALLED));
     matches!((installed, lists()), (Ok(installed), Ok(lists)) if installed == lists)
 }

@@ -1,0 +1,67 @@
+//! One side of a comparison: a worker until it fails.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::record::{Measured, Side};
+use super::worker::{Pass, Worker};
+
+/// Results may differ by the rounding of 16 bits, which a wrong weight or input exceeds by far.
+const TOLERANCE: f64 = 0.1;
+
+/// A worker by the name of its engine, and its passes.
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    worker: Result<Worker>,
+    passes: Vec<Pass>,
+}
+
+impl Contender {
+    pub(super) fn start(name: &'static str, command: Result<Command>) -> Self {
+        let worker = command.and_then(|mut command| Worker::start(&mut command));
+        Self { name, worker, passes: Vec::new() }
+    }
+
+    pub(super) fn pass(&mut self) {
+        if let Ok(worker) = &mut self.worker {
+            match worker.pass() {
+                Ok(pass) => self.passes.push(pass),
+                Err(error) => self.worker = Err(error),
+            }
+        }
+    }
+
+    pub(super) fn versions(&self) -> BTreeMap<String, String> {
+        self.worker.as_ref().map_or_else(|_| BTreeMap::new(), |worker| worker.versions.clone())
+    }
+
+    pub(super) fn first_results(&self) -> Vec<f64> {
+        self.passes.first().map_or_else(Vec::new, |pass| pass.results.clone())
+    }
+
+    /// Who did other work than ours, where that did any, has failed.
+    pub(super) fn finish(self, ours: &[f64]) -> Side {
+        let results = self.first_results();
+        let seconds: Vec<f64> = self.passes.iter().map(|pass| pass.seconds).collect();
+        match self.worker.and_then(Worker::finish) {
+            Err(error) => Side::Failed { reason: format!("{error:#}") },
+            Ok(_) if !ours.is_empty() && !agree(&results, ours) => {
+                Side::Failed { reason: format!("results are {results:?}, ours {ours:?}") }
+            }
+            Ok(memory) => Side::Measured(Measured {
+                first: seconds[0],
+                seconds: seconds[1..].to_vec(),
+                peak_mebibytes: memory.peak_mebibytes,
+                device_mebibytes: memory.device_mebibytes,
+            }),
+        }
+    }
+}
+
+fn agree(results: &[f64], ours: &[f64]) -> bool {
+    let largest = ours.iter().fold(0.0, |largest: f64, result| largest.max(result.abs()));
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE * largest;
+    results.len() == ours.len() && results.iter().zip(ours).all(near)
+}
