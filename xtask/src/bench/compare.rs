@@ -16,7 +16,8 @@ use super::record::{Comparison, Records, Setting};
 use super::{CHECKPOINTS, Place, build, machine, page, reference};
 use crate::process::{program, python, root};
 
-/// Between passes: threads of the side that has just ended its pass still wait for more, awake.
+/// Between passes on a CPU: threads of the side that has just ended its pass still wait for more,
+/// awake.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Chunks of a clip when there is little time.
@@ -24,8 +25,9 @@ const QUICK_CHUNKS: usize = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only this, such as `language` or `train-fourier`; may be repeated. All otherwise
-    #[arg(long = "head", value_name = "NAME")]
+    /// Only this, such as `language`, or `language:8` for so many examples in a pass; may be
+    /// repeated. All otherwise, one example in a pass and 2 for training
+    #[arg(long = "head", value_name = "NAME[:BATCH]")]
     heads: Vec<String>,
     /// Where both sides compute
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
@@ -33,17 +35,14 @@ pub(super) struct Arguments {
     /// In what precision both sides compute; may be repeated
     #[arg(long = "dtype", value_enum, default_value = "f32")]
     dtypes: Vec<Dtype>,
-    /// Examples in a pass, may be repeated; 1 otherwise, and 2 for training
-    #[arg(long = "batch", value_name = "COUNT")]
-    batches: Vec<usize>,
     /// Passes after the first; 5 otherwise, 3 for training and 1 for a clip
     #[arg(long)]
     repeats: Option<usize>,
     /// One pass after the first, two chunks of a clip, and nothing is written down
     #[arg(long)]
     quick: bool,
-    /// Load all rows at once, with their first passes, where a machine is lent by the minute and
-    /// has the memory; later passes are alone as ever
+    /// Load all rows at once, with their first passes, where a machine is at hand for minutes and
+    /// has the memory; the passes that count are alone as ever
     #[arg(long)]
     together: bool,
     /// Our worker, built before, where there is no cargo
@@ -68,6 +67,15 @@ impl Dtype {
             Self::Bf16 => "bf16",
         }
     }
+
+    /// How far results may be apart, as a part of the largest: tens of layers round to 8 bits, each
+    /// side at places of its own. A wrong weight or input exceeds it by far.
+    const fn tolerance(self) -> f64 {
+        match self {
+            Self::F32 => 0.05,
+            Self::Bf16 => 0.3,
+        }
+    }
 }
 
 /// A line of the table.
@@ -89,34 +97,30 @@ pub(super) fn compare(arguments: &Arguments) -> Result<()> {
     for row in &rows {
         checkpoint(&worker, row.case.checkpoint, &arguments.dir)?;
     }
-    let theirs = |row: &Row| if with_theirs { arguments.start_theirs(*row) } else { vec![] };
+    let start = |row: &Row| arguments.start(&worker, *row, with_theirs);
     if !arguments.together {
-        return rows.iter().try_for_each(|row| arguments.row(&worker, *row, theirs(row)));
+        return rows.iter().try_for_each(|row| arguments.finish(*row, start(row)));
     }
-    let begun: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| theirs(row))).collect();
+    let started: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| start(row))).collect();
         threads.into_iter().map(join).collect()
     });
-    rows.iter().zip(begun).try_for_each(|(row, theirs)| arguments.row(&worker, *row, theirs))
+    rows.iter().zip(started).try_for_each(|(row, sides)| arguments.finish(*row, sides))
 }
 
 impl Arguments {
     fn rows(&self) -> Result<Vec<Row>> {
-        let known = CASES.each_ref().map(|case| case.name).join(", ");
-        if let Some(name) = self.heads.iter().find(|name| CASES.iter().all(|c| c.name != **name)) {
-            bail!("no head {name}: the known ones are {known}");
-        }
-        let asked =
-            |case: &&Case| self.heads.is_empty() || self.heads.iter().any(|n| n == case.name);
+        let cases = if self.heads.is_empty() {
+            CASES.iter().map(|case| (case, case.batch)).collect()
+        } else {
+            self.heads.iter().map(|head| find(head)).collect::<Result<Vec<_>>>()?
+        };
         let mut rows = Vec::new();
-        for case in CASES.iter().filter(asked) {
-            let batches = if self.batches.is_empty() { &[case.batch][..] } else { &self.batches };
-            for &dtype in &self.dtypes {
-                // Training is single precision on both sides.
-                if dtype == Dtype::F32 || case.task != Task::Train {
-                    rows.extend(batches.iter().map(|&batch| Row { case, dtype, batch }));
-                }
-            }
+        for (case, batch) in cases {
+            // Training is single precision on both sides.
+            let possible = |dtype: &Dtype| *dtype == Dtype::F32 || case.task != Task::Train;
+            let dtypes = self.dtypes.iter().copied().filter(possible);
+            rows.extend(dtypes.map(|dtype| Row { case, dtype, batch }));
         }
         Ok(rows)
     }
@@ -125,31 +129,38 @@ impl Arguments {
         if self.quick { 1 } else { self.repeats.unwrap_or(case.repeats) }
     }
 
-    /// Loads their sides, one after the other, or at once and with their first passes.
-    fn start_theirs(&self, row: Row) -> Vec<Contender> {
+    /// Loads every side and lets each make its first pass; at once, where rows are.
+    fn start(&self, worker: &Path, row: Row, with_theirs: bool) -> Vec<Contender> {
         let folder = self.folder(row);
-        let start = |engine| Contender::start(engine, self.theirs(engine, row, &folder));
-        let engines = self.engines(row);
-        if !self.together {
-            return engines.into_iter().map(start).collect();
+        let mut commands = vec![("ours", Ok(self.ours(worker, row, &folder)))];
+        if with_theirs {
+            let theirs = |engine| (engine, self.theirs(engine, row, &folder));
+            commands.extend(self.engines(row).into_iter().map(theirs));
         }
-        let start = |engine| {
-            let mut contender = start(engine);
-            contender.pass();
-            contender
-        };
+        if !self.together {
+            let mut sides: Vec<_> = commands
+                .into_iter()
+                .map(|(name, command)| Contender::start(name, command))
+                .collect();
+            pass(&mut sides, self.device);
+            return sides;
+        }
         thread::scope(|scope| {
-            let threads: Vec<_> =
-                engines.into_iter().map(|engine| scope.spawn(move || start(engine))).collect();
+            let start = |(name, command)| {
+                scope.spawn(move || {
+                    let mut side = Contender::start(name, command);
+                    side.pass();
+                    side
+                })
+            };
+            let threads: Vec<_> = commands.into_iter().map(start).collect();
             threads.into_iter().map(join).collect()
         })
     }
 
-    /// Measures a row and writes it down. Ours tunes by time, so that its first pass is alone, too.
-    fn row(&self, worker: &Path, row: Row, theirs: Vec<Contender>) -> Result<()> {
-        let mut contenders = vec![Contender::start("ours", Ok(self.ours(worker, row)))];
-        contenders.extend(theirs);
-        let comparison = self.measure(row, contenders)?;
+    /// Measures a row and writes it down.
+    fn finish(&self, row: Row, sides: Vec<Contender>) -> Result<()> {
+        let comparison = self.measure(row, sides)?;
         println!("{}", page::compared(std::slice::from_ref(&comparison)));
         if !self.quick {
             let mut records = Records::read()?;
@@ -179,9 +190,9 @@ impl Arguments {
         words
     }
 
-    fn ours(&self, worker: &Path, row: Row) -> Command {
+    fn ours(&self, worker: &Path, row: Row, folder: &Path) -> Command {
         let mut command = program(worker);
-        command.args(self.task(row, &self.folder(row))).args(["--device", self.device.ours()]);
+        command.args(self.task(row, folder)).args(["--device", self.device.ours()]);
         command
     }
 
@@ -208,18 +219,15 @@ impl Arguments {
     }
 
     fn measure(&self, row: Row, mut contenders: Vec<Contender>) -> Result<Comparison> {
-        for _ in 0..=self.repeats(row.case) {
-            for contender in &mut contenders {
-                sleep(PAUSE);
-                contender.pass();
-            }
+        for _ in 0..self.repeats(row.case) {
+            pass(&mut contenders, self.device);
         }
         let mut versions = machine::versions()?;
         let mut sides = BTreeMap::new();
         let ours = contenders[0].first_results();
         for contender in contenders {
             versions.extend(contender.versions());
-            sides.insert(contender.name.to_owned(), contender.finish(&ours));
+            sides.insert(contender.name.to_owned(), contender.finish(&ours, row.dtype.tolerance()));
         }
         let setting = Setting {
             machine: machine::name(self.device)?,
@@ -235,19 +243,46 @@ impl Arguments {
     /// What repeats this row alone.
     fn command(&self, row: Row) -> String {
         let mut command = format!("cargo xtask bench compare --head {}", row.case.name);
+        if row.batch != row.case.batch {
+            command += &format!(":{}", row.batch);
+        }
         if self.device != Place::Cpu {
             command += &format!(" --device {}", self.device.name());
         }
         if row.dtype == Dtype::Bf16 {
             command += " --dtype bf16";
         }
-        if !self.batches.is_empty() {
-            command += &format!(" --batch {}", row.batch);
-        }
         if let Some(repeats) = self.repeats {
             command += &format!(" --repeats {repeats}");
         }
+        if self.together {
+            command += " --together";
+        }
         command
+    }
+}
+
+/// A case by its name, and how many examples it is to have.
+fn find(head: &str) -> Result<(&'static Case, usize)> {
+    let (name, batch) = match head.split_once(':') {
+        Some((name, batch)) => (name, Some(batch)),
+        None => (head, None),
+    };
+    let Some(case) = CASES.iter().find(|case| case.name == name) else {
+        let known = CASES.each_ref().map(|case| case.name).join(", ");
+        bail!("no head {name}: the known ones are {known}");
+    };
+    let batch = batch.map(|batch| batch.parse().with_context(|| format!("{head}: a number")));
+    Ok((case, batch.transpose()?.unwrap_or(case.batch)))
+}
+
+/// A pass of every side, one after the other.
+fn pass(sides: &mut [Contender], place: Place) {
+    for side in sides {
+        if place == Place::Cpu {
+            sleep(PAUSE);
+        }
+        side.pass();
     }
 }
 

@@ -8,9 +8,6 @@ use anyhow::Result;
 use super::record::{Measured, Side};
 use super::worker::{Pass, Worker};
 
-/// Results may differ by the rounding of 16 bits, which a wrong weight or input exceeds by far.
-const TOLERANCE: f64 = 0.1;
-
 /// A worker by the name of its engine, and its passes.
 pub(super) struct Contender {
     pub(super) name: &'static str,
@@ -41,13 +38,14 @@ impl Contender {
         self.passes.first().map_or_else(Vec::new, |pass| pass.results.clone())
     }
 
-    /// Who did other work than ours, where that did any, has failed.
-    pub(super) fn finish(self, ours: &[f64]) -> Side {
+    /// Who did other work than ours, where that did any, has failed: its results are further apart
+    /// than `tolerance`, as a part of the largest.
+    pub(super) fn finish(self, ours: &[f64], tolerance: f64) -> Side {
         let results = self.first_results();
         let seconds: Vec<f64> = self.passes.iter().map(|pass| pass.seconds).collect();
         match self.worker.and_then(Worker::finish) {
             Err(error) => Side::Failed { reason: format!("{error:#}") },
-            Ok(_) if !ours.is_empty() && !agree(&results, ours) => {
+            Ok(_) if !ours.is_empty() && !agree(&results, ours, tolerance) => {
                 Side::Failed { reason: format!("results are {results:?}, ours {ours:?}") }
             }
             Ok(memory) => Side::Measured(Measured {
@@ -60,8 +58,8 @@ impl Contender {
     }
 }
 
-fn agree(results: &[f64], ours: &[f64]) -> bool {
+fn agree(results: &[f64], ours: &[f64], tolerance: f64) -> bool {
     let largest = ours.iter().fold(0.0, |largest: f64, result| largest.max(result.abs()));
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE * largest;
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance * largest;
     results.len() == ours.len() && results.iter().zip(ours).all(near)
 }
