@@ -365,7 +365,7 @@ struct Layers {
 }
 
 impl Layers {
-    fn new(device: &Device) -> Self {
+    fn new(channels_out: usize, device: &Device) -> Self {
         let leaf = |count: usize, step: f64| {
             let values: Vec<f64> = (0..count).map(|i| (step * (i + 1) as f64).sin()).collect();
             Tensor::<1>::from_data(values.as_slice(), (device, DType::F64))
@@ -374,8 +374,9 @@ impl Layers {
         let mut norm = LayerNormConfig::new(4).with_epsilon(1e-5).init(device);
         norm.gamma = vector(0.9);
         norm.beta = Some(vector(1.7));
-        let weight = Param::from_tensor(leaf(12, 1.3).reshape([4, 3]));
-        let bias = Some(Param::from_tensor(leaf(3, 2.1)));
+        let weight = leaf(4 * channels_out, 1.3).reshape([4, channels_out]);
+        let weight = Param::from_tensor(weight);
+        let bias = Some(Param::from_tensor(leaf(channels_out, 2.1)));
         let x = leaf(40, 0.6).reshape([2, 5, 4]).detach().require_grad();
         Self { linear: Linear { weight, bias }, norm, x }
     }
@@ -407,12 +408,14 @@ fn linear_layers_and_normalisations_have_the_gradients_of_burn_s() {
         if name == "wgpu" {
             continue;
         }
-        let layers = Layers::new(&device.autodiff());
-        let Layers { linear, norm, x } = &layers;
-        let found = ops::linear(linear, ops::layer_norm(norm, x.clone()));
-        let expected = linear.forward(norm.forward(x.clone()));
-        let (found, expected) = (layers.gradients(found), layers.gradients(expected));
-        assert_same(&found, &expected, TOLERANCE_DOUBLE, name);
+        for channels_out in [1, 3] {
+            let layers = Layers::new(channels_out, &device.autodiff());
+            let Layers { linear, norm, x } = &layers;
+            let found = ops::linear(linear, ops::layer_norm(norm, x.clone()));
+            let expected = linear.forward(norm.forward(x.clone()));
+            let (found, expected) = (layers.gradients(found), layers.gradients(expected));
+            assert_same(&found, &expected, TOLERANCE_DOUBLE, name);
+        }
     }
 }
 

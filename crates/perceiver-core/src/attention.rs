@@ -145,6 +145,12 @@ fn heads_first(weight: Tensor<2>, heads: usize) -> Tensor<4> {
     weight.transpose().reshape([1, heads, width / heads, channels])
 }
 
+/// The product of every row, `[batch, heads, rows, channels]`, and one vector,
+/// `[1, heads or 1, 1, channels]`, as a sum: `ops::affine` says why.
+fn dot(rows: Tensor<4>, vector: Tensor<4>) -> Tensor<4> {
+    (rows * vector).sum_dim(3)
+}
+
 /// What is the same for all examples, seen as that of each.
 fn expand_batch<const D: usize>(shared: Tensor<D>, batch: usize) -> Tensor<D> {
     let mut dims = shared.dims();

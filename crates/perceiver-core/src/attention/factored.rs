@@ -1,7 +1,7 @@
 use burn::tensor::{Int, Tensor};
 
-use super::expand_batch;
 use super::moments::moments;
+use super::{dot, expand_batch};
 use crate::positions::narrow_points;
 use crate::token_array::concat;
 use crate::{Axis, Content, LinearMap, Positions, Segment};
@@ -129,7 +129,7 @@ impl Factored {
             content.push(match &self.map {
                 None => own,
                 Some(map) => {
-                    shared = shared + own.clone().matmul(column(map.bias()));
+                    shared = shared + dot(own.clone(), map.bias().unsqueeze());
                     own.matmul(map.weight().transpose().unsqueeze::<4>())
                 }
             });
@@ -151,7 +151,7 @@ impl Factored {
             let [channels] = padding.dims();
             let start = self.mapped_channels() + self.position_channels();
             let picked = vectors.clone().narrow(3, start, channels);
-            shared = shared + picked.matmul(column(padding.clone()));
+            shared = shared + dot(picked, padding.clone().unsqueeze());
         }
         (concat(content, 3), Tensor::cat(vec![positions, shared], 3))
     }
@@ -205,12 +205,6 @@ impl Factored {
 fn nearly_square(tokens: usize) -> [usize; 2] {
     let rows = (1..=tokens.isqrt()).rev().find(|rows| tokens.is_multiple_of(*rows)).unwrap_or(1);
     [rows, tokens / rows]
-}
-
-/// `[channels]` as `[1, 1, channels, 1]`.
-fn column(vector: Tensor<1>) -> Tensor<4> {
-    let [channels] = vector.dims();
-    vector.reshape([1, 1, channels, 1])
 }
 
 /// The tables of all axes under each other, each in its own channels.

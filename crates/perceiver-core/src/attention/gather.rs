@@ -6,7 +6,7 @@
 use burn::tensor::{Tensor, activation};
 
 use super::factored::Factored;
-use super::{CrossAttention, expand_batch, heads_first, split_heads};
+use super::{CrossAttention, dot, expand_batch, heads_first, split_heads};
 use crate::{KeyMask, Segment, TokenArray, ops};
 
 /// Queries as they meet tokens.
@@ -78,7 +78,7 @@ impl CrossAttention {
         let absorbed = projected.clone().matmul(heads_first(of.key.weight.val(), of.heads));
         let absorbed = absorbed * of.layernorm2.gamma.val().unsqueeze::<4>();
         let constant = split_heads(ops::linear(&of.key, self.input_bias()), of.heads);
-        let constant = projected.clone().matmul(constant.swap_dims(2, 3));
+        let constant = dot(projected.clone(), constant);
         Queries {
             projected: expand_batch(projected, batch),
             absorbed,

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::cost::Form;
 use super::factored::Factored;
-use super::{CrossAttention, expand_batch, heads_first, split_heads};
+use super::{CrossAttention, dot, expand_batch, heads_first, split_heads};
 use crate::{Segment, TokenArray, ops};
 
 /// A cross-attention with everything done that single queries do not change, so that they may
@@ -105,10 +105,10 @@ impl CrossAttention {
         // What the norm's bias and the queries' bias add is the same for every query.
         let beta = of.layernorm1.beta.as_ref().expect("layer norms here have a bias").val();
         let constant = ops::linear(&of.query, beta.unsqueeze::<3>());
-        let constant = split_heads(constant, of.heads).swap_dims(2, 3);
+        let constant = split_heads(constant, of.heads);
         AbsorbedKeys {
             keys: absorbed * of.layernorm1.gamma.val().unsqueeze::<4>(),
-            bias: keys.clone().matmul(constant).squeeze_dim(3),
+            bias: dot(keys.clone(), constant).squeeze_dim(3),
         }
     }
 }
