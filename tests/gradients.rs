@@ -409,7 +409,7 @@ fn linear_layers_and_normalisations_have_the_gradients_of_burn_s() {
             continue;
         }
         for channels_out in [1, 3] {
-            let layers = Layers::new(channels_out, &device.autodiff());
+            let layers = Layers::new(channels_out, &device.clone().autodiff());
             let Layers { linear, norm, x } = &layers;
             let found = ops::linear(linear, ops::layer_norm(norm, x.clone()));
             let expected = linear.forward(norm.forward(x.clone()));
