@@ -228,7 +228,7 @@ fn an_animated_webp_comes_back_without_ffmpeg() {
     assert_eq!(read_frames(&path).unwrap().info().frames_per_second, Some(RATE));
 }
 
-/// Every byte of a small animation is changed, and every beginning of it is tried.
+/// A small animation is cut, and has a byte inverted, in every second place.
 #[test]
 fn a_damaged_animation_is_read_or_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -238,15 +238,13 @@ fn a_damaged_animation_is_read_or_refused() {
         write(&path, &greys(3, (6, 4)), None).unwrap();
         let whole = fs::read(&path).unwrap();
         let mut changed = Vec::new();
-        for at in 0..whole.len() {
+        for at in (0..whole.len()).step_by(2) {
             changed.push(whole[..at].to_vec());
-            for value in [0, 1, 0x7f, 0xff] {
-                let mut bytes = whole.clone();
-                bytes[at] = value;
-                changed.push(bytes);
-            }
+            let mut bytes = whole.clone();
+            bytes[at] = !bytes[at];
+            changed.push(bytes);
         }
-        let mut refused = 0;
+        let (count, mut refused) = (changed.len(), 0);
         for bytes in changed {
             fs::write(&path, bytes).unwrap();
             let frames =
@@ -256,7 +254,7 @@ fn a_damaged_animation_is_read_or_refused() {
                 refused += 1;
             }
         }
-        assert!(refused > whole.len() / 2, "{name}: {refused} of {} refused", 5 * whole.len());
+        assert!(refused > count / 4, "{name}: {refused} of {count} refused");
     }
 }
 
