@@ -1,5 +1,7 @@
 //! What the program tells about itself.
 
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -17,6 +19,61 @@ fn commands() -> Vec<String> {
         names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     assert!(names.len() > 10, "{names:?}");
     names
+}
+
+/// The arguments of a command line as people see it, up to what a shell does with it.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for letter in line.chars() {
+        match (letter, quote) {
+            ('"' | '\'', None) => quote = Some(letter),
+            (_, Some(open)) if letter == open => quote = None,
+            (' ', None) => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words.into_iter().take_while(|word| !["|", ">", "\\"].contains(&word.as_str())).collect()
+}
+
+/// Asked for its help, a command reads all of its arguments and does nothing.
+fn assert_known(line: &str) {
+    let help = run(words(line).iter().map(String::as_str).chain(["--help"]));
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{line}");
+}
+
+#[test]
+fn every_command_has_help_whose_examples_it_understands() {
+    for command in commands().iter().filter(|command| *command != "help") {
+        let help = run([command, "--help"]);
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+        let (_, examples) = help.stdout.split_once("\nExamples:\n").expect(command);
+        let lines: Vec<_> =
+            examples.lines().filter_map(|line| line.split_once("perceiver ")).collect();
+        assert!(!lines.is_empty(), "{examples}");
+        for (_, line) in lines.into_iter().filter(|(before, _)| before.trim().is_empty()) {
+            assert!(line.starts_with(command.as_str()), "{line}");
+            assert_known(line);
+        }
+    }
+    let version = run(["--version"]);
+    assert_eq!(version.stdout, format!("perceiver {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_the_documents_tell_people_to_type_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for document in ["README.md", "docs/training.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        let commands =
+            text.lines().filter_map(|line| line.strip_prefix("    cargo run --release -- "));
+        let commands: Vec<_> = commands.collect();
+        assert!(commands.len() > 3, "{document}: {commands:?}");
+        for line in commands {
+            assert_known(line);
+        }
+    }
 }
 
 #[test]
