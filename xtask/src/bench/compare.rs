@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::{self, ScopedJoinHandle, sleep};
@@ -272,7 +273,9 @@ fn find(head: &str) -> Result<(&'static Case, usize)> {
         let known = CASES.each_ref().map(|case| case.name).join(", ");
         bail!("no head {name}: the known ones are {known}");
     };
-    let batch = batch.map(|batch| batch.parse().with_context(|| format!("{head}: a number")));
+    let count = |batch: &str| batch.parse::<NonZeroUsize>().map(NonZeroUsize::get);
+    let batch =
+        batch.map(|batch| count(batch).with_context(|| format!("{head}: expected a count")));
     Ok((case, batch.transpose()?.unwrap_or(case.batch)))
 }
 
@@ -288,4 +291,28 @@ fn pass(sides: &mut [Contender], place: Place) {
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().expect("nothing panics in it")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_may_say_how_many_examples_it_takes() {
+        let found = |head: &str| find(head).map(|(case, batch)| (case.name, batch));
+        assert_eq!(found("language").unwrap(), ("language", 1));
+        assert_eq!(found("train-fourier").unwrap(), ("train-fourier", 2));
+        assert_eq!(found("language:8").unwrap(), ("language", 8));
+    }
+
+    #[test]
+    fn heads_that_are_not_there_and_counts_that_are_none_are_refused() {
+        let refused = |head: &str| find(head).unwrap_err().to_string();
+        assert!(refused("speech:8").contains("no head speech"), "{}", refused("speech:8"));
+        assert!(refused("speech").contains("vision-conv"), "{}", refused("speech"));
+        for head in ["language:many", "language:0"] {
+            assert_eq!(refused(head), format!("{head}: expected a count"));
+        }
+    }
 }
