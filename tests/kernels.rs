@@ -1,5 +1,5 @@
 //! The CubeCL kernels give what the generic bodies give in double precision, whether they are
-//! called directly or through Fusion.
+//! called directly or through Fusion; so do the linear layers that are left to burn.
 #![cfg(all(any(feature = "wgpu", feature = "vulkan", feature = "cuda"), feature = "flex"))]
 
 use std::fmt::Debug;
@@ -275,6 +275,35 @@ impl Operation for Scatter {
     }
 }
 
+/// A linear layer whose weight is a view, as that of a 1x1 convolution is. The backends' own
+/// products stand behind it.
+#[derive(Debug)]
+struct Affine {
+    rows: usize,
+    channels_in: usize,
+    channels_out: usize,
+}
+
+impl Operation for Affine {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { rows, channels_in, channels_out } = *self;
+        vec![
+            normal([rows, channels_in]),
+            normal([channels_out, channels_in]),
+            normal([channels_out]),
+        ]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        _device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let [x, weight, bias] = input else { panic!("three arrays") };
+        vec![B::affine(x.clone(), B::float_transpose(weight.clone()), bias.clone())]
+    }
+}
+
 /// Queries and keys that end within a second tile.
 const ATTENTION: Attention = Attention {
     batch: 2,
@@ -366,6 +395,13 @@ fn half_precisions_are_summed_in_single_precision() {
         check_in(dtype, tolerance, &Attention { hidden, ..ATTENTION });
         check_in(dtype, tolerance, &Gather { hidden, ..gather(&[9, 10]) });
         check_in(dtype, tolerance, &Scatter { points: true, ..scatter(&[9, 10]) });
+    }
+}
+
+#[test]
+fn linear_layers_take_few_channels() {
+    for (channels_in, channels_out) in [(3, 256), (1, 5), (5, 1), (3, 1), (24, 24)] {
+        check(&Affine { rows: 72, channels_in, channels_out });
     }
 }
 
