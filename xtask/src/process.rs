@@ -59,7 +59,7 @@ pub(crate) fn is_installed(name: &str) -> bool {
 
 /// Whether the Python of .venv is there; like [`tool`] where it is not.
 pub(crate) fn has_python() -> Result<bool> {
-    let found = root().join(PYTHON).exists();
+    let found = python().is_ok();
     if !found {
         left_out("transformers")?;
     }

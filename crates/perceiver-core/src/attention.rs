@@ -146,7 +146,7 @@ fn heads_first(weight: Tensor<2>, heads: usize) -> Tensor<4> {
 }
 
 /// The product of every row, `[batch, heads, rows, channels]`, and one vector,
-/// `[1, heads or 1, 1, channels]`, as a sum: `ops::affine` says why.
+/// `[1, heads or 1, 1, channels]`, as a sum: `ops/affine.rs` says why.
 fn dot(rows: Tensor<4>, vector: Tensor<4>) -> Tensor<4> {
     (rows * vector).sum_dim(3)
 }

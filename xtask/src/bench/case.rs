@@ -66,10 +66,15 @@ pub(super) const CASES: [Case; 11] = [
     small("train-small-language", "small-language", 24),
 ];
 
+/// Where a published checkpoint lies among others.
+pub(super) fn folder(name: &str, among: &Path) -> PathBuf {
+    root().join(among).join(name)
+}
+
 /// The folder of a published checkpoint, which is made if need be: by transformers, or by our
 /// worker where there is none.
-pub(super) fn checkpoint(worker: &Path, name: &str, folder: &Path) -> Result<PathBuf> {
-    let folder = root().join(folder).join(name);
+pub(super) fn checkpoint(worker: &Path, name: &str, among: &Path) -> Result<PathBuf> {
+    let folder = folder(name, among);
     let there = |file: &str| folder.join(file).exists();
     if !there("model.safetensors") || !there("inputs.safetensors") {
         if reference::is_there() {

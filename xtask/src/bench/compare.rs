@@ -11,11 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::case::{CASES, Case, Task, checkpoint};
+use super::case::{CASES, Case, Task, checkpoint, folder};
 use super::contender::Contender;
 use super::record::{Comparison, Records, Setting};
 use super::{CHECKPOINTS, Place, build, machine, page, reference};
-use crate::process::{program, python, root};
+use crate::process::{program, python};
 
 /// Between passes on a CPU: threads of the side that has just ended its pass still wait for more,
 /// awake.
@@ -95,13 +95,15 @@ pub(super) fn compare(arguments: &Arguments) -> Result<()> {
         None => build(arguments.device)?,
     };
     let with_theirs = reference::prepare()?;
-    for row in &rows {
-        checkpoint(&worker, row.case.checkpoint, &arguments.dir)?;
-    }
+    let prepare = |row: &Row| checkpoint(&worker, row.case.checkpoint, &arguments.dir).map(drop);
     let start = |row: &Row| arguments.start(&worker, *row, with_theirs);
     if !arguments.together {
-        return rows.iter().try_for_each(|row| arguments.finish(*row, start(row)));
+        return rows.iter().try_for_each(|row| {
+            prepare(row)?;
+            arguments.finish(*row, start(row))
+        });
     }
+    rows.iter().try_for_each(prepare)?;
     let started: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| start(row))).collect();
         threads.into_iter().map(join).collect()
@@ -132,7 +134,7 @@ impl Arguments {
 
     /// Loads every side and lets each make its first pass; at once, where rows are.
     fn start(&self, worker: &Path, row: Row, with_theirs: bool) -> Vec<Contender> {
-        let folder = self.folder(row);
+        let folder = folder(row.case.checkpoint, &self.dir);
         let mut commands = vec![("ours", Ok(self.ours(worker, row, &folder)))];
         if with_theirs {
             let theirs = |engine| (engine, self.theirs(engine, row, &folder));
@@ -170,10 +172,6 @@ impl Arguments {
             page::write(&records)?;
         }
         Ok(())
-    }
-
-    fn folder(&self, row: Row) -> PathBuf {
-        root().join(&self.dir).join(row.case.checkpoint)
     }
 
     /// What both workers understand alike.

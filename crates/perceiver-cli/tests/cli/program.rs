@@ -50,9 +50,9 @@ fn every_command_has_help_whose_examples_it_understands() {
         assert_eq!((help.code, help.stderr.as_str()), (0, ""));
         let (_, examples) = help.stdout.split_once("\nExamples:\n").expect(command);
         let lines: Vec<_> =
-            examples.lines().filter_map(|line| line.split_once("perceiver ")).collect();
+            examples.lines().filter_map(|line| line.strip_prefix("  perceiver ")).collect();
         assert!(!lines.is_empty(), "{examples}");
-        for (_, line) in lines.into_iter().filter(|(before, _)| before.trim().is_empty()) {
+        for line in lines {
             assert!(line.starts_with(command.as_str()), "{line}");
             assert_known(line);
         }
