@@ -69,9 +69,8 @@ impl PerceiverOps for Flex {
         scale: f64,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let [batch, heads, ..] = queries.layout().shape().dims::<4>();
-        let tiled = queries.dtype() == DType::F32
-            && matches!(hidden, HiddenKeys::None)
-            && batch * heads >= rayon::current_num_threads();
+        let tiled =
+            queries.dtype() == DType::F32 && batch * heads >= rayon::current_num_threads();
         if !tiled {
             return super::backward::attention::generic::<Self>(
                 queries,
@@ -89,6 +88,7 @@ impl PerceiverOps for Flex {
         let log_sum_exp = log_sum_exp.to_contiguous();
         let shapes = inputs.each_ref().map(|tensor| tensor.layout().shape().clone());
         let [queries, keys, values] = inputs.map(without_flips);
+        let hidden = flags(hidden);
         let found = dense_backward::DenseBackward {
             queries: whole(&queries),
             keys: whole(&keys),
@@ -96,6 +96,7 @@ impl PerceiverOps for Flex {
             output: whole(&output),
             log_sum_exp: whole(&log_sum_exp),
             output_gradient: whole(&gradient),
+            hidden: view(hidden.as_ref(), heads),
             scale: scale as f32,
         }
         .run();

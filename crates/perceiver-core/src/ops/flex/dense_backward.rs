@@ -1,15 +1,14 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::array::Array;
+use super::array::{Array, Hidden};
 use super::lanes;
 use super::matrix::{Matrix, MatrixMut, multiply};
 
 /// Rows and keys of a tile: two tiles of scores stay in the second-level cache.
 const TILE: usize = 256;
 
-/// What the gradients of dense attention without hidden keys are computed from. Rows are
-/// contiguous.
+/// What the gradients of dense attention are computed from. Rows are contiguous.
 #[derive(Debug)]
 pub(super) struct DenseBackward<'a> {
     /// `[batch, heads, queries, qk_channels]`.
@@ -24,6 +23,7 @@ pub(super) struct DenseBackward<'a> {
     pub(super) log_sum_exp: Array<'a>,
     /// `[batch, heads, queries, v_channels]`.
     pub(super) output_gradient: Array<'a>,
+    pub(super) hidden: Option<Hidden<'a>>,
     pub(super) scale: f32,
 }
 
@@ -56,6 +56,8 @@ impl DenseBackward<'_> {
     fn add_problem(&self, problem: usize, found: &mut Gradients<'_>) {
         let [_, _, query_count, qk_channels] = self.queries.shape;
         let [_, _, key_count, v_channels] = self.values.shape;
+        let hidden = self.hidden.map(|hidden| hidden.of(problem, 0..key_count));
+        let all_hidden = hidden.is_some_and(|flags| flags.iter().all(|&flag| flag != 0));
         let mut probabilities = vec![0.0; TILE.min(query_count) * TILE.min(key_count)];
         let mut slopes = probabilities.clone();
         for first in (0..query_count).step_by(TILE) {
@@ -67,21 +69,27 @@ impl DenseBackward<'_> {
                 rows.clone().map(|row| self.log_sum_exp.row(problem, row)[0]).collect();
             for start in (0..key_count).step_by(TILE) {
                 let of_tile = start..(start + TILE).min(key_count);
+                let hidden = hidden.map(|flags| &flags[of_tile.clone()]);
+                if !all_hidden && hidden.is_some_and(|flags| flags.iter().all(|&flag| flag != 0)) {
+                    continue;
+                }
                 let keys = self.keys.problem(problem).rows(of_tile.clone());
                 let values = self.values.problem(problem).rows(of_tile.clone());
                 let shape = [rows.len(), of_tile.len()];
                 let numbers = shape[0] * shape[1];
                 let (probabilities, slopes) =
                     (&mut probabilities[..numbers], &mut slopes[..numbers]);
-                multiply(
-                    self.scale,
-                    queries,
-                    keys.transposed(),
-                    &mut tile(probabilities, shape[1]),
-                    false,
-                );
-                multiply(1.0, gradient, values.transposed(), &mut tile(slopes, shape[1]), false);
-                slope(probabilities, slopes, &log_sum_exp, &balance);
+                if all_hidden {
+                    // Such rows attend to all keys alike, whatever the scores are.
+                    probabilities.fill(1.0 / key_count as f32);
+                    slopes.fill(0.0);
+                } else {
+                    let of_scores = &mut tile(probabilities, shape[1]);
+                    multiply(self.scale, queries, keys.transposed(), of_scores, false);
+                    let received = &mut tile(slopes, shape[1]);
+                    multiply(1.0, gradient, values.transposed(), received, false);
+                    slope(probabilities, slopes, &log_sum_exp, &balance, hidden);
+                }
 
                 let view = |numbers| Matrix::new(numbers, shape, [shape[1], 1]);
                 let (probabilities, slopes) = (view(probabilities), view(slopes));
@@ -116,10 +124,14 @@ pub(super) fn slope(
     received: &mut [f32],
     log_sum_exp: &[f32],
     balance: &[f32],
+    hidden: Option<&[u8]>,
 ) {
     let keys = scores.len() / balance.len();
     let rows = scores.chunks_exact_mut(keys).zip(received.chunks_exact_mut(keys));
     for ((scores, received), (lse, balance)) in rows.zip(log_sum_exp.iter().zip(balance)) {
+        if let Some(hidden) = hidden {
+            lanes::hide(scores, hidden);
+        }
         for (score, received) in scores.iter_mut().zip(received) {
             *score = lanes::exp(*score - lse);
             *received = (*received - balance) * *score;

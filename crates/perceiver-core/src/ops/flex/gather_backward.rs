@@ -53,7 +53,7 @@ impl GatherBackward<'_> {
             let (scores, received) = (&mut scores[..numbers], &mut received[..numbers]);
             self.asked.score(&tile, scores, &mut scratch);
             self.received.score(&tile, received, &mut scratch);
-            slope(scores, received, &log_sum_exp, &balance);
+            slope(scores, received, &log_sum_exp, &balance, None);
             self.asked.weigh(&tile, received, sums);
         }
     }

@@ -231,30 +231,50 @@ proptest! {
     }
 }
 
-#[test]
-fn gradients_of_dense_attention_are_the_generic_ones() {
-    // Enough problems for every thread, and more rows and keys than a tile.
-    let heads = rayon::current_num_threads();
-    let array = |rows, channels| random([1, rows, heads, channels], 1.0).transpose(1, 2);
-    let [q, k, v] = [array(300, 5), array(270, 5), array(270, 3)];
-    let (output, log_sum_exp) =
-        Flex::attention_forward(q.clone(), k.clone(), v.clone(), HiddenKeys::None, 0.7);
+/// More rows and keys than a tile, and enough problems for every thread.
+fn assert_gradients_of_dense_attention_are_the_generic_ones(
+    batch: usize,
+    hidden: impl Fn(usize) -> HiddenKeys<Flex>,
+) {
+    let (heads, keys) = (rayon::current_num_threads(), 270);
+    let array = |rows, channels| random([batch, rows, heads, channels], 1.0).transpose(1, 2);
+    let [q, k, v] = [array(300, 5), array(keys, 5), array(keys, 3)];
     let gradient = array(300, 3);
+    let [q64, k64, v64, gradient64] = [&q, &k, &v, &gradient].map(double);
+    let (output, log_sum_exp) =
+        Flex::attention_forward(q64.clone(), k64.clone(), v64.clone(), hidden(keys), 0.7);
     let exact = super::super::backward::attention::generic::<Flex>(
-        double(&q),
-        double(&k),
-        double(&v),
-        double(&output),
-        double(&log_sum_exp),
-        double(&gradient),
-        HiddenKeys::None,
+        q64,
+        k64,
+        v64,
+        output,
+        log_sum_exp,
+        gradient64,
+        hidden(keys),
         0.7,
     );
+    let (output, log_sum_exp) =
+        Flex::attention_forward(q.clone(), k.clone(), v.clone(), hidden(keys), 0.7);
     let found =
-        Flex::attention_backward(q, k, v, output, log_sum_exp, gradient, HiddenKeys::None, 0.7);
+        Flex::attention_backward(q, k, v, output, log_sum_exp, gradient, hidden(keys), 0.7);
     for (found, exact) in [(found.0, exact.0), (found.1, exact.1), (found.2, exact.2)] {
         assert_close(found, exact).expect("the generic gradient");
     }
+}
+
+#[test]
+fn gradients_of_dense_attention_are_the_generic_ones() {
+    assert_gradients_of_dense_attention_are_the_generic_ones(1, |_| HiddenKeys::None);
+}
+
+#[test]
+fn gradients_of_dense_attention_with_hidden_keys_are_the_generic_ones() {
+    assert_gradients_of_dense_attention_are_the_generic_ones(3, |keys| {
+        // Some keys, a whole tile of padding, and all.
+        let hides = |example, key| [key % 3 == 1, key >= 200, true][example];
+        let flags = (0..3 * keys).map(|i| hides(i / keys, i % keys)).collect();
+        HiddenKeys::Some(FlexTensor::from_data(TensorData::new(flags, [3, keys])))
+    });
 }
 
 #[test]
