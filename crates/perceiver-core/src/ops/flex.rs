@@ -69,8 +69,7 @@ impl PerceiverOps for Flex {
         scale: f64,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let [batch, heads, ..] = queries.layout().shape().dims::<4>();
-        let tiled =
-            queries.dtype() == DType::F32 && batch * heads >= rayon::current_num_threads();
+        let tiled = queries.dtype() == DType::F32 && batch * heads >= rayon::current_num_threads();
         if !tiled {
             return super::backward::attention::generic::<Self>(
                 queries,

@@ -255,8 +255,7 @@ fn assert_gradients_of_dense_attention_are_the_generic_ones(
     );
     let (output, log_sum_exp) =
         Flex::attention_forward(q.clone(), k.clone(), v.clone(), hidden(keys), 0.7);
-    let found =
-        Flex::attention_backward(q, k, v, output, log_sum_exp, gradient, hidden(keys), 0.7);
+    let found = Flex::attention_backward(q, k, v, output, log_sum_exp, gradient, hidden(keys), 0.7);
     for (found, exact) in [(found.0, exact.0), (found.1, exact.1), (found.2, exact.2)] {
         assert_close(found, exact).expect("the generic gradient");
     }
