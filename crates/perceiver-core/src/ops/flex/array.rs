@@ -57,4 +57,9 @@ impl<'a> Hidden<'a> {
         let start = problem / self.heads * self.keys;
         &self.flags[start + keys.start..start + keys.end]
     }
+
+    /// Whether all of these keys are hidden.
+    pub(super) fn all(&self, problem: usize, keys: std::ops::Range<usize>) -> bool {
+        self.of(problem, keys).iter().all(|&flag| flag != 0)
+    }
 }

@@ -25,6 +25,10 @@ impl Kernel for Dense<'_> {
         Size { batch, heads, rows, keys, channels }
     }
 
+    fn hidden(&self) -> Option<Hidden<'_>> {
+        self.hidden
+    }
+
     fn score(&self, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
         let queries = self.queries.problem(tile.problem).rows(tile.rows.clone());
         let keys = self.keys.problem(tile.problem).rows(tile.keys.clone());

@@ -56,8 +56,8 @@ impl DenseBackward<'_> {
     fn add_problem(&self, problem: usize, found: &mut Gradients<'_>) {
         let [_, _, query_count, qk_channels] = self.queries.shape;
         let [_, _, key_count, v_channels] = self.values.shape;
-        let hidden = self.hidden.map(|hidden| hidden.of(problem, 0..key_count));
-        let all_hidden = hidden.is_some_and(|flags| flags.iter().all(|&flag| flag != 0));
+        let hides_all = |keys| self.hidden.is_some_and(|hidden| hidden.all(problem, keys));
+        let all_hidden = hides_all(0..key_count);
         let mut probabilities = vec![0.0; TILE.min(query_count) * TILE.min(key_count)];
         let mut slopes = probabilities.clone();
         for first in (0..query_count).step_by(TILE) {
@@ -69,10 +69,10 @@ impl DenseBackward<'_> {
                 rows.clone().map(|row| self.log_sum_exp.row(problem, row)[0]).collect();
             for start in (0..key_count).step_by(TILE) {
                 let of_tile = start..(start + TILE).min(key_count);
-                let hidden = hidden.map(|flags| &flags[of_tile.clone()]);
-                if !all_hidden && hidden.is_some_and(|flags| flags.iter().all(|&flag| flag != 0)) {
+                if !all_hidden && hides_all(of_tile.clone()) {
                     continue;
                 }
+                let hidden = self.hidden.map(|hidden| hidden.of(problem, of_tile.clone()));
                 let keys = self.keys.problem(problem).rows(of_tile.clone());
                 let values = self.values.problem(problem).rows(of_tile.clone());
                 let shape = [rows.len(), of_tile.len()];

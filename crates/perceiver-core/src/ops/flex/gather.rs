@@ -29,6 +29,10 @@ impl Kernel for Gather<'_> {
         Size { batch, heads, rows, keys, channels }
     }
 
+    fn hidden(&self) -> Option<Hidden<'_>> {
+        self.hidden
+    }
+
     fn score(&self, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
         let queries = self.content_queries.problem(tile.problem).rows(tile.rows.clone());
         let content = self.content.problem(tile.problem).rows(tile.keys.clone());

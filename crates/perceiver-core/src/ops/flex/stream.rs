@@ -3,6 +3,7 @@ use std::ops::Range;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::array::Hidden;
 use super::lanes;
 use super::matrix::{Matrix, MatrixMut, multiply};
 
@@ -17,6 +18,11 @@ pub(super) const TILE_KEYS: usize = 256;
 /// Batch and heads are one number, the problem: `batch · heads + head`.
 pub(super) trait Kernel: Sync {
     fn size(&self) -> Size;
+
+    /// Keys whose scores [`score`](Self::score) hides.
+    fn hidden(&self) -> Option<Hidden<'_>> {
+        None
+    }
 
     /// Writes the scores of some rows against some keys, row by row, and every row's largest.
     fn score(&self, place: &Tile, scores: &mut [f32], maxima: &mut [f32]);
@@ -146,7 +152,9 @@ impl Plan {
 impl Part {
     /// Streams over some keys for some rows of a problem, on one thread.
     fn run(kernel: &impl Kernel, problem: usize, rows: Range<usize>, keys: Range<usize>) -> Self {
-        let channels = kernel.size().channels;
+        let Size { channels, keys: all_keys, .. } = kernel.size();
+        let hides_all = |keys| kernel.hidden().is_some_and(|hidden| hidden.all(problem, keys));
+        let padded = !hides_all(0..all_keys);
         let count = rows.len();
         let mut part = Self {
             maxima: vec![f32::NEG_INFINITY; count],
@@ -156,8 +164,12 @@ impl Part {
         let mut maxima = vec![0.0; count];
         let mut scores = vec![0.0; count * TILE_KEYS.min(keys.len())];
         for start in keys.clone().step_by(TILE_KEYS) {
-            let keys = start..(start + TILE_KEYS).min(keys.end);
-            let tile = Tile { problem, rows: rows.clone(), keys };
+            let of_tile = start..(start + TILE_KEYS).min(keys.end);
+            // What saw no key could not be merged, so that the first tile is never left out.
+            if padded && start > keys.start && hides_all(of_tile.clone()) {
+                continue;
+            }
+            let tile = Tile { problem, rows: rows.clone(), keys: of_tile };
             let scores = &mut scores[..count * tile.keys.len()];
             kernel.score(&tile, scores, &mut maxima);
             absorb(&mut part, scores, &maxima);

@@ -284,6 +284,22 @@ fn scores_whose_exponential_overflows_leave_a_finite_result() {
 }
 
 #[test]
+fn attention_to_padded_keys_is_the_generic_one() {
+    // One example is padded by more than a tile, one hides more keys than another thread's share,
+    // one hides all.
+    let keys = 1100;
+    let hides = |example, key: usize| [key >= 300, key < 800, true][example];
+    let flags = (0..3 * keys).map(|i| hides(i / keys, i % keys)).collect();
+    let hidden = HiddenKeys::Some(FlexTensor::from_data(TensorData::new(flags, [3, keys])));
+    let [q, k, v] =
+        [(2, 5), (keys, 5), (keys, 3)].map(|(rows, channels)| random([3, 1, rows, channels], 1.0));
+    let [q64, k64, v64] = [&q, &k, &v].map(double);
+    let exact = super::super::attention::generic::<Flex>(q64, k64, v64, hidden.clone(), 0.7);
+    let found = Flex::attention_forward(q, k, v, hidden, 0.7);
+    assert_close(found.0, exact.0).expect("the generic output");
+}
+
+#[test]
 fn a_row_that_hides_every_key_attends_to_all_alike() {
     let keys = 1100;
     let values = random([1, 1, keys, 2], 1.0);
