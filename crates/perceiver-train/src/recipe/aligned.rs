@@ -119,7 +119,7 @@ mod tests {
     use perceiver_io::{MultimodalInput, OutputPoints};
     use perceiver_models::{
         PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-        PretrainedModel,
+        PerceiverForSequenceClassification, PretrainedModel,
     };
 
     use super::*;
@@ -191,6 +191,24 @@ mod tests {
             let asked: Vec<_> = parts[2..7].iter().map(|part| part + 4.0 * distance).collect();
             assert_near(&peaks(neighbours.clone(), head, &parts)[2..7], &asked, 0.5);
         }
+    }
+
+    #[test]
+    fn a_classifier_of_texts_begins_as_a_masked_language_model_and_keeps_its_query() {
+        let device = Device::flex();
+        device.seed(1);
+        let config = config(
+            r#""num_latents": 8, "d_latents": 64, "d_model": 64, "max_position_embeddings": 32"#,
+        );
+        let drawn = PerceiverForSequenceClassification::from_config(&config, &device).unwrap();
+        let model = align(drawn, Head::SequenceClassification, &config, None).unwrap();
+        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
+        let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
+        let positions: Vec<f64> = (0..32).map(f64::from).collect();
+        let parts: Vec<_> = (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect();
+        assert_near(&peaks(maps[0].clone(), 0, &positions), &parts, 0.5);
+        // Over the latents, the single query is as undecided as when it was drawn.
+        assert_near(&centres(maps[1].clone(), &parts), &[16.0], 4.0);
     }
 
     #[test]
@@ -280,7 +298,7 @@ mod tests {
         refused(
             Head::SequenceClassification,
             r#""d_model": 16, "d_latents": 16"#,
-            "heads have 16 channels of 16, expected 4 or more, of 32 or more",
+            "heads have 16 channels of 16, expected 8 or more, of 64 or more",
         );
         refused(Head::OpticalFlow, r#""d_latents": 8"#, "`d_latents` is 8, expected 10");
         refused(Head::ImageClassificationLearned, r#""d_latents": 8"#, "has no such start");

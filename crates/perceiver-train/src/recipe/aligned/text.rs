@@ -11,7 +11,9 @@ const DECODER_HEADS: usize = 8;
 const BYTE_MARGIN: f64 = 4.0;
 /// The same between latents.
 const LATENT_MARGIN: f64 = 3.0;
-/// Channels in which an array's rows are at a place, of all its channels.
+/// With fewer, places far apart look alike.
+const FEWEST_WAVES: usize = 4;
+/// Of so many channels, one at most tells the place.
 const POSITION_SHARE: usize = 8;
 
 /// A start from which each head of an attention over a text reads another place near its query's.
@@ -52,9 +54,9 @@ impl Text {
         let qk_channels = config.qk_channels.unwrap_or(channels);
         let heads = config.num_cross_attention_heads.max(config.num_self_attention_heads);
         let waves = (qk_channels / heads / 2).min(channels / POSITION_SHARE / 2);
-        if waves < 2 {
+        if waves < FEWEST_WAVES {
             return Err(format!(
-                "heads have {} channels of {channels}, expected 4 or more, of 32 or more",
+                "heads have {} channels of {channels}, expected 8 or more, of 64 or more",
                 qk_channels / heads,
             ));
         }
@@ -78,6 +80,10 @@ impl Text {
         // Only the waves of a latent or a query are loud, and of a token that has other channels.
         let loud = (self.channels as f64 / self.position_channels() as f64).sqrt();
         if path.within("position_embeddings") {
+            // A classifier's decoder has a single query, which is at no place.
+            if drawn.dims()[0] != self.positions {
+                return None;
+            }
             let places = (0..self.positions).map(|position| position as f64);
             let zeros = Tensor::zeros(drawn.dims(), &drawn.device());
             return Some(self.with_waves(zeros, places, self.deviation));
