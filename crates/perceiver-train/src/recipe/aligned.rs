@@ -194,6 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn positions_of_a_text_fit_into_the_decoders_heads() {
+        let device = Device::flex();
+        device.seed(1);
+        let config = config(
+            r#""num_latents": 8, "d_latents": 512, "d_model": 512, "max_position_embeddings": 32"#,
+        );
+        let drawn = PerceiverForMaskedLM::from_config(&config, &device).unwrap();
+        let model = align(drawn, Head::MaskedLm, &config, None).unwrap();
+        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
+        let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
+        let parts: Vec<_> = (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect();
+        // The head in the middle of eight asks for the byte's own place.
+        let asked: Vec<_> = (0..32).map(f64::from).collect();
+        assert_near(&peaks(maps[1].clone(), 4, &parts), &asked, 2.0);
+    }
+
+    #[test]
     fn a_classifier_of_texts_begins_as_a_masked_language_model_and_keeps_its_query() {
         let device = Device::flex();
         device.seed(1);

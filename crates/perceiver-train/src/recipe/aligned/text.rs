@@ -5,8 +5,9 @@ use perceiver_models::{Head, PerceiverConfig};
 
 use super::Path;
 
-/// Heads of the masked language model's decoder, which no configuration sets.
+/// Heads of the masked language model's decoder and their channels, which no configuration sets.
 const DECODER_HEADS: usize = 8;
+const DECODER_HEAD_CHANNELS: usize = 32;
 /// How far a score lies above those of the places beside the one that is asked for.
 const BYTE_MARGIN: f64 = 4.0;
 /// The same between latents.
@@ -53,11 +54,11 @@ impl Text {
         }
         let qk_channels = config.qk_channels.unwrap_or(channels);
         let heads = config.num_cross_attention_heads.max(config.num_self_attention_heads);
-        let waves = (qk_channels / heads / 2).min(channels / POSITION_SHARE / 2);
+        let of_head = (qk_channels / heads).min(DECODER_HEAD_CHANNELS);
+        let waves = of_head.min(channels / POSITION_SHARE) / 2;
         if waves < FEWEST_WAVES {
             return Err(format!(
-                "heads have {} channels of {channels}, expected 8 or more, of 64 or more",
-                qk_channels / heads,
+                "heads have {of_head} channels of {channels}, expected 8 or more, of 64 or more"
             ));
         }
         let positions = config.max_position_embeddings;
