@@ -89,8 +89,8 @@ pub struct RunSettings {
     /// Whether memory-bound operations are computed again in the backward pass, not kept.
     #[serde(default)]
     pub gradient_checkpointing: bool,
-    /// Whether fresh latents of a model of texts are spread along the text, and read their own part
-    /// of it from the first step on.
+    /// Whether fresh latents are spread over the input, and read their own part of it from the first
+    /// step on: of texts, images with Fourier positions, flow and videos.
     #[serde(default)]
     pub aligned_start: bool,
     /// Whether weights are stored in half precision; they are learned in single.
