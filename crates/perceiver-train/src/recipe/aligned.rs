@@ -164,6 +164,11 @@ mod tests {
         assert!(mean < distance, "{mean} away: {found:.1?}, not {expected:.1?}");
     }
 
+    /// Middles of eight parts of a text of 32 bytes.
+    fn parts() -> Vec<f64> {
+        (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect()
+    }
+
     #[test]
     fn heads_read_a_latents_part_of_a_text_byte_by_byte_and_bytes_ask_the_latents_of_theirs() {
         let device = Device::flex();
@@ -183,7 +188,7 @@ mod tests {
             let bytes: Vec<_> = (0..8).map(|latent| f64::from(latent * 4 + head)).collect();
             assert_near(&peaks(maps[0].clone(), head as usize, &positions), &bytes, 0.5);
         }
-        let parts: Vec<f64> = (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect();
+        let parts = parts();
         assert_near(&centres(maps[1].clone(), &parts), &positions, 4.0);
         // Of four heads, two look back and one ahead, each from where there is a latent.
         let neighbours = output.attentions.unwrap().swap_remove(0);
@@ -204,7 +209,7 @@ mod tests {
         let model = align(drawn, Head::MaskedLm, &config, None).unwrap();
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
         let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
-        let parts: Vec<_> = (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect();
+        let parts = parts();
         // The head in the middle of eight asks for the byte's own place.
         let asked: Vec<_> = (0..32).map(f64::from).collect();
         assert_near(&peaks(maps[1].clone(), 4, &parts), &asked, 2.0);
@@ -222,7 +227,7 @@ mod tests {
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
         let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
         let positions: Vec<f64> = (0..32).map(f64::from).collect();
-        let parts: Vec<_> = (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect();
+        let parts = parts();
         assert_near(&peaks(maps[0].clone(), 0, &positions), &parts, 0.5);
         // Over the latents, the single query is as undecided as when it was drawn.
         assert_near(&centres(maps[1].clone(), &parts), &[16.0], 4.0);

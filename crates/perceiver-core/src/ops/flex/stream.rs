@@ -154,7 +154,7 @@ impl Part {
     fn run(kernel: &impl Kernel, problem: usize, rows: Range<usize>, keys: Range<usize>) -> Self {
         let Size { channels, keys: all_keys, .. } = kernel.size();
         let hides_all = |keys| kernel.hidden().is_some_and(|hidden| hidden.all(problem, keys));
-        let padded = !hides_all(0..all_keys);
+        let all_hidden = hides_all(0..all_keys);
         let count = rows.len();
         let mut part = Self {
             maxima: vec![f32::NEG_INFINITY; count],
@@ -166,7 +166,7 @@ impl Part {
         for start in keys.clone().step_by(TILE_KEYS) {
             let of_tile = start..(start + TILE_KEYS).min(keys.end);
             // What saw no key could not be merged, so that the first tile is never left out.
-            if padded && start > keys.start && hides_all(of_tile.clone()) {
+            if !all_hidden && start > keys.start && hides_all(of_tile.clone()) {
                 continue;
             }
             let tile = Tile { problem, rows: rows.clone(), keys: of_tile };

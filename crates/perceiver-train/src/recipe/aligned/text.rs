@@ -32,6 +32,8 @@ const POSITION_SHARE: usize = 8;
 pub(super) struct Text {
     /// Radians a byte of each wave, of which there are a cosine and a sine.
     frequencies: Vec<f64>,
+    /// How far the likeness of a place and itself lies above that of any two others.
+    lead: f64,
     /// Numbers of bytes, latents and channels.
     positions: usize,
     latents: usize,
@@ -63,8 +65,15 @@ impl Text {
         }
         let positions = config.max_position_embeddings;
         let part = |wave: usize| wave as f64 / (waves - 1) as f64;
+        let frequencies: Vec<_> =
+            (0..waves).map(|wave| PI * (positions as f64).powf(-part(wave))).collect();
+        let likeness = |distance: usize| -> f64 {
+            frequencies.iter().map(|frequency| (frequency * distance as f64).cos()).sum()
+        };
+        let nearest = (1..positions).map(likeness).fold(f64::MIN, f64::max);
         Ok(Self {
-            frequencies: (0..waves).map(|w| PI * (positions as f64).powf(-part(w))).collect(),
+            lead: likeness(0) - nearest,
+            frequencies,
             positions,
             latents: config.num_latents,
             channels,
@@ -141,16 +150,20 @@ impl Text {
         };
         let waves: Vec<f32> =
             places.flat_map(wave).map(|number| (amplitude * number) as f32).collect();
-        let shape = [rows.dims()[0], self.position_channels()];
-        let waves = Tensor::from_data(TensorData::new(waves, shape), &rows.device());
-        rows.slice_assign([0..shape[0], 0..shape[1]], waves).into_data()
+        self.with_positions(rows, waves)
     }
 
     /// Nothing in the channels of positions.
     fn without_positions(&self, rows: Tensor<2>) -> TensorData {
+        let zeros = vec![0.0; rows.dims()[0] * self.position_channels()];
+        self.with_positions(rows, zeros)
+    }
+
+    /// Sets the channels of positions, row by row.
+    fn with_positions(&self, rows: Tensor<2>, numbers: Vec<f32>) -> TensorData {
         let shape = [rows.dims()[0], self.position_channels()];
-        let zeros = Tensor::zeros(shape, &rows.device());
-        rows.slice_assign([0..shape[0], 0..shape[1]], zeros).into_data()
+        let numbers = Tensor::from_data(TensorData::new(numbers, shape), &rows.device());
+        rows.slice_assign([0..shape[0], 0..shape[1]], numbers).into_data()
     }
 
     /// A projection of queries or keys, `[channels, heads · channels of a head]`: each head's first
@@ -181,11 +194,7 @@ impl Text {
 
     /// By what both projections multiply waves for the margin that is asked for.
     fn gain(&self, asked: &Asked, channels_of_head: usize) -> f64 {
-        let likeness = |distance: usize| -> f64 {
-            self.frequencies.iter().map(|frequency| (frequency * distance as f64).cos()).sum()
-        };
-        let nearest = (1..self.positions).map(likeness).fold(f64::MIN, f64::max);
-        let margin = 2.0 * asked.loudness * (likeness(0) - nearest);
+        let margin = 2.0 * asked.loudness * self.lead;
         (asked.margin * (channels_of_head as f64).sqrt() / margin).sqrt()
     }
 }
