@@ -85,11 +85,7 @@ fn masked_bytes_are_learned_by_heart() {
     });
     let none = IGNORED_LABEL;
     let labels = [[none, 9, none, none, 11], [none, none, 8, none, 10], [11, none, none, 9, none]];
-    let batch = MaskedTexts {
-        ids: ids(&device),
-        padding: None,
-        labels: Tensor::from_data(labels, &device),
-    };
+    let batch = MaskedTexts::new(ids(&device), None, &labels.map(Vec::from));
     let head = head(&config, &device);
     assert_learns(MaskedLanguageModelling::new(head), batch, 0.05);
 }

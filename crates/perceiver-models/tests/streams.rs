@@ -5,13 +5,15 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use perceiver_core::OutputOptions;
 use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::{
-    PerceiverConfig, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow, PretrainedModel,
+    PerceiverConfig, PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding,
+    PerceiverForOpticalFlow, PretrainedModel,
 };
 
 /// A small model whose decoder takes seven queries at a time.
 const CONFIG: &str = r#"{
     "model_type": "perceiver", "num_latents": 5, "d_latents": 16, "num_self_attends_per_block": 1,
     "num_self_attention_heads": 2, "num_cross_attention_heads": 1, "initializer_range": 0.1,
+    "d_model": 8, "vocab_size": 9, "max_position_embeddings": 6,
     "chunk_size_feed_forward": 7, "train_size": [5, 6], "image_size": 8, "num_frames": 2,
     "audio_samples_per_frame": 48, "samples_per_patch": 16, "output_shape": [1, 2, 8, 8],
     "output_num_channels": 9, "_label_trainable_num_channels": 10,
@@ -38,6 +40,20 @@ fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
     let largest: f64 = expected.clone().abs().max().into_scalar();
     let furthest: f64 = (found - expected).abs().max().into_scalar();
     assert!(furthest <= TOLERANCE * largest, "{furthest:.1e} apart, the largest is {largest:.1e}");
+}
+
+#[test]
+fn points_of_each_text_are_rows_of_all_that_is_decoded() {
+    let device = Device::flex();
+    let model = PerceiverForMaskedLM::from_config(&config(), &device).expect("a model");
+    let ids = Tensor::from_data([[1, 2, 3, 4], [5, 6, 7, 8]], &device);
+    let options = OutputOptions::default();
+    let whole = model.forward(ids.clone(), None, None, options).logits;
+    let each = [[3, 0, 0], [5, 1, 2]];
+    let encoded = model.encode(ids, None, options);
+    let found = model.decode(&encoded, Tensor::from_data(each, &device));
+    let rows = [0, 1].map(|text| whole.clone().narrow(0, text, 1).select(1, points(&each[text])));
+    assert_same(found, Tensor::cat(rows.into(), 0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_data::PerceiverTokenizer;
 use perceiver_models::{LoadOptions, PerceiverConfig, PerceiverForMaskedLM, Pretrained};
@@ -309,23 +309,29 @@ impl FillMask {
             let (keys, rows): (Vec<K>, Vec<Row>) = rows.by_ref().take(batch.max(1)).unzip();
             let logits = self.logits(&rows);
             for (index, (key, row)) in keys.into_iter().zip(rows).enumerate() {
-                let vocabulary = self.config.vocab_size;
-                let logits = logits.clone().slice([index..index + 1, row.places, 0..vocabulary]);
+                let logits = logits.clone().narrow(0, index, 1).narrow(1, 0, row.places.len());
                 let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
-                let choices = logits.chunks(vocabulary).map(|logits| self.byte_choices(logits));
-                answer(key, choices.collect());
+                let places = logits.chunks(self.config.vocab_size);
+                answer(key, places.map(|logits| self.byte_choices(logits)).collect());
             }
         }
     }
 
-    /// `[rows, positions, vocabulary]`. The query of rank i is asked about the token of rank i.
+    /// `[rows, places, vocabulary]`, of each row's own places; the last again where they are few.
     fn logits(&self, rows: &[Row]) -> Tensor<3> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
         let (ids, mask) = text::stack(&texts, self.tokenizer.pad_token_id());
-        let ids = Tensor::<2, Int>::from_data(ids, &self.device);
-        let mask = mask.map(|mask| Tensor::<2, Int>::from_data(mask, &self.device));
-        let mask = mask.map(KeyMask::from_attention_mask);
-        self.model.forward(ids, mask.as_ref(), None, OutputOptions::default()).logits
+        let ids = Tensor::from_data(ids, &self.device);
+        let mask =
+            mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, &self.device)));
+        let encoded = self.model.encode(ids, mask.as_ref(), OutputOptions::default());
+
+        let count = rows.iter().map(|row| row.places.len()).max().unwrap_or(0);
+        let places = rows.iter().flat_map(|row| {
+            (0..count).map(|rank| (row.places.start + rank).min(row.places.end - 1) as i64)
+        });
+        let places = TensorData::new(places.collect::<Vec<_>>(), [rows.len(), count]);
+        self.model.decode(&encoded, Tensor::from_data(places, &self.device))
     }
 
     fn byte_choices(&self, logits: &[f64]) -> Choices {

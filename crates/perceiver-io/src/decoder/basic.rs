@@ -103,6 +103,24 @@ impl BasicDecoder {
         self.decoding_cross_attention.stream(queries, latents, last)
     }
 
+    /// Queries for points that differ from example to example.
+    ///
+    /// # Shapes
+    /// - `points`: `[batch, points]`, flat row-major indices into the output
+    ///
+    /// # Panics
+    /// If queries come from elsewhere, or are positions together with the input.
+    #[must_use]
+    pub fn queries_at_each(&self, points: Tensor<2, Int>) -> TokenArray {
+        let queries = self.queries.as_ref().expect("this decoder's queries come from elsewhere");
+        assert!(!queries.concat_preprocessed_input, "these queries are of the input too");
+        let [batch, count] = points.dims();
+        let table = queries.output.grid(&queries.index_dims, false, &points.device()).to_table();
+        let rows = table.select(0, points.flatten(0, 1));
+        let [_, channels] = rows.dims();
+        TokenArray::dense(rows.reshape([batch, count, channels]))
+    }
+
     /// Whether anything on the way to the answers is learned: the encoder or, beside a frozen
     /// one, the decoder alone.
     #[must_use]

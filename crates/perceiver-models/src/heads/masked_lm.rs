@@ -132,4 +132,21 @@ impl PerceiverForMaskedLM {
     ) -> Encoded {
         self.perceiver.encode(ids, mask, options)
     }
+
+    /// What could stand at some points of each text, at a cost that grows with them alone.
+    ///
+    /// A masked text asks about a small part of its bytes; [`forward`](Self::forward) answers for
+    /// every position there is.
+    ///
+    /// # Shapes
+    /// - `points`: `[batch, points]`, positions in the text
+    /// - returns logits: `[batch, points, vocabulary]`
+    #[must_use]
+    pub fn decode(&self, encoded: &Encoded, points: Tensor<2, Int>) -> Tensor<3> {
+        let decoder = self.perceiver.decoder();
+        let queries = decoder.queries_at_each(points);
+        let latents = encoded.encoder.last_hidden_state.clone();
+        let table = self.perceiver.input_preprocessor().embedding_table();
+        self.embedding_decoder.forward(decoder.decode(&queries, latents, false).logits, table)
+    }
 }

@@ -3,7 +3,7 @@ use perceiver_core::KeyMask;
 use perceiver_data::{
     EncodeOptions, Label, LabelledText, MaskedText, Padding, PerceiverTokenizer, Truncation,
 };
-use perceiver_models::losses::{IGNORED_LABEL, Labels};
+use perceiver_models::losses::Labels;
 use rand_chacha::ChaCha8Rng;
 
 use crate::loader::Collate;
@@ -115,15 +115,9 @@ impl Collate<MaskedText> for MaskedTextBatcher {
         };
         let mask = examples.iter().map(|example| pad(vec![1; example.ids.len()], 0)).collect();
         let filler = self.tokenizer.pad_token_id().into();
-        let (ids, labels): (Vec<_>, Vec<_>) = examples
-            .into_iter()
-            .map(|example| (pad(example.ids, filler), pad(example.labels, IGNORED_LABEL)))
-            .unzip();
-        MaskedTexts {
-            ids: rows(ids.into_iter(), device),
-            padding: padding(mask, device),
-            labels: rows(labels.into_iter(), device),
-        }
+        let (ids, labels): (Vec<_>, Vec<_>) =
+            examples.into_iter().map(|example| (pad(example.ids, filler), example.labels)).unzip();
+        MaskedTexts::new(rows(ids.into_iter(), device), padding(mask, device), &labels)
     }
 }
 
@@ -201,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_asks_for_nothing() {
+    fn only_masked_bytes_are_asked_about() {
         let batcher = MaskedTextBatcher { tokenizer: PerceiverTokenizer::default(), multiple: 2 };
         let examples = vec![
             MaskedText { ids: vec![4, 3, 5], labels: vec![-100, 70, -100] },
@@ -210,7 +204,8 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let batch = batcher.batch(examples, &mut random, &Device::flex());
         assert_eq!(values(&batch.ids), [4, 3, 5, 0, 4, 5, 0, 0]);
-        assert_eq!(values(&batch.labels), [-100, 70, -100, -100, -100, -100, -100, -100]);
+        assert_eq!(values(&batch.points), [1, 0]);
+        assert_eq!(values(&batch.labels), [70, -100]);
         let hidden = batch.padding.unwrap().hidden().int();
         assert_eq!(values(&hidden), [0, 0, 0, 1, 0, 0, 1, 1]);
     }

@@ -1,10 +1,10 @@
 use std::f64::consts::LN_2;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_models::PerceiverForMaskedLM;
-use perceiver_models::losses::cross_entropy_sum;
+use perceiver_models::losses::{IGNORED_LABEL, cross_entropy_sum};
 
 use super::{Measure, Objective, Outcome, Quantity};
 
@@ -24,10 +24,39 @@ pub struct MaskedTexts {
     pub ids: Tensor<2, Int>,
     /// `[batch, tokens]`, hides padding; none where every text is as long.
     pub padding: Option<KeyMask>,
-    /// `[batch, tokens]`, what was there, or [`IGNORED_LABEL`] where nothing is asked.
-    ///
-    /// [`IGNORED_LABEL`]: perceiver_models::losses::IGNORED_LABEL
+    /// `[batch, points]`, the positions that are asked about. Only they are decoded.
+    pub points: Tensor<2, Int>,
+    /// `[batch, points]`, what was there, or [`IGNORED_LABEL`] where a text is asked about fewer
+    /// positions than another.
     pub labels: Tensor<2, Int>,
+}
+
+impl MaskedTexts {
+    /// # Shapes
+    /// - `ids`: `[batch, tokens]`
+    /// - `padding`: `[batch, tokens]`
+    /// - `labels`: one row a text of what was there, or [`IGNORED_LABEL`] where nothing is asked
+    ///
+    /// # Panics
+    /// If there are not as many rows as texts.
+    #[must_use]
+    pub fn new(ids: Tensor<2, Int>, padding: Option<KeyMask>, labels: &[Vec<i64>]) -> Self {
+        let [batch, _] = ids.dims();
+        assert_eq!(labels.len(), batch, "labels are of another number of texts");
+        let asked = |row: &Vec<i64>| -> Vec<(i64, i64)> {
+            let labels = (0..).zip(row.iter().copied());
+            labels.filter(|&(_, label)| label != IGNORED_LABEL).collect()
+        };
+        let mut asked: Vec<_> = labels.iter().map(asked).collect();
+        let count = asked.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        for row in &mut asked {
+            row.resize(count, (0, IGNORED_LABEL));
+        }
+        let (points, labels): (Vec<_>, Vec<_>) = asked.into_iter().flatten().unzip();
+        let device = ids.device();
+        let rows = |values| Tensor::from_data(TensorData::new(values, [batch, count]), &device);
+        Self { points: rows(points), labels: rows(labels), ids, padding }
+    }
 }
 
 impl MaskedLanguageModelling {
@@ -48,11 +77,9 @@ impl Objective for MaskedLanguageModelling {
 
     /// The mean over all masked bytes of the batch; zero where nothing is asked.
     fn outcome(&self, batch: MaskedTexts) -> Outcome {
-        let MaskedTexts { ids, padding, labels } = batch;
-        let options = OutputOptions::default();
-        let scores = self.head.forward(ids, padding.as_ref(), None, options).logits;
-        let [_, count] = labels.dims();
-        let scores = scores.narrow(1, 0, count).flatten(0, 1);
+        let MaskedTexts { ids, padding, points, labels } = batch;
+        let encoded = self.head.encode(ids, padding.as_ref(), OutputOptions::default());
+        let scores = self.head.decode(&encoded, points).flatten(0, 1);
         let (total, count) = cross_entropy_sum(scores, labels.flatten(0, 1));
         let bits = Measure::new(Quantity::BitsPerByte, total.clone() / LN_2, count.clone());
         Outcome { loss: total / count.clamp_min(1.0), measures: vec![bits] }

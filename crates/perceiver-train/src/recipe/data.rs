@@ -121,15 +121,22 @@ pub struct TextTableData {
     pub values: Option<Vec<String>>,
     /// Tokens to which texts are cut, special ones included.
     pub length: usize,
-    /// Whether a random piece of each text is learned from, half of its words or more.
+    /// Whether a random piece of each text is learned from.
     #[serde(default)]
     pub random_pieces: bool,
+    /// The least share of a text's words that a random piece has.
+    #[serde(default = "half")]
+    pub shortest_piece: f64,
     /// Probability that a word of what is learned from is hidden, 0 by default.
     #[serde(default)]
     pub mask_probability: f64,
     /// Lengths are padded to a multiple of this many tokens.
     #[serde(default = "eight")]
     pub multiple: usize,
+}
+
+const fn half() -> f64 {
+    0.5
 }
 
 fn text_column() -> String {
@@ -326,6 +333,7 @@ impl Data {
                         data.length, data.multiple
                     ));
                 }
+                share("shortest_piece", data.shortest_piece)?;
                 share("mask_probability", data.mask_probability)
             }
             Self::PlainText(data) => {

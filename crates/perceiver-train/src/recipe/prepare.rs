@@ -156,7 +156,7 @@ fn text_table(context: &Context<'_>, data: &TextTableData) -> Result<Finished> {
     let objective = SequenceClassification::new(context.head(&config)?);
     let companions = move |folder: &Path| Ok(tokenizer.save_pretrained(folder)?);
     let (collate_train, collate_validation) = (batcher.clone(), batcher);
-    let shortest = if data.random_pieces { 0.5 } else { 1.0 };
+    let shortest = if data.random_pieces { data.shortest_piece } else { 1.0 };
     let train = TextPieces { source: train, shortest, mask_probability: data.mask_probability };
     let parts = Parts { train, validation, collate_train, collate_validation };
     context.train(objective, config, parts, companions)
