@@ -234,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn a_classifier_of_texts_begins_with_the_same_latent_for_the_same_bytes() {
+        let device = Device::flex();
+        device.seed(1);
+        let config = config(
+            r#""num_latents": 8, "d_latents": 128, "d_model": 128, "max_position_embeddings": 32,
+                "num_cross_attention_heads": 4, "initializer_range": 0.08"#,
+        );
+        let drawn = PerceiverForSequenceClassification::from_config(&config, &device).unwrap();
+        let model = align(drawn, Head::SequenceClassification, &config, None).unwrap();
+        // Bytes repeat as often as there are latents.
+        let ids = Tensor::<1, Int>::arange(0..32, &device).remainder_scalar(4).add_scalar(70);
+        let options = OutputOptions { hidden_states: true, ..MAPS };
+        let states = model.forward(ids.unsqueeze(), None, None, options).hidden_states.unwrap();
+        // Two in the middle, without the channels that tell their places.
+        let [one, other] = [3, 4].map(|latent| states[0].clone().slice(s![.., latent, 16..]));
+        let largest: f32 = one.clone().abs().max().into_scalar();
+        let apart: f32 = (one - other).abs().max().into_scalar();
+        // Each head reads other bytes too, a little, and of them there are more on one side.
+        assert!(apart < 0.1 * largest, "{apart} apart, the largest is {largest}");
+    }
+
+    #[test]
     fn latents_read_their_part_of_a_frame() {
         let device = Device::flex();
         device.seed(1);

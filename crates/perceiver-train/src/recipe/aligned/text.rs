@@ -28,7 +28,9 @@ const POSITION_SHARE: usize = 8;
 /// - heads of self-attention read neighbouring latents;
 /// - heads of the masked language model's decoder ask the latents on both sides of a byte.
 ///
-/// Embeddings of bytes, and what the encoder adds to latents, begin without those channels.
+/// Embeddings of bytes, and what the encoder adds to latents, begin without those channels. What a
+/// classifier reads from tokens and latents begins blind to them, and its latents are alike beside
+/// them, so that the same bytes mean the same wherever they stand.
 pub(super) struct Text {
     /// Radians a byte of each wave, of which there are a cosine and a sine.
     frequencies: Vec<f64>,
@@ -100,14 +102,21 @@ impl Text {
         }
         if path.within("latents") {
             let places = (0..self.latents).map(|latent| ((latent as f64 + 0.5) * part).floor());
-            return Some(self.with_waves(drawn, places, 1.0));
+            let others = if self.head == Head::MaskedLm { drawn } else { drawn.zeros_like() };
+            return Some(self.with_waves(others, places, 1.0));
         }
         if path.within("embeddings") {
             return Some(self.without_positions(drawn));
         }
         let decoder = path.within("decoding_cross_attention");
-        if decoder && self.head != Head::MaskedLm {
-            return None;
+        if self.head != Head::MaskedLm {
+            let reads = path.within("value") || path.within("dense1");
+            if reads || decoder && path.within("key") {
+                return Some(self.blind(drawn));
+            }
+            if decoder {
+                return None;
+            }
         }
         let asked = if decoder {
             let apart = part / DECODER_HEADS as f64;
@@ -157,6 +166,14 @@ impl Text {
     fn without_positions(&self, rows: Tensor<2>) -> TensorData {
         let zeros = vec![0.0; rows.dims()[0] * self.position_channels()];
         self.with_positions(rows, zeros)
+    }
+
+    /// A projection from all channels but those of positions.
+    fn blind(&self, drawn: Tensor<2>) -> TensorData {
+        let [_, columns] = drawn.dims();
+        let positions = 0..self.position_channels();
+        let zeros = Tensor::zeros([positions.len(), columns], &drawn.device());
+        drawn.slice_assign([positions, 0..columns], zeros).into_data()
     }
 
     /// Sets the channels of positions, row by row.
