@@ -63,8 +63,11 @@ impl GatherBackward<'_> {
         let last = |row: &[f32]| row[row.len() - 1];
         let (packed, gradient) =
             (self.packed.row(problem, row), self.packed_gradient.row(problem, row));
+        // There may be a thousand axis scores, and where one key has all the weight, what it received
+        // and the balance cancel.
         let products = packed.iter().zip(gradient).take(packed.len() - 1);
-        let balance: f32 = products.map(|(output, gradient)| output * gradient).sum();
-        (last(packed), balance - last(gradient))
+        let balance: f64 =
+            products.map(|(&output, &gradient)| f64::from(output) * f64::from(gradient)).sum();
+        (last(packed), (balance - f64::from(last(gradient))) as f32)
     }
 }
