@@ -106,10 +106,11 @@ impl DenseBackward<'_> {
         }
     }
 
-    /// `Σ gradient · output` of a row.
+    /// `Σ gradient · output` of a row, from which nearly all cancels where one key has all the weight.
     fn balance(&self, problem: usize, row: usize) -> f32 {
         let gradient = self.output_gradient.row(problem, row);
-        gradient.iter().zip(self.output.row(problem, row)).map(|(g, o)| g * o).sum()
+        let products = gradient.iter().zip(self.output.row(problem, row));
+        products.map(|(&g, &o)| f64::from(g) * f64::from(o)).sum::<f64>() as f32
     }
 }
 
