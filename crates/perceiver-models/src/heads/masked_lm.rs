@@ -141,6 +141,12 @@ impl PerceiverForMaskedLM {
     /// # Shapes
     /// - `points`: `[batch, points]`, positions in the text
     /// - returns logits: `[batch, points, vocabulary]`
+    ///
+    /// # Panics
+    /// If there are points for another number of texts, or, on a CPU, one beyond the last position.
+    ///
+    /// # Source
+    /// Rows of the logits of `PerceiverForMaskedLM`, which decodes every position.
     #[must_use]
     pub fn decode(&self, encoded: &Encoded, points: Tensor<2, Int>) -> Tensor<3> {
         let decoder = self.perceiver.decoder();

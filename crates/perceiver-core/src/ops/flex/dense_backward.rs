@@ -64,7 +64,13 @@ impl DenseBackward<'_> {
             let rows = first..(first + TILE).min(query_count);
             let queries = self.queries.problem(problem).rows(rows.clone());
             let gradient = self.output_gradient.problem(problem).rows(rows.clone());
-            let balance: Vec<f32> = rows.clone().map(|row| self.balance(problem, row)).collect();
+            let balance: Vec<f32> = rows
+                .clone()
+                .map(|row| {
+                    let gradient = self.output_gradient.row(problem, row);
+                    balance(gradient, self.output.row(problem, row)) as f32
+                })
+                .collect();
             let log_sum_exp: Vec<f32> =
                 rows.clone().map(|row| self.log_sum_exp.row(problem, row)[0]).collect();
             for start in (0..key_count).step_by(TILE) {
@@ -105,13 +111,12 @@ impl DenseBackward<'_> {
             }
         }
     }
+}
 
-    /// `Σ gradient · output` of a row, from which nearly all cancels where one key has all the weight.
-    fn balance(&self, problem: usize, row: usize) -> f32 {
-        let gradient = self.output_gradient.row(problem, row);
-        let products = gradient.iter().zip(self.output.row(problem, row));
-        products.map(|(&g, &o)| f64::from(g) * f64::from(o)).sum::<f64>() as f32
-    }
+/// `Σ gradient · output` of a row. In double precision: where one key has all the weight, what it
+/// received and this cancel.
+pub(super) fn balance(gradient: &[f32], output: &[f32]) -> f64 {
+    gradient.iter().zip(output).map(|(&g, &o)| f64::from(g) * f64::from(o)).sum()
 }
 
 fn tile(elements: &mut [f32], row_stride: usize) -> MatrixMut<'_> {

@@ -3,7 +3,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::array::Array;
-use super::dense_backward::slope;
+use super::dense_backward::{balance, slope};
 use super::gather::Gather;
 use super::stream::{Kernel, Plan, TILE_KEYS, Tile};
 
@@ -60,14 +60,10 @@ impl GatherBackward<'_> {
 
     /// The log-sum-exp of a row, and `Σ gradient · output` less the log-sum-exp's own gradient.
     fn constants(&self, problem: usize, row: usize) -> (f32, f32) {
-        let last = |row: &[f32]| row[row.len() - 1];
         let (packed, gradient) =
             (self.packed.row(problem, row), self.packed_gradient.row(problem, row));
-        // There may be a thousand axis scores, and where one key has all the weight, what it received
-        // and the balance cancel.
-        let products = packed.iter().zip(gradient).take(packed.len() - 1);
-        let balance: f64 =
-            products.map(|(&output, &gradient)| f64::from(output) * f64::from(gradient)).sum();
-        (last(packed), (balance - f64::from(last(gradient))) as f32)
+        let (log_sum_exp, output) = packed.split_last().expect("a row ends in its log-sum-exp");
+        let (of_log_sum_exp, gradient) = gradient.split_last().expect("so does its gradient");
+        (*log_sum_exp, (balance(gradient, output) - f64::from(*of_log_sum_exp)) as f32)
     }
 }
