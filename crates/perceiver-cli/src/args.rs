@@ -1,7 +1,7 @@
 //! What can be said on the command line.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
@@ -18,7 +18,7 @@ use crate::commands::{
 use crate::device;
 use crate::files::{check_output, check_output_folder};
 use crate::output::Output;
-use crate::shipped::Shipped;
+use crate::shipped::{self, Shipped};
 
 /// What clap says when nothing was asked for: the help, on stderr.
 pub(crate) const HELP_WITHOUT_ARGUMENTS: ErrorKind =
@@ -83,8 +83,8 @@ pub(crate) enum Command {
 /// A model, or that of the program's own which fits the command.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// Model: a folder or a hub id such as deepmind/language-perceiver; without it, a small one
-    /// that comes with the program
+    /// Model: a folder, a hub id such as deepmind/language-perceiver, or the name of one that comes
+    /// with the program; without it, a small one that does
     #[arg(long, value_name = "DIR")]
     model: Option<OsString>,
     #[command(flatten)]
@@ -157,7 +157,7 @@ impl OptionalModelArguments {
 }
 
 impl HubArguments {
-    /// The folder of a model, downloaded if need be.
+    /// The folder of a model, one of the program's own by its name, downloaded if need be.
     pub(crate) fn folder(&self, model: &OsStr) -> Result<PathBuf> {
         let Some(model) = model.to_str() else {
             let path = PathBuf::from(model);
@@ -166,6 +166,11 @@ impl HubArguments {
             }
             return Ok(path);
         };
+        if !Path::new(model).exists()
+            && let Some(folder) = shipped::named(model)
+        {
+            return Ok(folder);
+        }
         let mut options = HubOptions::default();
         options.revision.clone_from(&self.revision);
         options.offline |= self.offline;

@@ -1,7 +1,7 @@
 //! Models that come with the program, for commands that are given none.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
@@ -43,13 +43,21 @@ impl Shipped {
 
     /// Where it is.
     pub(crate) fn folder(self) -> Result<PathBuf> {
-        let program = env::current_exe().and_then(|program| program.canonicalize());
-        let found = program.ok().and_then(|program| find(&program, self.name()));
-        found.ok_or_else(|| {
+        named(self.name()).ok_or_else(|| {
             let name = self.name();
             anyhow!("no --model, and the program's own, models/{name}, is not beside it")
         })
     }
+}
+
+/// The folder of a model that comes with the program, by its name in `models`.
+pub(crate) fn named(name: &str) -> Option<PathBuf> {
+    let mut parts = Path::new(name).components();
+    let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+        return None;
+    };
+    let program = env::current_exe().and_then(|program| program.canonicalize()).ok()?;
+    find(&program, name)
 }
 
 fn find(program: &Path, name: &str) -> Option<PathBuf> {

@@ -20,8 +20,8 @@ Examples:
   perceiver classify --model deepmind/vision-perceiver-conv photo.jpg
   perceiver classify --model ./vision-perceiver-fourier -k 3 --csv holiday 'more/**/*.jpg'
   perceiver classify --model ./vision-perceiver-conv --show photo.jpg
-  perceiver classify --model ./sentiment --text \"What a lovely day.\"
-  perceiver classify --model ./sentiment --json --batch 32 --text-file reviews.txt
+  perceiver classify --model sentiment --text \"What a lovely day.\"
+  perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt
 
 An input that cannot be read does not stop the others: each gets its line on stderr, and the exit
 code is 1.";

@@ -35,6 +35,19 @@ fn a_text_without_a_model_is_told_its_language() {
     }
 }
 
+#[test]
+fn a_model_of_the_programs_own_is_found_by_its_name() {
+    for (sentiment, text) in [
+        ("positive", "The staff was friendly and the food was excellent."),
+        ("positive", "I love this phone, it works great."),
+        ("negative", "A waste of money: it broke after one day."),
+        ("negative", "The plot is boring and the acting is terrible."),
+    ] {
+        let named = run(["classify", "--model", "sentiment", "--text", text, "-k", "1", "--json"]);
+        assert_eq!(named.json()["labels"][0]["label"], sentiment, "{text}");
+    }
+}
+
 /// Clothes drawn of rectangles, bright on black: left, top, width and height.
 #[test]
 fn a_picture_without_a_model_is_told_what_clothes_it_shows() {

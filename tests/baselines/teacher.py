@@ -1,0 +1,129 @@
+"""A regression on words and characters that teaches a model of bytes what words are worth.
+
+`teacher.py DATA`; DATA is the folder that `cargo xtask data` filled. Learned from are the sentences of
+sets/sentiment/train.csv and vaderSentiment's rated words and snippets, less those that are sentences of test.csv.
+Features are runs of two to five characters, and words and pairs of words, weighed by TF-IDF with the logarithm of
+counts; L2 penalty with C = 5. Writes sets/sentiment-taught: texts and pieces of them, each with the logits that the
+regression gives both classes; one text of fifty is left for valid.csv. rated.csv holds the sentences, each four times,
+and the snippets with their labels. Nothing is made of test.csv's sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline, make_union
+
+from texts import table
+
+SNIPPETS = ["movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets", "tweets"]
+# Ratings go from -4 to 4; one nearer to 0 says too little to be learned from.
+LEAST_RATING = 0.5
+# What a sentence and a word count, beside a snippet.
+SENTENCE_WEIGHT, WORD_WEIGHT = 4, 2
+PIECES_OF_TEXT = 12
+LONGEST_PIECE = 14
+TEXTS_FOR_ONE_HELD_OUT = 50
+
+Rated = tuple[float, str]
+
+
+def snippets(package: Path) -> Iterator[Rated]:
+    """Mean ratings of snippets of reviews, editorials and tweets."""
+    for name in SNIPPETS:
+        lines = (package / "hutto_ICWSM_2014" / f"{name}_GroundTruth.txt").read_text("utf-8", errors="replace")
+        for line in lines.split("\n"):
+            if line:
+                _, rating, text = line.split("\t", 2)
+                yield float(rating), text.strip()
+
+
+def words(package: Path) -> Iterator[Rated]:
+    """Mean ratings of words."""
+    for line in (package / "vaderSentiment" / "vader_lexicon.txt").read_text("utf-8").splitlines():
+        word, rating, _ = line.split("\t", 2)
+        if word.isalpha():
+            yield float(rating), word
+
+
+def label(rating: float) -> str:
+    """The class that a rating is for."""
+    return "positive" if rating > 0 else "negative"
+
+
+def spoken(text: str) -> str:
+    """What two texts share that differ in case and punctuation alone."""
+    return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+def pieces(text: str, draw: random.Random) -> Iterator[str]:
+    """Runs of its words, short ones as often as long ones."""
+    parts = text.split()
+    for _ in range(PIECES_OF_TEXT):
+        length = min(len(parts), int(LONGEST_PIECE ** draw.random()))
+        start = draw.randrange(len(parts) - length + 1)
+        yield " ".join(parts[start : start + length])
+
+
+def write(path: Path, columns: list[str], rows: Iterable[tuple[str, ...]]) -> None:
+    """Writes a table."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    print(path)
+
+
+def main() -> None:
+    """Prints how often the regression is right, and one on characters alone, and writes what it teaches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    data = parser.parse_args().data
+    package = data / "pypi" / "vaderSentiment"
+    sentences, labels = table(data / "sets" / "sentiment" / "train.csv")
+    test, expected = table(data / "sets" / "sentiment" / "test.csv")
+    tested = {spoken(text) for text in test}
+    rated = [(rating, text) for rating, text in snippets(package) if spoken(text) not in tested]
+    lexicon = list(words(package))
+
+    phrases = [(text, name, SENTENCE_WEIGHT) for text, name in zip(sentences, labels, strict=True)]
+    phrases += [(text, label(rating), 1) for rating, text in rated if abs(rating) >= LEAST_RATING]
+    single = [(word, label(rating), WORD_WEIGHT) for rating, word in lexicon if abs(rating) >= LEAST_RATING]
+    learned, classes, weights = zip(*phrases, *single, strict=True)
+    short = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2)
+    characters = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
+    pairs = TfidfVectorizer(token_pattern=r"[\w']+|[!?.]", ngram_range=(1, 2), sublinear_tf=True)
+    for kind, features in ("up to four characters", short), ("characters and words", make_union(characters, pairs)):
+        teacher = make_pipeline(features, LogisticRegression(C=5, max_iter=300, solver="liblinear"))
+        teacher.fit(learned, classes, logisticregression__sample_weight=weights)
+        right = sum(a == b for a, b in zip(teacher.predict(test), expected, strict=True))
+        print(f"{kind}: accuracy {100 * right / len(test):.2f} %, {len(test)} texts")
+
+    draw = random.Random(1)
+    texts = sentences + [text for _, text in rated]
+    draw.shuffle(texts)
+    held_out, texts = texts[::TEXTS_FOR_ONE_HELD_OUT], [
+        text for index, text in enumerate(texts) if index % TEXTS_FOR_ONE_HELD_OUT
+    ]
+    taught = texts + [word for _, word in lexicon] + [piece for text in texts for piece in pieces(text, draw)]
+    draw.shuffle(taught)
+    folder = data / "sets" / "sentiment-taught"
+    folder.mkdir(exist_ok=True)
+    for name, rows in ("train", taught), ("valid", held_out):
+        # A regression's score is the logarithm of the odds: the difference of the classes' logits.
+        halves = teacher.decision_function(rows) / 2
+        logits = ((f"{-half:.3f}", f"{half:.3f}", text) for half, text in zip(halves, rows, strict=True))
+        write(folder / f"{name}.csv", ["negative", "positive", "text"], logits)
+    repeated = ((name, text) for text, name, weight in phrases for _ in range(weight))
+    write(folder / "rated.csv", ["label", "text"], repeated)
+
+
+if __name__ == "__main__":
+    main()
