@@ -152,6 +152,10 @@ mod tests {
         weights.chunks(places.len()).map(place).collect()
     }
 
+    fn aligned<H: PretrainedModel>(config: &PerceiverConfig, device: &Device) -> H {
+        align(H::from_config(config, device).unwrap(), H::HEAD, config, None).unwrap()
+    }
+
     /// Models to try: what is drawn differs, and other tests draw at the same time.
     const DRAWS: usize = 5;
 
@@ -178,8 +182,7 @@ mod tests {
                 "num_self_attention_heads": 4, "num_cross_attention_heads": 4,
                 "initializer_range": 0.08"#,
         );
-        let drawn = PerceiverForMaskedLM::from_config(&config, &device).unwrap();
-        let model = align(drawn, Head::MaskedLm, &config, None).unwrap();
+        let model: PerceiverForMaskedLM = aligned(&config, &device);
         let ids = Tensor::<1, Int>::arange(0..32, &device).mul_scalar(37).remainder_scalar(256);
         let output = model.forward(ids.add_scalar(6).unsqueeze(), None, None, MAPS);
         let maps = output.cross_attentions.unwrap();
@@ -205,8 +208,7 @@ mod tests {
         let config = config(
             r#""num_latents": 8, "d_latents": 512, "d_model": 512, "max_position_embeddings": 32"#,
         );
-        let drawn = PerceiverForMaskedLM::from_config(&config, &device).unwrap();
-        let model = align(drawn, Head::MaskedLm, &config, None).unwrap();
+        let model: PerceiverForMaskedLM = aligned(&config, &device);
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
         let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
         let parts = parts();
@@ -222,8 +224,7 @@ mod tests {
         let config = config(
             r#""num_latents": 8, "d_latents": 64, "d_model": 64, "max_position_embeddings": 32"#,
         );
-        let drawn = PerceiverForSequenceClassification::from_config(&config, &device).unwrap();
-        let model = align(drawn, Head::SequenceClassification, &config, None).unwrap();
+        let model: PerceiverForSequenceClassification = aligned(&config, &device);
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
         let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
         let positions: Vec<f64> = (0..32).map(f64::from).collect();
@@ -247,8 +248,7 @@ mod tests {
         let options = OutputOptions { hidden_states: true, ..MAPS };
         let [mut difference, mut size] = [0.0; 2];
         for _ in 0..DRAWS {
-            let drawn = PerceiverForSequenceClassification::from_config(&config, &device).unwrap();
-            let model = align(drawn, Head::SequenceClassification, &config, None).unwrap();
+            let model: PerceiverForSequenceClassification = aligned(&config, &device);
             let states = model.forward(ids.clone(), None, None, options).hidden_states.unwrap();
             // Two in the middle, without the channels that tell their places.
             let [one, other] = [3, 4].map(|latent| states[0].clone().slice(s![.., latent, 16..]));
@@ -269,8 +269,7 @@ mod tests {
                 "qk_channels": 128, "v_channels": 128, "initializer_range": 0.08"#,
         );
         let map = |_| {
-            let drawn = PerceiverForOpticalFlow::from_config(&config, &device).unwrap();
-            let model = align(drawn, Head::OpticalFlow, &config, None).unwrap();
+            let model: PerceiverForOpticalFlow = aligned(&config, &device);
             // As different as neighbours are in a photo.
             let neighbours = Distribution::Uniform(-0.1, 0.1);
             let patches = Tensor::random([1, 2, 27, 16, 24], neighbours, &device);
@@ -305,8 +304,7 @@ mod tests {
         let pixels = Tensor::from_data(pixels.as_slice(), &device);
         let points = OutputPoints { audio: None, image: Some(pixels) };
         let maps = |_| {
-            let drawn = PerceiverForMultimodalAutoencoding::from_config(&config, &device).unwrap();
-            let model = align(drawn, Head::MultimodalAutoencoding, &config, None).unwrap();
+            let model: PerceiverForMultimodalAutoencoding = aligned(&config, &device);
             let uniform = Distribution::Uniform(-1.0, 1.0);
             let input = MultimodalInput {
                 audio: Tensor::random([1, 128, 1], uniform, &device),
