@@ -73,11 +73,13 @@ def pieces(text: str, draw: random.Random) -> Iterator[str]:
 
 
 def write(path: Path, columns: list[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """Writes a table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    """Writes a table, which appears when it is complete."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
+    unfinished.replace(path)
     print(path)
 
 
@@ -86,9 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     data = parser.parse_args().data
-    package = data / "pypi" / "vaderSentiment"
-    sentences, labels = table(data / "sets" / "sentiment" / "train.csv")
-    test, expected = table(data / "sets" / "sentiment" / "test.csv")
+    package, tables = data / "pypi" / "vaderSentiment", data / "sets" / "sentiment"
+    for folder in package, tables:
+        if not folder.is_dir():
+            parser.error(f"{folder}: is no folder; `cargo xtask data` makes it")
+    sentences, labels = table(tables / "train.csv")
+    test, expected = table(tables / "test.csv")
     tested = {spoken(text) for text in test}
     rated = [(rating, text) for rating, text in snippets(package) if spoken(text) not in tested]
     lexicon = list(words(package))
@@ -109,9 +114,8 @@ def main() -> None:
     draw = random.Random(1)
     texts = sentences + [text for _, text in rated]
     draw.shuffle(texts)
-    held_out, texts = texts[::TEXTS_FOR_ONE_HELD_OUT], [
-        text for index, text in enumerate(texts) if index % TEXTS_FOR_ONE_HELD_OUT
-    ]
+    held_out = texts[::TEXTS_FOR_ONE_HELD_OUT]
+    del texts[::TEXTS_FOR_ONE_HELD_OUT]
     taught = texts + [word for _, word in lexicon] + [piece for text in texts for piece in pieces(text, draw)]
     draw.shuffle(taught)
     folder = data / "sets" / "sentiment-taught"

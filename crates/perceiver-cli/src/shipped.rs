@@ -1,4 +1,4 @@
-//! Models that come with the program, for commands that are given none.
+//! Models that come with the program, for commands that are given none or one of their names.
 
 use std::env;
 use std::path::{Component, Path, PathBuf};
