@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, Flex, get_device_settings};
-use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, read_sync};
+use burn::tensor::{DType, Device, Distribution, Shape, Tensor, TensorData, read_sync};
 #[cfg(any(feature = "wgpu", feature = "vulkan"))]
 use burn_cubecl::cubecl::wgpu::WgpuDeviceKind;
 use burn_cubecl::{CubeBackend, CubeDevice};
@@ -305,6 +305,42 @@ impl Operation for Affine {
     }
 }
 
+/// A 1x1 convolution as the preprocessor has it: pixels whose channels come first in memory become
+/// tokens, of which a linear layer makes content.
+#[derive(Debug)]
+struct Pixels {
+    batch: usize,
+    channels_in: usize,
+    channels_out: usize,
+    size: [usize; 2],
+}
+
+impl Operation for Pixels {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { batch, channels_in, channels_out, size: [height, width] } = *self;
+        vec![
+            normal([batch, channels_in * height * width]),
+            normal([channels_out, channels_in]),
+            normal([channels_out]),
+        ]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        _device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let Self { batch, channels_in, size: [height, width], .. } = *self;
+        let [pixels, weight, bias] = input else { panic!("three arrays") };
+        let image = Shape::new([batch, channels_in, height, width]);
+        let image = B::float_permute(B::float_reshape(pixels.clone(), image), &[0, 2, 3, 1]);
+        let tokens = B::float_reshape(image, Shape::new([batch * height * width, channels_in]));
+        let weight = B::float_transpose(weight.clone());
+        let content = B::affine(tokens.clone(), weight, bias.clone());
+        vec![tokens, content.clone(), B::float_exp(content)]
+    }
+}
+
 /// Queries and keys that end within a second tile.
 const ATTENTION: Attention = Attention {
     batch: 2,
@@ -403,6 +439,20 @@ fn half_precisions_are_summed_in_single_precision() {
 fn linear_layers_take_few_channels() {
     for (channels_in, channels_out) in [(3, 256), (1, 5), (5, 1), (3, 1), (24, 24)] {
         check(&Affine { rows: 72, channels_in, channels_out });
+    }
+}
+
+#[test]
+fn linear_layers_take_short_tables() {
+    for (rows, channels_in, channels_out) in [(36, 256, 256), (20, 256, 256), (72, 512, 24)] {
+        check(&Affine { rows, channels_in, channels_out });
+    }
+}
+
+#[test]
+fn linear_layers_take_pixels_with_their_channels_first() {
+    for (channels_in, channels_out) in [(3, 256), (3, 24), (8, 24)] {
+        check(&Pixels { batch: 2, channels_in, channels_out, size: [6, 6] });
     }
 }
 

@@ -28,6 +28,8 @@ mod attention;
 mod content;
 mod encoder;
 mod init;
+#[cfg(all(feature = "_cube", feature = "autotune"))]
+mod kernels;
 mod latents;
 mod layer;
 mod linear_map;
@@ -43,6 +45,8 @@ pub use attention::{AttentionConfig, AttentionMaps, CrossAttention, SelfAttentio
 pub use content::Content;
 pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
 pub use init::Initialisation;
+#[cfg(all(feature = "_cube", feature = "autotune"))]
+pub use kernels::keep_compiled_kernels;
 pub use latents::Latents;
 pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};
 pub use linear_map::LinearMap;
