@@ -305,23 +305,28 @@ impl Operation for Affine {
     }
 }
 
-/// A 1x1 convolution as the preprocessor has it: pixels whose channels come first in memory become
-/// tokens, of which a linear layer makes content.
+/// A learned image head's tokens and keys: pixels whose channels come first in memory through a 1x1
+/// convolution, beside a projected table of positions that all examples share, through a linear layer.
 #[derive(Debug)]
-struct Pixels {
+struct ImageTokens {
     batch: usize,
-    channels_in: usize,
-    channels_out: usize,
     size: [usize; 2],
+    channels: usize,
+    key_channels: usize,
 }
 
-impl Operation for Pixels {
+impl Operation for ImageTokens {
     fn input(&self) -> Vec<TensorData> {
-        let Self { batch, channels_in, channels_out, size: [height, width] } = *self;
+        let Self { batch, size: [height, width], channels, key_channels } = *self;
         vec![
-            normal([batch, channels_in * height * width]),
-            normal([channels_out, channels_in]),
-            normal([channels_out]),
+            normal([batch, 3 * height * width]),
+            normal([channels, 3]),
+            normal([channels]),
+            normal([height * width, channels]),
+            normal([channels, channels]),
+            normal([channels]),
+            normal([2 * channels, key_channels]),
+            normal([key_channels]),
         ]
     }
 
@@ -330,14 +335,28 @@ impl Operation for Pixels {
         input: &[FloatTensor<B>],
         _device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
-        let Self { batch, channels_in, size: [height, width], .. } = *self;
-        let [pixels, weight, bias] = input else { panic!("three arrays") };
-        let image = Shape::new([batch, channels_in, height, width]);
-        let image = B::float_permute(B::float_reshape(pixels.clone(), image), &[0, 2, 3, 1]);
-        let tokens = B::float_reshape(image, Shape::new([batch * height * width, channels_in]));
-        let weight = B::float_transpose(weight.clone());
-        let content = B::affine(tokens.clone(), weight, bias.clone());
-        vec![tokens, content.clone(), B::float_exp(content)]
+        let Self { batch, size: [height, width], channels, .. } = *self;
+        let [pixels, of_pixel, pixel_bias, table, of_place, place_bias, of_key, key_bias] = input
+        else {
+            panic!("eight arrays")
+        };
+        let tokens = height * width;
+        let rows = |x, channels| B::float_reshape(x, Shape::new([batch * tokens, channels]));
+        let examples = |x| B::float_reshape(x, Shape::new([batch, tokens, channels]));
+
+        let image = B::float_reshape(pixels.clone(), Shape::new([batch, 3, height, width]));
+        let pixels = rows(B::float_permute(image, &[0, 2, 3, 1]), 3);
+        let of_pixel = B::float_transpose(of_pixel.clone());
+        let content = examples(B::affine(pixels, of_pixel, pixel_bias.clone()));
+
+        let positions = B::affine(table.clone(), of_place.clone(), place_bias.clone());
+        let shared = B::float_reshape(positions.clone(), Shape::new([1, tokens, channels]));
+        let shared = B::float_expand(shared, Shape::new([batch, tokens, channels]));
+
+        let joined = B::float_cat(vec![content.clone(), shared], 2);
+        let keys = rows(joined.clone(), 2 * channels);
+        let keys = B::affine(keys, of_key.clone(), key_bias.clone());
+        vec![content, positions, joined, keys]
     }
 }
 
@@ -443,16 +462,9 @@ fn linear_layers_take_few_channels() {
 }
 
 #[test]
-fn linear_layers_take_short_tables() {
-    for (rows, channels_in, channels_out) in [(36, 256, 256), (20, 256, 256), (72, 512, 24)] {
-        check(&Affine { rows, channels_in, channels_out });
-    }
-}
-
-#[test]
-fn linear_layers_take_pixels_with_their_channels_first() {
-    for (channels_in, channels_out) in [(3, 256), (3, 24), (8, 24)] {
-        check(&Pixels { batch: 2, channels_in, channels_out, size: [6, 6] });
+fn linear_layers_make_tokens_of_pixels_and_a_table() {
+    for size in [[6, 6], [5, 4], [9, 13]] {
+        check(&ImageTokens { batch: 2, size, channels: 256, key_channels: 24 });
     }
 }
 
