@@ -3,9 +3,9 @@
 `teacher.py DATA`; DATA is the folder that `cargo xtask data` filled. Learned from are the sentences of
 sets/sentiment/train.csv and vaderSentiment's rated words and snippets, less those that are sentences of test.csv.
 Features are runs of two to five characters, and words and pairs of words, weighed by TF-IDF with the logarithm of
-counts; L2 penalty with C = 5. Writes sets/sentiment-taught: texts and pieces of them, each with the logits that the
-regression gives both classes; one text of fifty is left for valid.csv. rated.csv holds the sentences, each four times,
-and the snippets with their labels. Nothing is made of test.csv's sentences.
+counts; L2 penalty with C = 5. Writes sets/sentiment-taught: texts, each three times, and pieces of them, each with the
+logits that the regression gives both classes; one text of fifty is left for valid.csv. rated.csv holds the sentences,
+each four times, and the snippets with their labels. Nothing is made of test.csv's sentences.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ SNIPPETS = ["movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets
 LEAST_RATING = 0.5
 # What a sentence and a word count, beside a snippet.
 SENTENCE_WEIGHT, WORD_WEIGHT = 4, 2
-PIECES_OF_TEXT = 12
-LONGEST_PIECE = 14
+WHOLE_TIMES, PIECES_OF_TEXT = 3, 9
+LONGEST_PIECE = 30
+MIXTURES_OF_TEXT, LONGEST_RUN = 14, 8
 TEXTS_FOR_ONE_HELD_OUT = 50
 
 Rated = tuple[float, str]
@@ -63,13 +64,25 @@ def spoken(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
-def pieces(text: str, draw: random.Random) -> Iterator[str]:
-    """Runs of its words, short ones as often as long ones."""
-    parts = text.split()
-    for _ in range(PIECES_OF_TEXT):
-        length = min(len(parts), int(LONGEST_PIECE ** draw.random()))
+def pieces(texts: list[str], draw: random.Random) -> Iterator[str]:
+    """Runs of the words of all texts, short ones as often as long ones; many go from one text into the next."""
+    parts = [word for text in texts for word in text.split()]
+    for _ in range(PIECES_OF_TEXT * len(texts)):
+        length = int(LONGEST_PIECE ** draw.random())
         start = draw.randrange(len(parts) - length + 1)
         yield " ".join(parts[start : start + length])
+
+
+def mixtures(texts: list[str], draw: random.Random) -> Iterator[str]:
+    """Short runs of words from anywhere, joined: no two alike, so that none can be learned by heart."""
+    parts = [word for text in texts for word in text.split()]
+    for _ in range(MIXTURES_OF_TEXT * len(texts)):
+        length = draw.randint(1, LONGEST_PIECE)
+        mixed: list[str] = []
+        while len(mixed) < length:
+            start = draw.randrange(len(parts))
+            mixed += parts[start : start + int(LONGEST_RUN ** draw.random())]
+        yield " ".join(mixed[:length])
 
 
 def write(path: Path, columns: list[str], rows: Iterable[tuple[str, ...]]) -> None:
@@ -116,11 +129,13 @@ def main() -> None:
     draw.shuffle(texts)
     held_out = texts[::TEXTS_FOR_ONE_HELD_OUT]
     del texts[::TEXTS_FOR_ONE_HELD_OUT]
-    taught = texts + [word for _, word in lexicon] + [piece for text in texts for piece in pieces(text, draw)]
+    taught = texts * WHOLE_TIMES + [word for _, word in lexicon] + list(pieces(texts, draw))
     draw.shuffle(taught)
     folder = data / "sets" / "sentiment-taught"
     folder.mkdir(exist_ok=True)
-    for name, rows in ("train", taught), ("valid", held_out):
+    mixed = texts + list(mixtures(texts, draw))
+    draw.shuffle(mixed)
+    for name, rows in ("train", taught), ("mixed", mixed), ("valid", held_out):
         # A regression's score is the logarithm of the odds: the difference of the classes' logits.
         halves = teacher.decision_function(rows) / 2
         logits = ((f"{-half:.3f}", f"{half:.3f}", text) for half, text in zip(halves, rows, strict=True))
