@@ -306,7 +306,8 @@ impl Operation for Affine {
 }
 
 /// A learned image head's tokens and keys: pixels whose channels come first in memory through a 1x1
-/// convolution, beside a projected table of positions that all examples share, through a linear layer.
+/// convolution, beside a projected table of positions that all examples share, normalised, through a
+/// linear layer.
 #[derive(Debug)]
 struct ImageTokens {
     batch: usize,
@@ -325,6 +326,8 @@ impl Operation for ImageTokens {
             normal([height * width, channels]),
             normal([channels, channels]),
             normal([channels]),
+            normal([2 * channels]),
+            normal([2 * channels]),
             normal([2 * channels, key_channels]),
             normal([key_channels]),
         ]
@@ -336,9 +339,11 @@ impl Operation for ImageTokens {
         _device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
         let Self { batch, size: [height, width], channels, .. } = *self;
-        let [pixels, of_pixel, pixel_bias, table, of_place, place_bias, of_key, key_bias] = input
-        else {
-            panic!("eight arrays")
+        let (sources, [gamma, beta, of_key, key_bias]) = input.split_at(6) else {
+            panic!("four arrays for keys")
+        };
+        let [pixels, of_pixel, pixel_bias, table, of_place, place_bias] = sources else {
+            panic!("six arrays for tokens")
         };
         let tokens = height * width;
         let rows = |x, channels| B::float_reshape(x, Shape::new([batch * tokens, channels]));
@@ -354,9 +359,10 @@ impl Operation for ImageTokens {
         let shared = B::float_expand(shared, Shape::new([batch, tokens, channels]));
 
         let joined = B::float_cat(vec![content.clone(), shared], 2);
-        let keys = rows(joined.clone(), 2 * channels);
-        let keys = B::affine(keys, of_key.clone(), key_bias.clone());
-        vec![content, positions, joined, keys]
+        let joined = rows(joined, 2 * channels);
+        let normalised = B::normalise(joined.clone(), gamma.clone(), beta.clone(), 1e-5);
+        let keys = B::affine(normalised.clone(), of_key.clone(), key_bias.clone());
+        vec![content, positions, joined, normalised, keys]
     }
 }
 

@@ -3,9 +3,10 @@
 `teacher.py DATA`; DATA is the folder that `cargo xtask data` filled. Learned from are the sentences of
 sets/sentiment/train.csv and vaderSentiment's rated words and snippets, less those that are sentences of test.csv.
 Features are runs of two to five characters, and words and pairs of words, weighed by TF-IDF with the logarithm of
-counts; L2 penalty with C = 5. Writes sets/sentiment-taught: texts, each three times, and pieces of them, each with the
-logits that the regression gives both classes; one text of fifty is left for valid.csv. rated.csv holds the sentences,
-each four times, and the snippets with their labels. Nothing is made of test.csv's sentences.
+counts; L2 penalty with C = 5. Writes sets/sentiment-taught, texts with the logits that the regression gives both classes:
+train.csv holds texts, each three times, words and pieces of texts; mixed.csv short runs of words from anywhere, joined; one
+text of fifty is left for valid.csv. rated.csv holds the sentences, each four times, and the snippets with their labels.
+Nothing is made of test.csv's sentences.
 """
 
 from __future__ import annotations
@@ -64,19 +65,17 @@ def spoken(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
-def pieces(texts: list[str], draw: random.Random) -> Iterator[str]:
+def pieces(parts: list[str], count: int, draw: random.Random) -> Iterator[str]:
     """Runs of the words of all texts, short ones as often as long ones; many go from one text into the next."""
-    parts = [word for text in texts for word in text.split()]
-    for _ in range(PIECES_OF_TEXT * len(texts)):
+    for _ in range(count):
         length = int(LONGEST_PIECE ** draw.random())
         start = draw.randrange(len(parts) - length + 1)
         yield " ".join(parts[start : start + length])
 
 
-def mixtures(texts: list[str], draw: random.Random) -> Iterator[str]:
-    """Short runs of words from anywhere, joined: no two alike, so that none can be learned by heart."""
-    parts = [word for text in texts for word in text.split()]
-    for _ in range(MIXTURES_OF_TEXT * len(texts)):
+def mixtures(parts: list[str], count: int, draw: random.Random) -> Iterator[str]:
+    """Short runs of words from anywhere, joined: hardly two alike, so that none can be learned by heart."""
+    for _ in range(count):
         length = draw.randint(1, LONGEST_PIECE)
         mixed: list[str] = []
         while len(mixed) < length:
@@ -129,11 +128,13 @@ def main() -> None:
     draw.shuffle(texts)
     held_out = texts[::TEXTS_FOR_ONE_HELD_OUT]
     del texts[::TEXTS_FOR_ONE_HELD_OUT]
-    taught = texts * WHOLE_TIMES + [word for _, word in lexicon] + list(pieces(texts, draw))
+    parts = [word for text in texts for word in text.split()]
+    taught = texts * WHOLE_TIMES + [word for _, word in lexicon]
+    taught += pieces(parts, PIECES_OF_TEXT * len(texts), draw)
     draw.shuffle(taught)
     folder = data / "sets" / "sentiment-taught"
     folder.mkdir(exist_ok=True)
-    mixed = texts + list(mixtures(texts, draw))
+    mixed = [*texts, *mixtures(parts, MIXTURES_OF_TEXT * len(texts), draw)]
     draw.shuffle(mixed)
     for name, rows in ("train", taught), ("mixed", mixed), ("valid", held_out):
         # A regression's score is the logarithm of the odds: the difference of the classes' logits.

@@ -6,7 +6,10 @@ use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _};
 ///
 /// For programs, before they open a device; later it does nothing. The place is CubeCL's: in a
 /// Cargo workspace `target/environment`, elsewhere the user's folder for caches, or what a
-/// `cubecl.toml` names.
+/// `cubecl.toml` names, whose other settings hold. Where nothing can be written, kernels are
+/// compiled at every start as without it.
+///
+/// There with `autotune` and a GPU's feature, which bring the store.
 pub fn keep_compiled_kernels() {
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     config.compilation.cache = true;
