@@ -116,15 +116,17 @@ pub fn fourier_features(
     sine_only: bool,
 ) -> Vec<f32> {
     let frequencies = linear_positions(1.0, max_resolution as f32 / 2.0, bands);
-    let mut rows = Vec::new();
+    let phases = if sine_only { 1 } else { 2 };
+    let channels = phases * bands + usize::from(concat_positions);
+    let mut rows = Vec::with_capacity(coordinates.len() * channels);
     for &coordinate in coordinates {
         if concat_positions {
             rows.push(coordinate);
         }
-        let angles = || frequencies.iter().map(|&f| f64::from(PI * (coordinate * f)));
-        rows.extend(angles().map(|angle| angle.sin() as f32));
+        let angles = || frequencies.iter().map(|f| PI * (coordinate * f));
+        rows.extend(angles().map(f32::sin));
         if !sine_only {
-            rows.extend(angles().map(|angle| angle.cos() as f32));
+            rows.extend(angles().map(f32::cos));
         }
     }
     rows
