@@ -28,6 +28,7 @@ const FAILURE: u8 = 1;
 const PANIC: u8 = 101;
 
 fn main() -> ExitCode {
+    perceiver_core::keep_freed_memory();
     output::tame_panics();
     unfinished::clean_up_when_interrupted();
     let arguments = match help::parse() {

@@ -1,11 +1,12 @@
 #![allow(unsafe_code, reason = "the C library's allocator is set through a C function")]
 
-/// Lets the process keep the memory that it frees, of which every training step needs as much
-/// again.
+/// Lets the process keep the memory that it frees, of which every layer and every step needs as
+/// much again.
 ///
 /// The GNU C library returns large blocks to the system, which clears each page that it hands out
-/// again: a tenth of a training step of the published masked language model on two cores. To be
-/// called first thing in a program that trains on the CPU. With another C library it does nothing.
+/// again: on two cores a tenth of a training step of the published masked language model, and of
+/// a pass of the published autoencoder. For programs that run on the CPU, first thing. With
+/// another C library it does nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: plain numbers are passed; what they replace is read by allocations alone, which find

@@ -3,7 +3,7 @@
 
 use std::fs::read_to_string;
 
-use perceiver_train::keep_freed_memory;
+use perceiver_core::keep_freed_memory;
 
 /// KiB.
 const BLOCK: usize = 16 << 10;

@@ -5,7 +5,6 @@ mod batch;
 mod error;
 mod evaluate;
 mod loader;
-mod memory;
 mod objective;
 pub mod recipe;
 pub mod report;
@@ -19,7 +18,6 @@ pub use batch::{
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Evaluator, Examples, Totals, longest_text};
 pub use loader::{Collate, Loader, Skipped};
-pub use memory::keep_freed_memory;
 pub use objective::{
     Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
     LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure, Objective,

@@ -78,6 +78,7 @@ struct Settings {
 }
 
 fn main() -> Result<()> {
+    perceiver_core::keep_freed_memory();
     match Arguments::parse().task {
         Task::Forward(settings) => forward(&settings),
         Task::Clip { settings, chunks } => decode::clip(&settings, chunks),

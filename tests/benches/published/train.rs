@@ -10,9 +10,7 @@ use perceiver_models::{
     Checkpoint, Head, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
     PerceiverForImageClassificationFourier, PretrainedModel, load_module,
 };
-use perceiver_train::{
-    AdamW, MaskedLanguageModelling, MaskedTexts, Objective as _, keep_freed_memory,
-};
+use perceiver_train::{AdamW, MaskedLanguageModelling, MaskedTexts, Objective as _};
 
 use crate::{Settings, serve};
 
@@ -25,7 +23,6 @@ const CLASSES: i64 = 10;
 ///
 /// A photo's class is its place in the batch, up to ten; of a text, what is asked about has to be repeated.
 pub(crate) fn train(settings: &Settings) -> Result<()> {
-    keep_freed_memory();
     ensure!(!settings.bf16, "training is compared in single precision only");
     let device = settings.open()?.autodiff();
     let inputs = settings.inputs();

@@ -67,7 +67,6 @@ enum Frozen {
 const CARD_NAME: &str = "README.md";
 
 pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
-    perceiver_train::keep_freed_memory();
     let recipe = Recipe::from_file(&arguments.recipe)?;
     let since = Instant::now();
     let (devices, description) = match arguments.devices.as_slice() {
