@@ -1,4 +1,4 @@
-//! The operations on the CPU: tiles of scores that stay in the cache, matrix products by `gemm`,
+//! The operations on the CPU: tiles of scores that stay in the cache, matrix products by `faer`,
 //! vectorised exponentials, every core at work also for one example and one head.
 //!
 //! In single precision only; other types take the generic bodies.
@@ -28,8 +28,8 @@ use rayon::prelude::*;
 use self::cells::Cells;
 use self::stream::{Kernel, Size, stream};
 use self::views::{
-    as_rows, cells, flags, for_heads, matrix, numbers, tensor, view, whole, with_contiguous_rows,
-    without_flips,
+    as_rows, cells, flags, for_heads, matrix, numbers, tensor, view, whole, with_contiguous_lines,
+    with_contiguous_rows,
 };
 use super::attention::cat;
 use super::blocks::slice;
@@ -47,7 +47,7 @@ impl PerceiverOps for Flex {
             return super::attention::generic::<Self>(queries, keys, values, hidden, scale);
         }
         let heads = queries.layout().shape()[1];
-        let [queries, keys, values] = [queries, keys, values].map(without_flips);
+        let [queries, keys, values] = [queries, keys, values].map(with_contiguous_lines);
         let hidden = flags(hidden);
         run(&dense::Dense {
             queries: whole(&queries),
@@ -86,7 +86,7 @@ impl PerceiverOps for Flex {
         let [output, gradient] = [output, output_gradient].map(with_contiguous_rows);
         let log_sum_exp = log_sum_exp.to_contiguous();
         let shapes = inputs.each_ref().map(|tensor| tensor.layout().shape().clone());
-        let [queries, keys, values] = inputs.map(without_flips);
+        let [queries, keys, values] = inputs.map(with_contiguous_lines);
         let hidden = flags(hidden);
         let found = dense_backward::DenseBackward {
             queries: whole(&queries),
@@ -127,7 +127,7 @@ impl PerceiverOps for Flex {
             );
         }
         let heads = content_queries.layout().shape()[1];
-        let [content_queries, content] = [content_queries, content].map(without_flips);
+        let [content_queries, content] = [content_queries, content].map(with_contiguous_lines);
         let axis_scores = axis_scores.to_contiguous();
         let token_scale = as_rows(token_scale);
         let hidden = flags(hidden);
@@ -171,7 +171,7 @@ impl PerceiverOps for Flex {
         }
         let [batch, heads, queries, channels] = content_queries.layout().shape().dims();
         let axes = axis_scores.layout().shape()[3];
-        let [content_queries, content] = [content_queries, content].map(without_flips);
+        let [content_queries, content] = [content_queries, content].map(with_contiguous_lines);
         let [axis_scores, packed, packed_gradient] =
             [axis_scores, packed, packed_gradient].map(|tensor| tensor.to_contiguous());
         let token_scale = as_rows(token_scale);
@@ -225,7 +225,8 @@ impl PerceiverOps for Flex {
             );
         }
         let heads = content_keys.layout().shape()[1];
-        let [content, content_keys, values] = [content, content_keys, values].map(without_flips);
+        let [content, content_keys, values] =
+            [content, content_keys, values].map(with_contiguous_lines);
         let [token_scale, key_bias] = [token_scale, key_bias].map(as_rows);
         let axis_scores = axis_scores.transpose(2, 3).to_contiguous();
         run(&scatter::Scatter {
@@ -262,7 +263,7 @@ impl PerceiverOps for Flex {
         if x.dtype() != DType::F32 {
             return super::affine::generic::<Self>(x, weight, bias);
         }
-        let [x, weight] = [x, weight].map(without_flips);
+        let [x, weight] = [x, weight].map(with_contiguous_lines);
         let bias = numbers(bias);
         let rows = x.layout().shape()[0];
         let shape = Shape::new([rows, bias.layout().num_elements()]);
@@ -273,11 +274,10 @@ impl PerceiverOps for Flex {
         if weight.dtype() != DType::F32 {
             return super::affine::generic_input_backward::<Self>(weight, output_gradient);
         }
-        let weight = numbers(weight);
-        let gradient = without_flips(output_gradient);
-        let [channels_in, channels_out] = weight.layout().shape().dims();
+        let [weight, gradient] = [weight, output_gradient].map(with_contiguous_lines);
+        let channels_in = weight.layout().shape()[0];
         let rows = gradient.layout().shape()[0];
-        let found = affine::input_backward(weight.storage(), channels_out, matrix(&gradient));
+        let found = affine::input_backward(matrix(&weight), matrix(&gradient));
         tensor(found, Shape::new([rows, channels_in]))
     }
 
@@ -288,7 +288,7 @@ impl PerceiverOps for Flex {
         if x.dtype() != DType::F32 {
             return super::affine::generic_parameters_backward::<Self>(x, output_gradient);
         }
-        let x = without_flips(x);
+        let x = with_contiguous_lines(x);
         let gradient = numbers(output_gradient);
         let channels_in = x.layout().shape()[1];
         let channels_out = gradient.layout().shape()[1];

@@ -1,4 +1,6 @@
-use super::matrix::Matrix;
+use faer::MatRef;
+
+use super::matrix::strided;
 
 /// A tensor `[batch, heads, rows, columns]` in memory, any of its strides zero where it repeats.
 #[derive(Debug, Clone, Copy)]
@@ -10,11 +12,11 @@ pub(super) struct Array<'a> {
 
 impl<'a> Array<'a> {
     /// The matrix of one problem, `batch · heads + head`.
-    pub(super) fn problem(&self, problem: usize) -> Matrix<'a> {
+    pub(super) fn problem(&self, problem: usize) -> MatRef<'a, f32> {
         let [_, heads, rows, columns] = self.shape;
         let [batch_stride, head_stride, row_stride, column_stride] = self.strides;
         let start = problem / heads * batch_stride + problem % heads * head_stride;
-        Matrix::new(&self.elements[start..], [rows, columns], [row_stride, column_stride])
+        strided(&self.elements[start..], [rows, columns], [row_stride, column_stride])
     }
 
     /// A row of one problem.

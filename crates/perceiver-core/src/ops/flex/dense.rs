@@ -1,8 +1,9 @@
+use faer::Accum;
 use multiversion::multiversion;
 
 use super::array::{Array, Hidden};
 use super::lanes;
-use super::matrix::{MatrixMut, multiply};
+use super::matrix::multiply;
 use super::stream::{Kernel, Size, Tile};
 
 /// Attention between dense arrays.
@@ -30,13 +31,11 @@ impl Kernel for Dense<'_> {
     }
 
     fn score(&self, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
-        let queries = self.queries.problem(tile.problem).rows(tile.rows.clone());
-        let keys = self.keys.problem(tile.problem).rows(tile.keys.clone());
-        let row_stride = tile.keys.len();
-        let mut product = MatrixMut { elements: scores, row_stride };
-        multiply(self.scale, queries, keys.transposed(), &mut product, false);
+        let (queries, keys) = tile.of(&self.queries, &self.keys);
+        let product = tile.product(scores);
+        multiply(product, Accum::Replace, self.scale, queries, keys.transpose());
         let hidden = self.hidden.map(|hidden| hidden.of(tile.problem, tile.keys.clone()));
-        mask(product.elements, hidden, maxima);
+        mask(scores, hidden, maxima);
     }
 
     fn weigh(&self, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {

@@ -1,9 +1,11 @@
+use faer::{Accum, MatMut, MatRef};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::array::{Array, Hidden};
 use super::lanes;
-use super::matrix::{Matrix, MatrixMut, multiply};
+use super::matrix::{multiply, strided_mut};
+use super::stream::Tile;
 
 /// Rows and keys of a tile: two tiles of scores stay in the second-level cache.
 const TILE: usize = 256;
@@ -54,16 +56,14 @@ impl DenseBackward<'_> {
     }
 
     fn add_problem(&self, problem: usize, found: &mut Gradients<'_>) {
-        let [_, _, query_count, qk_channels] = self.queries.shape;
-        let [_, _, key_count, v_channels] = self.values.shape;
+        let [_, _, query_count, _] = self.queries.shape;
+        let [_, _, key_count, _] = self.values.shape;
         let hides_all = |keys| self.hidden.is_some_and(|hidden| hidden.all(problem, keys));
         let all_hidden = hides_all(0..key_count);
         let mut probabilities = vec![0.0; TILE.min(query_count) * TILE.min(key_count)];
         let mut slopes = probabilities.clone();
         for first in (0..query_count).step_by(TILE) {
             let rows = first..(first + TILE).min(query_count);
-            let queries = self.queries.problem(problem).rows(rows.clone());
-            let gradient = self.output_gradient.problem(problem).rows(rows.clone());
             let balance: Vec<f32> = rows
                 .clone()
                 .map(|row| {
@@ -79,10 +79,10 @@ impl DenseBackward<'_> {
                     continue;
                 }
                 let hidden = self.hidden.map(|hidden| hidden.of(problem, of_tile.clone()));
-                let keys = self.keys.problem(problem).rows(of_tile.clone());
-                let values = self.values.problem(problem).rows(of_tile.clone());
-                let shape = [rows.len(), of_tile.len()];
-                let numbers = shape[0] * shape[1];
+                let tile = Tile { problem, rows: rows.clone(), keys: of_tile };
+                let (queries, keys) = tile.of(&self.queries, &self.keys);
+                let (gradient, values) = tile.of(&self.output_gradient, &self.values);
+                let numbers = rows.len() * tile.keys.len();
                 let (probabilities, slopes) =
                     (&mut probabilities[..numbers], &mut slopes[..numbers]);
                 if all_hidden {
@@ -90,37 +90,35 @@ impl DenseBackward<'_> {
                     probabilities.fill(1.0 / key_count as f32);
                     slopes.fill(0.0);
                 } else {
-                    let of_scores = &mut tile(probabilities, shape[1]);
-                    multiply(self.scale, queries, keys.transposed(), of_scores, false);
-                    let received = &mut tile(slopes, shape[1]);
-                    multiply(1.0, gradient, values.transposed(), received, false);
+                    let of_scores = tile.product(probabilities);
+                    multiply(of_scores, Accum::Replace, self.scale, queries, keys.transpose());
+                    let received = tile.product(slopes);
+                    multiply(received, Accum::Replace, 1.0, gradient, values.transpose());
                     slope(probabilities, slopes, &log_sum_exp, &balance, hidden);
                 }
 
-                let view = |numbers| Matrix::new(numbers, shape, [shape[1], 1]);
-                let (probabilities, slopes) = (view(probabilities), view(slopes));
-                let of_values = &mut found.values[start * v_channels..];
-                let of_values = &mut tile(of_values, v_channels);
-                multiply(1.0, probabilities.transposed(), gradient, of_values, true);
-                let of_keys = &mut found.keys[start * qk_channels..];
-                let of_keys = &mut tile(of_keys, qk_channels);
-                multiply(self.scale, slopes.transposed(), queries, of_keys, true);
-                let of_queries = &mut found.queries[first * qk_channels..];
-                let of_queries = &mut tile(of_queries, qk_channels);
-                multiply(self.scale, slopes, keys, of_queries, true);
+                let (probabilities, slopes) = (tile.scores(probabilities), tile.scores(slopes));
+                let of_values = rows_from(found.values, start, values);
+                multiply(of_values, Accum::Add, 1.0, probabilities.transpose(), gradient);
+                let of_keys = rows_from(found.keys, start, keys);
+                multiply(of_keys, Accum::Add, self.scale, slopes.transpose(), queries);
+                let of_queries = rows_from(found.queries, first, queries);
+                multiply(of_queries, Accum::Add, self.scale, slopes, keys);
             }
         }
     }
+}
+
+/// The gradients of as many rows of a problem, from the first given on.
+fn rows_from<'a>(gradients: &'a mut [f32], first: usize, rows: MatRef<'_, f32>) -> MatMut<'a, f32> {
+    let channels = rows.ncols();
+    strided_mut(&mut gradients[first * channels..], [rows.nrows(), channels], channels)
 }
 
 /// `Σ gradient · output` of a row. In double precision: where one key has all the weight, what it
 /// received and this cancel.
 pub(super) fn balance(gradient: &[f32], output: &[f32]) -> f64 {
     gradient.iter().zip(output).map(|(&g, &o)| f64::from(g) * f64::from(o)).sum()
-}
-
-fn tile(elements: &mut [f32], row_stride: usize) -> MatrixMut<'_> {
-    MatrixMut { elements, row_stride }
 }
 
 /// Turns scores into probabilities, and what these receive into the gradient of the scores.

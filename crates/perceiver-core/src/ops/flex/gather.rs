@@ -1,9 +1,10 @@
+use faer::Accum;
 use multiversion::multiversion;
 
 use super::array::{Array, Hidden};
 use super::cells::{Cells, Line};
 use super::lanes;
-use super::matrix::{MatrixMut, multiply};
+use super::matrix::multiply;
 use super::stream::{Kernel, Size, Tile};
 
 /// The encoder direction: dense queries over factored tokens.
@@ -34,10 +35,9 @@ impl Kernel for Gather<'_> {
     }
 
     fn score(&self, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
-        let queries = self.content_queries.problem(tile.problem).rows(tile.rows.clone());
-        let content = self.content.problem(tile.problem).rows(tile.keys.clone());
-        let mut product = MatrixMut { elements: &mut *scores, row_stride: tile.keys.len() };
-        multiply(1.0, queries, content.transposed(), &mut product, false);
+        let (queries, content) = tile.of(&self.content_queries, &self.content);
+        let product = tile.product(scores);
+        multiply(product, Accum::Replace, 1.0, queries, content.transpose());
         add_positions(self, tile, scores, maxima);
     }
 

@@ -1,133 +1,132 @@
-#![allow(unsafe_code, reason = "gemm takes pointers; views are checked against their slices")]
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 
-use std::ops::Range;
+/// Multiplications from which on a product is shared among the threads.
+const WORTH_SHARING: usize = 1 << 19;
 
-use gemm::Parallelism;
+/// Rows or columns that make up the narrowest share: a few vector registers.
+const NARROWEST: usize = 64;
 
 /// A matrix somewhere in a slice.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    elements: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// # Panics
-    /// If an element lies beyond the slice.
-    pub(super) fn new(
-        elements: &'a [f32],
-        [rows, columns]: [usize; 2],
-        [row_stride, column_stride]: [usize; 2],
-    ) -> Self {
-        if rows > 0 && columns > 0 {
-            let last = (rows - 1) * row_stride + (columns - 1) * column_stride;
-            assert!(last < elements.len(), "the matrix ends beyond its elements");
-        }
-        Self { elements, rows, columns, row_stride, column_stride }
+///
+/// # Panics
+/// If neither its rows nor its columns lie in one piece each, or an element lies beyond the slice.
+pub(super) fn strided(
+    elements: &[f32],
+    [rows, columns]: [usize; 2],
+    [row_stride, column_stride]: [usize; 2],
+) -> MatRef<'_, f32> {
+    if column_stride == 1 {
+        return MatRef::from_row_major_slice_with_stride(elements, rows, columns, row_stride);
     }
-
-    /// Some of its rows.
-    pub(super) fn rows(self, rows: Range<usize>) -> Self {
-        assert!(rows.start <= rows.end && rows.end <= self.rows, "the matrix has fewer rows");
-        let elements = if rows.is_empty() || self.columns == 0 {
-            &[]
-        } else {
-            &self.elements[rows.start * self.row_stride..]
-        };
-        Self { elements, rows: rows.len(), ..self }
-    }
-
-    pub(super) const fn row_count(&self) -> usize {
-        self.rows
-    }
-
-    pub(super) const fn transposed(self) -> Self {
-        Self {
-            elements: self.elements,
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
-    }
+    assert_eq!(row_stride, 1, "neither rows nor columns lie in one piece");
+    MatRef::from_column_major_slice_with_stride(elements, rows, columns, column_stride)
 }
 
 /// A matrix that is written, row by row.
-#[derive(Debug)]
-pub(super) struct MatrixMut<'a> {
-    pub(super) elements: &'a mut [f32],
-    pub(super) row_stride: usize,
+///
+/// # Panics
+/// If rows overlap, or an element lies beyond the slice.
+pub(super) fn strided_mut(
+    elements: &mut [f32],
+    [rows, columns]: [usize; 2],
+    row_stride: usize,
+) -> MatMut<'_, f32> {
+    // Of the transpose, as faer 0.24's constructor for rows mixes up the strides.
+    MatMut::from_column_major_slice_with_stride_mut(elements, columns, rows, row_stride)
+        .transpose_mut()
 }
 
-/// `product = scale · left · right`, or `product +=` the same, on one thread.
+/// Replaces the product by `scale · left · right`, or adds that to it, on one thread.
 ///
 /// # Panics
 /// If the shapes disagree.
 pub(super) fn multiply(
+    product: MatMut<'_, f32>,
+    accumulate: Accum,
     scale: f32,
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-    product: &mut MatrixMut<'_>,
-    accumulate: bool,
+    left: MatRef<'_, f32>,
+    right: MatRef<'_, f32>,
 ) {
-    multiply_on(Parallelism::None, scale, left, right, product, accumulate);
+    matmul(product, accumulate, left, right, scale, Par::Seq);
 }
 
-/// The same on every core.
+/// Replaces the product by `left · right`, or adds that to it, on every core.
+///
+/// # Panics
+/// If the shapes disagree.
 pub(super) fn multiply_in_parallel(
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-    product: &mut MatrixMut<'_>,
-    accumulate: bool,
+    product: MatMut<'_, f32>,
+    accumulate: Accum,
+    left: MatRef<'_, f32>,
+    right: MatRef<'_, f32>,
 ) {
-    let threads = Parallelism::Rayon(rayon::current_num_threads());
-    multiply_on(threads, 1.0, left, right, product, accumulate);
+    let multiplications = product.nrows() * product.ncols() * left.ncols();
+    let threads = if multiplications < WORTH_SHARING { 1 } else { rayon::current_num_threads() };
+    share(threads, product, accumulate, left, right);
 }
 
-fn multiply_on(
-    threads: Parallelism,
-    scale: f32,
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-    product: &mut MatrixMut<'_>,
-    accumulate: bool,
+/// Cuts a product for so many threads: between columns while there are enough, as what is right
+/// of the product, a weight, is then packed only once.
+///
+/// faer's own threads are another pool than rayon's and wait for each other at barriers.
+fn share(
+    threads: usize,
+    product: MatMut<'_, f32>,
+    accumulate: Accum,
+    left: MatRef<'_, f32>,
+    right: MatRef<'_, f32>,
 ) {
-    let (rows, columns) = (left.rows, right.columns);
-    assert_eq!(left.columns, right.rows, "the inner sizes differ");
-    if rows == 0 || columns == 0 {
-        return;
+    let (rows, columns) = (product.nrows(), product.ncols());
+    if threads < 2 || rows.max(columns) < 2 * NARROWEST {
+        return multiply(product, accumulate, 1.0, left, right);
     }
-    assert!(columns <= product.row_stride, "rows of the product overlap");
-    assert!(
-        (rows - 1) * product.row_stride + columns <= product.elements.len(),
-        "the product ends beyond its elements"
-    );
-    // SAFETY: the views were checked to lie within their slices when they were made, the product
-    // just now; the product is borrowed mutably, so nothing overlaps it.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            left.columns,
-            product.elements.as_mut_ptr(),
-            1,
-            product.row_stride as isize,
-            accumulate,
-            left.elements.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.elements.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            threads,
+    let half = threads / 2;
+    let middle = |length: usize| (length * half / threads).next_multiple_of(NARROWEST / 4);
+    if columns >= rows.min(threads * NARROWEST) {
+        let at = middle(columns);
+        let (first, last) = product.split_at_col_mut(at);
+        let (of_first, of_last) = right.split_at_col(at);
+        rayon::join(
+            || share(half, first, accumulate, left, of_first),
+            || share(threads - half, last, accumulate, left, of_last),
         );
+    } else {
+        let at = middle(rows);
+        let (first, last) = product.split_at_row_mut(at);
+        let (of_first, of_last) = left.split_at_row(at);
+        rayon::join(
+            || share(half, first, accumulate, of_first, right),
+            || share(threads - half, last, accumulate, of_last, right),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small whole numbers, of which sums are exact in any order.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7 + seed) % 11) as f32 - 5.0).collect()
+    }
+
+    #[test]
+    fn shares_of_a_product_are_the_product() {
+        for [rows, inner, columns] in [[3, 5, 700], [700, 5, 3], [130, 4, 129], [1, 2, 1]] {
+            let (left, right) = (numbers(rows * inner, 0), numbers(inner * columns, 1));
+            let left = strided(&left, [rows, inner], [inner, 1]);
+            let right = strided(&right, [inner, columns], [columns, 1]);
+            for threads in [1, 2, 3, 7] {
+                let mut product = vec![1.0; rows * columns];
+                let of_product = strided_mut(&mut product, [rows, columns], columns);
+                share(threads, of_product, Accum::Add, left, right);
+                for (i, found) in product.iter().enumerate() {
+                    let (row, column) = (i / columns, i % columns);
+                    let terms = (0..inner).map(|k| left[(row, k)] * right[(k, column)]);
+                    assert_eq!(*found, 1.0 + terms.sum::<f32>(), "({row}, {column})");
+                }
+            }
+        }
     }
 }

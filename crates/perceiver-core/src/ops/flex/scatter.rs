@@ -1,9 +1,10 @@
+use faer::Accum;
 use multiversion::multiversion;
 
 use super::array::Array;
 use super::cells::Cells;
 use super::lanes;
-use super::matrix::{MatrixMut, multiply};
+use super::matrix::multiply;
 use super::stream::{Kernel, Size, Tile};
 
 /// The decoder direction: factored tokens ask dense keys.
@@ -32,10 +33,9 @@ impl Kernel for Scatter<'_> {
     }
 
     fn score(&self, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
-        let content = self.content.problem(tile.problem).rows(tile.rows.clone());
-        let content_keys = self.content_keys.problem(tile.problem).rows(tile.keys.clone());
-        let mut product = MatrixMut { elements: &mut *scores, row_stride: tile.keys.len() };
-        multiply(1.0, content, content_keys.transposed(), &mut product, false);
+        let (content, content_keys) = tile.of(&self.content, &self.content_keys);
+        let product = tile.product(scores);
+        multiply(product, Accum::Replace, 1.0, content, content_keys.transpose());
         add_positions(self, tile, scores, maxima);
     }
 

@@ -1,15 +1,18 @@
 use std::ops::Range;
 
+use faer::{Accum, MatMut, MatRef};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::array::Hidden;
+use super::array::{Array, Hidden};
 use super::lanes;
-use super::matrix::{Matrix, MatrixMut, multiply};
+use super::matrix::{multiply, strided, strided_mut};
 
 /// Rows of scores a task takes at most: their sums stay in the second-level cache.
-const TASK_ROWS: usize = 256;
-/// Keys whose scores are held at a time: with [`TASK_ROWS`], 256 KiB.
+const MOST_ROWS: usize = 256;
+/// And at least, where there are as many: fewer are not worth packing the keys for.
+const LEAST_ROWS: usize = 32;
+/// Keys whose scores are held at a time: with [`MOST_ROWS`], 256 KiB.
 pub(super) const TILE_KEYS: usize = 256;
 
 /// One operation as the streaming loop sees it: scores whose rows become probabilities, and the
@@ -51,19 +54,45 @@ pub(super) struct Tile {
 }
 
 impl Tile {
+    fn shape(&self) -> [usize; 2] {
+        [self.rows.len(), self.keys.len()]
+    }
+
+    /// The tile's rows of one array and its keys of another.
+    pub(super) fn of<'a>(
+        &self,
+        rows: &Array<'a>,
+        keys: &Array<'a>,
+    ) -> (MatRef<'a, f32>, MatRef<'a, f32>) {
+        let [row_count, key_count] = self.shape();
+        let rows = rows.problem(self.problem).subrows(self.rows.start, row_count);
+        let keys = keys.problem(self.problem).subrows(self.keys.start, key_count);
+        (rows, keys)
+    }
+
+    /// The tile's scores as a matrix.
+    pub(super) fn scores<'a>(&self, scores: &'a [f32]) -> MatRef<'a, f32> {
+        strided(scores, self.shape(), [self.keys.len(), 1])
+    }
+
+    /// The tile's scores as a product to be computed.
+    pub(super) fn product<'a>(&self, scores: &'a mut [f32]) -> MatMut<'a, f32> {
+        strided_mut(scores, self.shape(), self.keys.len())
+    }
+
     /// Adds the tile's weights times `values`, all keys of its problem, to the first columns of
     /// sums of so many `channels`.
     pub(super) fn add_weighted(
         &self,
         weights: &[f32],
-        values: Matrix<'_>,
+        values: MatRef<'_, f32>,
         sums: &mut [f32],
         channels: usize,
     ) {
-        let [rows, keys] = [self.rows.len(), self.keys.len()];
-        let weights = Matrix::new(weights, [rows, keys], [keys, 1]);
-        let mut sums = MatrixMut { elements: sums, row_stride: channels };
-        multiply(1.0, weights, values.rows(self.keys.clone()), &mut sums, true);
+        let [rows, keys] = self.shape();
+        let values = values.subrows(self.keys.start, keys);
+        let sums = strided_mut(sums, [rows, values.ncols()], channels);
+        multiply(sums, Accum::Add, 1.0, self.scores(weights), values);
     }
 }
 
@@ -127,13 +156,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Blocks of rows until every thread has some; then keys are cut too, as a few latents may
-    /// read many tokens.
+    /// Blocks of as many rows each until every thread has some; then keys are cut too, as a few
+    /// latents may read many tokens.
     pub(super) fn new(size: &Size, threads: usize) -> Self {
         let problems = (size.batch * size.heads).max(1);
         let tasks = 4 * threads;
         let wanted = tasks.div_ceil(problems);
-        let block_rows = size.rows.div_ceil(wanted).next_multiple_of(16).clamp(32, TASK_ROWS);
+        let blocks = wanted.min(size.rows / LEAST_ROWS).max(size.rows.div_ceil(MOST_ROWS)).max(1);
+        let block_rows = size.rows.div_ceil(blocks).max(1);
         let row_blocks = size.rows.div_ceil(block_rows);
         let wanted = if problems * row_blocks >= threads { 1 } else { wanted.div_ceil(row_blocks) };
         let part_keys = size.keys.div_ceil(wanted).next_multiple_of(TILE_KEYS);

@@ -3,9 +3,10 @@
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
+use faer::MatRef;
 
 use super::array::{Array, Hidden};
-use super::matrix::Matrix;
+use super::matrix::strided;
 use crate::ops::{GridPoints, HiddenKeys};
 
 /// A tensor of new numbers.
@@ -14,9 +15,9 @@ pub(super) fn tensor(numbers: Vec<f32>, shape: Shape) -> FlexTensor {
 }
 
 /// A view of `[rows, columns]`.
-pub(super) fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
+pub(super) fn matrix(tensor: &FlexTensor) -> MatRef<'_, f32> {
     let (elements, strides) = memory(tensor);
-    Matrix::new(elements, tensor.layout().shape().dims(), strides)
+    strided(elements, tensor.layout().shape().dims(), strides)
 }
 
 /// A tensor whose storage is its numbers in order and no others.
@@ -34,15 +35,17 @@ pub(super) fn numbers(tensor: FlexTensor) -> FlexTensor {
 
 /// A tensor whose rows lie in one piece each.
 pub(super) fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
-    let tensor = without_flips(tensor);
+    let tensor = with_contiguous_lines(tensor);
     let strides = tensor.layout().strides();
     if strides[strides.len() - 1] == 1 { tensor } else { tensor.to_contiguous() }
 }
 
-/// A tensor whose strides all lead forward.
-pub(super) fn without_flips(tensor: FlexTensor) -> FlexTensor {
-    let flipped = tensor.layout().strides().iter().any(|&stride| stride < 0);
-    if flipped { tensor.to_contiguous() } else { tensor }
+/// A tensor whose strides all lead forward and whose rows or columns lie in one piece each.
+pub(super) fn with_contiguous_lines(tensor: FlexTensor) -> FlexTensor {
+    let strides = tensor.layout().strides();
+    let forward = strides.iter().all(|&stride| stride >= 0);
+    let in_pieces = strides[strides.len() - 2..].contains(&1);
+    if forward && in_pieces { tensor } else { tensor.to_contiguous() }
 }
 
 /// A view of `[batch, heads, rows, columns]`.
