@@ -12,10 +12,12 @@ pub fn keep_freed_memory() {
     // SAFETY: plain numbers are passed; what they replace is read by allocations alone, which find
     // the number before or the one after.
     unsafe {
-        /// The largest that is taken: larger blocks are returned all the same.
+        /// The largest that older libraries take, which return larger blocks all the same.
         const LARGEST_BLOCK: libc::c_int = 32 << 20;
         const NEVER: libc::c_int = -1;
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_BLOCK);
+        if libc::mallopt(libc::M_MMAP_THRESHOLD, libc::c_int::MAX) == 0 {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_BLOCK);
+        }
         libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
     }
 }
