@@ -293,7 +293,7 @@ impl PerceiverOps for Flex {
         let channels_in = x.layout().shape()[1];
         let channels_out = gradient.layout().shape()[1];
         let (weight, bias) =
-            affine::parameters_backward(matrix(&x), channels_in, gradient.storage(), channels_out);
+            affine::parameters_backward(matrix(&x), gradient.storage(), channels_out);
         let shape = Shape::new([channels_in, channels_out]);
         (tensor(weight, shape), tensor(bias, Shape::new([channels_out])))
     }

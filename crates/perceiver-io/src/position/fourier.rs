@@ -116,9 +116,7 @@ pub fn fourier_features(
     sine_only: bool,
 ) -> Vec<f32> {
     let frequencies = linear_positions(1.0, max_resolution as f32 / 2.0, bands);
-    let phases = if sine_only { 1 } else { 2 };
-    let channels = phases * bands + usize::from(concat_positions);
-    let mut rows = Vec::with_capacity(coordinates.len() * channels);
+    let mut rows = Vec::new();
     for &coordinate in coordinates {
         if concat_positions {
             rows.push(coordinate);

@@ -30,11 +30,10 @@ pub(super) fn input_backward(
 /// `xᵀ output_gradient`, and the columns' sums of `output_gradient`.
 pub(super) fn parameters_backward(
     x: MatRef<'_, f32>,
-    channels_in: usize,
     output_gradient: &[f32],
     channels_out: usize,
 ) -> (Vec<f32>, Vec<f32>) {
-    let rows = output_gradient.len() / channels_out;
+    let [rows, channels_in] = [x.nrows(), x.ncols()];
     let mut weight = vec![0.0; channels_in * channels_out];
     let product = strided_mut(&mut weight, [channels_in, channels_out], channels_out);
     let right = strided(output_gradient, [rows, channels_out], [channels_out, 1]);

@@ -81,25 +81,19 @@ fn share(
     if threads < 2 || rows.max(columns) < 2 * NARROWEST {
         return multiply(product, accumulate, 1.0, left, right);
     }
-    let half = threads / 2;
-    let middle = |length: usize| (length * half / threads).next_multiple_of(NARROWEST / 4);
-    if columns >= rows.min(threads * NARROWEST) {
-        let at = middle(columns);
-        let (first, last) = product.split_at_col_mut(at);
-        let (of_first, of_last) = right.split_at_col(at);
-        rayon::join(
-            || share(half, first, accumulate, left, of_first),
-            || share(threads - half, last, accumulate, left, of_last),
-        );
-    } else {
-        let at = middle(rows);
-        let (first, last) = product.split_at_row_mut(at);
-        let (of_first, of_last) = left.split_at_row(at);
-        rayon::join(
-            || share(half, first, accumulate, of_first, right),
-            || share(threads - half, last, accumulate, of_last, right),
-        );
+    if columns < rows.min(threads * NARROWEST) {
+        // Between rows, which are the columns of the transpose.
+        let product = product.transpose_mut();
+        return share(threads, product, accumulate, right.transpose(), left.transpose());
     }
+    let half = threads / 2;
+    let middle = (columns * half / threads).next_multiple_of(NARROWEST / 4);
+    let (first, last) = product.split_at_col_mut(middle);
+    let (of_first, of_last) = right.split_at_col(middle);
+    rayon::join(
+        || share(half, first, accumulate, left, of_first),
+        || share(threads - half, last, accumulate, left, of_last),
+    );
 }
 
 #[cfg(test)]
