@@ -40,6 +40,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Sends a signal, such as `STOP`, to a process that we started.
+pub(crate) fn signal(name: &str, process: u32) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status()?;
+    if !status.success() {
+        bail!("kill -{name}: {status}");
+    }
+    Ok(())
+}
+
 /// A program that pip installed into .venv, or one on the PATH.
 ///
 /// What a machine lacks is left out with a note; on CI (the variable `CI`) it is an error.

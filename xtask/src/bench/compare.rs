@@ -43,9 +43,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Load all rows at once, with their first passes, where a machine is at hand for minutes and
-    /// has the memory; the passes that count are alone as ever
+    /// has the memory; the passes that count are alone as ever, other rows' processes stopped
     #[arg(long)]
     together: bool,
+    /// Seconds that a side has for its first pass, before it is ended and counts as failed
+    #[arg(long, value_name = "SECONDS")]
+    patience: Option<u64>,
     /// Our worker, built before, where there is no cargo
     #[arg(long, value_name = "PROGRAM")]
     worker: Option<PathBuf>,
@@ -108,7 +111,11 @@ pub(super) fn compare(arguments: &Arguments) -> Result<()> {
         let threads: Vec<_> = rows.iter().map(|row| scope.spawn(|| start(row))).collect();
         threads.into_iter().map(join).collect()
     });
-    rows.iter().zip(started).try_for_each(|(row, sides)| arguments.finish(*row, sides))
+    started.iter().flatten().try_for_each(Contender::pause)?;
+    rows.iter().zip(started).try_for_each(|(row, sides)| {
+        sides.iter().try_for_each(Contender::resume)?;
+        arguments.finish(*row, sides)
+    })
 }
 
 impl Arguments {
@@ -145,20 +152,30 @@ impl Arguments {
                 .into_iter()
                 .map(|(name, command)| Contender::start(name, command))
                 .collect();
-            pass(&mut sides, self.device);
+            for side in &mut sides {
+                rest(self.device);
+                self.first_pass(side);
+            }
             return sides;
         }
         thread::scope(|scope| {
             let start = |(name, command)| {
                 scope.spawn(move || {
                     let mut side = Contender::start(name, command);
-                    side.pass();
+                    self.first_pass(&mut side);
                     side
                 })
             };
             let threads: Vec<_> = commands.into_iter().map(start).collect();
             threads.into_iter().map(join).collect()
         })
+    }
+
+    fn first_pass(&self, side: &mut Contender) {
+        match self.patience {
+            Some(seconds) => side.pass_within(Duration::from_secs(seconds)),
+            None => side.pass(),
+        }
     }
 
     /// Measures a row and writes it down.
@@ -257,6 +274,9 @@ impl Arguments {
         if self.together {
             command += " --together";
         }
+        if let Some(seconds) = self.patience {
+            command += &format!(" --patience {seconds}");
+        }
         command
     }
 }
@@ -280,10 +300,15 @@ fn find(head: &str) -> Result<(&'static Case, usize)> {
 /// A pass of every side, one after the other.
 fn pass(sides: &mut [Contender], place: Place) {
     for side in sides {
-        if place == Place::Cpu {
-            sleep(PAUSE);
-        }
+        rest(place);
         side.pass();
+    }
+}
+
+/// Lets the threads of an earlier pass fall asleep.
+fn rest(place: Place) {
+    if place == Place::Cpu {
+        sleep(PAUSE);
     }
 }
 

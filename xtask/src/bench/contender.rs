@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -22,12 +23,30 @@ impl Contender {
     }
 
     pub(super) fn pass(&mut self) {
+        self.take(Worker::pass);
+    }
+
+    /// A pass that the side fails at where it takes longer than `patience`.
+    pub(super) fn pass_within(&mut self, patience: Duration) {
+        self.take(|worker| worker.pass_within(patience));
+    }
+
+    fn take(&mut self, pass: impl FnOnce(&mut Worker) -> Result<Pass>) {
         if let Ok(worker) = &mut self.worker {
-            match worker.pass() {
+            match pass(worker) {
                 Ok(pass) => self.passes.push(pass),
                 Err(error) => self.worker = Err(error),
             }
         }
+    }
+
+    /// Stops the side's process until [`Self::resume`].
+    pub(super) fn pause(&self) -> Result<()> {
+        self.worker.as_ref().map_or(Ok(()), Worker::pause)
+    }
+
+    pub(super) fn resume(&self) -> Result<()> {
+        self.worker.as_ref().map_or(Ok(()), Worker::resume)
     }
 
     pub(super) fn versions(&self) -> BTreeMap<String, String> {

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::process::signal;
 
 /// A worker that has loaded its model.
 #[derive(Debug)]
@@ -61,6 +66,32 @@ impl Worker {
         // Where it has ended, its answer is missing and says more than the broken pipe.
         let _ = writeln!(self.input);
         self.line()
+    }
+
+    /// A pass that ends the worker where it takes longer than `patience`.
+    pub(super) fn pass_within(&mut self, patience: Duration) -> Result<Pass> {
+        let (answered, waited) = channel::<()>();
+        let process = self.child.id();
+        let watch = thread::spawn(move || {
+            let late = waited.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+            if late { signal("KILL", process).map(|()| true) } else { Ok(false) }
+        });
+        let pass = self.pass();
+        drop(answered);
+        let late = watch.join().expect("nothing panics in it")?;
+        if late {
+            bail!("no answer within {} s, when it was ended", patience.as_secs())
+        }
+        pass
+    }
+
+    /// Stops the process until [`Self::resume`]: one that waits for its next pass may still poll.
+    pub(super) fn pause(&self) -> Result<()> {
+        signal("STOP", self.child.id())
+    }
+
+    pub(super) fn resume(&self) -> Result<()> {
+        signal("CONT", self.child.id())
     }
 
     /// Ends the worker and asks what memory it took.
