@@ -8,6 +8,7 @@ use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Cube, Flex, get_device_settings};
 use burn::tensor::{DType, Device, Distribution, Shape, Tensor, TensorData, read_sync};
+use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 #[cfg(any(feature = "wgpu", feature = "vulkan"))]
 use burn_cubecl::cubecl::wgpu::WgpuDeviceKind;
 use burn_cubecl::{CubeBackend, CubeDevice};
@@ -21,6 +22,8 @@ const SINGLE: f64 = 1e-5;
 const HALF: f64 = 1e-3;
 /// Those of bfloat16 are 2^-8 apart.
 const BRAIN: f64 = 8e-3;
+/// Factors of TF32 are 2^-11 apart, and results are those of a few layers.
+const TENSOR: f64 = 2e-3;
 
 /// An operation on arrays of certain shapes.
 trait Operation: Debug {
@@ -39,28 +42,41 @@ fn check(operation: &impl Operation) {
     check_in(DType::F32, SINGLE, operation);
 }
 
+/// What burn multiplies: in TF32, where a runtime has it.
+fn check_products(operation: &impl Operation) {
+    let tf32 = ElemType::Float(FloatKind::TF32);
+    let has_tf32 = |device: &CubeDevice| device.client().properties().supports_type(tf32);
+    for device in runtimes() {
+        let tolerance = if has_tf32(&device) { TENSOR } else { SINGLE };
+        check_on(&device, DType::F32, tolerance, operation);
+    }
+}
+
 /// On every runtime that was compiled in; bfloat16 where there is any.
 fn check_in(dtype: DType, tolerance: f64, operation: &impl Operation) {
-    let input = operation.input();
-    let expected = run::<Flex>(operation, &input, &Default::default(), DType::F64);
     for device in runtimes() {
         let known = device.client().properties().supports_type(dtype_to_storage_type(dtype));
-        if dtype == DType::BF16 && !known {
-            continue;
+        if dtype != DType::BF16 || known {
+            check_on(&device, dtype, tolerance, operation);
         }
-        let directly = run::<CubeBackend>(operation, &input, &device, dtype);
-        let fused = run::<Cube>(operation, &input, &device, dtype);
-        for (way, found) in [("directly", directly), ("fused", fused)] {
-            for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                let difference = difference(found, expected).expect("comparable");
-                assert!(
-                    difference <= tolerance,
-                    "result {result} of {operation:?}, {way} on {device:?}, differs by \
-                     {difference:.1e}"
-                );
+    }
+}
+
+fn check_on(device: &CubeDevice, dtype: DType, tolerance: f64, operation: &impl Operation) {
+    let input = operation.input();
+    let expected = run::<Flex>(operation, &input, &Default::default(), DType::F64);
+    let directly = run::<CubeBackend>(operation, &input, device, dtype);
+    let fused = run::<Cube>(operation, &input, device, dtype);
+    let mut failures = String::new();
+    for (way, found) in [("directly", directly), ("fused", fused)] {
+        for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let difference = difference(found, expected).expect("comparable");
+            if difference > tolerance {
+                failures += &format!("\nresult {result}, {way}, by {difference:.1e}");
             }
         }
     }
+    assert!(failures.is_empty(), "{operation:?} on {device:?} differs in{failures}");
 }
 
 fn runtimes() -> Vec<CubeDevice> {
@@ -305,20 +321,43 @@ impl Operation for Affine {
     }
 }
 
-/// A learned image head's tokens and keys: pixels whose channels come first in memory through a 1x1
-/// convolution, beside a projected table of positions that all examples share, normalised, through a
-/// linear layer.
+#[derive(Debug)]
+struct Normalise {
+    rows: usize,
+    channels: usize,
+}
+
+impl Operation for Normalise {
+    fn input(&self) -> Vec<TensorData> {
+        let Self { rows, channels } = *self;
+        vec![normal([rows, channels]), normal([channels]), normal([channels])]
+    }
+
+    fn run<B: PerceiverOps>(
+        &self,
+        input: &[FloatTensor<B>],
+        _device: &B::Device,
+    ) -> Vec<FloatTensor<B>> {
+        let [x, gamma, beta] = input else { panic!("three arrays") };
+        vec![B::normalise(x.clone(), gamma.clone(), beta.clone(), 1e-5)]
+    }
+}
+
+/// A learned image head's tokens, keys and scores: pixels whose channels come first in memory through
+/// a 1x1 convolution, beside a projected table of positions that all examples share, normalised,
+/// through a linear layer, under queries that all examples share, too.
 #[derive(Debug)]
 struct ImageTokens {
     batch: usize,
     size: [usize; 2],
     channels: usize,
     key_channels: usize,
+    queries: usize,
 }
 
 impl Operation for ImageTokens {
     fn input(&self) -> Vec<TensorData> {
-        let Self { batch, size: [height, width], channels, key_channels } = *self;
+        let Self { batch, size: [height, width], channels, key_channels, queries } = *self;
         vec![
             normal([batch, 3 * height * width]),
             normal([channels, 3]),
@@ -330,6 +369,7 @@ impl Operation for ImageTokens {
             normal([2 * channels]),
             normal([2 * channels, key_channels]),
             normal([key_channels]),
+            normal([queries, key_channels]),
         ]
     }
 
@@ -338,9 +378,9 @@ impl Operation for ImageTokens {
         input: &[FloatTensor<B>],
         _device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
-        let Self { batch, size: [height, width], channels, .. } = *self;
-        let (sources, [gamma, beta, of_key, key_bias]) = input.split_at(6) else {
-            panic!("four arrays for keys")
+        let Self { batch, size: [height, width], channels, key_channels, queries } = *self;
+        let (sources, [gamma, beta, of_key, key_bias, asked]) = input.split_at(6) else {
+            panic!("five arrays for keys and scores")
         };
         let [pixels, of_pixel, pixel_bias, table, of_place, place_bias] = sources else {
             panic!("six arrays for tokens")
@@ -362,7 +402,13 @@ impl Operation for ImageTokens {
         let joined = rows(joined, 2 * channels);
         let normalised = B::normalise(joined.clone(), gamma.clone(), beta.clone(), 1e-5);
         let keys = B::affine(normalised.clone(), of_key.clone(), key_bias.clone());
-        vec![content, positions, joined, normalised, keys]
+
+        let per_head = |x, rows| B::float_reshape(x, Shape::new([batch, 1, rows, key_channels]));
+        let asked = B::float_reshape(asked.clone(), Shape::new([1, queries, key_channels]));
+        let asked = B::float_expand(asked, Shape::new([batch, queries, key_channels]));
+        let turned = B::float_swap_dims(per_head(keys.clone(), tokens), 2, 3);
+        let scores = B::float_matmul(per_head(asked, queries), turned);
+        vec![content, positions, joined, normalised, keys, scores]
     }
 }
 
@@ -457,20 +503,34 @@ fn half_precisions_are_summed_in_single_precision() {
         check_in(dtype, tolerance, &Attention { hidden, ..ATTENTION });
         check_in(dtype, tolerance, &Gather { hidden, ..gather(&[9, 10]) });
         check_in(dtype, tolerance, &Scatter { points: true, ..scatter(&[9, 10]) });
+        check_in(dtype, tolerance, &Normalise { rows: 3, channels: 300 });
+    }
+}
+
+#[test]
+fn rows_are_normalised_whether_a_cube_has_more_units_or_fewer() {
+    for (rows, channels) in [(1, 1), (70, 5), (3, 256), (2, 1000)] {
+        check(&Normalise { rows, channels });
     }
 }
 
 #[test]
 fn linear_layers_take_few_channels() {
     for (channels_in, channels_out) in [(3, 256), (1, 5), (5, 1), (3, 1), (24, 24)] {
-        check(&Affine { rows: 72, channels_in, channels_out });
+        check_products(&Affine { rows: 72, channels_in, channels_out });
     }
 }
 
 #[test]
-fn linear_layers_make_tokens_of_pixels_and_a_table() {
+fn linear_layers_make_scores_of_pixels_and_a_table() {
     for size in [[6, 6], [5, 4], [9, 13]] {
-        check(&ImageTokens { batch: 2, size, channels: 256, key_channels: 24 });
+        check_products(&ImageTokens {
+            batch: 2,
+            size,
+            channels: 256,
+            key_channels: 24,
+            queries: 7,
+        });
     }
 }
 

@@ -247,7 +247,7 @@ pub trait PerceiverOps: Backend {
     }
 
     /// Layer normalisation of `[rows, channels]`.
-    #[fusion(default)]
+    #[fusion(meta = specs::normalise)]
     fn normalise(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

@@ -12,6 +12,7 @@ mod attention;
 mod gather;
 mod grid;
 mod merge;
+mod normalise;
 mod scatter;
 mod softmax;
 mod tile;
@@ -190,6 +191,28 @@ impl PerceiverOps for CubeBackend {
             [types[0], types[1], integers],
         );
         plan.finish(output, statistics)
+    }
+
+    fn normalise(x: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64) -> CubeTensor {
+        let [rows, channels] = x.shape().dims::<2>();
+        if !suit(&[&x, &gamma, &beta], rows * channels) {
+            return super::normalise::generic::<Self>(x, gamma, beta, epsilon);
+        }
+        let (client, device, dtype) = (x.client.clone(), x.device.clone(), x.dtype);
+        let output = empty_device_contiguous_dtype(client.clone(), device, x.shape(), dtype);
+        let dim = CubeDim::new_1d(UNITS as u32);
+        normalise::normalise::launch(
+            &client,
+            calculate_cube_count_elemwise(&client, rows * UNITS, dim),
+            dim,
+            into_contiguous(x).into_tensor_arg(),
+            into_contiguous(gamma).into_tensor_arg(),
+            into_contiguous(beta).into_tensor_arg(),
+            output.clone().into_tensor_arg(),
+            epsilon as f32,
+            dtype_to_storage_type(dtype),
+        );
+        output
     }
 }
 

@@ -116,6 +116,15 @@ pub(super) fn affine_parameters_backward(
     (weight, TensorSpec::new(Shape::new([channels_out]), x.dtype))
 }
 
+pub(super) fn normalise(
+    x: &TensorSpec,
+    _gamma: &TensorSpec,
+    _beta: &TensorSpec,
+    _epsilon: &f64,
+) -> TensorSpec {
+    x.clone()
+}
+
 pub(super) fn normalise_backward(
     x: &TensorSpec,
     gamma: &TensorSpec,
