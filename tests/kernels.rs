@@ -292,7 +292,7 @@ impl Operation for Scatter {
     }
 }
 
-/// A linear layer whose weight is a view, as that of a 1x1 convolution is. The backends' own
+/// A linear layer, and one whose weight is a view, as that of a 1x1 convolution is. The backends' own
 /// products stand behind it.
 #[derive(Debug)]
 struct Affine {
@@ -306,6 +306,7 @@ impl Operation for Affine {
         let Self { rows, channels_in, channels_out } = *self;
         vec![
             normal([rows, channels_in]),
+            normal([channels_in, channels_out]),
             normal([channels_out, channels_in]),
             normal([channels_out]),
         ]
@@ -316,8 +317,9 @@ impl Operation for Affine {
         input: &[FloatTensor<B>],
         _device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
-        let [x, weight, bias] = input else { panic!("three arrays") };
-        vec![B::affine(x.clone(), B::float_transpose(weight.clone()), bias.clone())]
+        let [x, weight, turned, bias] = input else { panic!("four arrays") };
+        let weights = [weight.clone(), B::float_transpose(turned.clone())];
+        weights.map(|weight| B::affine(x.clone(), weight, bias.clone())).into()
     }
 }
 
@@ -518,6 +520,16 @@ fn rows_are_normalised_whether_a_cube_has_more_units_or_fewer() {
 fn linear_layers_take_few_channels() {
     for (channels_in, channels_out) in [(3, 256), (1, 5), (5, 1), (3, 1), (24, 24)] {
         check_products(&Affine { rows: 72, channels_in, channels_out });
+    }
+}
+
+/// Some of them in one step of a faster product, where there is one; others are not for it.
+#[test]
+fn linear_layers_take_many_channels() {
+    for (rows, channels_in, channels_out) in [(300, 264, 392), (128, 128, 128), (131, 261, 322)] {
+        let operation = Affine { rows, channels_in, channels_out };
+        check_products(&operation);
+        check_in(DType::BF16, BRAIN, &operation);
     }
 }
 

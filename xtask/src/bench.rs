@@ -81,8 +81,8 @@ impl Place {
     const fn features(self) -> &'static str {
         match self {
             Self::Cpu => "autodiff",
-            Self::Cuda => "autodiff,autotune,cuda",
-            Self::Vulkan => "autodiff,autotune,vulkan",
+            Self::Cuda => "autodiff,cuda",
+            Self::Vulkan => "autodiff,vulkan",
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn data_tests() -> Result<()> {
 
 /// Documentation as docs.rs would build it, with warnings as errors.
 pub(crate) fn rustdoc() -> Result<()> {
-    let arguments = format!("doc --workspace --no-deps {FEATURES},cuda,autotune");
+    let arguments = format!("doc --workspace --no-deps {FEATURES},cuda,persistence");
     run(without_llvm(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings")))
 }
 
@@ -94,7 +94,7 @@ fn spelling() -> Result<()> {
 
 /// With cuda, which needs neither CUDA's toolkit nor a GPU to compile, and the tuner's store.
 fn clippy() -> Result<()> {
-    let arguments = format!("clippy --workspace --all-targets {FEATURES},cuda,autotune");
+    let arguments = format!("clippy --workspace --all-targets {FEATURES},cuda,persistence");
     run(without_llvm(cargo(&arguments).args(["--", "-D", "warnings"])))
 }
 

@@ -142,7 +142,7 @@ fn names(built: bool) -> String {
 
 /// All devices of a kind, at least one.
 fn enumerated(name: &str, kind: DeviceType) -> Result<Vec<Device>> {
-    #[cfg(all(feature = "_cube", feature = "autotune"))]
+    #[cfg(all(feature = "_cube", feature = "persistence"))]
     perceiver_core::keep_compiled_kernels();
     // Drivers that are missing or broken make the runtimes panic.
     match without_panic(|| Device::enumerate(kind).into_vec()) {

@@ -28,7 +28,7 @@ mod attention;
 mod content;
 mod encoder;
 mod init;
-#[cfg(all(feature = "_cube", feature = "autotune"))]
+#[cfg(all(feature = "_cube", feature = "persistence"))]
 mod kernels;
 mod latents;
 mod layer;
@@ -46,7 +46,7 @@ pub use attention::{AttentionConfig, AttentionMaps, CrossAttention, SelfAttentio
 pub use content::Content;
 pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
 pub use init::Initialisation;
-#[cfg(all(feature = "_cube", feature = "autotune"))]
+#[cfg(all(feature = "_cube", feature = "persistence"))]
 pub use kernels::keep_compiled_kernels;
 pub use latents::Latents;
 pub use layer::{CrossAttentionLayer, LayerConfig, SelfAttentionLayer};

@@ -131,8 +131,11 @@ fn named(name: &str, error: &anyhow::Error) -> String {
 /// Features of the build, backends first.
 fn features() -> Vec<&'static str> {
     let mut features = device::built();
-    for (name, there) in [("autotune", cfg!(feature = "autotune")), ("hub", cfg!(feature = "hub"))]
-    {
+    for (name, there) in [
+        ("autotune", cfg!(feature = "autotune")),
+        ("hub", cfg!(feature = "hub")),
+        ("persistence", cfg!(feature = "persistence")),
+    ] {
         if there {
             features.push(name);
         }

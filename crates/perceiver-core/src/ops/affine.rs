@@ -8,7 +8,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
-pub(super) fn generic<B: Backend>(
+use super::PerceiverOps;
+
+pub(super) fn generic<B: PerceiverOps>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
@@ -17,7 +19,7 @@ pub(super) fn generic<B: Backend>(
     let product = if channels_out == 1 {
         B::float_sum_dim(B::float_mul(x, B::float_transpose(weight)), 1)
     } else {
-        B::float_matmul(x, weight)
+        B::product(x, weight)
     };
     B::float_add(product, B::float_reshape(bias, Shape::new([1, channels_out])))
 }

@@ -228,6 +228,12 @@ pub trait PerceiverOps: Backend {
         affine::generic::<Self>(x, weight, bias)
     }
 
+    /// `x weight`, which a linear layer of more than one output channel begins with.
+    #[fusion(meta = specs::product)]
+    fn product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(x, weight)
+    }
+
     /// The gradient of `x`, from that of [`affine`](Self::affine).
     #[fusion(default)]
     fn affine_input_backward(

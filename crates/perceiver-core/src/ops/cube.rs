@@ -13,6 +13,8 @@ mod gather;
 mod grid;
 mod merge;
 mod normalise;
+#[cfg(not(feature = "autotune"))]
+mod product;
 mod scatter;
 mod softmax;
 mod tile;
@@ -191,6 +193,12 @@ impl PerceiverOps for CubeBackend {
             [types[0], types[1], integers],
         );
         plan.finish(output, statistics)
+    }
+
+    /// With `autotune` it is burn's tuner that chooses how.
+    #[cfg(not(feature = "autotune"))]
+    fn product(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        product::product(&x, &weight).unwrap_or_else(|| Self::float_matmul(x, weight))
     }
 
     fn normalise(x: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64) -> CubeTensor {

@@ -116,6 +116,10 @@ pub(super) fn affine_parameters_backward(
     (weight, TensorSpec::new(Shape::new([channels_out]), x.dtype))
 }
 
+pub(super) fn product(x: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(Shape::new([x.shape[0], weight.shape[1]]), x.dtype)
+}
+
 pub(super) fn normalise(
     x: &TensorSpec,
     _gamma: &TensorSpec,

@@ -1,0 +1,44 @@
+//! Products of linear layers where a GPU copies tiles by itself (TMA: NVIDIA's, since Hopper).
+//!
+//! Without its tuner, burn multiplies everything by one strategy, whose cubes wait for every tile
+//! that they copy. A Perceiver's products have few rows, so that there is little else to do
+//! meanwhile: on an H200 the strategy taken here, whose copies run ahead, took 0.4 to 0.7 of the
+//! time for products of 256 to 2048 rows.
+
+use burn::backend::TensorMetadata;
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::tensor::Shape;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::features::Tma;
+use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
+use cubek::matmul::launch::launch_ref;
+use cubek::matmul::multi_level::Strategy;
+use cubek::matmul::multi_level::components::tile::TileMatmulKind;
+use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrategy;
+use cubek::matmul::routine::BlueprintStrategy;
+use cubek::std::InputBinding;
+
+/// Smaller than a cube's tile, nothing was measured.
+const SMALLEST: usize = 128;
+
+/// `[rows, channels_in] · [channels_in, channels_out]`; none where it is not for this strategy.
+pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor> {
+    let ([rows, channels_in], [_, channels_out]) = (x.shape().dims(), weight.shape().dims());
+    let large = [rows, channels_in, channels_out].into_iter().all(|size| size >= SMALLEST);
+    if !large || !x.client.properties().features.tma.contains(Tma::Base) {
+        return None;
+    }
+    let (client, device, shape) = (x.client.clone(), x.device.clone(), [rows, channels_out]);
+    let output = empty_device_contiguous_dtype(client, device, Shape::new(shape), x.dtype);
+    let specialized = SpecializedStrategy { tile_matmul: TileMatmulKind::Mma };
+    let strategy = Strategy::SpecializedTmaMma(BlueprintStrategy::Inferred(specialized));
+    let [lhs, rhs, out] = [x, weight, &output].map(|x| dtype_to_storage_type(x.dtype));
+    let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs, rhs, out });
+    let x_binding = InputBinding::new(x.clone().binding(), lhs);
+    let weight_binding = InputBinding::new(weight.clone().binding(), rhs);
+    let target = output.clone().binding();
+    // It refuses rows that do not begin at multiples of 16 bytes, before anything is launched.
+    launch_ref(&strategy.into(), &x.client, x_binding, weight_binding, target, &mut types).ok()?;
+    Some(output)
+}
