@@ -65,9 +65,9 @@ impl PerceiverOps for CubeBackend {
             &plan.client,
             plan.cubes(),
             CubeDim::new_1d(UNITS as u32),
-            into_contiguous(queries).into_tensor_arg(),
-            into_contiguous(keys).into_tensor_arg(),
-            into_contiguous(values).into_tensor_arg(),
+            with_neighbouring_channels(queries).into_tensor_arg(),
+            with_neighbouring_channels(keys).into_tensor_arg(),
+            with_neighbouring_channels(values).into_tensor_arg(),
             hidden.map(CubeTensor::into_buffer_arg).into(),
             output.clone().into_tensor_arg(),
             statistics.clone().into_tensor_arg(),
@@ -241,6 +241,11 @@ fn suit(tensors: &[&CubeTensor], output: usize) -> bool {
         && hardware.max_bindings as usize >= buffers
 }
 
+/// Heads may lie beside each other, as they do in projected arrays.
+fn with_neighbouring_channels(x: CubeTensor) -> CubeTensor {
+    if x.meta.strides()[3] == 1 { x } else { into_contiguous(x) }
+}
+
 /// The mask's array and its type.
 fn mask(hidden: HiddenKeys<CubeBackend>) -> (Option<CubeTensor>, ElemType) {
     match hidden {
@@ -322,15 +327,21 @@ impl Plan {
     fn results(&self) -> (CubeTensor, CubeTensor) {
         let (splits, arrays) = (self.splits, self.batch * self.heads);
         if splits == 1 {
-            (self.output(self.channels), self.output(1))
+            (self.output(self.channels), self.log_sum_exp())
         } else {
             let partials = self.empty([splits, arrays, self.rows, self.channels], DType::F32);
             (partials, self.empty([2, splits, arrays, self.rows], DType::F32))
         }
     }
 
+    /// Heads beside each other in memory, as the linear layer that follows wants them.
     fn output(&self, channels: usize) -> CubeTensor {
-        self.empty([self.batch, self.heads, self.rows, channels], self.dtype)
+        let together = self.empty([self.batch, self.rows, self.heads, channels], self.dtype);
+        CubeBackend::float_swap_dims(together, 1, 2)
+    }
+
+    fn log_sum_exp(&self) -> CubeTensor {
+        self.empty([self.batch, self.heads, self.rows, 1], self.dtype)
     }
 
     fn finish(&self, output: CubeTensor, statistics: CubeTensor) -> (CubeTensor, CubeTensor) {
@@ -340,7 +351,7 @@ impl Plan {
     /// Joins partial sums, `[splits, arrays, rows, channels]`, to the output and the scores'
     /// log-sum-exp.
     fn merge(&self, partials: CubeTensor, statistics: CubeTensor) -> (CubeTensor, CubeTensor) {
-        let (output, log_sum_exp) = (self.output(partials.shape()[3]), self.output(1));
+        let (output, log_sum_exp) = (self.output(partials.shape()[3]), self.log_sum_exp());
         let units = output.shape().num_elements();
         let dim = CubeDim::new(&self.client, units);
         merge::merge::launch(

@@ -3,11 +3,15 @@
 use cubecl::prelude::*;
 
 use super::softmax::{absorb, conclude, softmax};
-use super::tile::{KEYS, SLOTS, STRIDE, Tile, multiply, own_row, own_slot, share, sums, tile};
+use super::tile::{
+    KEYS, SLOTS, STRIDE, Tile, lines, multiply, own_row, own_slot, share, sums, tile,
+};
 
 /// A tile of queries attends to one range of the keys.
 ///
 /// # Shapes
+/// Queries, keys and values in any layout of neighbouring channels, so that heads need not be
+/// split apart in memory:
 /// - `queries`: `[batch, heads, queries, qk_channels]`
 /// - `keys`: `[batch, heads, keys, qk_channels]`
 /// - `values`: `[batch, heads, keys, v_channels]`
@@ -36,20 +40,24 @@ pub(super) fn attention<E: Float, O: Float, B: Int>(
     if share.array >= arrays {
         terminate!();
     }
+    let (example, head) = (share.array / heads, share.array % heads);
+    let rows = lines::<E>(queries, example, head, share.row);
     let mut tile = tile();
     let mut sums = sums(slabs);
     let mut softmax = softmax();
     let end = min((share.split + 1) * split_keys, key_count);
     for start in range_stepped(share.split * split_keys, end, KEYS) {
         let count = min(end - start, KEYS);
-        let key = share.array * key_count + start;
-        let row = share.array * share.rows + share.row;
-        multiply::<E>(&mut tile, queries, row, keys, key, count, queries.shape(3), &share);
-        let mask = share.array / heads * key_count + start;
-        finish_scores::<B>(&mut tile, &hidden, mask, count, scale, lowest);
-        absorb::<E>(&mut tile, &mut softmax, &mut sums, values, key, count, &share, slabs);
+        let key_lines = lines::<E>(keys, example, head, start);
+        let channels = queries.shape(3);
+        multiply::<E>(&mut tile, queries, &rows, keys, &key_lines, count, channels, &share);
+        finish_scores::<B>(&mut tile, &hidden, example * key_count + start, count, scale, lowest);
+        let value_lines = lines::<E>(values, example, head, start);
+        absorb::<E>(&mut tile, &mut softmax, &mut sums, values, &value_lines, count, &share, slabs);
     }
-    conclude::<O>(&mut tile, &softmax, &mut sums, output, statistics, &share, slabs, partial);
+    conclude::<O>(
+        &mut tile, &softmax, &mut sums, output, statistics, heads, &share, slabs, partial,
+    );
 }
 
 /// Scales the own row's products, and hides what the mask hides from `mask` on.

@@ -5,8 +5,8 @@ use cubecl::prelude::*;
 use super::grid::columns;
 use super::softmax::{Softmax, extend, softmax, write_statistics};
 use super::tile::{
-    KEYS, ROWS, SLOTS, STRIDE, Share, Tile, UNITS, multiply, own_row, own_slot, share, sums, tile,
-    weigh, write,
+    KEYS, Lines, ROWS, SLOTS, STRIDE, Share, Tile, UNITS, multiply, own_row, own_slot, share, sums,
+    tile, weigh, write,
 };
 
 /// A tile of queries reads one range of the tokens.
@@ -83,7 +83,8 @@ pub(super) fn gather<E: Float, B: Int>(
                         &tile, partials, marginals, share.rows, &grid, tokens, start, count,
                     );
                 }
-                weigh::<E>(&mut tile, &mut sums, content, token, count, &share, slabs);
+                let lines = Lines { first: token * share.channels, stride: share.channels };
+                weigh::<E>(&mut tile, &mut sums, content, &lines, count, &share, slabs);
             }
         }
     }
@@ -130,7 +131,10 @@ fn scores<E: Float, B: Int>(
 ) {
     let first_row = share.array * share.rows + share.row;
     let first = example + start;
-    multiply::<E>(tile, content_queries, first_row, content, first, count, share.channels, share);
+    let channels = share.channels;
+    let rows = Lines { first: first_row * channels, stride: channels };
+    let tokens = Lines { first: first * channels, stride: channels };
+    multiply::<E>(tile, content_queries, &rows, content, &tokens, count, channels, share);
     // Neighbouring units take neighbouring tokens, as these have neighbouring axis scores.
     let key = UNIT_POS as usize % KEYS;
     if key < count {

@@ -2,12 +2,14 @@
 
 use cubecl::prelude::*;
 
+use super::tile::lines;
+
 /// One unit a number: every range counts by its share of the softmax.
 ///
 /// # Shapes
 /// - `partials`: `[splits, arrays, rows, channels]`, in any layout
 /// - `statistics`: `[2, splits, arrays, rows]`, maximum and total
-/// - `output`: `[arrays, rows, channels]`
+/// - `output`: `[batch, heads, rows, channels]`, in any layout of neighbouring channels
 /// - `log_sum_exp`: `[arrays, rows]`
 #[cube(launch)]
 pub(super) fn merge<O: Float>(
@@ -40,7 +42,9 @@ pub(super) fn merge<O: Float>(
         total += weight;
         sum += weight * partials[first + split * partials.stride(0)];
     }
-    output[ABSOLUTE_POS] = O::cast_from(sum / total);
+    let (array, heads) = (line / rows, output.shape(1));
+    let target = lines::<O>(&*output, array / heads, array % heads, line % rows);
+    output[target.first + channel] = O::cast_from(sum / total);
     if channel == 0 {
         log_sum_exp[line] = O::cast_from(maximum + total.ln());
     }

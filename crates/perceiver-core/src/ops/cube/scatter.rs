@@ -4,7 +4,9 @@ use cubecl::prelude::*;
 
 use super::grid::columns;
 use super::softmax::{absorb, conclude, softmax};
-use super::tile::{KEYS, SLOTS, STRIDE, Tile, multiply, own_row, own_slot, share, sums, tile};
+use super::tile::{
+    KEYS, Lines, SLOTS, STRIDE, Tile, multiply, own_row, own_slot, share, sums, tile,
+};
 
 /// A tile of tokens attends to one range of the keys.
 ///
@@ -53,6 +55,8 @@ pub(super) fn scatter<E: Float, O: Float, I: Int>(
     let example = share.array / heads * share.rows;
     let factor = f32::cast_from(token_scale[example + token]);
 
+    let channels = content.shape(2);
+    let rows = Lines { first: (example + share.row) * channels, stride: channels };
     let mut tile = tile();
     let mut sums = sums(slabs);
     let mut softmax = softmax();
@@ -60,12 +64,15 @@ pub(super) fn scatter<E: Float, O: Float, I: Int>(
     for start in range_stepped(share.split * split_keys, end, KEYS) {
         let count = min(end - start, KEYS);
         let key = share.array * key_count + start;
-        let row = example + share.row;
-        multiply::<E>(&mut tile, content, row, content_keys, key, count, content.shape(2), &share);
+        let key_lines = Lines { first: key * channels, stride: channels };
+        multiply::<E>(&mut tile, content, &rows, content_keys, &key_lines, count, channels, &share);
         finish_scores::<E>(&mut tile, axis_scores, key_bias, key, count, &columns, factor);
-        absorb::<E>(&mut tile, &mut softmax, &mut sums, values, key, count, &share, slabs);
+        let value_lines = Lines { first: key * share.channels, stride: share.channels };
+        absorb::<E>(&mut tile, &mut softmax, &mut sums, values, &value_lines, count, &share, slabs);
     }
-    conclude::<O>(&mut tile, &softmax, &mut sums, output, statistics, &share, slabs, partial);
+    conclude::<O>(
+        &mut tile, &softmax, &mut sums, output, statistics, heads, &share, slabs, partial,
+    );
 }
 
 /// Adds to the own row's products what they lack.

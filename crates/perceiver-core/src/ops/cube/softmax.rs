@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use super::tile::{
-    Share, Tile, exponentiate, own_row, own_slot, rescale, row_maximum, weigh, write,
+    Lines, Share, Tile, exponentiate, lines, own_row, own_slot, rescale, row_maximum, weigh, write,
 };
 
 /// What the units of a row know of its scores.
@@ -31,24 +31,25 @@ pub(super) fn extend(tile: &mut Tile, softmax: &mut Softmax, key_count: usize) -
     shrink
 }
 
-/// Takes in a tile of scores and the values of its keys, from the key `key` of all arrays on.
+/// Takes in a tile of scores and the values of its keys.
 #[cube]
 pub(super) fn absorb<E: Float>(
     tile: &mut Tile,
     softmax: &mut Softmax,
     sums: &mut Array<f32>,
     values: &Tensor<E>,
-    key: usize,
+    value_lines: &Lines,
     key_count: usize,
     share: &Share,
     #[comptime] slabs: usize,
 ) {
     let shrink = extend(tile, softmax, key_count);
     rescale(tile, sums, shrink, slabs);
-    weigh::<E>(tile, sums, values, key, key_count, share, slabs);
+    weigh::<E>(tile, sums, values, value_lines, key_count, share, slabs);
 }
 
-/// Writes the attended values, `[splits, arrays, rows, channels]`, and the statistics.
+/// Writes the attended values, `[batch, heads, rows, channels]` or, when `partial`,
+/// `[splits, arrays, rows, channels]`, and the statistics.
 #[cube]
 pub(super) fn conclude<O: Float>(
     tile: &mut Tile,
@@ -56,14 +57,21 @@ pub(super) fn conclude<O: Float>(
     sums: &mut Array<f32>,
     output: &mut Tensor<O>,
     statistics: &mut Tensor<O>,
+    heads: usize,
     share: &Share,
     #[comptime] slabs: usize,
     #[comptime] partial: bool,
 ) {
     rescale(tile, sums, 1.0 / softmax.total, slabs);
-    let row = (share.split * share.arrays + share.array) * share.rows + share.row;
-    let first = row * share.channels + share.channel;
-    write::<O>(output, &*sums, first, share.channels, 1, share, slabs);
+    let mut outer = share.array / heads;
+    let mut inner = share.array % heads;
+    if partial {
+        outer = share.split;
+        inner = share.array;
+    }
+    let target = lines::<O>(&*output, outer, inner, share.row);
+    let first = target.first + share.channel;
+    write::<O>(output, &*sums, first, target.stride, 1, share, slabs);
     write_statistics::<O>(softmax, statistics, share, partial);
 }
 

@@ -65,6 +65,23 @@ pub(super) struct Share {
     pub(super) channels: usize,
 }
 
+/// Where lines of neighbouring channels lie in an array.
+#[derive(CubeType)]
+pub(super) struct Lines {
+    /// The first channel of the first line.
+    pub(super) first: usize,
+    /// From one line to the next.
+    pub(super) stride: usize,
+}
+
+/// The lines of `[outer, inner, lines, channels]`, in any layout of neighbouring channels, from
+/// the line `line` on.
+#[cube]
+pub(super) fn lines<E: Float>(array: &Tensor<E>, outer: usize, inner: usize, line: usize) -> Lines {
+    let stride = array.stride(2);
+    Lines { first: outer * array.stride(0) + inner * array.stride(1) + line * stride, stride }
+}
+
 /// The share of this cube, which has no work if `array` is not less than `arrays`.
 ///
 /// Neighbouring cubes take neighbouring rows, and so read the same keys at the same time.
@@ -117,15 +134,14 @@ pub(super) fn own_slot() -> usize {
     UNIT_POS as usize / ROWS
 }
 
-/// Leaves `rows · keysᵀ` in the scores, from the row `row` and the key `key` of all arrays on.
-/// The units lie 16 by 16, each with 2 rows and, 16 apart, 4 keys.
+/// Leaves `rows · keysᵀ` in the scores. The units lie 16 by 16, each with 2 rows and, 16 apart, 4 keys.
 #[cube]
 pub(super) fn multiply<E: Float>(
     tile: &mut Tile,
     rows: &Tensor<E>,
-    row: usize,
+    row_lines: &Lines,
     keys: &Tensor<E>,
-    key: usize,
+    key_lines: &Lines,
     key_count: usize,
     channels: usize,
     share: &Share,
@@ -139,8 +155,8 @@ pub(super) fn multiply<E: Float>(
         sums[i] = 0.0;
     }
     for channel in range_stepped(0, channels, CHANNELS) {
-        stage::<E>(&mut tile.rows, rows, row, row_count, channel, channels, ROWS);
-        stage::<E>(&mut tile.keys, keys, key, key_count, channel, channels, KEYS);
+        stage::<E>(&mut tile.rows, rows, row_lines, row_count, channel, channels, ROWS);
+        stage::<E>(&mut tile.keys, keys, key_lines, key_count, channel, channels, KEYS);
         sync_cube();
         for c in 0..CHANNELS {
             #[unroll]
@@ -164,25 +180,26 @@ pub(super) fn multiply<E: Float>(
     sync_cube();
 }
 
-/// Copies the channels from `channel` on of `count` lines of `[lines, channels]` to
-/// `[CHANNELS, lines + 1]`, zeros where there is none.
+/// Copies the channels from `channel` on of `count` lines to `[CHANNELS, most + 1]`, zeros where
+/// there is none.
 #[cube]
 fn stage<E: Float>(
     target: &mut Shared<[f32]>,
     source: &Tensor<E>,
-    first: usize,
+    lines: &Lines,
     count: usize,
     channel: usize,
     channels: usize,
-    #[comptime] lines: usize,
+    #[comptime] most: usize,
 ) {
-    for i in range_stepped(UNIT_POS as usize, lines * CHANNELS, UNITS) {
+    for i in range_stepped(UNIT_POS as usize, most * CHANNELS, UNITS) {
         let (line, c) = (i / CHANNELS, i % CHANNELS);
         let mut number = 0.0f32;
         if line < count && channel + c < channels {
-            number = f32::cast_from(source[(first + line) * channels + channel + c]);
+            let at = lines.first + line * lines.stride + channel + c;
+            number = f32::cast_from(source[at]);
         }
-        target[c * (lines + 1) + line] = number;
+        target[c * (most + 1) + line] = number;
     }
 }
 
@@ -262,13 +279,13 @@ pub(super) fn sums(#[comptime] slabs: usize) -> Array<f32> {
     sums
 }
 
-/// Adds `weights · values` to the sums, from the key `key` of all arrays on.
+/// Adds `weights · values` to the sums.
 #[cube]
 pub(super) fn weigh<E: Float>(
     tile: &mut Tile,
     sums: &mut Array<f32>,
     values: &Tensor<E>,
-    key: usize,
+    value_lines: &Lines,
     key_count: usize,
     share: &Share,
     #[comptime] slabs: usize,
@@ -283,7 +300,8 @@ pub(super) fn weigh<E: Float>(
                 let channel = share.channel + slab * SLAB + i % SLAB;
                 let mut number = 0.0f32;
                 if line < key_count && channel < share.channels {
-                    number = f32::cast_from(values[(key + line) * share.channels + channel]);
+                    let at = value_lines.first + line * value_lines.stride + channel;
+                    number = f32::cast_from(values[at]);
                 }
                 tile.keys[i] = number;
             }
