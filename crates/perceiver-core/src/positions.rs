@@ -151,6 +151,10 @@ pub(crate) fn narrow_points(
 ) -> Tensor<1, Int> {
     match points {
         Some(points) => points.clone().narrow(0, start, count),
-        None => Tensor::arange(start as i64..(start + count) as i64, device),
+        // Not `Tensor::arange`: under Fusion that adds ones up, 0.2 ms for a block of flow on an H200.
+        None => {
+            let cells: Vec<_> = (start as i64..(start + count) as i64).collect();
+            Tensor::from_data(TensorData::new(cells, [count]), device)
+        }
     }
 }

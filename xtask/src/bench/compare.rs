@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// has the memory; the passes that count are alone as ever, other rows' processes stopped
     #[arg(long)]
     together: bool,
-    /// Seconds that a side has for its first pass, before it is ended and counts as failed
+    /// Seconds that a side has to load and for its first pass, before it is ended and counts as failed
     #[arg(long, value_name = "SECONDS")]
     patience: Option<u64>,
     /// Our worker, built before, where there is no cargo

@@ -26,7 +26,7 @@ impl Contender {
         self.take(Worker::pass);
     }
 
-    /// A pass that the side fails at where it takes longer than `patience`.
+    /// A pass that the side fails at where it is not done `patience` after its start.
     pub(super) fn pass_within(&mut self, patience: Duration) {
         self.take(|worker| worker.pass_within(patience));
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -21,6 +21,7 @@ pub(super) struct Worker {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    began: Instant,
     /// Versions of what it runs on, by name.
     pub(super) versions: BTreeMap<String, String>,
 }
@@ -56,7 +57,8 @@ impl Worker {
             .with_context(|| format!("cannot start {name}"))?;
         let input = child.stdin.take().context("its input is piped")?;
         let output = BufReader::new(child.stdout.take().context("its output is piped")?);
-        let mut worker = Self { child, input, output, versions: BTreeMap::new() };
+        let began = Instant::now();
+        let mut worker = Self { child, input, output, began, versions: BTreeMap::new() };
         let ready: Ready = worker.line()?;
         worker.versions = ready.versions;
         Ok(worker)
@@ -68,12 +70,13 @@ impl Worker {
         self.line()
     }
 
-    /// A pass that ends the worker where it takes longer than `patience`.
+    /// A pass that ends the worker where it is not done `patience` after the worker's start.
     pub(super) fn pass_within(&mut self, patience: Duration) -> Result<Pass> {
+        let left = patience.saturating_sub(self.began.elapsed());
         let (answered, waited) = channel::<()>();
         let process = self.child.id();
         let watch = thread::spawn(move || {
-            let late = waited.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+            let late = waited.recv_timeout(left) == Err(RecvTimeoutError::Timeout);
             if late { signal("KILL", process).map(|()| true) } else { Ok(false) }
         });
         let pass = self.pass();

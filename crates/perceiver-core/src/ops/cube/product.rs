@@ -21,12 +21,15 @@ use cubek::std::InputBinding;
 
 /// Smaller than a cube's tile, nothing was measured.
 const SMALLEST: usize = 128;
+/// What lines must begin at multiples of, in bytes.
+const ALIGNMENT: usize = 16;
 
 /// `[rows, channels_in] · [channels_in, channels_out]`; none where it is not for this strategy.
 pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor> {
     let ([rows, channels_in], [_, channels_out]) = (x.shape().dims(), weight.shape().dims());
     let large = [rows, channels_in, channels_out].into_iter().all(|size| size >= SMALLEST);
-    if !large || !x.client.properties().features.tma.contains(Tma::Base) {
+    let copies_tiles = x.client.properties().features.tma.contains(Tma::Base);
+    if !(copies_tiles && large && is_aligned(x) && is_aligned(weight)) {
         return None;
     }
     let (client, device, shape) = (x.client.clone(), x.device.clone(), [rows, channels_out]);
@@ -38,7 +41,40 @@ pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor>
     let x_binding = InputBinding::new(x.clone().binding(), lhs);
     let weight_binding = InputBinding::new(weight.clone().binding(), rhs);
     let target = output.clone().binding();
-    // It refuses rows that do not begin at multiples of 16 bytes, before anything is launched.
+    // What it refuses it refuses before anything is launched.
     launch_ref(&strategy.into(), &x.client, x_binding, weight_binding, target, &mut types).ok()?;
     Some(output)
+}
+
+/// Whether the lines of a matrix, rows or columns, can be copied by tiles.
+fn is_aligned(matrix: &CubeTensor) -> bool {
+    let (of_rows, of_columns) = (matrix.meta.strides()[0], matrix.meta.strides()[1]);
+    let between = if of_columns == 1 { of_rows } else { of_columns };
+    let lies_at = matrix.handle.offset_start.unwrap_or_default();
+    of_rows.min(of_columns) == 1
+        && (between * matrix.dtype.size()).is_multiple_of(ALIGNMENT)
+        && lies_at.is_multiple_of(ALIGNMENT as u64)
+}
+
+#[cfg(all(test, feature = "wgpu"))]
+mod tests {
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::DType;
+    use burn_cubecl::{CubeBackend, CubeDevice};
+
+    use super::*;
+
+    #[test]
+    fn lines_begin_at_multiples_of_sixteen_bytes() {
+        let device = CubeDevice::default();
+        for (dtype, channels, aligned) in
+            [(DType::F32, 8, true), (DType::F32, 6, false), (DType::F16, 12, false)]
+        {
+            let shape = Shape::new([4, channels]);
+            let matrix = CubeBackend::float_zeros(shape, &device, dtype.into());
+            assert_eq!(is_aligned(&matrix), aligned, "{channels} channels in {dtype:?}");
+            let turned = CubeBackend::float_swap_dims(matrix, 0, 1);
+            assert_eq!(is_aligned(&turned), aligned, "{channels} rows in {dtype:?}");
+        }
+    }
 }
