@@ -1,6 +1,7 @@
-//! The three attention operations beside the dense path: `cargo xtask bench`.
+//! The three attention operations beside the dense path, and linear layers beside burn's products:
+//! `cargo xtask bench`.
 //!
-//! Each is timed at 1, 2 and 4 times as many tokens; divan's items per second are tokens, so what
+//! The three are timed at 1, 2 and 4 times as many tokens; divan's items per second are tokens, so what
 //! grows linearly keeps them. The dense path gets its tokens already written out and projected, so
 //! what the factored operations save there does not count for them. `PERCEIVER_BENCH_DEVICE`
 //! names another device than `flex`.
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use perceiver_core::ops;
+use perceiver_core::{LinearMap, ops};
 use perceiver_tests::device;
 
 /// As often as the smallest number of tokens.
@@ -146,5 +147,38 @@ mod scatter_attend {
         let keys = random([1, 1, LATENTS, CHANNELS]);
         let values = random([1, 1, LATENTS, CHANNELS]);
         time(bencher, tokens, || super::dense(&queries, &keys, &values));
+    }
+}
+
+/// Layers between latents, as rows and channels in and out: the language model's, an image head's, the
+/// autoencoder's and flow's.
+#[divan::bench_group(sample_count = 10, sample_size = 1)]
+mod affine {
+    use super::*;
+
+    const SIZES: [[usize; 3]; 5] =
+        [[256, 1280, 256], [256, 1280, 1280], [512, 1024, 1024], [784, 512, 512], [2048, 512, 512]];
+    /// Calls of a run, whose ends would be waited for as long as for a call.
+    const CALLS: usize = 20;
+
+    fn time(bencher: Bencher, rows: usize, operation: impl Fn() -> Tensor<2>) {
+        super::time(bencher, CALLS * rows, || {
+            (1..CALLS).for_each(|_| drop(operation()));
+            operation()
+        });
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn ours(bencher: Bencher, [rows, channels_in, channels_out]: [usize; 3]) {
+        let x = random([rows, channels_in]);
+        let map = LinearMap::new(random([channels_in, channels_out]), random([channels_out]));
+        time(bencher, rows, || map.forward(x.clone()));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn burns(bencher: Bencher, [rows, channels_in, channels_out]: [usize; 3]) {
+        let (x, weight) = (random([rows, channels_in]), random([channels_in, channels_out]));
+        let bias = random([1, channels_out]);
+        time(bencher, rows, || x.clone().matmul(weight.clone()) + bias.clone());
     }
 }

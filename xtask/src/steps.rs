@@ -10,8 +10,7 @@ use crate::process::{cargo, is_installed, left_out, run, target, tool};
 use crate::{data, fixtures, package, round_trip, tidy};
 
 /// One selection of features for every step that compiles tests: another one would build burn
-/// again. Without `autotune`, which tries a dozen kernels for every new shape: on a software
-/// driver that takes minutes a shape.
+/// again.
 const FEATURES: &str = "--no-default-features --features flex,ndarray,wgpu,autodiff,hub";
 
 type Step = (&'static str, fn() -> Result<()>);
