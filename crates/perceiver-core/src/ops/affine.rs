@@ -16,25 +16,34 @@ pub(super) fn generic<B: PerceiverOps>(
     bias: FloatTensor<B>,
 ) -> FloatTensor<B> {
     let [channels_out] = bias.shape().dims();
+    let shape = with_channels(x.shape(), channels_out);
+    let mut of_bias = vec![1; shape.num_dims()];
+    of_bias[shape.num_dims() - 1] = channels_out;
+    let x = rows::<B>(x);
     let product = if channels_out == 1 {
         B::float_sum_dim(B::float_mul(x, B::float_transpose(weight)), 1)
     } else {
         B::product(x, weight)
     };
-    B::float_add(product, B::float_reshape(bias, Shape::new([1, channels_out])))
+    // Fusion joins the addition with what follows, but for a change of shape between them.
+    let product = B::float_reshape(product, shape);
+    B::float_add(product, B::float_reshape(bias, Shape::from(of_bias)))
 }
 
 pub(super) fn generic_input_backward<B: Backend>(
     weight: FloatTensor<B>,
     output_gradient: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    B::float_matmul(output_gradient, B::float_transpose(weight))
+    let shape = with_channels(output_gradient.shape(), weight.shape()[0]);
+    let gradient = B::float_matmul(rows::<B>(output_gradient), B::float_transpose(weight));
+    B::float_reshape(gradient, shape)
 }
 
 pub(super) fn generic_parameters_backward<B: Backend>(
     x: FloatTensor<B>,
     output_gradient: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (x, output_gradient) = (rows::<B>(x), rows::<B>(output_gradient));
     let [_, channels_out] = output_gradient.shape().dims();
     let bias = B::float_sum_dim(output_gradient.clone(), 0);
     let weight = if channels_out == 1 {
@@ -43,4 +52,19 @@ pub(super) fn generic_parameters_backward<B: Backend>(
         B::float_matmul(B::float_transpose(x), output_gradient)
     };
     (weight, B::float_reshape(bias, Shape::new([channels_out])))
+}
+
+/// `[..., channels]` as `[rows, channels]`.
+pub(super) fn rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let channels = shape[shape.num_dims() - 1];
+    let rows = shape[..shape.num_dims() - 1].iter().product();
+    B::float_reshape(x, Shape::new([rows, channels]))
+}
+
+/// This shape with another number of channels.
+pub(super) fn with_channels(mut shape: Shape, channels: usize) -> Shape {
+    let last = shape.num_dims() - 1;
+    shape[last] = channels;
+    shape
 }

@@ -218,7 +218,7 @@ pub trait PerceiverOps: Backend {
         generic_gelu_backward::<Self>(x, output_gradient)
     }
 
-    /// `x weight + bias`, of `[rows, channels_in]`.
+    /// `x weight + bias`, of `[..., channels_in]`.
     #[fusion(default)]
     fn affine(
         x: FloatTensor<Self>,

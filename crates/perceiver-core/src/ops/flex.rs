@@ -31,6 +31,7 @@ use self::views::{
     as_rows, cells, flags, for_heads, matrix, numbers, tensor, view, whole, with_contiguous_lines,
     with_contiguous_rows,
 };
+use super::affine::{rows, with_channels};
 use super::attention::cat;
 use super::blocks::slice;
 use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
@@ -263,10 +264,9 @@ impl PerceiverOps for Flex {
         if x.dtype() != DType::F32 {
             return super::affine::generic::<Self>(x, weight, bias);
         }
-        let [x, weight] = [x, weight].map(with_contiguous_lines);
         let bias = numbers(bias);
-        let rows = x.layout().shape()[0];
-        let shape = Shape::new([rows, bias.layout().num_elements()]);
+        let shape = with_channels(x.layout().shape().clone(), bias.layout().num_elements());
+        let [x, weight] = [rows::<Self>(x), weight].map(with_contiguous_lines);
         tensor(affine::affine(matrix(&x), matrix(&weight), bias.storage()), shape)
     }
 
@@ -274,11 +274,10 @@ impl PerceiverOps for Flex {
         if weight.dtype() != DType::F32 {
             return super::affine::generic_input_backward::<Self>(weight, output_gradient);
         }
-        let [weight, gradient] = [weight, output_gradient].map(with_contiguous_lines);
-        let channels_in = weight.layout().shape()[0];
-        let rows = gradient.layout().shape()[0];
-        let found = affine::input_backward(matrix(&weight), matrix(&gradient));
-        tensor(found, Shape::new([rows, channels_in]))
+        let shape =
+            with_channels(output_gradient.layout().shape().clone(), weight.layout().shape()[0]);
+        let [weight, gradient] = [weight, rows::<Self>(output_gradient)].map(with_contiguous_lines);
+        tensor(affine::input_backward(matrix(&weight), matrix(&gradient)), shape)
     }
 
     fn affine_parameters_backward(
@@ -288,8 +287,8 @@ impl PerceiverOps for Flex {
         if x.dtype() != DType::F32 {
             return super::affine::generic_parameters_backward::<Self>(x, output_gradient);
         }
-        let x = with_contiguous_lines(x);
-        let gradient = numbers(output_gradient);
+        let x = with_contiguous_lines(rows::<Self>(x));
+        let gradient = numbers(rows::<Self>(output_gradient));
         let channels_in = x.layout().shape()[1];
         let channels_out = gradient.layout().shape()[1];
         let (weight, bias) =

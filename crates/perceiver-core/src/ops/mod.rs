@@ -240,15 +240,13 @@ pub(crate) fn affine<const D: usize>(
 ) -> Tensor<D> {
     let [channels_in, channels_out] = weight.dims();
     burn::tensor::assert_shape!(bias, [channels_out]);
-    let mut dims = x.dims();
-    assert_eq!(dims[D - 1], channels_in, "the input has another number of channels");
-    dims[D - 1] = channels_out;
+    assert_eq!(x.dims()[D - 1], channels_in, "the input has another number of channels");
     let output = <Dispatch as PerceiverOps>::affine(
-        rows(x).into_dispatch(),
+        x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
     );
-    Tensor::<2>::from_dispatch(output).reshape(dims)
+    Tensor::from_dispatch(output)
 }
 
 /// Layer normalisation over the last axis, whose gradient is one operation.
