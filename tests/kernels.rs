@@ -511,7 +511,7 @@ fn half_precisions_are_summed_in_single_precision() {
 
 #[test]
 fn rows_are_normalised_whether_a_cube_has_more_units_or_fewer() {
-    for (rows, channels) in [(1, 1), (70, 5), (3, 256), (2, 1000)] {
+    for (rows, channels) in [(0, 5), (1, 1), (70, 5), (3, 256), (2, 1000)] {
         check(&Normalise { rows, channels });
     }
 }
