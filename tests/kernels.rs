@@ -523,10 +523,10 @@ fn linear_layers_take_few_channels() {
     }
 }
 
-/// Some of them in one step of a faster product, where there is one; others are not for it.
+/// Some of them by a faster product, where there is one; others are not for it.
 #[test]
 fn linear_layers_take_many_channels() {
-    for (rows, channels_in, channels_out) in [(300, 264, 392), (128, 128, 128), (131, 261, 322)] {
+    for (rows, channels_in, channels_out) in [(300, 256, 320), (261, 261, 322)] {
         let operation = Affine { rows, channels_in, channels_out };
         check_products(&operation);
         check_in(DType::BF16, BRAIN, &operation);

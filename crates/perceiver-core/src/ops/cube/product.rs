@@ -19,8 +19,10 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
 
-/// Smaller than a cube's tile, nothing was measured.
-const SMALLEST: usize = 128;
+/// Rows and channels of the smallest product that was held to burn's own on a GPU.
+const SMALLEST: usize = 256;
+/// What channels were multiples of.
+const CHANNELS: usize = 64;
 /// What lines must begin at multiples of, in bytes.
 const ALIGNMENT: usize = 16;
 
@@ -28,8 +30,9 @@ const ALIGNMENT: usize = 16;
 pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor> {
     let ([rows, channels_in], [_, channels_out]) = (x.shape().dims(), weight.shape().dims());
     let large = [rows, channels_in, channels_out].into_iter().all(|size| size >= SMALLEST);
+    let even = [channels_in, channels_out].iter().all(|size| size.is_multiple_of(CHANNELS));
     let copies_tiles = x.client.properties().features.tma.contains(Tma::Base);
-    if !(copies_tiles && large && is_aligned(x) && is_aligned(weight)) {
+    if !(copies_tiles && large && even && is_aligned(x) && is_aligned(weight)) {
         return None;
     }
     let (client, device, shape) = (x.client.clone(), x.device.clone(), [rows, channels_out]);
