@@ -91,7 +91,7 @@ fn spelling() -> Result<()> {
     run(&mut typos)
 }
 
-/// With cuda, which needs neither CUDA's toolkit nor a GPU to compile, and the tuner's store.
+/// With cuda, which needs neither CUDA's toolkit nor a GPU to compile, and the store of kernels.
 fn clippy() -> Result<()> {
     let arguments = format!("clippy --workspace --all-targets {FEATURES},cuda,persistence");
     run(without_llvm(cargo(&arguments).args(["--", "-D", "warnings"])))

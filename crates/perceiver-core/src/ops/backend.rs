@@ -252,7 +252,7 @@ pub trait PerceiverOps: Backend {
         affine::generic_parameters_backward::<Self>(x, output_gradient)
     }
 
-    /// Layer normalisation of `[rows, channels]`.
+    /// Layer normalisation of `[..., channels]`.
     #[fusion(meta = specs::normalise)]
     fn normalise(
         x: FloatTensor<Self>,

@@ -33,6 +33,7 @@ use cubecl::ir::{ElemType, UIntKind};
 use cubecl::prelude::*;
 
 use self::tile::{KEYS, ROWS, SHARED, SLAB, UNITS};
+use super::affine::rows;
 use super::attention::cat;
 use super::blocks::lowest_finite;
 use super::{GridPoints, HiddenKeys, PerceiverOps};
@@ -202,16 +203,17 @@ impl PerceiverOps for CubeBackend {
     }
 
     fn normalise(x: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64) -> CubeTensor {
-        let [rows, channels] = x.shape().dims::<2>();
-        if !suit(&[&x, &gamma, &beta], rows * channels) {
+        let shape = x.shape();
+        if !suit(&[&x, &gamma, &beta], shape.num_elements()) {
             return super::normalise::generic::<Self>(x, gamma, beta, epsilon);
         }
+        let x = rows::<Self>(x);
         let (client, device, dtype) = (x.client.clone(), x.device.clone(), x.dtype);
         let output = empty_device_contiguous_dtype(client.clone(), device, x.shape(), dtype);
         let dim = CubeDim::new_1d(UNITS as u32);
         normalise::normalise::launch(
             &client,
-            calculate_cube_count_elemwise(&client, rows * UNITS, dim),
+            calculate_cube_count_elemwise(&client, x.shape()[0] * UNITS, dim),
             dim,
             into_contiguous(x).into_tensor_arg(),
             into_contiguous(gamma).into_tensor_arg(),
@@ -220,7 +222,7 @@ impl PerceiverOps for CubeBackend {
             epsilon as f32,
             dtype_to_storage_type(dtype),
         );
-        output
+        Self::float_reshape(output, shape)
     }
 }
 

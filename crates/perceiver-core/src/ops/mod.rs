@@ -266,20 +266,13 @@ pub fn layer_norm<const D: usize>(layer: &LayerNorm, x: Tensor<D>) -> Tensor<D> 
         return layer.forward(x);
     }
     let beta = layer.beta.as_ref().expect("normalisations here have a bias");
-    let dims = x.dims();
     let output = <Dispatch as PerceiverOps>::normalise(
-        rows(x).into_dispatch(),
+        x.into_dispatch(),
         layer.gamma.val().into_dispatch(),
         beta.val().into_dispatch(),
         LAYER_NORM_EPSILON,
     );
-    Tensor::<2>::from_dispatch(output).reshape(dims)
-}
-
-/// `[..., channels]` as `[rows, channels]`.
-fn rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
-    let dims = x.dims();
-    x.reshape([dims[..D - 1].iter().product(), dims[D - 1]])
+    Tensor::from_dispatch(output)
 }
 
 fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {

@@ -4,6 +4,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
+use super::affine::rows;
+
 pub(super) fn generic<B: Backend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
@@ -21,6 +23,8 @@ pub(super) fn generic_backward<B: Backend>(
     output_gradient: FloatTensor<B>,
     epsilon: f64,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let shape = x.shape();
+    let (x, output_gradient) = (rows::<B>(x), rows::<B>(output_gradient));
     let [_, channels] = x.shape().dims();
     let mean = |rows: FloatTensor<B>| B::float_mean_dim(rows, 1);
     let centred = B::float_sub(x.clone(), mean(x));
@@ -37,5 +41,5 @@ pub(super) fn generic_backward<B: Backend>(
 
     let per_channel = |rows| B::float_reshape(B::float_sum_dim(rows, 0), Shape::new([channels]));
     let of_gamma = per_channel(B::float_mul(output_gradient.clone(), normal));
-    (of_x, of_gamma, per_channel(output_gradient))
+    (B::float_reshape(of_x, shape), of_gamma, per_channel(output_gradient))
 }
