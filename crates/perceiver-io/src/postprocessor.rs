@@ -201,7 +201,6 @@ impl EmbeddingDecoder {
     /// - returns: `[batch, tokens, vocabulary]`
     #[must_use]
     pub fn forward(&self, answers: Tensor<3>, embedding_table: Tensor<2>) -> Tensor<3> {
-        let scores = answers.matmul(embedding_table.transpose().unsqueeze::<3>());
-        scores + self.bias.val().unsqueeze::<3>()
+        LinearMap::new(embedding_table.transpose(), self.bias.val()).forward(answers)
     }
 }

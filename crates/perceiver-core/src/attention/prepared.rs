@@ -151,7 +151,7 @@ impl PreparedAttention<'_> {
             (true, _) => attended.sum_dim(1).squeeze_dim(1),
             (false, _) => {
                 let [v_channels, _] = output.weight.dims();
-                output.forward(attended.swap_dims(1, 2).reshape([batch, count, v_channels]))
+                ops::linear(output, attended.swap_dims(1, 2).reshape([batch, count, v_channels]))
             }
         };
         if self.attention.query_residual { answers + queries.to_dense() } else { answers }
