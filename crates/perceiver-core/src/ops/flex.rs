@@ -26,6 +26,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use self::cells::Cells;
+use self::matrix::product;
 use self::stream::{Kernel, Size, stream};
 use self::views::{
     as_rows, cells, flags, for_heads, matrix, numbers, tensor, view, whole, with_contiguous_lines,
@@ -267,7 +268,7 @@ impl PerceiverOps for Flex {
         let bias = numbers(bias);
         let shape = with_channels(x.layout().shape().clone(), bias.layout().num_elements());
         let [x, weight] = [rows::<Self>(x), weight].map(with_contiguous_lines);
-        tensor(affine::affine(matrix(&x), matrix(&weight), bias.storage()), shape)
+        tensor(product(matrix(&x), matrix(&weight), bias.storage()), shape)
     }
 
     fn affine_input_backward(weight: FlexTensor, output_gradient: FlexTensor) -> FlexTensor {

@@ -1,5 +1,10 @@
+#![allow(unsafe_code, reason = "memory holds numbers from when the threads have written it")]
+
+use std::mem::MaybeUninit;
+
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::prelude::ReborrowMut as _;
+use faer::{Accum, MatMut, MatRef, Par, RowRef};
 
 /// Multiplications from which on a product is shared among the threads.
 const WORTH_SHARING: usize = 1 << 19;
@@ -27,11 +32,11 @@ pub(super) fn strided(
 ///
 /// # Panics
 /// If rows overlap, or an element lies beyond the slice.
-pub(super) fn strided_mut(
-    elements: &mut [f32],
+pub(super) fn strided_mut<T>(
+    elements: &mut [T],
     [rows, columns]: [usize; 2],
     row_stride: usize,
-) -> MatMut<'_, f32> {
+) -> MatMut<'_, T> {
     // Of the transpose, as faer 0.24's constructor for rows mixes up the strides.
     MatMut::from_column_major_slice_with_stride_mut(elements, columns, rows, row_stride)
         .transpose_mut()
@@ -51,19 +56,21 @@ pub(super) fn multiply(
     matmul(product, accumulate, left, right, scale, Par::Seq);
 }
 
-/// Replaces the product by `left · right`, or adds that to it, on every core.
+/// `left · right`, and a row that is added to each of its rows, on every core.
 ///
 /// # Panics
 /// If the shapes disagree.
-pub(super) fn multiply_in_parallel(
-    product: MatMut<'_, f32>,
-    accumulate: Accum,
-    left: MatRef<'_, f32>,
-    right: MatRef<'_, f32>,
-) {
-    let multiplications = product.nrows() * product.ncols() * left.ncols();
-    let threads = if multiplications < WORTH_SHARING { 1 } else { rayon::current_num_threads() };
-    share(threads, product, accumulate, left, right);
+pub(super) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>, added: &[f32]) -> Vec<f32> {
+    let [rows, columns] = [left.nrows(), right.ncols()];
+    let worth_sharing = rows * columns * left.ncols() >= WORTH_SHARING;
+    let threads = if worth_sharing { rayon::current_num_threads() } else { 1 };
+    let added = MatRef::from_repeated_row(RowRef::from_slice(added), rows);
+    // SAFETY: the shares make up the whole product, and each writes all of its own.
+    unsafe {
+        fresh(rows * columns, |memory| {
+            share(threads, strided_mut(memory, [rows, columns], columns), added, left, right);
+        })
+    }
 }
 
 /// Cuts a product for so many threads: between columns while there are enough, as what is right
@@ -72,28 +79,73 @@ pub(super) fn multiply_in_parallel(
 /// faer's own threads are another pool than rayon's and wait for each other at barriers.
 fn share(
     threads: usize,
-    product: MatMut<'_, f32>,
-    accumulate: Accum,
+    product: MatMut<'_, MaybeUninit<f32>>,
+    added: MatRef<'_, f32>,
     left: MatRef<'_, f32>,
     right: MatRef<'_, f32>,
 ) {
     let (rows, columns) = (product.nrows(), product.ncols());
     if threads < 2 || rows.max(columns) < 2 * NARROWEST {
-        return multiply(product, accumulate, 1.0, left, right);
+        return multiply(written(product, added), Accum::Add, 1.0, left, right);
     }
     if columns < rows.min(threads * NARROWEST) {
         // Between rows, which are the columns of the transpose.
-        let product = product.transpose_mut();
-        return share(threads, product, accumulate, right.transpose(), left.transpose());
+        let (product, added) = (product.transpose_mut(), added.transpose());
+        return share(threads, product, added, right.transpose(), left.transpose());
     }
     let half = threads / 2;
     let middle = (columns * half / threads).next_multiple_of(NARROWEST / 4);
     let (first, last) = product.split_at_col_mut(middle);
+    let (added_to_first, added_to_last) = added.split_at_col(middle);
     let (of_first, of_last) = right.split_at_col(middle);
     rayon::join(
-        || share(half, first, accumulate, left, of_first),
-        || share(threads - half, last, accumulate, left, of_last),
+        || share(half, first, added_to_first, left, of_first),
+        || share(threads - half, last, added_to_last, left, of_last),
     );
+}
+
+/// So many numbers that `write` writes, in memory that is not cleared first: a single thread would
+/// do that while the others wait.
+///
+/// # Safety
+/// `write` writes them all.
+pub(super) unsafe fn fresh(count: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(count);
+    write(&mut numbers.spare_capacity_mut()[..count]);
+    // SAFETY: the caller's promise.
+    unsafe { numbers.set_len(count) };
+    numbers
+}
+
+/// A copy of `numbers` in memory that may hold none yet.
+///
+/// # Panics
+/// If the shapes disagree.
+pub(super) fn written<'a>(
+    mut memory: MatMut<'a, MaybeUninit<f32>>,
+    numbers: MatRef<'_, f32>,
+) -> MatMut<'a, f32> {
+    let (rows, columns) = (memory.nrows(), memory.ncols());
+    assert_eq!((rows, columns), (numbers.nrows(), numbers.ncols()), "another shape");
+    if numbers.col_stride() != 1 {
+        return written(memory.transpose_mut(), numbers.transpose()).transpose_mut();
+    }
+    for (row, numbers) in memory.rb_mut().row_iter_mut().zip(numbers.row_iter()) {
+        let row = row.try_as_row_major_mut().expect("its columns follow each other");
+        let numbers = numbers.try_as_row_major().expect("and so do theirs");
+        row.as_slice_mut().write_copy_of_slice(numbers.as_slice());
+    }
+    let (row_stride, column_stride) = (memory.row_stride(), memory.col_stride());
+    // SAFETY: the same memory for as long, all of which has just been written.
+    unsafe {
+        MatMut::from_raw_parts_mut(
+            memory.as_ptr_mut().cast(),
+            rows,
+            columns,
+            row_stride,
+            column_stride,
+        )
+    }
 }
 
 #[cfg(test)]
@@ -107,20 +159,32 @@ mod tests {
 
     #[test]
     fn shares_of_a_product_are_the_product() {
-        for [rows, inner, columns] in [[3, 5, 700], [700, 5, 3], [130, 4, 129], [1, 2, 1]] {
+        for [rows, inner, columns] in [[3, 5, 700], [700, 5, 3], [700, 5, 1], [130, 4, 129]] {
             let (left, right) = (numbers(rows * inner, 0), numbers(inner * columns, 1));
             let left = strided(&left, [rows, inner], [inner, 1]);
             let right = strided(&right, [inner, columns], [columns, 1]);
+            let added = numbers(columns, 2);
             for threads in [1, 2, 3, 7] {
-                let mut product = vec![1.0; rows * columns];
-                let of_product = strided_mut(&mut product, [rows, columns], columns);
-                share(threads, of_product, Accum::Add, left, right);
-                for (i, found) in product.iter().enumerate() {
+                let mut memory = vec![MaybeUninit::new(f32::NAN); rows * columns];
+                let product = strided_mut(&mut memory, [rows, columns], columns);
+                let of_rows = MatRef::from_repeated_row(RowRef::from_slice(&added), rows);
+                share(threads, product, of_rows, left, right);
+                for (i, found) in memory.iter().enumerate() {
                     let (row, column) = (i / columns, i % columns);
                     let terms = (0..inner).map(|k| left[(row, k)] * right[(k, column)]);
-                    assert_eq!(*found, 1.0 + terms.sum::<f32>(), "({row}, {column})");
+                    // SAFETY: it held a number from the start.
+                    let found = unsafe { found.assume_init() };
+                    assert_eq!(found, added[column] + terms.sum::<f32>(), "({row}, {column})");
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_product_has_a_row_added() {
+        let (left, right) = ([1.0, 2.0], [3.0, 4.0, 5.0, 6.0]);
+        let (left, right) = (strided(&left, [1, 2], [2, 1]), strided(&right, [2, 2], [2, 1]));
+        assert_eq!(product(left, right, &[0.5, 1.5]), [13.5, 17.5]);
+        assert_eq!(product(left.subcols(0, 0), right.subrows(0, 0), &[0.5, 1.5]), [0.5, 1.5]);
     }
 }

@@ -1,8 +1,11 @@
+#![allow(unsafe_code, reason = "tasks write into memory that is not cleared first")]
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::affine::total;
 use super::lanes;
+use super::matrix::fresh;
 
 /// Rows one task takes, whatever the number of cores, so that sums do not depend on it.
 const TASK_ROWS: usize = 16;
@@ -18,10 +21,16 @@ pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) ->
             }
         }
     }
-    let mut output = x.to_vec();
-    let tasks = output.par_chunks_mut(TASK_ROWS * gamma.len());
-    tasks.for_each(|rows| of_task(rows, gamma, beta, epsilon));
-    output
+    let task = TASK_ROWS * gamma.len();
+    // SAFETY: every task copies what it normalises, and the tasks are all of `x`.
+    unsafe {
+        fresh(x.len(), |memory| {
+            let tasks = memory.par_chunks_mut(task).zip(x.par_chunks(task));
+            tasks.for_each(|(memory, rows)| {
+                of_task(memory.write_copy_of_slice(rows), gamma, beta, epsilon);
+            });
+        })
+    }
 }
 
 /// Gradients of `x`, gamma and beta; see [`generic_backward`](super::super::normalise::generic_backward).

@@ -1,3 +1,5 @@
+#![allow(unsafe_code, reason = "tasks write into memory that is not cleared first")]
+
 use std::ops::Range;
 
 use faer::{Accum, MatMut, MatRef};
@@ -6,7 +8,7 @@ use rayon::prelude::*;
 
 use super::array::{Array, Hidden};
 use super::lanes;
-use super::matrix::{multiply, strided, strided_mut};
+use super::matrix::{fresh, multiply, strided, strided_mut, written};
 
 /// Rows of scores a task takes at most: their sums stay in the second-level cache.
 const MOST_ROWS: usize = 256;
@@ -116,34 +118,27 @@ struct Part {
 pub(super) fn stream(kernel: &impl Kernel) -> Streamed {
     let size = kernel.size();
     let plan = Plan::new(&size, rayon::current_num_threads());
-    let blocks: Vec<Part> = (0..size.batch * size.heads * plan.row_blocks)
-        .into_par_iter()
-        .map(|task| {
-            let (problem, block) = (task / plan.row_blocks, task % plan.row_blocks);
-            let rows = plan.rows(block, size.rows);
-            (0..plan.key_parts)
+    let width = size.heads * size.channels;
+    let mut log_sum_exp = Vec::new();
+    // SAFETY: the tasks are all rows of all problems, and each writes its sums.
+    let sums = unsafe {
+        fresh(size.batch * size.rows * width, |memory| {
+            let tasks =
+                plan.tasks(&size, strided_mut(memory, [size.batch * size.rows, width], width));
+            let parts: Vec<Vec<f32>> = tasks
                 .into_par_iter()
-                .map(|part| Part::run(kernel, problem, rows.clone(), plan.keys(part, size.keys)))
-                .reduce_with(Part::merge)
-                .expect("attention needs at least one key")
-                .normalised(size.channels)
+                .enumerate()
+                .map(|(task, memory)| {
+                    let (problem, block) = (task / plan.row_blocks, task % plan.row_blocks);
+                    let part = plan.run(kernel, &size, problem, plan.rows(block, size.rows));
+                    let shape = [memory.nrows(), size.channels];
+                    written(memory, strided(&part.sums, shape, [size.channels, 1]));
+                    part.log_sum_exp()
+                })
+                .collect();
+            log_sum_exp = parts.concat();
         })
-        .collect();
-
-    let row_width = size.heads * size.channels;
-    let mut sums = vec![0.0; size.batch * size.rows * row_width];
-    sums.par_chunks_mut(size.rows * row_width).enumerate().for_each(|(batch, sums)| {
-        sums.par_chunks_mut(plan.block_rows * row_width).enumerate().for_each(|(block, sums)| {
-            for head in 0..size.heads {
-                let of_head = &blocks[(batch * size.heads + head) * plan.row_blocks + block];
-                let rows = of_head.sums.chunks_exact(size.channels);
-                for (row, found) in sums.chunks_exact_mut(row_width).zip(rows) {
-                    row[head * size.channels..][..size.channels].copy_from_slice(found);
-                }
-            }
-        });
-    });
-    let log_sum_exp = blocks.iter().flat_map(Part::log_sum_exp).collect();
+    };
     Streamed { sums, log_sum_exp }
 }
 
@@ -177,6 +172,35 @@ impl Plan {
     fn keys(&self, part: usize, keys: usize) -> Range<usize> {
         part * self.part_keys..((part + 1) * self.part_keys).min(keys)
     }
+
+    /// The blocks of `[batch · rows, heads · channels]`, problem by problem.
+    fn tasks<'a, T>(&self, size: &Size, sums: MatMut<'a, T>) -> Vec<MatMut<'a, T>> {
+        let heads = |example: MatMut<'a, T>| cut(example.transpose_mut(), size.channels);
+        let problems = cut(sums, size.rows).into_iter().flat_map(heads);
+        problems.flat_map(|problem| cut(problem.transpose_mut(), self.block_rows)).collect()
+    }
+
+    /// Streams over all keys for some rows of a problem.
+    fn run(&self, kernel: &impl Kernel, size: &Size, problem: usize, rows: Range<usize>) -> Part {
+        (0..self.key_parts)
+            .into_par_iter()
+            .map(|part| Part::run(kernel, problem, rows.clone(), self.keys(part, size.keys)))
+            .reduce_with(Part::merge)
+            .expect("attention needs at least one key")
+            .normalised(size.channels)
+    }
+}
+
+/// Cuts a matrix between rows, so many to a piece.
+fn cut<T>(matrix: MatMut<'_, T>, rows: usize) -> Vec<MatMut<'_, T>> {
+    let (mut pieces, mut rest) = (Vec::new(), matrix);
+    while rest.nrows() > 0 {
+        let count = rows.min(rest.nrows());
+        let (piece, below) = rest.split_at_row_mut(count);
+        pieces.push(piece);
+        rest = below;
+    }
+    pieces
 }
 
 impl Part {
@@ -233,8 +257,8 @@ impl Part {
         self
     }
 
-    fn log_sum_exp(&self) -> impl Iterator<Item = f32> {
-        self.maxima.iter().zip(&self.totals).map(|(maximum, total)| maximum + total.ln())
+    fn log_sum_exp(&self) -> Vec<f32> {
+        self.maxima.iter().zip(&self.totals).map(|(maximum, total)| maximum + total.ln()).collect()
     }
 }
 
