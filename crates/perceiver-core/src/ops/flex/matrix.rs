@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use faer::linalg::matmul::matmul;
 use faer::prelude::ReborrowMut as _;
 use faer::{Accum, MatMut, MatRef, Par, RowRef};
+use rayon::prelude::*;
 
 /// Multiplications from which on a product is shared among the threads.
 const WORTH_SHARING: usize = 1 << 19;
@@ -102,6 +103,21 @@ fn share(
         || share(half, first, added_to_first, left, of_first),
         || share(threads - half, last, added_to_last, left, of_last),
     );
+}
+
+/// A copy of `numbers`, so many of which `change` is given at a time, on every core.
+pub(super) fn changed(
+    numbers: &[f32],
+    task: usize,
+    change: impl Fn(&mut [f32]) + Sync,
+) -> Vec<f32> {
+    // SAFETY: the tasks are all numbers, and each begins with a copy of its own.
+    unsafe {
+        fresh(numbers.len(), |memory| {
+            let tasks = memory.par_chunks_mut(task).zip(numbers.par_chunks(task));
+            tasks.for_each(|(memory, numbers)| change(memory.write_copy_of_slice(numbers)));
+        })
+    }
 }
 
 /// So many numbers that `write` writes, in memory that is not cleared first: a single thread would

@@ -1,11 +1,9 @@
-#![allow(unsafe_code, reason = "tasks write into memory that is not cleared first")]
-
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::affine::total;
 use super::lanes;
-use super::matrix::fresh;
+use super::matrix::changed;
 
 /// Rows one task takes, whatever the number of cores, so that sums do not depend on it.
 const TASK_ROWS: usize = 16;
@@ -21,16 +19,7 @@ pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) ->
             }
         }
     }
-    let task = TASK_ROWS * gamma.len();
-    // SAFETY: every task copies what it normalises, and the tasks are all of `x`.
-    unsafe {
-        fresh(x.len(), |memory| {
-            let tasks = memory.par_chunks_mut(task).zip(x.par_chunks(task));
-            tasks.for_each(|(memory, rows)| {
-                of_task(memory.write_copy_of_slice(rows), gamma, beta, epsilon);
-            });
-        })
-    }
+    changed(x, TASK_ROWS * gamma.len(), |rows| of_task(rows, gamma, beta, epsilon))
 }
 
 /// Gradients of `x`, gamma and beta; see [`generic_backward`](super::super::normalise::generic_backward).

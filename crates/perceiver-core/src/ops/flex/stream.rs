@@ -1,4 +1,4 @@
-#![allow(unsafe_code, reason = "tasks write into memory that is not cleared first")]
+#![allow(unsafe_code, reason = "tasks write to memory that nobody clears first")]
 
 use std::ops::Range;
 
