@@ -12,11 +12,13 @@ use crate::process::{program, root};
 /// The processor with its cores, and the graphics card where one is used.
 pub(super) fn name(place: Place) -> Result<String> {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
+    let field = |name| info.lines().find_map(|line| line.strip_prefix(name)?.split_once(": "));
+    let model = field("model name").map_or("unknown processor", |(_, model)| model);
+    // Virtual machines name a brand, of which a later generation may do twice as much.
+    let family = field("cpu family").map(|(_, family)| format!(" (family {family})"));
     let cores = available_parallelism()?;
     Ok(match place {
-        Place::Cpu => format!("{model}, {cores} cores"),
+        Place::Cpu => format!("{model}{}, {cores} cores", family.unwrap_or_default()),
         Place::Cuda | Place::Vulkan => {
             let card = output("nvidia-smi", &["--query-gpu=name", "--format=csv,noheader"]);
             format!("{} ({model}, {cores} cores)", card.unwrap_or_else(|_| "unknown card".into()))
