@@ -1,6 +1,7 @@
 //! The operations under burn's autodiff: one node each, which keeps what the operation took and
 //! returned and computes probabilities again. Nothing of `queries × keys` numbers is kept.
 
+mod attention;
 mod layers;
 
 use burn::backend::autodiff::NodeId;
@@ -9,9 +10,12 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
 
+use self::attention::{AttentionBackward, AttentionState, PackedAttentionBackward};
 use self::layers::{AffineBackward, AffineState, GeluBackward, NormaliseBackward, NormaliseState};
+use super::attention::cat;
+use super::blocks::slice;
 use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
 
 impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
@@ -49,6 +53,39 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
                 node.finish(state, output)
             }
         }
+    }
+
+    fn attention_forward(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        hidden: HiddenKeys<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let hidden = hidden.untracked();
+        let (queries, of_queries) = queries.into_parts();
+        let (keys, of_keys) = keys.into_parts();
+        let (values, of_values) = values.into_parts();
+        let (output, log_sum_exp) = B::attention_forward(
+            queries.clone(),
+            keys.clone(),
+            values.clone(),
+            hidden.clone(),
+            scale,
+        );
+        let channels = output.shape()[3];
+        let packed = cat::<B>(vec![output.clone(), log_sum_exp.clone()], 3);
+        let nodes = [of_queries, of_keys, of_values];
+        let packed = match PackedAttentionBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(node) => node.finish(packed),
+            OpsKind::Tracked(node) => {
+                let state =
+                    AttentionState { queries, keys, values, output, log_sum_exp, hidden, scale };
+                node.finish(state, packed)
+            }
+        };
+        let part = |start, end| slice::<Self>(&packed, 3, start, end);
+        (part(0, channels), part(channels, channels + 1))
     }
 
     fn gather_attend(
@@ -205,41 +242,6 @@ impl<B: Backend, C: CheckpointStrategy> GridPoints<Autodiff<B, C>> {
             Self::All => GridPoints::All,
             Self::Some(points) => GridPoints::Some(points),
         }
-    }
-}
-
-#[derive(Debug)]
-struct AttentionBackward;
-
-#[derive(Clone, Debug)]
-struct AttentionState<B: Backend> {
-    queries: FloatTensor<B>,
-    keys: FloatTensor<B>,
-    values: FloatTensor<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    scale: f64,
-}
-
-impl<B: PerceiverOps> Backward<B, 3> for AttentionBackward {
-    type State = AttentionState<B>;
-
-    fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
-        let parents = node.parents.map(|parent| Some(parent?.id));
-        let state = node.state;
-        let (queries, keys, values) = B::attention_backward(
-            state.queries,
-            state.keys,
-            state.values,
-            state.output,
-            state.log_sum_exp,
-            of_output,
-            state.hidden,
-            state.scale,
-        );
-        register::<B>(parents, vec![queries, keys, values], gradients);
     }
 }
 
