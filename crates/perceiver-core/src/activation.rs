@@ -1,7 +1,7 @@
 use std::fmt;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, FloatDType, Tensor, activation};
 
 use crate::ops;
 
@@ -180,10 +180,13 @@ fn rounded(value: f32) -> f32 {
     f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
 }
 
-/// [`rounded`] on devices that may not have the type: Veltkamp's splitting keeps 8 of 24 bits.
+/// [`rounded`] on devices that may not have the type: Veltkamp's splitting keeps 8 of 24 bits, those
+/// of single precision.
 fn rounded_tensor(values: Tensor<3>) -> Tensor<3> {
+    let dtype = values.dtype();
+    let values = values.cast(FloatDType::F32);
     let shifted = values.clone() * 65_537.0;
-    shifted.clone() - (shifted - values)
+    (shifted.clone() - (shifted - values)).cast(dtype)
 }
 
 /// MEGA's mean √½ and deviation √(1 / 4π), rounded as checkpoints were trained with them.

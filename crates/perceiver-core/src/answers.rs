@@ -65,7 +65,7 @@ impl<'a> AnswerStream<'a> {
         let endings =
             endings.map(|(s, &tokens)| Ending::new(second.clone(), last(s), tokens)).collect();
         let [hidden, channels] = second.dims();
-        let block = (BLOCK / (batch * channels.max(hidden))).max(1);
+        let block = (BLOCK / (batch * channels.max(hidden)).max(1)).max(1);
         let block = match layer.feed_forward_chunk() {
             0 => block,
             chunk => block.min(chunk),

@@ -34,6 +34,7 @@ pub struct Encoder {
 ///
 /// # Source
 /// `BaseModelOutputWithCrossAttentions`.
+#[doc(alias = "BaseModelOutputWithCrossAttentions")]
 #[derive(Debug, Clone)]
 pub struct EncoderOutput {
     /// `[batch, latents, latent_channels]`.

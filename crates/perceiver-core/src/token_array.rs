@@ -204,6 +204,7 @@ impl Segment {
     /// If the range ends beyond the tokens.
     #[must_use]
     pub fn narrow(&self, start: usize, count: usize) -> Self {
+        assert!(start + count <= self.tokens, "the range ends beyond {} tokens", self.tokens);
         if count == self.tokens {
             return self.clone();
         }
@@ -322,6 +323,12 @@ mod tests {
         ];
         segment.to_dense().into_data().assert_eq(&TensorData::from(expected), false);
         assert_eq!(segment.channels(), 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "the range ends beyond 6 tokens")]
+    fn no_token_is_narrowed_to_beyond_the_last() {
+        let _ = Segment::from_positions(1, grid(None)).narrow(1, 6);
     }
 
     #[test]

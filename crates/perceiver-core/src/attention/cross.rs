@@ -71,7 +71,8 @@ impl CrossAttention {
         }
         if mask.is_none() && self.asks(queries, inputs) {
             let prepared = self.prepare(queries, inputs.to_dense());
-            let answers = prepared.segments().map(|(s, tokens)| prepared.attend(s, 0, tokens));
+            let asking = prepared.segments().filter(|&(_, tokens)| tokens > 0);
+            let answers = asking.map(|(s, tokens)| prepared.attend(s, 0, tokens));
             return (concat(answers.collect(), 1), None);
         }
         let [_, query_count, query_channels] = queries.dims();

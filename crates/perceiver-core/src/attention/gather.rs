@@ -43,6 +43,9 @@ impl CrossAttention {
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `absorbs`: one a segment
     /// - returns: the same as `queries`
+    ///
+    /// # Panics
+    /// If the mask has another shape than the tokens.
     pub(super) fn gather(
         &self,
         queries: &TokenArray,
@@ -51,16 +54,25 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
     ) -> Tensor<3> {
         let [batch, query_count, _] = queries.dims();
+        let [_, tokens, _] = inputs.dims();
+        ops::assert_mask(mask, batch, tokens);
         let projected = self.project_queries(queries, batch);
         let mut start = 0;
         let mut reads = Vec::with_capacity(absorbs.len());
         for (segment, &absorbs) in inputs.segments().iter().zip(absorbs) {
-            let mask = mask.map(|mask| mask.narrow(start, segment.tokens()));
-            reads.push(if absorbs {
-                read_absorbed(&projected, segment, mask.as_ref())
+            if segment.tokens() == 0 {
+                continue;
+            }
+            let of_segment = mask.map(|mask| mask.narrow(start, segment.tokens()));
+            let mut read = if absorbs {
+                read_absorbed(&projected, segment, of_segment.as_ref())
             } else {
-                self.read_projected(&projected, segment, mask.as_ref())
-            });
+                self.read_projected(&projected, segment, of_segment.as_ref())
+            };
+            if let Some(mask) = mask {
+                read.log_sum_exp = counting_tokens(read.log_sum_exp, mask, segment.tokens());
+            }
+            reads.push(read);
             start += segment.tokens();
         }
         let [_, v_channels] = self.widths();
@@ -132,6 +144,15 @@ impl CrossAttention {
         let beta = self.projections.layernorm2.beta.as_ref();
         beta.expect("layer norms here have a bias").val().unsqueeze()
     }
+}
+
+/// The log-sum-exp, but for examples that hide every key that of as many zeros as there are tokens:
+/// the lowest number that hides a score has no digits left to count them by.
+fn counting_tokens(log_sum_exp: Tensor<4>, mask: &KeyMask, tokens: usize) -> Tensor<4> {
+    let [batch, ..] = log_sum_exp.dims();
+    let blind = mask.hidden().all_dim(1).reshape([batch, 1, 1, 1]);
+    let blind = blind.expand(log_sum_exp.dims());
+    log_sum_exp.mask_fill(blind, (tokens as f64).ln())
 }
 
 fn read_absorbed(queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {

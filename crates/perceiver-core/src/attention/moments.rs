@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 use crate::init::LAYER_NORM_EPSILON;
 use crate::{Axis, Grid, LinearMap, Positions, Segment};
@@ -6,9 +6,11 @@ use crate::{Axis, Grid, LinearMap, Positions, Segment};
 /// Mean over a part of a token's channels, and the sum of their squared distances from it.
 ///
 /// Parts join about their common mean, without a difference of large numbers: content may be far
-/// from zero.
+/// from zero. Of half precision, which knows no square of 400, they are single.
 struct Part {
     channels: usize,
+    /// The tokens' own.
+    dtype: DType,
     /// `[batch, tokens]`, or 1 along an axis on which it does not vary.
     mean: Tensor<2>,
     /// The same shape.
@@ -51,26 +53,30 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
     let scale = (variance + LAYER_NORM_EPSILON).sqrt().recip();
     let [batch, _] = mean.dims();
     let shape = [batch, segment.tokens()];
-    (mean.expand(shape), scale.expand(shape))
+    let dtype = parts[0].dtype;
+    (mean.cast(dtype).expand(shape), scale.cast(dtype).expand(shape))
 }
 
 impl Part {
     /// Of channels that are written out, `[batch, tokens, channels]`.
     fn of(tokens: Tensor<3>) -> Self {
-        let [.., channels] = tokens.dims();
+        let ([.., channels], dtype) = (tokens.dims(), tokens.dtype());
+        let tokens = widened(tokens);
         let mean = tokens.clone().mean_dim(2);
         let scatter = (tokens - mean.clone()).square().sum_dim(2).squeeze_dim(2);
-        Self { channels, mean: mean.squeeze_dim(2), scatter }
+        Self { channels, dtype, mean: mean.squeeze_dim(2), scatter }
     }
 
     /// Of a linear map's results. A map whose results have mean zero gives distances at once.
     fn of_mapped(raw: &Tensor<3>, map: &LinearMap) -> Self {
-        let [_, channels] = map.dims();
-        let (weight, bias) = (map.weight().mean_dim(1), map.bias().mean());
-        let centred = LinearMap::new(map.weight() - weight.clone(), map.bias() - bias.clone());
+        let ([_, channels], dtype) = (map.dims(), raw.dtype());
+        let raw = widened(raw.clone());
+        let (weights, biases) = (widened(map.weight()), widened(map.bias()));
+        let (weight, bias) = (weights.clone().mean_dim(1), biases.clone().mean());
+        let centred = LinearMap::new(weights - weight.clone(), biases - bias.clone());
         let mean = LinearMap::new(weight, bias).forward(raw.clone()).squeeze_dim(2);
-        let scatter = centred.forward(raw.clone()).square().sum_dim(2).squeeze_dim(2);
-        Self { channels, mean, scatter }
+        let scatter = centred.forward(raw).square().sum_dim(2).squeeze_dim(2);
+        Self { channels, dtype, mean, scatter }
     }
 
     /// Of the channels that vary along one axis.
@@ -90,5 +96,13 @@ impl Part {
                 .reshape([1, outer * lengths[a] * inner]),
         };
         Self { mean: at_tokens(along.mean), scatter: at_tokens(along.scatter), ..along }
+    }
+}
+
+/// Single precision instead of half.
+fn widened<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match tensor.dtype() {
+        DType::F16 | DType::BF16 => tensor.cast(FloatDType::F32),
+        _ => tensor,
     }
 }

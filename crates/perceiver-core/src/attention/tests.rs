@@ -111,6 +111,88 @@ fn any_choice_of_absorbed_segments_reads_the_same() {
     }
 }
 
+/// Where the lowest number hides them all, no digit of a segment's log-sum-exp tells how many there
+/// are.
+#[test]
+fn an_example_that_hides_every_key_reads_all_segments_by_their_tokens() {
+    let inputs = TokenArray::new(segments());
+    let [_, tokens, _] = inputs.dims();
+    let hidden: Vec<bool> = (0..BATCH * tokens).map(|i| i < tokens).collect();
+    let hidden = TensorData::new(hidden, [BATCH, tokens]);
+    let mask = KeyMask::from_hidden(Tensor::<2, Bool>::from_data(hidden, &Device::flex()));
+    let queries = TokenArray::dense(random([BATCH, 3, 4]));
+    let attention = attention(2, 4, CHANNELS);
+    let (expected, _) = attention.forward(&queries, &inputs, Some(&mask), true);
+    for absorbs in [[false; 6], [true; 6]] {
+        let found = attention.gather(&queries, &inputs, &absorbs, Some(&mask));
+        assert_same(found, expected.clone());
+    }
+}
+
+/// The segments, and the same with empty ones among them.
+fn without_and_with_empty() -> [TokenArray; 2] {
+    let empty = || Segment::from_padding(BATCH, 0, random([CHANNELS]));
+    let some = segments();
+    let mut with_empty = some.clone();
+    with_empty.insert(1, empty());
+    with_empty.push(empty());
+    [some, with_empty].map(TokenArray::new)
+}
+
+#[test]
+fn reading_segments_without_tokens_changes_nothing() {
+    let [some, with_empty] = without_and_with_empty();
+    let queries = TokenArray::dense(random([BATCH, 3, 4]));
+    let attention = attention(1, 4, CHANNELS);
+    let (expected, _) = attention.forward(&queries, &some, None, true);
+    for absorbs in [[false; 8], [true; 8]] {
+        assert_same(attention.gather(&queries, &with_empty, &absorbs, None), expected.clone());
+    }
+}
+
+#[test]
+fn asking_for_segments_without_tokens_changes_nothing() {
+    let [some, with_empty] = without_and_with_empty();
+    let inputs = TokenArray::dense(random([BATCH, 3, 6]));
+    let attention = attention(1, CHANNELS, 6);
+    assert!(attention.asks(&with_empty, &inputs), "answered segment by segment");
+    let (answers, _) = attention.forward(&with_empty, &inputs, None, false);
+    assert_same(answers, attention.forward(&some, &inputs, None, true).0);
+}
+
+#[cfg(feature = "autodiff")]
+#[test]
+fn gradients_of_segments_read_in_any_form_are_the_dense_ones() {
+    let device = Device::flex().autodiff();
+    let arrays = [[BATCH, 12, 5], [BATCH, 7, CHANNELS], [BATCH, 3, 4]].map(random::<3>);
+    let table = random([12, CHANNELS - 5]);
+    let attention = attention(2, 4, CHANNELS).to_device(&device);
+    let hidden = TensorData::new((0..BATCH * 19).map(|i| i % 5 == 2).collect(), [BATCH, 19]);
+    let mask = KeyMask::from_hidden(Tensor::<2, Bool>::from_data(hidden, &device));
+    let gradients = |absorbs: Option<[bool; 2]>| {
+        let tracked = |x: Tensor<3>| Tensor::<3>::from_data(x.into_data(), (&device, DType::F64));
+        let [first, second, queries] = arrays.clone().map(tracked).map(Tensor::require_grad);
+        let table = Tensor::<2>::from_data(table.to_data(), (&device, DType::F64));
+        let inputs = TokenArray::new(vec![
+            Segment::from_content(first.clone()).with_positions(Positions::Table(table)),
+            Segment::from_content(second.clone()),
+        ]);
+        let asked = TokenArray::dense(queries.clone());
+        let answers = match absorbs {
+            Some(absorbs) => attention.gather(&asked, &inputs, &absorbs, Some(&mask)),
+            None => attention.forward(&asked, &inputs, Some(&mask), true).0,
+        };
+        let found = answers.square().sum().backward();
+        [first, second, queries].map(|x| x.grad(&found).expect("a gradient"))
+    };
+    let expected = gradients(None);
+    for absorbs in [[false, false], [true, false], [false, true]] {
+        for (found, expected) in gradients(Some(absorbs)).into_iter().zip(expected.clone()) {
+            assert_same(found, expected);
+        }
+    }
+}
+
 #[test]
 fn any_choice_of_factored_queries_is_answered_the_same() {
     let mut segments = segments();
@@ -175,4 +257,15 @@ fn moments_far_from_zero_keep_their_digits() {
         let found = found.cast(DType::F64).into_data();
         found.assert_approx_eq::<f64>(&expected.into_data(), Tolerance::relative(1e-4));
     }
+}
+
+/// The square of 400 is more than half precision knows.
+#[test]
+fn moments_of_half_precision_are_finite() {
+    let tokens = random([BATCH, 6, 8]).mul_scalar(400.0);
+    let (_, expected) = moments(&Segment::from_content(tokens.clone()));
+    let (mean, found) = moments(&Segment::from_content(tokens.cast(DType::F16)));
+    assert_eq!((mean.dtype(), found.dtype()), (DType::F16, DType::F16));
+    let found = found.cast(DType::F64).into_data();
+    found.assert_approx_eq::<f64>(&expected.into_data(), Tolerance::relative(5e-3));
 }

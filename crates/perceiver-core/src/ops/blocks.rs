@@ -80,6 +80,9 @@ impl<B: Backend> RunningSoftmax<B> {
     ) -> Self {
         let block_maximum = B::float_max_dim(scores.clone(), 3);
         let Some(previous) = previous else {
+            // Finite, so that its distance from a score of minus infinity is a number.
+            let lowest = lowest_finite(block_maximum.dtype());
+            let block_maximum = B::float_clamp_min(block_maximum, lowest.into());
             let weights = B::float_exp(B::float_sub(scores, block_maximum.clone()));
             let total = B::float_sum_dim(weights.clone(), 3);
             return Self { maximum: block_maximum, total, sums: weigh(weights) };

@@ -261,6 +261,8 @@ pub(crate) fn affine<const D: usize>(
 /// If the layer has other channels or no bias.
 #[must_use]
 pub fn layer_norm<const D: usize>(layer: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+    let [channels] = layer.gamma.dims();
+    assert_eq!(x.dims()[D - 1], channels, "the input has another number of channels");
     // Half precision is widened by burn's layer.
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return layer.forward(x);
@@ -282,7 +284,9 @@ fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {
     }
 }
 
-fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
+/// # Panics
+/// If the mask has another shape.
+pub(crate) fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
     if let Some(mask) = mask {
         assert_eq!(mask.dims(), [batch, keys], "the mask has another shape than the keys");
     }

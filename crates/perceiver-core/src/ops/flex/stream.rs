@@ -159,9 +159,9 @@ impl Plan {
         let wanted = tasks.div_ceil(problems);
         let blocks = wanted.min(size.rows / LEAST_ROWS).max(size.rows.div_ceil(MOST_ROWS)).max(1);
         let block_rows = size.rows.div_ceil(blocks).max(1);
-        let row_blocks = size.rows.div_ceil(block_rows);
+        let row_blocks = size.rows.div_ceil(block_rows).max(1);
         let wanted = if problems * row_blocks >= threads { 1 } else { wanted.div_ceil(row_blocks) };
-        let part_keys = size.keys.div_ceil(wanted).next_multiple_of(TILE_KEYS);
+        let part_keys = size.keys.div_ceil(wanted).max(1).next_multiple_of(TILE_KEYS);
         Self { block_rows, row_blocks, part_keys, key_parts: size.keys.div_ceil(part_keys) }
     }
 
@@ -182,10 +182,14 @@ impl Plan {
 
     /// Streams over all keys for some rows of a problem.
     fn run(&self, kernel: &impl Kernel, size: &Size, problem: usize, rows: Range<usize>) -> Part {
-        (0..self.key_parts)
+        let parts = (0..self.key_parts)
             .into_par_iter()
-            .map(|part| Part::run(kernel, problem, rows.clone(), self.keys(part, size.keys)))
-            .reduce_with(Part::merge)
+            .map(|part| Part::run(kernel, problem, rows.clone(), self.keys(part, size.keys)));
+        // Merged in their order: rayon's own order depends on which thread has time.
+        let parts: Vec<_> = parts.collect();
+        parts
+            .into_iter()
+            .reduce(Part::merge)
             .expect("attention needs at least one key")
             .normalised(size.channels)
     }
@@ -211,7 +215,8 @@ impl Part {
         let all_hidden = hides_all(0..all_keys);
         let count = rows.len();
         let mut part = Self {
-            maxima: vec![f32::NEG_INFINITY; count],
+            // Finite, so that its distance from a score of minus infinity is a number.
+            maxima: vec![f32::MIN; count],
             totals: vec![0.0; count],
             sums: vec![0.0; count * channels],
         };

@@ -311,3 +311,16 @@ fn a_row_that_hides_every_key_attends_to_all_alike() {
     let found = Flex::attention_forward(q, k, values, everything, 1.0);
     assert_close(found.0, mean).expect("the mean of all values");
 }
+
+/// As a plain softmax has it, which subtracts the largest score of all.
+#[test]
+fn scores_of_minus_infinity_weigh_nothing_even_where_they_fill_the_first_tile() {
+    let lines = |numbers: Vec<f32>| {
+        FlexTensor::from_data(TensorData::new(numbers.clone(), [1, 1, numbers.len(), 1]))
+    };
+    let keys = (0..300).map(|key| if key < 256 { -1e20 } else { 0.0 }).collect();
+    let values = (0..300).map(|key| if key < 256 { 9.0 } else { 2.0 }).collect();
+    let (queries, keys, values) = (lines(vec![1e20]), lines(keys), lines(values));
+    let found = Flex::attention_forward(queries, keys, values, HiddenKeys::None, 1.0);
+    assert_close(found.0, lines(vec![2.0])).expect("the values of the other keys");
+}
