@@ -47,6 +47,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A folder holds a model already, and no run that could go on.
+    #[error("{}: holds a model already; choose another folder", path.display())]
+    ModelExists {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// Examples could not be read.
     #[error(transparent)]
     Data(#[from] perceiver_data::Error),
@@ -62,8 +69,8 @@ pub enum Error {
         step: usize,
     },
 
-    /// Burn's learner ended a run: no example of a batch could be read, or a checkpoint not be
-    /// written.
+    /// Burn's learner ended a run: no example could be read, a thread that prepares batches
+    /// panicked, or a checkpoint could not be written.
     #[error("{0}")]
     Training(String),
 

@@ -31,7 +31,9 @@ pub trait Collate<E>: Send + Sync {
 /// Burn's data loader over a [`Source`]: batch `k` is the same one however many threads work, and
 /// whichever batch a run begins with.
 ///
-/// Examples that cannot be read are left out, counted and named in [`skipped`](Self::skipped).
+/// Examples that cannot be read are left out, counted and named in [`skipped`](Self::skipped). A
+/// pass in which no example can be read, or whose threads do not make all batches, ends in an
+/// error.
 ///
 /// # Differences
 /// Burn's own loader hands batches out in the order in which threads finish them.
@@ -159,20 +161,29 @@ impl<S, C> Loader<S, C> {
 }
 
 impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
-    /// Batch number `index`, of the examples that can be read.
-    fn batch(&self, index: usize, device: &Device) -> Result<C::Batch, NothingReadable> {
+    /// Batch number `index`, of the examples that can be read; none where there is no such example.
+    fn batch(&self, index: usize, device: &Device) -> Option<C::Batch> {
+        // Steps are counted in batches, so that one without examples takes those of the next. Two
+        // rounds hold each example, wherever they begin.
+        let tried = match self.order.repeats() {
+            true => 2 * self.source.len().div_ceil(self.batch_size),
+            false => 1,
+        };
+        let mut batches = (index..index + tried).map(|index| self.readable(index));
+        let examples = batches.find(|examples| !examples.is_empty())?;
+        Some(self.collate.batch(examples, &mut self.order.batch_random(index), device))
+    }
+
+    fn readable(&self, batch: usize) -> Vec<S::Example> {
         let mut examples = Vec::with_capacity(self.batch_size);
-        for position in self.order.positions(index, self.batch_size) {
+        for position in self.order.positions(batch, self.batch_size) {
             let example = self.order.example(position);
             match self.source.example(example, &mut self.order.random(position)) {
                 Ok(example) => examples.push(example),
                 Err(error) => self.skip(error.to_string()),
             }
         }
-        if examples.is_empty() {
-            return Err(NothingReadable { index });
-        }
-        Ok(self.collate.batch(examples, &mut self.order.batch_random(index), device))
+        examples
     }
 
     fn skip(&self, reason: String) {
@@ -184,11 +195,13 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
     }
 }
 
-/// No example of a batch could be read.
+/// Why a pass ends before its last batch.
 #[derive(Debug, thiserror::Error)]
-#[error("no example of batch {index} could be read")]
-struct NothingReadable {
-    index: usize,
+enum Failure {
+    #[error("no example could be read: {first}")]
+    NothingReadable { first: String },
+    #[error("a thread that prepares batches has ended: {made} of {expected} were prepared")]
+    ThreadEnded { made: usize, expected: usize },
 }
 
 impl<S, C> DataLoader<C::Batch> for Loader<S, C>
@@ -218,6 +231,7 @@ where
             receivers: receivers.collect(),
             loader: self,
             taken: 0,
+            read: false,
             batches: own,
             pass,
         })
@@ -254,9 +268,12 @@ impl<S, C> Loader<S, C> {
 
 /// One iterator: takes batches from the workers in turn.
 struct Pass<'a, S, C, B> {
-    receivers: Vec<Receiver<Result<B, NothingReadable>>>,
+    /// Nothing instead of a batch without a readable example.
+    receivers: Vec<Receiver<Option<B>>>,
     loader: &'a Loader<S, C>,
     taken: usize,
+    /// Whether there was a readable example.
+    read: bool,
     batches: usize,
     pass: Range<usize>,
 }
@@ -265,15 +282,35 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
     type Item = Result<B, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.taken == self.batches {
-            return None;
+        while self.taken < self.batches {
+            // A worker that hung up has panicked; there is nothing left to wait for.
+            let Ok(batch) = self.receivers[self.taken % self.receivers.len()].recv() else {
+                let (made, expected) = (self.taken, self.batches);
+                return self.fail(Failure::ThreadEnded { made, expected });
+            };
+            self.taken += 1;
+            let reached = self.pass.start + self.taken * self.loader.share.1;
+            self.loader.next.store(reached.min(self.pass.end), Ordering::Relaxed);
+            self.read |= batch.is_some();
+            if let Some(batch) = batch {
+                return Some(Ok(batch));
+            }
+            // For a batch to learn from, every example was tried.
+            let all_tried = self.taken == self.batches || self.loader.shared.order.repeats();
+            if all_tried && !self.read {
+                let first = self.loader.skipped().reasons.into_iter().next();
+                return self.fail(Failure::NothingReadable { first: first.unwrap_or_default() });
+            }
         }
-        // A worker that hung up has panicked; there is nothing left to wait for.
-        let batch = self.receivers[self.taken % self.receivers.len()].recv().ok()?;
-        self.taken += 1;
-        let reached = self.pass.start + self.taken * self.loader.share.1;
-        self.loader.next.store(reached.min(self.pass.end), Ordering::Relaxed);
-        Some(batch.map_err(DatasetError::new))
+        None
+    }
+}
+
+impl<S, C, B> Pass<'_, S, C, B> {
+    /// The last that is handed out.
+    fn fail(&mut self, failure: Failure) -> Option<Result<B, DatasetError>> {
+        self.taken = self.batches;
+        Some(Err(DatasetError::new(failure)))
     }
 }
 

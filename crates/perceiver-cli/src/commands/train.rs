@@ -45,7 +45,7 @@ pub(crate) struct TrainArguments {
     /// Model folder to begin from; of one with another head, all that fits
     #[arg(long, value_name = "DIR")]
     init: Option<PathBuf>,
-    /// Part of the model that stays as it is
+    /// Part of the model that stays as it is, in a run that is resumed as well
     #[arg(long, value_name = "PART")]
     freeze: Option<Frozen>,
     /// Devices that share the batches, such as cuda:0,cuda:1; --device names a single one

@@ -173,15 +173,10 @@ impl Evaluator<'_> {
     {
         let examples = loader.examples();
         let mut totals = Totals::default();
-        let mut done = 0;
-        for batch in loader.iter() {
+        let mut batches = loader.iter();
+        while let Some(batch) = batches.next() {
             totals.add(outcome(batch.map_err(|error| self.refuse(error))?)?);
-            done += self.batch;
-            told(done.min(examples));
-        }
-        // A thread that panicked has said so, and made no further batch.
-        if done < examples {
-            return Err(self.refuse(format!("only {done} of {examples} examples were prepared")));
+            told(batches.progress().items_processed.min(examples));
         }
         let skipped = loader.skipped();
         Ok(Evaluation {

@@ -5,11 +5,10 @@ use rand::RngExt;
 
 use super::*;
 
-/// Examples that are their own numbers, with a number drawn; the odd ones cannot be read if so
-/// asked.
+/// Examples that are their own numbers, with a number drawn.
 struct Numbers {
     count: usize,
-    odd_fail: bool,
+    unreadable: fn(usize) -> bool,
 }
 
 impl Source for Numbers {
@@ -24,7 +23,7 @@ impl Source for Numbers {
         index: usize,
         random: &mut ChaCha8Rng,
     ) -> perceiver_data::Result<(usize, u32)> {
-        if self.odd_fail && index % 2 == 1 {
+        if (self.unreadable)(index) {
             return Err(Error::Io {
                 path: format!("{index}.png").into(),
                 action: "read",
@@ -46,7 +45,7 @@ impl<E> Collate<E> for Together {
     }
 }
 
-const ALL: Numbers = Numbers { count: 7, odd_fail: false };
+const ALL: Numbers = Numbers { count: 7, unreadable: |_| false };
 
 fn taken(loader: &Loader<Numbers, Together>) -> Vec<Vec<(usize, u32)>> {
     loader.iter().map(|batch| batch.unwrap()).collect()
@@ -116,7 +115,7 @@ fn two_devices_share_the_batches_of_one() {
 
 #[test]
 fn unreadable_examples_are_left_out_counted_and_named() {
-    let source = Numbers { count: 4, odd_fail: true };
+    let source = Numbers { count: 4, unreadable: |index| index % 2 == 1 };
     let loader = Loader::validation(source, Together, 4, 1, &Device::flex());
     let read: Vec<_> = taken(&loader).concat().into_iter().map(|(index, _)| index).collect();
     assert_eq!(read, [0, 2]);
@@ -126,8 +125,60 @@ fn unreadable_examples_are_left_out_counted_and_named() {
 }
 
 #[test]
-fn a_batch_without_a_readable_example_is_an_error() {
-    let source = Numbers { count: 2, odd_fail: true };
+fn a_validation_passes_over_batches_without_a_readable_example() {
+    let source = Numbers { count: 5, unreadable: |index| index != 2 };
+    let loader = Loader::validation(source, Together, 1, 2, &Device::flex());
+    for _ in 0..2 {
+        let read: Vec<_> = taken(&loader).concat().into_iter().map(|(index, _)| index).collect();
+        assert_eq!(read, [2]);
+    }
+}
+
+/// Steps are counted in batches, and a run goes on at a step.
+#[test]
+fn training_has_as_many_batches_whatever_can_be_read_and_the_same_after_a_later_start() {
+    let loader = |workers| {
+        let source = Numbers { count: 7, unreadable: |index| index != 3 };
+        Loader::training(source, Together, 1, [9, 9], workers, 5, &Device::flex())
+    };
+    let whole = taken(&loader(1));
+    assert_eq!(whole.len(), 9);
+    assert!(whole.concat().iter().all(|(index, _)| *index == 3), "{whole:?}");
+    assert_eq!(taken(&loader(3)), whole);
+    assert_eq!(taken(&loader(2).starting_at(4)), whole[4..]);
+}
+
+#[test]
+fn where_no_example_can_be_read_one_error_tells_the_first_reason() {
+    let loaders: [Loader<Numbers, Together>; 2] = [true, false].map(|training| {
+        let source = Numbers { count: 3, unreadable: |_| true };
+        let device = Device::flex();
+        match training {
+            true => Loader::training(source, Together, 2, [4, 4], 1, 5, &device),
+            false => Loader::validation(source, Together, 2, 1, &device),
+        }
+    });
+    for loader in loaders {
+        let batches: Vec<_> = loader.iter().collect();
+        assert_eq!(batches.len(), 1);
+        let error = batches[0].as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("no example could be read: "), "{error}");
+        assert!(error.contains(".png: cannot read"), "{error}");
+    }
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_pass_in_an_error() {
+    let source = Numbers { count: 7, unreadable: |index| panic!("example {index}") };
+    let loader = Loader::training(source, Together, 1, [9, 4], 2, 5, &Device::flex());
+    let batches: Vec<_> = loader.iter().collect();
+    assert_eq!(batches.len(), 1);
+    let error = batches[0].as_ref().unwrap_err().to_string();
+    assert!(error.contains("has ended: 0 of 4 were prepared"), "{error}");
+
+    let source = Numbers { count: 4, unreadable: |index| index == 3 && panic!("the last") };
     let loader = Loader::validation(source, Together, 1, 1, &Device::flex());
-    assert!(loader.iter().nth(1).unwrap().is_err());
+    let batches: Vec<_> = loader.iter().collect();
+    assert_eq!(batches.len(), 4);
+    assert!(batches[3].is_err() && batches[..3].iter().all(Result::is_ok));
 }

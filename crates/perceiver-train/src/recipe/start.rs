@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,8 +8,8 @@ use burn::tensor::{Device, FloatDType};
 use burn::train::Interrupter;
 use perceiver_data::Source;
 use perceiver_models::{
-    Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PretrainedModel, SaveOptions, load_module,
-    save_pretrained,
+    CONFIG_NAME, Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PretrainedModel, SaveOptions,
+    load_module, save_pretrained,
 };
 
 use super::aligned::align;
@@ -29,7 +30,8 @@ pub struct Start {
     pub devices: Vec<Device>,
     /// A model folder to begin from. Of a model with another head, all that fits is taken.
     pub init: Option<PathBuf>,
-    /// Whether preprocessor, latents and encoder stay as they are.
+    /// Whether preprocessor, latents and encoder stay as they are; a run that goes on keeps to what
+    /// it began with.
     pub freeze_encoder: bool,
     /// Whether to go on from the folder's last checkpoint.
     pub resume: bool,
@@ -87,8 +89,8 @@ pub struct Finished {
 ///
 /// # Errors
 /// Before the first step, in one line: where the recipe and its data do not fit each other, data is
-/// missing, or the folder holds a run and `resume` is not set. Later, where no example can be read,
-/// nothing can be written, or the loss is no longer a number.
+/// missing, or the folder holds a run and `resume` is not set, or a model without a run. Later,
+/// where no example can be read, nothing can be written, or the loss is no longer a number.
 pub fn start(
     recipe: &Recipe,
     start: Start,
@@ -130,13 +132,37 @@ impl Context<'_> {
             (self.told)(Progress::Fresh(&report.fresh));
             head = loaded;
         }
-        if self.start.freeze_encoder {
+        if self.freezes_encoder() {
             let encoder = ParamGroup::from_regex(ENCODER);
             let encoder = encoder.map_err(|error| self.refuse(format!("{error:?}")))?;
             head = head.freeze_group(encoder);
         }
         (self.told)(Progress::Parameters(head.num_params()));
         Ok(head)
+    }
+
+    /// Whether the encoder stays as it is, by this start or by the one of the run that goes on.
+    fn freezes_encoder(&self) -> bool {
+        self.start.freeze_encoder || (self.start.resume && self.frozen_mark().exists())
+    }
+
+    /// What tells a later start that the encoder is frozen.
+    fn frozen_mark(&self) -> PathBuf {
+        self.start.folder.join(CHECKPOINTS_NAME).join(FROZEN_NAME)
+    }
+
+    /// Checks that nobody's run or model is lost in the folder.
+    fn check_folder(&self) -> Result<()> {
+        let path = self.start.folder.clone();
+        let holds = |name: &str| path.join(name).exists();
+        let holds_run = holds(LOG_NAME) || holds(CHECKPOINTS_NAME);
+        if holds_run && !self.start.resume {
+            return Err(Error::RunExists { path });
+        }
+        if !holds_run && holds(CONFIG_NAME) {
+            return Err(Error::ModelExists { path });
+        }
+        Ok(())
     }
 
     /// Trains an objective on its parts. `companions` writes what a model folder holds beside
@@ -158,11 +184,7 @@ impl Context<'_> {
         let parameters = Module::num_params(&objective);
         let run = &self.recipe.settings.run;
         let reached = if self.start.resume { step_reached(folder)? } else { 0 };
-        let holds_run = [LOG_NAME, CHECKPOINTS_NAME].iter().any(|name| folder.join(name).exists());
-        if !self.start.resume && holds_run {
-            let path = folder.clone();
-            return Err(Error::RunExists { path });
-        }
+        self.check_folder()?;
         let devices = &self.start.devices;
         let every = run.validate_every;
         if devices.len() > 1 && !(run.steps.is_multiple_of(every) && reached.is_multiple_of(every))
@@ -204,6 +226,9 @@ impl Context<'_> {
             interrupter: self.start.interrupter.0.clone(),
             dashboard: self.start.dashboard,
         };
+        if self.freezes_encoder() {
+            keep(&self.frozen_mark())?;
+        }
         let best = Arc::new(Mutex::new(None));
         let (place, told, kept) = (folder.clone(), Arc::clone(&self.told), Arc::clone(&best));
         let last = Mutex::new(None);
@@ -238,6 +263,17 @@ impl Context<'_> {
 
 /// Parameters of preprocessor, latents and encoder, by their paths in burn's modules.
 const ENCODER: &str = r"(^|\.)perceiver\.(input_preprocessor|embeddings|encoder)\.";
+
+/// Name of the mark, among the checkpoints, of a run whose encoder is frozen.
+const FROZEN_NAME: &str = "encoder-is-frozen";
+
+/// Writes an empty file, which says all by its name.
+fn keep(mark: &Path) -> Result<()> {
+    if let Some(folder) = mark.parent() {
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    }
+    fs::write(mark, "").map_err(Error::io(mark, "write"))
+}
 
 /// Loaders of both parts, and what they could not read.
 struct Loaders<B> {

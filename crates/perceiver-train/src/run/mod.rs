@@ -8,7 +8,7 @@ mod stepwise;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::module::Module as _;
@@ -82,7 +82,7 @@ pub struct Plan {
 /// How a run ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All steps were made.
+    /// All steps were made, and the last of them validated.
     Complete,
     /// It was stopped, and can go on from here.
     Interrupted {
@@ -145,19 +145,23 @@ impl<O: Objective> Run<O> {
             let metric = QuantityMetric::new(quantity);
             training = training.metric_train_numeric(metric.clone()).metric_valid_numeric(metric);
         }
-        let (training, failure) = match self.devices.as_slice() {
+        let (training, stepwise) = match self.devices.as_slice() {
             [device] => {
                 let device = device.clone().autodiff();
                 let device = match self.plan.gradient_checkpointing {
                     true => device.gradient_checkpointing(),
                     false => device,
                 };
-                let strategy =
-                    Stepwise::new(device, self.plan, log, &earlier, Arc::clone(&observer));
-                let failure = strategy.failure();
-                let strategy = TrainingStrategy::Custom(Arc::new(strategy));
+                let stepwise = Arc::new(Stepwise::new(
+                    device,
+                    self.plan,
+                    log,
+                    &earlier,
+                    Arc::clone(&observer),
+                ));
+                let strategy = TrainingStrategy::Custom(Arc::clone(&stepwise) as Arc<_>);
                 let training = training.with_metric_logger(quiet::NoLog);
-                (training.with_training_strategy(strategy), failure)
+                (training.with_training_strategy(strategy), Some(stepwise))
             }
             devices => {
                 let strategy =
@@ -167,20 +171,21 @@ impl<O: Objective> Run<O> {
                     true => training.gradient_checkpointing(),
                     false => training,
                 };
-                (training.with_training_strategy(strategy.into()), Arc::default())
+                (training.with_training_strategy(strategy.into()), None)
             }
         };
         let result = training.launch(Learner::new(self.trainee, self.optimiser, self.schedule));
-        if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(error) = stepwise.as_ref().and_then(|stepwise| stepwise.take_failure()) {
             return Err(error);
         }
         if let Some(error) = result.error {
             return Err(Error::Training(error.to_string()));
         }
-        let ending = match checkpoints.steps()?.last() {
-            Some(&step) if step < self.plan.steps => Ending::Interrupted { step },
-            None => Ending::Interrupted { step: 0 },
-            Some(_) => Ending::Complete,
+        let step = checkpoints.steps()?.last().copied().unwrap_or(0);
+        let unvalidated = stepwise.is_some_and(|stepwise| stepwise.validation_is_due(step));
+        let ending = match step < self.plan.steps || unvalidated {
+            true => Ending::Interrupted { step },
+            false => Ending::Complete,
         };
         if self.devices.len() > 1 {
             // Burn's strategy tells of no validation: the last weights count.

@@ -26,7 +26,7 @@ pub(super) struct Stepwise<O: Objective> {
     device: Device,
     plan: Plan,
     state: Mutex<State>,
-    failure: Arc<Mutex<Option<Error>>>,
+    failure: Mutex<Option<Error>>,
     observer: Observer<O>,
 }
 
@@ -70,19 +70,20 @@ impl<O: Objective> Stepwise<O> {
             validated: earlier.validation.last().map(|record| record.step as usize),
             best: earlier.validation.iter().map(|r| r.loss).fold(f64::INFINITY, f64::min),
         };
-        Self { device, plan, state: Mutex::new(state), failure: Arc::default(), observer }
+        Self { device, plan, state: Mutex::new(state), failure: Mutex::default(), observer }
     }
 
-    /// Where the error is found that ended the run.
-    pub(super) fn failure(&self) -> Arc<Mutex<Option<Error>>> {
-        Arc::clone(&self.failure)
+    /// The error that ended the run, which is told once.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn validation_is_due(&self, step: usize) -> bool {
+    /// Whether these steps are to be validated, and were not yet.
+    pub(super) fn validation_is_due(&self, step: usize) -> bool {
         let due = step.is_multiple_of(self.plan.validate_every) || step == self.plan.steps;
         due && step > self.state().validated.unwrap_or(0)
     }
