@@ -139,10 +139,10 @@ pub(crate) fn image_processor(
     folder: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<PerceiverImageProcessor> {
-    const SETTINGS: &str = "preprocessor_config.json";
-    if folder.join(SETTINGS).exists() {
-        return Ok(PerceiverImageProcessor::from_pretrained(folder)?);
+    if let Some(processor) = PerceiverImageProcessor::from_pretrained_if_present(folder)? {
+        return Ok(processor);
     }
-    warnings.push(format!("{}: no {SETTINGS}, the default settings are used", folder.display()));
+    let folder = folder.display();
+    warnings.push(format!("{folder}: no preprocessor_config.json, the default settings are used"));
     Ok(PerceiverImageProcessor::default())
 }

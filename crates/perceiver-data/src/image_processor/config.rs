@@ -37,20 +37,33 @@ const TAKEN_FIELDS: [&str; 14] = [
 ];
 
 pub(super) fn read(folder: &Path) -> Result<PerceiverImageProcessor> {
-    let combined = Settings::read_if_present(&folder.join(COMBINED_FILE))?;
-    let settings = match combined {
-        Some(mut combined) if combined.get(COMBINED_FIELD).is_some() => {
-            match combined.fields.shift_remove(COMBINED_FIELD) {
-                Some(Value::Object(fields)) => Settings { path: combined.path, fields },
-                other => {
-                    let found = other.unwrap_or_default();
-                    return Err(combined.refuse(COMBINED_FIELD, &found, "an object"));
-                }
-            }
-        }
-        _ => Settings::read(&folder.join(FILE))?,
+    match combined(folder)? {
+        Some(settings) => from_settings(settings),
+        None => from_settings(Settings::read(&folder.join(FILE))?),
+    }
+}
+
+pub(super) fn read_if_present(folder: &Path) -> Result<Option<PerceiverImageProcessor>> {
+    let settings = match combined(folder)? {
+        None => Settings::read_if_present(&folder.join(FILE))?,
+        settings => settings,
     };
-    from_settings(settings)
+    settings.map(from_settings).transpose()
+}
+
+/// The part of the combined file that is about images, where there is one.
+fn combined(folder: &Path) -> Result<Option<Settings>> {
+    let combined = Settings::read_if_present(&folder.join(COMBINED_FILE))?;
+    let Some(mut combined) = combined.filter(|file| file.get(COMBINED_FIELD).is_some()) else {
+        return Ok(None);
+    };
+    match combined.fields.shift_remove(COMBINED_FIELD) {
+        Some(Value::Object(fields)) => Ok(Some(Settings { path: combined.path, fields })),
+        other => {
+            let found = other.unwrap_or_default();
+            Err(combined.refuse(COMBINED_FIELD, &found, "an object"))
+        }
+    }
 }
 
 pub(super) fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {

@@ -128,6 +128,15 @@ impl PerceiverImageProcessor {
         config::read(folder.as_ref())
     }
 
+    /// As [`from_pretrained`](Self::from_pretrained), but `None` where the folder has no settings
+    /// for images.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), but that both files may be absent.
+    pub fn from_pretrained_if_present(folder: impl AsRef<Path>) -> Result<Option<Self>> {
+        config::read_if_present(folder.as_ref())
+    }
+
     /// Writes `preprocessor_config.json` into a folder, which is created where needed.
     ///
     /// # Errors

@@ -157,6 +157,24 @@ fn settings_inside_a_combined_file_come_first() {
     assert_eq!(read().size(), square(11));
 }
 
+#[test]
+fn settings_are_found_in_either_file_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let found = || PerceiverImageProcessor::from_pretrained_if_present(folder.path());
+    let square = |side| Some(Size::Exact { height: side, width: side });
+    let size = || found().unwrap().map(|processor| processor.size());
+    assert_eq!(size(), None);
+    write("processor_config.json", r#"{"processor_class": "Other"}"#);
+    assert_eq!(size(), None);
+    write("preprocessor_config.json", r#"{"size": 10}"#);
+    assert_eq!(size(), square(10));
+    write("processor_config.json", r#"{"image_processor": {"size": 11}}"#);
+    assert_eq!(size(), square(11));
+    write("processor_config.json", r#"{"image_processor": 11}"#);
+    assert!(found().is_err());
+}
+
 proptest! {
     #[test]
     fn settings_of_arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -54,6 +54,13 @@ enum Replacement {
 }
 
 impl WholeWordMask {
+    /// What models are measured with, alike whatever they learned from: every word that is asked
+    /// for is hidden.
+    #[must_use]
+    pub fn measuring() -> Self {
+        Self { masked: 1.0, random: 0.0, ..Self::default() }
+    }
+
     /// Masks words of a text; `None` if it has none. Special tokens written in it stay.
     #[must_use]
     pub fn apply(

@@ -42,6 +42,9 @@ pub enum Pieces {
 }
 
 impl PlainText {
+    /// Fewest tokens of a piece: special ones, and place for a character wherever it begins.
+    pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
+
     /// Reads files, for pieces of at most `length` tokens, special ones included.
     ///
     /// # Errors
@@ -49,7 +52,7 @@ impl PlainText {
     /// any.
     ///
     /// # Panics
-    /// If `length` leaves no place for a character beside the special tokens: below 9.
+    /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
     pub fn open(
         paths: &[impl AsRef<Path>],
         length: usize,
@@ -57,10 +60,7 @@ impl PlainText {
         tokenizer: PerceiverTokenizer,
         mask: WholeWordMask,
     ) -> Result<Self> {
-        assert!(
-            length >= SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1,
-            "{length} tokens have no place for a character"
-        );
+        assert!(length >= Self::SHORTEST, "{length} tokens have no place for a character");
         let mut text = String::new();
         for path in paths {
             text.push_str(&read_text(path)?);

@@ -20,8 +20,9 @@ use crate::config::CONFIG_NAME;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Files beside configuration and weights that the data side of a model needs.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
     "preprocessor_config.json",
+    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer_config.json",
     "added_tokens.json",
@@ -217,6 +218,7 @@ mod tests {
             ("model.safetensors", "weights"),
             ("pytorch_model.bin", "older weights"),
             ("preprocessor_config.json", "{ }"),
+            ("processor_config.json", "{  }"),
         ]);
         let cache = tempfile::tempdir().unwrap();
         let mut options = options(cache.path(), endpoint);
@@ -226,6 +228,7 @@ mod tests {
         assert_eq!(read("config.json").unwrap(), "{}");
         assert_eq!(read("model.safetensors").unwrap(), "weights");
         assert_eq!(read("preprocessor_config.json").unwrap(), "{ }");
+        assert_eq!(read("processor_config.json").unwrap(), "{  }");
         assert!(read("pytorch_model.bin").is_err());
         options.offline = true;
         assert_eq!(resolve("owner/model", &options).unwrap(), folder);

@@ -258,9 +258,10 @@ impl<'a> Inputs<'a> {
             None => count > 1 && !data.dtype().is_float(),
         };
         let expected = if classes { batch } else { batch * count };
-        let rank = data.shape().num_dims();
-        if data.num_elements() != expected || rank > 2 || data.shape()[0] != batch {
-            let shape = data.shape().as_slice();
+        let shape = data.shape().as_slice();
+        // The reference flattens labels: a number alone is a batch of one.
+        let rows = shape.first().copied().unwrap_or(1);
+        if data.num_elements() != expected || shape.len() > 2 || rows != batch {
             let wanted = match (classes, count) {
                 (true, _) | (_, 1) => format!("[{batch}]"),
                 _ => format!("[{batch}, {count}]"),
@@ -336,5 +337,30 @@ fn expect_classes(name: &str, labels: &[i64], classes: usize) -> Result<(), Erro
             let message = format!("holds {label}, expected 0 to {last} or {IGNORED_LABEL}");
             Err(Error::input(name, message))
         }
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    /// The shape of the labels that a batch of this size is given, or why there are none.
+    fn labels(batch: usize, given: TensorData) -> Result<Vec<usize>, String> {
+        let tensors = NamedTensors::from([("labels".to_owned(), given)]);
+        let (config, device) = (PerceiverConfig::default(), Device::flex());
+        let labels = Inputs::new(tensors, &config, &device).labels(batch);
+        match labels.map_err(|error| error.to_string())?.unwrap() {
+            Labels::Classes(classes) => Ok(classes.dims().to_vec()),
+            Labels::Values(values) => Ok(values.dims().to_vec()),
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_the_label_of_one_example() {
+        let number = || TensorData::new(vec![1_i64], Vec::<usize>::new());
+        assert_eq!(labels(1, number()), Ok(vec![1]));
+        let refused = labels(2, number()).unwrap_err();
+        assert!(refused.contains("has shape [], expected [2]"), "{refused}");
     }
 }
