@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use perceiver_models::{LoadOptions, PerceiverForSequenceClassification};
-use perceiver_train::recipe::{Data, Progress, Recipe, Start, StopHandle, start};
+use perceiver_train::recipe::{Data, Finished, Progress, Recipe, Start, StopHandle, start};
 use perceiver_train::report::{LOG_NAME, Log, Part, Record};
 use perceiver_train::run::Ending;
 
@@ -73,6 +73,16 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs the recipe of a folder, and stops it when the log reaches a step.
 fn run(folder: &Path, out: &str, resume: bool, stop_at: Option<u64>) -> Result<Ending, String> {
+    run_freezing(false, folder, out, resume, stop_at).map(|finished| finished.ending)
+}
+
+fn run_freezing(
+    freeze_encoder: bool,
+    folder: &Path,
+    out: &str,
+    resume: bool,
+    stop_at: Option<u64>,
+) -> Result<Finished, String> {
     let recipe = Recipe::from_file(folder.join("recipe.toml")).map_err(|e| e.to_string())?;
     let stop = StopHandle::default();
     let handle = stop.clone();
@@ -81,7 +91,7 @@ fn run(folder: &Path, out: &str, resume: bool, stop_at: Option<u64>) -> Result<E
         data: folder.to_path_buf(),
         devices: vec![Device::flex()],
         init: None,
-        freeze_encoder: false,
+        freeze_encoder,
         resume,
         dashboard: false,
         interrupter: stop,
@@ -94,7 +104,7 @@ fn run(folder: &Path, out: &str, resume: bool, stop_at: Option<u64>) -> Result<E
             handle.stop();
         }
     });
-    finished.map(|finished| finished.ending).map_err(|error| error.to_string())
+    finished.map_err(|error| error.to_string())
 }
 
 /// The log without its times, which differ.
@@ -118,6 +128,95 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
     assert_eq!(run(folder, "parts", true, None).unwrap(), Ending::Complete);
     assert_eq!(records(folder, "parts"), records(folder, "whole"));
     assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn a_run_that_was_stopped_in_its_last_validation_is_not_complete() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "whole", false, None).unwrap();
+    let stopped = run(folder, "parts", false, Some(10)).unwrap();
+    assert_eq!(stopped, Ending::Interrupted { step: 10 });
+    assert_eq!(run(folder, "parts", true, None).unwrap(), Ending::Complete);
+    assert_eq!(records(folder, "parts"), records(folder, "whole"));
+    assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_its_encoder_frozen() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run_freezing(true, folder, "whole", false, None).unwrap();
+    run_freezing(true, folder, "parts", false, Some(5)).unwrap();
+    let finished = run_freezing(false, folder, "parts", true, None).unwrap();
+    assert_eq!(finished.ending, Ending::Complete);
+    assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+    // Runs of before this was kept, and runs that froze nothing, leave no mark.
+    let mark = "checkpoints/encoder-is-frozen";
+    assert!(folder.join("parts").join(mark).exists());
+    run(folder, "learning", false, None).unwrap();
+    assert!(!folder.join("learning").join(mark).exists());
+}
+
+const PHOTOS: &str = r#"
+name = "photos"
+architecture = "PerceiverForImageClassificationFourier"
+
+[model]
+num_latents = 2
+d_latents = 8
+d_model = 261
+num_blocks = 1
+num_self_attends_per_block = 1
+num_self_attention_heads = 1
+num_cross_attention_heads = 1
+attention_probs_dropout_prob = 0.0
+
+[data]
+kind = "image-folder"
+train = "photos"
+validation = "photos"
+
+[data.images]
+size = [8, 8]
+
+[optimiser]
+name = "adam-w"
+learning_rate = 0.01
+
+[run]
+steps = 6
+batch_size = 1
+validate_every = 2
+"#;
+
+#[test]
+fn a_photo_that_cannot_be_read_costs_no_step_even_alone_in_a_batch() {
+    let folder = folder_with(PHOTOS);
+    let folder = folder.path();
+    for (class, red) in [("cats", 20), ("dogs", 200)] {
+        let place = folder.join("photos").join(class);
+        fs::create_dir_all(&place).unwrap();
+        let photo = image::RgbImage::from_pixel(8, 8, image::Rgb([red, 90, 90]));
+        photo.save(place.join("good.png")).unwrap();
+    }
+    fs::write(folder.join("photos/dogs/torn.png"), "no photo").unwrap();
+    let finished = run_freezing(false, folder, "whole", false, None).unwrap();
+    assert_eq!(finished.ending, Ending::Complete);
+    let reasons = finished.skipped.reasons;
+    assert!(reasons.iter().all(|reason| reason.contains("torn.png")), "{reasons:?}");
+    assert!(!reasons.is_empty());
+
+    let stopped = run(folder, "parts", false, Some(2)).unwrap();
+    assert!(matches!(stopped, Ending::Interrupted { .. }));
+    assert_eq!(run(folder, "parts", true, None).unwrap(), Ending::Complete);
+    assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
+
+    for good in ["photos/cats/good.png", "photos/dogs/good.png"] {
+        fs::write(folder.join(good), "no photo").unwrap();
+    }
+    let error = run(folder, "none", false, None).unwrap_err();
+    assert!(error.starts_with("no example could be read: ") && error.contains(".png"), "{error}");
 }
 
 #[test]
@@ -178,6 +277,19 @@ fn a_run_does_not_write_over_another() {
     run(folder.path(), "out", false, Some(4)).unwrap();
     let error = run(folder.path(), "out", false, None).unwrap_err();
     assert!(error.contains("holds a run already"), "{error}");
+}
+
+#[test]
+fn a_run_does_not_write_over_a_model() {
+    let folder = folder_with(RECIPE);
+    fs::create_dir(folder.path().join("out")).unwrap();
+    let config = folder.path().join("out/config.json");
+    fs::write(&config, "{}").unwrap();
+    for resume in [false, true] {
+        let error = run(folder.path(), "out", resume, None).unwrap_err();
+        assert!(error.ends_with("out: holds a model already; choose another folder"), "{error}");
+        assert_eq!(fs::read_to_string(&config).unwrap(), "{}");
+    }
 }
 
 /// Burn adds up the gradients of devices; a step of two is one of twice the batches.
@@ -277,6 +389,11 @@ fn what_cannot_be_run_is_refused_in_one_line() {
         ("average_decay = 0.9", "average_decay = 1.5", "`run.average_decay` is 1.5"),
         ("[schedule]", "[plan]", "unknown field `plan`"),
         ("name = \"adam-w\"", "name = \"adam\"", "unknown variant `adam`"),
+        (
+            "num_latents = 2",
+            "num_latents = 2\nproblem_type = \"multi_label_classification\"",
+            "`model.problem_type` does not fit `data.label`, expected single_label_classification",
+        ),
         (
             "length = 8",
             "length = 8\nmask_probability = 2",

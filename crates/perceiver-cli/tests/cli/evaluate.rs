@@ -129,7 +129,7 @@ fn flow_stands_beside_zero_flow_and_a_global_shift() {
 }
 
 /// A recipe that learns from `data`, which is of no matter here.
-fn recipe(path: &Path, architecture: &str, data: &str) {
+pub(crate) fn recipe(path: &Path, architecture: &str, data: &str) {
     let text = format!(
         "name = \"a\"\narchitecture = \"{architecture}\"\n[data]\n{data}\n\
          [optimiser]\nname = \"adam-w\"\nlearning_rate = 0.001\n\
@@ -154,6 +154,21 @@ fn a_recipe_stands_for_what_its_runs_are_measured_on() {
     let refused = run(arguments!["evaluate", fixture("masked_lm"), &path]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("is for a PerceiverForSequence"), "{}", refused.stderr);
+}
+
+/// However often words are hidden from what is learned.
+#[test]
+fn a_recipe_hides_as_many_words_as_its_runs_are_measured_on() {
+    let folder = tempdir().unwrap();
+    let (book, path) = (folder.path().join("book.txt"), folder.path().join("recipe.toml"));
+    fs::write(&book, "!# $% &' () +, -. ".repeat(20)).unwrap();
+    let data = "kind = \"plain-text\"\ntrain = [\"nowhere.txt\"]\nvalidation = [\"book.txt\"]\n\
+                length = 16\nmask_probability = 0.9";
+    recipe(&path, "PerceiverForMaskedLM", data);
+    let model = fixture("masked_lm");
+    let by_recipe =
+        run(arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"]).json();
+    assert_eq!(by_recipe, run(arguments!["evaluate", &model, &book, "--json"]).json());
 }
 
 #[test]
@@ -192,11 +207,15 @@ fn a_bad_example_is_left_out_and_named() {
     fs::create_dir_all(&class).unwrap();
     photo(&class.join("good.png"), 20, 20);
     fs::write(class.join("bad.png"), "no photo").unwrap();
-    let run = run(arguments!["evaluate", &model, folder.path().join("photos"), "--json"]);
-    let answer = run.json();
-    assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
-    assert!(run.stderr.contains("1 of 2 examples could not be read"), "{}", run.stderr);
-    assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
+    let photos = folder.path().join("photos");
+    // Beside a good one, and alone in a batch.
+    for batch in ["2", "1"] {
+        let run = run(arguments!["evaluate", &model, &photos, "--batch", batch, "--json"]);
+        let answer = run.json();
+        assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
+        assert!(run.stderr.contains("1 of 2 examples could not be read"), "{}", run.stderr);
+        assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
+    }
 }
 
 /// The size of the first, or that of the model where its positions are learned.
@@ -244,6 +263,8 @@ fn data_that_does_not_fit_is_told_in_one_line() {
     let letters = path("letters.csv", "label,text\nLABEL_0,abc\n");
     let book = path("book.txt", "abc\n");
     let sequence = fixture("sequence_single_label");
+    let short = copy("masked_lm", folder.path());
+    configure(&short, "max_position_embeddings", json!(8));
     let picture = folder.path().join("picture.svg");
     for (arguments, words) in [
         (arguments!["evaluate", &sequence, &unknown], "not one of the classes"),
@@ -251,6 +272,7 @@ fn data_that_does_not_fit_is_told_in_one_line() {
         (arguments!["evaluate", &sequence, &letters, &unknown], "expected one table"),
         (arguments!["evaluate", fixture("masked_lm"), &book], "the model knows"),
         (arguments!["evaluate", fixture("masked_lm"), "nowhere.txt"], "nowhere.txt"),
+        (arguments!["evaluate", &short, &book], "takes 8 tokens, expected 9 or more"),
         (arguments!["evaluate", fixture("image_fourier"), &book], "expected a folder"),
         (arguments!["evaluate", fixture("optical_flow"), folder.path()], "holds no pairs"),
         (arguments!["evaluate", fixture("model_blocks"), &book], "nothing can be measured"),

@@ -7,7 +7,9 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Floats, arguments, copy, edit, fixture, forward, listing, photo, read, run};
+use crate::support::{
+    Floats, arguments, copy, edit, fixture, forward, image_settings, listing, photo, read, run,
+};
 
 /// Greatest difference, relative to the greatest output.
 fn difference(found: &Floats, expected: &Floats) -> f32 {
@@ -175,6 +177,31 @@ fn an_image_model_without_settings_is_given_the_default_ones() {
     assert_eq!(classified.code, 0, "{classified:?}");
     assert!(classified.stderr.contains("no preprocessor_config.json"), "{classified:?}");
     assert!(!classified.stdout.is_empty());
+}
+
+#[test]
+fn image_settings_may_stand_in_a_combined_file() {
+    let folder = tempdir().unwrap();
+    let image = folder.path().join("photo.png");
+    photo(&image, 50, 40);
+    let (apart, combined) = (copy("image_fourier", &folder.path().join("apart")), folder.path());
+    let combined = copy("image_fourier", combined);
+    image_settings(&apart, 12);
+    let settings = fs::read_to_string(apart.join("preprocessor_config.json")).unwrap();
+    let settings = format!(r#"{{"image_processor": {settings}}}"#);
+    fs::write(combined.join("processor_config.json"), settings).unwrap();
+    let features = |model: &Path| {
+        let output = model.join("features.safetensors");
+        let run = run(arguments!["features", "--model", model, &image, "-o", &output]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(!run.stderr.contains("default settings"), "{run:?}");
+        read(&output)
+    };
+    assert_eq!(features(&combined), features(&apart));
+    let classified = |model: &Path| run(arguments!["classify", "--model", model, &image, "--json"]);
+    let (found, expected) = (classified(&combined), classified(&apart));
+    assert_eq!(found.json()["labels"], expected.json()["labels"]);
+    assert!(!found.stderr.contains("default settings"), "{found:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use perceiver_data::{Sound, VideoFormat, VideoWriter, read_frames, read_sound, r
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
+use crate::evaluate::recipe;
 use crate::support::{Floats, Run, arguments, copy, fixture, listing, program, read, run};
 
 /// Samples a second that go with the fixture's 40 a frame.
@@ -93,6 +94,28 @@ fn evaluation_finds_the_psnr_that_autoencode_tells() {
     assert_close(&measures["picture PSNR"], told["picture_psnr"].as_f64().unwrap() as f32);
     assert_close(&measures["sound PSNR"], told["sound_psnr"].as_f64().unwrap() as f32);
     assert!(evaluation["mean_frame_and_silence"]["picture PSNR"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_classes_of_a_recipes_videos_are_measured() {
+    let folder = tempdir().unwrap();
+    let Reference { model, frames, .. } = reference(folder.path());
+    fs::copy(frames.join("12.png"), frames.join("13.png")).unwrap();
+    let path = folder.path().join("recipe.toml");
+    // Half of the six frames are held out, which is one clip.
+    let evaluate = |label: usize| {
+        let data = format!(
+            "kind = \"videos\"\nfiles = [\"frames\"]\nlabels = [{label}]\nstride = 3\n\
+             held_out_seconds = 0.12\npixels = 1\nsound_patches = 1"
+        );
+        recipe(&path, "PerceiverForMultimodalAutoencoding", &data);
+        run(arguments!["evaluate", &model, &path, "--data", folder.path(), "--json"])
+    };
+    let right = |label| evaluate(label).json()["measures"]["accuracy"].as_f64().unwrap();
+    assert_close(&json!((0..5).map(right).sum::<f64>()), 100.0);
+    let refused = evaluate(5);
+    let expected = "recipe.toml: `data.labels` holds 5, the model has 5 classes";
+    assert!(refused.code == 2 && refused.stderr.contains(expected), "{refused:?}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub struct PlainTextData {
     pub validation: Vec<PathBuf>,
     /// Tokens of a piece, special ones included.
     pub length: usize,
-    /// Probability that a word is asked for.
+    /// Probability that a word of what is learned from is asked for.
     #[serde(default = "mask_probability")]
     pub mask_probability: f64,
     /// The share of those that become `[MASK]`s.

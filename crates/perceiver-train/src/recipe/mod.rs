@@ -1,5 +1,6 @@
 //! A recipe: one TOML file that says what to train on what, and how.
 
+mod agreement;
 mod aligned;
 mod card;
 pub mod data;
@@ -135,7 +136,7 @@ impl Recipe {
     /// The model's configuration, whose classes are called so.
     ///
     /// # Errors
-    /// [`Error::Recipe`] where no such model can be built.
+    /// [`Error::Recipe`] where no such model can be built, or it cannot take the recipe's data.
     pub fn config(&self, class_names: &[String]) -> Result<PerceiverConfig> {
         let refused =
             |error: &dyn std::fmt::Display| Error::recipe(&self.path, format!("[model]: {error}"));
@@ -158,6 +159,8 @@ impl Recipe {
                 format!("`id2label` names {labels} classes, the data has {}", class_names.len());
             return Err(Error::recipe(&self.path, format!("[model]: {reason}")));
         }
+        agreement::check(self.head, &config, &self.settings.data)
+            .map_err(|reason| Error::recipe(&self.path, reason))?;
         Ok(config)
     }
 }

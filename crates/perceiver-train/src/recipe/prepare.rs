@@ -172,8 +172,6 @@ fn plain_text(context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {
         random: data.random,
         copied: data.copied,
     };
-    // Models are measured alike, whatever they learn from: every word asked for is hidden.
-    let hidden = WholeWordMask { masked: 1.0, random: 0.0, ..WholeWordMask::default() };
     let open = |paths: &[PathBuf], pieces, mask| {
         let paths: Vec<_> = paths.iter().map(|path| context.file(path)).collect();
         PlainText::open(&paths, data.length, pieces, tokenizer.clone(), mask)
@@ -181,7 +179,7 @@ fn plain_text(context: &Context<'_>, data: &PlainTextData) -> Result<Finished> {
     let batcher = MaskedTextBatcher { tokenizer: tokenizer.clone(), multiple: data.length };
     let parts = Parts {
         train: open(&data.train, Pieces::Random, mask)?,
-        validation: open(&data.validation, Pieces::Consecutive, hidden)?,
+        validation: open(&data.validation, Pieces::Consecutive, WholeWordMask::measuring())?,
         collate_train: batcher.clone(),
         collate_validation: batcher,
     };
@@ -260,12 +258,8 @@ fn videos(context: &Context<'_>, data: &VideosData) -> Result<Finished> {
     };
     let learned = ClipOptions { random_crops: data.random_crops, ..options };
     let classes = config.num_labels();
-    if let Some(label) = data.labels.iter().find(|label| **label >= classes) {
-        let reason = format!("`data.labels` holds {label}, the model has {classes} classes");
-        return Err(Error::recipe(&recipe.path, reason));
-    }
-    let labels = data.labels.iter().copied().map(Some).chain(std::iter::repeat(None));
-    let files = || data.files.iter().map(|path| context.file(path)).zip(labels.clone());
+    let files = data.labelled(classes).map_err(|why| Error::recipe(&recipe.path, why))?;
+    let files = || files.iter().map(|(path, label)| (context.file(path), *label));
     let seconds = data.held_out_seconds;
     let samples_per_patch = config.samples_per_patch;
     let points = ClipPoints {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, PerceiverTokenizer, Pieces,
@@ -43,9 +43,7 @@ impl Model {
     /// Opens files as the head takes them.
     pub(super) fn data(&self, paths: &[PathBuf]) -> Result<Measured> {
         let examples = match (self.head, paths) {
-            (Head::MaskedLm, texts) => {
-                self.masked_texts(texts, usize::MAX, WholeWordMask::default())?
-            }
+            (Head::MaskedLm, texts) => self.masked_texts(texts, usize::MAX)?,
             (Head::SequenceClassification, [table]) => {
                 // Numbers stand in columns with the names of the model's labels.
                 let label = match self.config.problem_type {
@@ -80,7 +78,8 @@ impl Model {
             }
             (Head::MultimodalAutoencoding, videos) => {
                 let stride = self.config.num_frames;
-                let clips = self.clips(videos, ClipPart::Whole, FRAMES_PER_SECOND, stride)?;
+                let videos: Vec<_> = videos.iter().map(|video| (video.clone(), None)).collect();
+                let clips = self.clips(&videos, ClipPart::Whole, FRAMES_PER_SECOND, stride)?;
                 return Ok(Measured::Clips { clips, learned: None });
             }
             (head, _) => {
@@ -114,9 +113,7 @@ impl Model {
             }
             Data::PlainText(data) => {
                 let paths: Vec<_> = data.validation.iter().map(place).collect();
-                let probability = data.mask_probability;
-                let mask = WholeWordMask { probability, ..WholeWordMask::default() };
-                self.masked_texts(&paths, data.length, mask)?
+                self.masked_texts(&paths, data.length)?
             }
             Data::GeneratedFlow(data) => {
                 let size = [self.config.train_size[0], self.config.train_size[1]];
@@ -129,7 +126,10 @@ impl Model {
                 return Ok(Measured::Pairs(Box::new(pairs)));
             }
             Data::Videos(data) => {
-                let videos: Vec<_> = data.files.iter().map(place).collect();
+                let videos = data.labelled(self.config.num_labels());
+                let videos = videos.map_err(|why| anyhow!("{}: {why}", recipe.path.display()))?;
+                let videos: Vec<_> =
+                    videos.into_iter().map(|(video, label)| (root.join(video), label)).collect();
                 let seconds = data.held_out_seconds;
                 let read = |part| self.clips(&videos, part, data.frames_per_second, data.stride);
                 let clips = read(ClipPart::Last { seconds })?;
@@ -173,23 +173,21 @@ impl Model {
         Ok(Examples::Texts(Box::new(source)))
     }
 
-    /// Every word that is asked for is hidden.
-    fn masked_texts(
-        &self,
-        paths: &[PathBuf],
-        length: usize,
-        mask: WholeWordMask,
-    ) -> Result<Examples> {
+    fn masked_texts(&self, paths: &[PathBuf], length: usize) -> Result<Examples> {
         let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
         let length = length.min(longest_text(&self.folder, &tokenizer, &self.config)?);
-        let mask = WholeWordMask { masked: 1.0, random: 0.0, ..mask };
+        if length < PlainText::SHORTEST {
+            let (folder, shortest) = (self.folder.display(), PlainText::SHORTEST);
+            bail!("{folder}: the model takes {length} tokens, expected {shortest} or more");
+        }
+        let mask = WholeWordMask::measuring();
         let source = PlainText::open(paths, length, Pieces::Consecutive, tokenizer, mask)?;
         Ok(Examples::MaskedTexts(Box::new(source)))
     }
 
     fn clips(
         &self,
-        videos: &[PathBuf],
+        videos: &[(PathBuf, Option<usize>)],
         part: ClipPart,
         frames_per_second: f64,
         stride: usize,
@@ -202,7 +200,6 @@ impl Model {
             stride,
             random_crops: false,
         };
-        let videos = videos.iter().map(|video| (video.clone(), None));
-        Ok(Clips::read(videos, part, options)?)
+        Ok(Clips::read(videos.iter().cloned(), part, options)?)
     }
 }
