@@ -27,7 +27,7 @@ const QUICK_CHUNKS: usize = 2;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Only this, such as `language`, or `language:8` for so many examples in a pass; may be
-    /// repeated. All otherwise, one example in a pass and 2 for training
+    /// repeated. All otherwise, with as many examples as the page tells
     #[arg(long = "head", value_name = "NAME[:BATCH]")]
     heads: Vec<String>,
     /// Where both sides compute
