@@ -197,3 +197,25 @@ fn laplace(x: Tensor<3>) -> Tensor<3> {
     let (mean, deviation) = LAPLACE;
     (((x - mean) / (deviation * 2f64.sqrt())).erf() + 1.0) * 0.5
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::DType;
+
+    use super::*;
+
+    #[test]
+    fn slopes_are_rounded_to_bfloat16_whatever_their_type() {
+        // 1 + 1/128 is the next one after 1.
+        let values = [0.8, 1.0 + 1.0 / 512.0, 1.0 + 3.0 / 512.0];
+        let expected = [0.800_781_25, 1.0, 1.0 + 1.0 / 128.0];
+        assert_eq!(values.map(|value| f64::from(rounded(value as f32))), expected);
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            let tensor = Tensor::<3>::from_data([[values]], &Device::flex()).cast(dtype);
+            let found = rounded_tensor(tensor);
+            assert_eq!(found.dtype(), dtype);
+            let found: Vec<f64> = found.cast(DType::F64).into_data().iter().collect();
+            assert_eq!(found, expected, "{dtype:?}");
+        }
+    }
+}

@@ -129,6 +129,17 @@ fn an_example_that_hides_every_key_reads_all_segments_by_their_tokens() {
     }
 }
 
+#[test]
+#[should_panic(expected = "the mask has another shape than the keys")]
+fn a_mask_of_more_tokens_is_refused_by_segments_too() {
+    let inputs = TokenArray::new(segments());
+    let [_, tokens, _] = inputs.dims();
+    let nothing = Tensor::<2, Bool>::full([BATCH, tokens + 1], false, &Device::flex());
+    let queries = TokenArray::dense(random([BATCH, 3, 4]));
+    let mask = KeyMask::from_hidden(nothing);
+    let _ = attention(1, 4, CHANNELS).gather(&queries, &inputs, &[true; 6], Some(&mask));
+}
+
 /// The segments, and the same with empty ones among them.
 fn without_and_with_empty() -> [TokenArray; 2] {
     let empty = || Segment::from_padding(BATCH, 0, random([CHANNELS]));

@@ -291,3 +291,19 @@ pub(crate) fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
         assert_eq!(mask.dims(), [batch, keys], "the mask has another shape than the keys");
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::nn::LayerNormConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// Six channels are two times three to a body that sees numbers only.
+    #[test]
+    #[should_panic(expected = "the input has another number of channels")]
+    fn a_normalisation_of_other_channels_is_refused() {
+        let layer = LayerNormConfig::new(3).init(&Device::flex());
+        let _ = layer_norm(&layer, Tensor::<2>::zeros([2, 6], &Device::flex()));
+    }
+}
