@@ -3,7 +3,7 @@
 //! `docs/structured-attention.md` derives the absorbed form. It gives what the dense path gives,
 //! summed in another order.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Bool, Tensor, activation};
 
 use super::factored::Factored;
 use super::{CrossAttention, dot, expand_batch, heads_first, split_heads};
@@ -57,6 +57,7 @@ impl CrossAttention {
         let [_, tokens, _] = inputs.dims();
         ops::assert_mask(mask, batch, tokens);
         let projected = self.project_queries(queries, batch);
+        let blind = mask.map(|mask| mask.hidden().all_dim(1).reshape([batch, 1, 1, 1]));
         let mut start = 0;
         let mut reads = Vec::with_capacity(absorbs.len());
         for (segment, &absorbs) in inputs.segments().iter().zip(absorbs) {
@@ -69,8 +70,8 @@ impl CrossAttention {
             } else {
                 self.read_projected(&projected, segment, of_segment.as_ref())
             };
-            if let Some(mask) = mask {
-                read.log_sum_exp = counting_tokens(read.log_sum_exp, mask, segment.tokens());
+            if let Some(blind) = &blind {
+                read.log_sum_exp = counting_tokens(read.log_sum_exp, blind, segment.tokens());
             }
             reads.push(read);
             start += segment.tokens();
@@ -146,12 +147,14 @@ impl CrossAttention {
     }
 }
 
-/// The log-sum-exp, but for examples that hide every key that of as many zeros as there are tokens:
-/// the lowest number that hides a score has no digits left to count them by.
-fn counting_tokens(log_sum_exp: Tensor<4>, mask: &KeyMask, tokens: usize) -> Tensor<4> {
-    let [batch, ..] = log_sum_exp.dims();
-    let blind = mask.hidden().all_dim(1).reshape([batch, 1, 1, 1]);
-    let blind = blind.expand(log_sum_exp.dims());
+/// The log-sum-exp, but for blind examples, which hide every key, that of as many zeros as there are
+/// tokens: the lowest number that hides a score has no digits left to count them by.
+///
+/// # Shapes
+/// - `log_sum_exp`: `[batch, heads, queries, 1]`
+/// - `blind`: `[batch, 1, 1, 1]`
+fn counting_tokens(log_sum_exp: Tensor<4>, blind: &Tensor<4, Bool>, tokens: usize) -> Tensor<4> {
+    let blind = blind.clone().expand(log_sum_exp.dims());
     log_sum_exp.mask_fill(blind, (tokens as f64).ln())
 }
 

@@ -12,7 +12,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata};
 
-use self::attention::{AttentionBackward, AttentionState, PackedAttentionBackward};
+use self::attention::{AttentionBackward, AttentionState, PackedAttentionBackward, attend};
 use self::layers::{AffineBackward, AffineState, GeluBackward, NormaliseBackward, NormaliseState};
 use super::attention::cat;
 use super::blocks::slice;
@@ -26,33 +26,8 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
         hidden: HiddenKeys<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        let hidden = hidden.untracked();
-        let (queries, of_queries) = queries.into_parts();
-        let (keys, of_keys) = keys.into_parts();
-        let (values, of_values) = values.into_parts();
-        let (output, log_sum_exp) = B::attention_forward(
-            queries.clone(),
-            keys.clone(),
-            values.clone(),
-            hidden.clone(),
-            scale,
-        );
-        let nodes = [of_queries, of_keys, of_values];
-        match AttentionBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::UnTracked(node) => node.finish(output),
-            OpsKind::Tracked(node) => {
-                let state = AttentionState {
-                    queries,
-                    keys,
-                    values,
-                    output: output.clone(),
-                    log_sum_exp,
-                    hidden,
-                    scale,
-                };
-                node.finish(state, output)
-            }
-        }
+        let result = |state: &AttentionState<B>| state.output.clone();
+        attend(AttentionBackward, [queries, keys, values], hidden, scale, result)
     }
 
     fn attention_forward(
@@ -62,28 +37,12 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
         hidden: HiddenKeys<Self>,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let hidden = hidden.untracked();
-        let (queries, of_queries) = queries.into_parts();
-        let (keys, of_keys) = keys.into_parts();
-        let (values, of_values) = values.into_parts();
-        let (output, log_sum_exp) = B::attention_forward(
-            queries.clone(),
-            keys.clone(),
-            values.clone(),
-            hidden.clone(),
-            scale,
-        );
-        let channels = output.shape()[3];
-        let packed = cat::<B>(vec![output.clone(), log_sum_exp.clone()], 3);
-        let nodes = [of_queries, of_keys, of_values];
-        let packed = match PackedAttentionBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::UnTracked(node) => node.finish(packed),
-            OpsKind::Tracked(node) => {
-                let state =
-                    AttentionState { queries, keys, values, output, log_sum_exp, hidden, scale };
-                node.finish(state, packed)
-            }
+        let channels = values.shape()[3];
+        let result = |state: &AttentionState<B>| {
+            cat::<B>(vec![state.output.clone(), state.log_sum_exp.clone()], 3)
         };
+        let inputs = [queries, keys, values];
+        let packed = attend(PackedAttentionBackward, inputs, hidden, scale, result);
         let part = |start, end| slice::<Self>(&packed, 3, start, end);
         (part(0, channels), part(channels, channels + 1))
     }

@@ -1,28 +1,52 @@
 //! Gradients of attention between dense arrays.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
 
 use super::register;
 use crate::ops::attention::cat;
 use crate::ops::blocks::slice;
 use crate::ops::{HiddenKeys, PerceiverOps};
 
+/// Attends to keys by queries, and gives what `result` makes of it, whose gradient is `backward`'s.
+pub(super) fn attend<B: PerceiverOps, C: CheckpointStrategy>(
+    backward: impl Backward<B, 3, State = AttentionState<B>>,
+    [queries, keys, values]: [FloatTensor<Autodiff<B, C>>; 3],
+    hidden: HiddenKeys<Autodiff<B, C>>,
+    scale: f64,
+    result: impl FnOnce(&AttentionState<B>) -> FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let hidden = hidden.untracked();
+    let (queries, of_queries) = queries.into_parts();
+    let (keys, of_keys) = keys.into_parts();
+    let (values, of_values) = values.into_parts();
+    let (output, log_sum_exp) =
+        B::attention_forward(queries.clone(), keys.clone(), values.clone(), hidden.clone(), scale);
+    let state = AttentionState { queries, keys, values, output, log_sum_exp, hidden, scale };
+    let result = result(&state);
+    let nodes = [of_queries, of_keys, of_values];
+    match backward.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::UnTracked(node) => node.finish(result),
+        OpsKind::Tracked(node) => node.finish(state, result),
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct AttentionBackward;
 
 #[derive(Clone, Debug)]
 pub(super) struct AttentionState<B: Backend> {
-    pub(super) queries: FloatTensor<B>,
-    pub(super) keys: FloatTensor<B>,
-    pub(super) values: FloatTensor<B>,
+    queries: FloatTensor<B>,
+    keys: FloatTensor<B>,
+    values: FloatTensor<B>,
     pub(super) output: FloatTensor<B>,
     pub(super) log_sum_exp: FloatTensor<B>,
-    pub(super) hidden: HiddenKeys<B>,
-    pub(super) scale: f64,
+    hidden: HiddenKeys<B>,
+    scale: f64,
 }
 
 impl<B: PerceiverOps> Backward<B, 3> for AttentionBackward {

@@ -324,3 +324,17 @@ fn scores_of_minus_infinity_weigh_nothing_even_where_they_fill_the_first_tile() 
     let found = Flex::attention_forward(queries, keys, values, HiddenKeys::None, 1.0);
     assert_close(found.0, lines(vec![2.0])).expect("the values of the other keys");
 }
+
+#[test]
+fn attention_of_no_queries_is_empty() {
+    let [none, keys] = [random([2, 1, 0, 4], 1.0), random([2, 1, 9, 4], 1.0)];
+    let found = Flex::attention_forward(none, keys.clone(), keys, HiddenKeys::None, 1.0);
+    assert_eq!(found.0.into_data().shape(), &Shape::new([2, 1, 0, 4]));
+}
+
+#[test]
+#[should_panic(expected = "attention needs at least one key")]
+fn attention_to_no_keys_is_refused() {
+    let [queries, none] = [random([2, 1, 3, 4], 1.0), random([2, 1, 0, 4], 1.0)];
+    let _ = Flex::attention_forward(queries, none.clone(), none, HiddenKeys::None, 1.0);
+}
