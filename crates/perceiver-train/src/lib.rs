@@ -17,7 +17,7 @@ pub use batch::{
 };
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Evaluator, Examples, Totals, longest_text};
-pub use loader::{Collate, Loader, Skipped};
+pub use loader::{Collate, Loader, Skipped, validation_random};
 pub use objective::{
     Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
     LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure, Objective,

@@ -14,6 +14,7 @@ use perceiver_data::Source;
 use rand_chacha::ChaCha8Rng;
 
 use order::Order;
+pub use order::validation_random;
 
 /// Batches that a worker prepares ahead of the one that is asked for.
 const AHEAD: usize = 2;

@@ -59,12 +59,12 @@ impl Order {
 
     /// What an example draws from at a place.
     pub(super) fn random(&self, position: usize) -> ChaCha8Rng {
-        self.stream(EXAMPLES + position as u64)
+        stream(self.seed, EXAMPLES + position as u64)
     }
 
     /// What a batch draws from.
     pub(super) fn batch_random(&self, batch: usize) -> ChaCha8Rng {
-        self.stream(BATCHES + batch as u64)
+        stream(self.seed, BATCHES + batch as u64)
     }
 
     fn permutation(&self, number: usize) -> Arc<[usize]> {
@@ -75,15 +75,22 @@ impl Order {
             return Arc::clone(permutation);
         }
         let mut examples: Vec<usize> = (0..self.examples).collect();
-        examples.shuffle(&mut self.stream(PERMUTATIONS + number as u64));
+        examples.shuffle(&mut stream(self.seed, PERMUTATIONS + number as u64));
         let permutation: Arc<[usize]> = examples.into();
         *last = Some((number, Arc::clone(&permutation)));
         permutation
     }
+}
 
-    fn stream(&self, stream: u64) -> ChaCha8Rng {
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or_default());
-        random.set_stream(stream);
-        random
-    }
+/// What the example at a place of [`Loader::validation`](super::Loader::validation) draws from, for
+/// who measures the same examples one by one.
+#[must_use]
+pub fn validation_random(position: usize) -> ChaCha8Rng {
+    stream(None, EXAMPLES + position as u64)
+}
+
+fn stream(seed: Option<u64>, number: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed.unwrap_or_default());
+    random.set_stream(number);
+    random
 }

@@ -182,3 +182,11 @@ fn a_thread_that_panics_ends_the_pass_in_an_error() {
     assert_eq!(batches.len(), 4);
     assert!(batches[3].is_err() && batches[..3].iter().all(Result::is_ok));
 }
+
+#[test]
+fn examples_of_a_validation_are_drawn_by_their_places() {
+    let loader = Loader::validation(ALL, Together, 2, 1, &Device::flex());
+    let validated: Vec<_> = taken(&loader).into_iter().flatten().collect();
+    let expected = (0..ALL.count).map(|place| (place, validation_random(place).random()));
+    assert_eq!(validated, expected.collect::<Vec<(usize, u32)>>());
+}

@@ -5,9 +5,7 @@ use ndarray::Array3;
 use perceiver_data::Source;
 use perceiver_data::flow::{FlowErrors, FlowFile, FlowPair, flow_errors, global_shift};
 use perceiver_pipelines::{OpticalFlow, OpticalFlowOptions, Progress};
-use perceiver_train::Quantity;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
+use perceiver_train::{Quantity, validation_random};
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
@@ -30,14 +28,6 @@ pub(super) struct Methods {
     model: Sums,
     zero: Sums,
     shift: Sums,
-}
-
-/// What generated pairs are drawn from: the stream of a run's validation, so that both measure the
-/// same ones.
-fn drawn_from(index: usize) -> ChaCha8Rng {
-    let mut random = ChaCha8Rng::seed_from_u64(0);
-    random.set_stream(index as u64);
-    random
 }
 
 impl Sums {
@@ -72,7 +62,7 @@ impl Methods {
         for index in 0..pairs.len() {
             bar.at(Progress { done: index, total: pairs.len() });
             batch.run(&format!("pair {}", index + 1), || {
-                let mut random = drawn_from(index);
+                let mut random = validation_random(index);
                 let FlowPair { first, second, flow, valid } = pairs.example(index, &mut random)?;
                 let found = pipeline.run(&first, &second, &options, &mut |_| {})?;
                 let truth = FlowFile { flow, known: valid };
@@ -127,46 +117,5 @@ impl Methods {
         let rows: Vec<_> = std::iter::once(names).chain(rows).collect();
         let (pairs, pixels) = (grouped(self.pairs.len()), grouped(self.model.pixels));
         format!("{pairs} pairs, {pixels} known pixels\n{}", table(&rows))
-    }
-}
-
-#[cfg(all(test, feature = "flex"))]
-#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
-mod tests {
-    use burn::data::dataloader::DataLoader as _;
-    use burn::tensor::Device;
-    use perceiver_train::{Collate, Loader};
-    use rand::RngExt as _;
-
-    use super::*;
-
-    /// Examples that are whatever is drawn for them.
-    struct Drawn;
-
-    impl Source for Drawn {
-        type Example = u64;
-
-        fn len(&self) -> usize {
-            3
-        }
-
-        fn example(&self, _index: usize, random: &mut ChaCha8Rng) -> perceiver_data::Result<u64> {
-            Ok(random.random())
-        }
-    }
-
-    impl Collate<u64> for Drawn {
-        type Batch = Vec<u64>;
-
-        fn batch(&self, examples: Vec<u64>, _: &mut ChaCha8Rng, _: &Device) -> Vec<u64> {
-            examples
-        }
-    }
-
-    #[test]
-    fn pairs_are_drawn_as_those_of_a_runs_validation() {
-        let loader = Loader::validation(Drawn, Drawn, 2, 1, &Device::flex());
-        let validated: Vec<u64> = loader.iter().flat_map(Result::unwrap).collect();
-        assert_eq!(validated, [0, 1, 2].map(|index| drawn_from(index).random::<u64>()));
     }
 }
