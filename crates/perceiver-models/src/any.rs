@@ -5,7 +5,8 @@ use burn::tensor::Device;
 
 use crate::checkpoint::{Checkpoint, KeyMap, LoadOptions, SaveOptions};
 use crate::config::{Head, PerceiverConfig};
-use crate::head::{Pretrained, folder};
+use crate::head::Pretrained;
+use crate::hub;
 use crate::{
     Error, PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
@@ -80,7 +81,7 @@ impl AnyPerceiver {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Pretrained<Self>, Error> {
-        let folder = folder(source.as_ref())?;
+        let folder = hub::folder(source)?;
         let config = PerceiverConfig::from_pretrained(&folder)?;
         let fresh = config
             .head()

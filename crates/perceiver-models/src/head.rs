@@ -1,11 +1,11 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::checkpoint::{Checkpoint, KeyMap, LoadOptions, LoadReport, SaveOptions};
 use crate::config::PerceiverConfig;
-use crate::hub::{self, HubOptions};
+use crate::hub;
 use crate::model::Encoded;
 use crate::{Error, Request, load_module, save_pretrained};
 
@@ -78,7 +78,7 @@ pub trait PerceiverHead: Module {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Pretrained<Self>, Error> {
-        let folder = folder(source.as_ref())?;
+        let folder = hub::folder(source)?;
         let config = PerceiverConfig::from_pretrained(&folder)?;
         let fresh = expect_head(&config, Self::NAME)
             .and_then(|()| Self::from_config(&config, device))
@@ -150,14 +150,6 @@ impl<M: PerceiverHead> Pretrained<M> {
     pub fn save_with(&self, folder: impl AsRef<Path>, options: &SaveOptions) -> Result<(), Error> {
         self.model.save_pretrained_with(&self.config, folder, options)
     }
-}
-
-/// The folder of a model that is named by its folder or a hub id.
-pub(crate) fn folder(source: &Path) -> Result<PathBuf, Error> {
-    if source.is_dir() {
-        return Ok(source.to_path_buf());
-    }
-    hub::resolve(&source.to_string_lossy(), &HubOptions::default())
 }
 
 fn expect_head(config: &PerceiverConfig, name: &str) -> Result<(), Error> {

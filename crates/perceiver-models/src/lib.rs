@@ -33,7 +33,7 @@ pub use heads::{
 };
 pub use model::{
     CrossAttentionMaps, Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel,
-    PerceiverModelOutput,
+    PerceiverModelOutput, freeze_encoder,
 };
 pub use named::{ForwardOptions, NamedTensors};
 #[doc(inline)]
