@@ -1,7 +1,4 @@
-//! Perceiver model heads for burn, with Hugging Face configurations and checkpoints.
-//!
-//! Every head is a [`PerceiverHead`]: load it with `from_pretrained`, call `forward` with an input
-//! or a [`Request`], save it with [`Pretrained::save`].
+#![doc = include_str!("../README.md")]
 
 mod any;
 mod checkpoint;
@@ -58,8 +55,3 @@ pub use perceiver_io::{
     TextPreprocessorConfig,
 };
 pub use request::Request;
-
-/// The README's example, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
