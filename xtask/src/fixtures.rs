@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::process::{has_python, python, root, run};
+use perceiver_workspace::{has_python, python, root, run};
 
 /// Writes every fixture again, or compares a fresh copy with what is committed.
 pub(crate) fn fixtures(check: bool) -> Result<()> {

@@ -12,9 +12,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::files::replace;
-use crate::process::{root, target};
-use crate::{data, steps};
+use perceiver_workspace::{data_folder, release_program, replace, root, target};
 
 const PROMPT: &str = "    $ ";
 const INDENT: &str = "    ";
@@ -23,8 +21,8 @@ const PICTURE: [&str; 2] = ["](guide/", ")"];
 
 /// Writes the output of the guide's commands anew, and its pictures.
 pub(crate) fn docs() -> Result<()> {
-    ensure!(data::folder().is_dir(), "the guide is about real files: first `cargo xtask data`");
-    let program = steps::build_program(true)?;
+    ensure!(data_folder().is_dir(), "the guide is about real files: first `cargo xtask data`");
+    let program = release_program()?;
     let folder = target().join("guide");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -108,7 +106,7 @@ impl Shell {
             .args(["-c", &format!("{{ {command}\n}} 2>&1")])
             .current_dir(&self.folder)
             .env("PATH", format!("{}:{path}", self.bin.display()))
-            .env("DATA", absolute(&data::folder())?)
+            .env("DATA", absolute(&data_folder())?)
             .env("ROOT", root())
             .env("HF_HOME", "huggingface");
         Ok(shell)

@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 
-use crate::process::{cargo, root, run, target};
+use perceiver_workspace::{cargo, root, run, target};
 
 /// What stays in the workspace.
-const UNPUBLISHED: [&str; 2] = ["perceiver-tests", "xtask"];
+const UNPUBLISHED: [&str; 5] =
+    ["perceiver-tests", "perceiver-workspace", "perceiver-bench", "perceiver-datasets", "xtask"];
 
 /// What every package has to carry beside its sources.
 const CARRIED: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "NOTICE", "README.md"];

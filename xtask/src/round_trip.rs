@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::process::{has_python, program, python, root, run, target};
 use crate::steps::build_program;
+use perceiver_workspace::{has_python, program, python, root, run, target};
 
 /// Fixture folders: every head, and formats that have to become safetensors.
 const FOLDERS: [&str; 11] = [
@@ -29,7 +29,7 @@ pub(crate) fn where_possible() -> Result<()> {
 
 /// Converts each folder with our program and gives both to transformers.
 pub(crate) fn round_trip() -> Result<()> {
-    let perceiver = build_program(false)?;
+    let perceiver = build_program()?;
     let written = target().join("round-trip");
     if written.exists() {
         std::fs::remove_dir_all(&written)?;

@@ -1,13 +1,16 @@
-//! What CI runs, cheapest first.
+//! The steps of CI, cheapest first.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, is_installed, left_out, run, target, tool};
-use crate::{data, fixtures, package, round_trip, tidy};
+use clap::Args;
+use perceiver_workspace::{cargo, data_folder, is_installed, run, skip, target, tool};
+
+use crate::{fixtures, package, round_trip, tidy};
 
 /// One selection of features for every step that compiles tests: another one would build burn
 /// again.
@@ -53,14 +56,14 @@ pub(crate) fn test() -> Result<()> {
 /// The ignored tests that look at pages. A machine without a browser goes without.
 pub(crate) fn browser_tests() -> Result<()> {
     if !is_installed("chromium") {
-        return left_out("chromium");
+        return skip("chromium");
     }
     run(&mut cargo(&format!("test --workspace {FEATURES} --test cli -- --ignored browser::")))
 }
 
 /// The ignored tests of every test target called `real_data…`.
 pub(crate) fn data_tests() -> Result<()> {
-    let folder = data::folder();
+    let folder = data_folder();
     ensure!(folder.is_dir(), "no folder {}: `cargo xtask data` fetches it", folder.display());
     let mut tests = cargo(&format!("test --workspace {FEATURES} --test real_data*"));
     run(tests.args(["--", "--ignored"]).env("PERCEIVER_DATA", folder))
@@ -72,12 +75,24 @@ pub(crate) fn rustdoc() -> Result<()> {
     run(without_llvm(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings")))
 }
 
-/// The program `perceiver`: `release` as a user has it, otherwise as the tests have it.
-pub(crate) fn build_program(release: bool) -> Result<PathBuf> {
-    if release {
-        run(&mut cargo("build --release --package perceiver-cli"))?;
-        return Ok(target().join("release/perceiver"));
-    }
+/// Arguments for another member of the workspace, which reads them itself.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+/// Builds and runs the member `name`, which xtask does not depend on, so that it starts quickly.
+pub(crate) fn member(name: &str, command: Option<&str>, forwarded: &Forwarded) -> Result<()> {
+    let mut member = cargo("run --quiet --package");
+    let status = member.arg(name).arg("--").args(command).args(&forwarded.arguments).status()?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+/// The program `perceiver` as the tests have it.
+pub(crate) fn build_program() -> Result<PathBuf> {
     run(&mut cargo(&format!("build --workspace --all-targets {FEATURES}")))?;
     Ok(target().join("debug/perceiver"))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{program, root};
+use perceiver_workspace::{program, root};
 
 /// Lines of a source file without its tests.
 const LONGEST_FILE: usize = 400;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::measure::Usage;
-use crate::files::replace;
+use perceiver_workspace::replace;
 
 const BEGIN: &str = "<!-- full size: written by `cargo xtask parity` -->\n";
 const END: &str = "<!-- full size: end -->";

@@ -9,7 +9,7 @@ use super::case::checkpoint;
 use super::record::{Growth, Measured, Records, Setting, Step};
 use super::worker::Worker;
 use super::{CHECKPOINTS, Place, build, machine, page};
-use crate::process::program;
+use perceiver_workspace::program;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -1,4 +1,6 @@
-//! Benchmarks: each operation beside the dense path, each published head beside transformers.
+//! Benchmarks, `cargo xtask bench`: each operation beside the dense path, each published head beside
+//! transformers; and parity of full-size checkpoints, `cargo xtask parity`.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod case;
 mod compare;
@@ -7,6 +9,7 @@ mod images;
 mod linear;
 mod machine;
 mod page;
+mod parity;
 mod record;
 mod reference;
 mod worker;
@@ -14,16 +17,16 @@ mod worker;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+use perceiver_workspace::{cargo, run};
 
-use crate::process::{cargo, run};
-
-/// Where checkpoints are kept that `parity` makes, too.
+/// The folder of checkpoints, shared by benchmarks and parity.
 const CHECKPOINTS: &str = "target/parity";
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Arguments {
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+#[command(about = "Time each attention operation beside the dense path")]
+struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// Where to compute
@@ -41,6 +44,8 @@ enum Command {
     Linear(linear::Arguments),
     /// Time reading and preparing photos beside Pillow
     Images(images::Arguments),
+    /// Compare full-size random checkpoints with transformers and fill docs/parity.md (needs .venv)
+    Parity(parity::Arguments),
 }
 
 /// Where both sides compute.
@@ -87,12 +92,14 @@ impl Place {
     }
 }
 
-pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
     match &arguments.command {
-        None => operations(arguments),
+        None => operations(&arguments),
         Some(Command::Compare(arguments)) => compare::compare(arguments),
         Some(Command::Linear(arguments)) => linear::linear(arguments),
         Some(Command::Images(arguments)) => images::images(arguments),
+        Some(Command::Parity(arguments)) => parity::parity(arguments),
     }
 }
 

@@ -13,8 +13,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::process::signal;
-
 /// A worker that has loaded its model.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -136,4 +134,11 @@ pub(super) fn executable(build: &mut Command, name: &str) -> Result<PathBuf> {
         },
     );
     found.with_context(|| format!("cargo named no executable for {name}"))
+}
+
+/// Sends a signal, such as `STOP`, to a worker.
+fn signal(name: &str, process: u32) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status()?;
+    ensure!(status.success(), "kill -{name}: {status}");
+    Ok(())
 }

@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::case::CASES;
 use super::record::{Comparison, Growth, Measured, Records, Setting, Side};
-use crate::files::replace;
-use crate::process::root;
+use perceiver_workspace::{replace, root};
 
 const SIDES: [&str; 4] = ["ours", "eager", "compile", "onnxruntime"];
 

@@ -6,8 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::data;
-use crate::process::{cargo, python};
+use perceiver_workspace::{cargo, data_folder, python};
 
 /// Photos of `cargo xtask data` of several sizes and kinds.
 const PHOTOS: [&str; 6] = [
@@ -28,7 +27,7 @@ pub(super) struct Arguments {
 pub(super) fn images(arguments: &Arguments) -> Result<()> {
     let mut photos = arguments.photos.clone();
     if photos.is_empty() {
-        photos = PHOTOS.iter().map(|name| data::folder().join(name)).collect();
+        photos = PHOTOS.iter().map(|name| data_folder().join(name)).collect();
     }
     let mut ours = cargo("bench --quiet --package perceiver-data --bench images --");
     let ours = measure(ours.args(&photos))?;

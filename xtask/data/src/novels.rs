@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use flate2::bufread::ZlibDecoder;
 
-use crate::files::replace;
+use perceiver_workspace::replace;
 
 /// Where the package keeps its novels, each a vector of lines.
 const DATABASE: &str = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb";

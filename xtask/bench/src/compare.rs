@@ -15,7 +15,7 @@ use super::case::{CASES, Case, Task, checkpoint, folder};
 use super::contender::Contender;
 use super::record::{Comparison, Records, Setting};
 use super::{CHECKPOINTS, Place, build, machine, page, reference};
-use crate::process::{program, python};
+use perceiver_workspace::{program, python};
 
 /// Between passes on a CPU: threads of the side that has just ended its pass still wait for more,
 /// awake.

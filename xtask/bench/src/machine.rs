@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context as _, Result};
 
 use super::Place;
-use crate::process::{program, root};
+use perceiver_workspace::{program, root};
 
 /// The processor with its cores, and the graphics card where one is used.
 pub(super) fn name(place: Place) -> Result<String> {

@@ -4,12 +4,13 @@ mod compare;
 mod measure;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use perceiver_workspace::{program, python, release_program, root, run};
 
-use crate::process::{program, python, root, run};
-use crate::steps::build_program;
+use super::CHECKPOINTS;
 
 /// Allowed error, relative to the largest element of an output.
 const TOLERANCE: f64 = 1e-5;
@@ -24,17 +25,29 @@ const HEADS: [(&str, u64); 6] = [
     ("multimodal", 19_858_855),
 ];
 
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only this head, such as `language`; all six otherwise
+    #[arg(long)]
+    head: Option<String>,
+    /// Folder of the checkpoints; existing ones are used again
+    #[arg(long, default_value = CHECKPOINTS)]
+    dir: PathBuf,
+}
+
 /// Runs one head or all six and writes their rows into docs/parity.md.
-pub(crate) fn parity(head: Option<&str>, folder: &Path) -> Result<()> {
+pub(crate) fn parity(arguments: &Arguments) -> Result<()> {
+    let head = arguments.head.as_deref();
     let heads: Vec<_> =
         HEADS.into_iter().filter(|(name, _)| head.is_none_or(|head| head == *name)).collect();
     if heads.is_empty() {
         let known = HEADS.map(|(name, _)| name).join(", ");
         bail!("no head {}: the known ones are {known}", head.unwrap_or_default());
     }
-    let perceiver = build_program(true)?;
+    let perceiver = release_program()?;
     for (name, parameters) in heads {
-        let row = compare_head(&perceiver, name, parameters, &root().join(folder).join(name))?;
+        let row =
+            compare_head(&perceiver, name, parameters, &root().join(&arguments.dir).join(name))?;
         table::write(&root().join("docs/parity.md"), &row, &HEADS.map(|(name, _)| name))?;
     }
     Ok(())

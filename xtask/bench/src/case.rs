@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::reference;
-use crate::process::{program, python, root, run};
+use perceiver_workspace::{program, python, root, run};
 
 /// What is done in a pass, by the name that both workers have for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::{OTHER_PYTHON, program, python, root, run, target};
+use perceiver_workspace::{OTHER_PYTHON, program, python, root, run, target};
 
 /// What has to be installed, versions pinned.
 const LISTS: [&str; 2] =

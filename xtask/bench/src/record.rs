@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::files::replace;
-use crate::process::root;
+use perceiver_workspace::{replace, root};
 
 /// All measurements, each replaced when it is made again.
 #[derive(Debug, Default, Serialize, Deserialize)]
