@@ -181,7 +181,7 @@ impl Arguments {
     /// Measures a row and writes it down.
     fn finish(&self, row: Row, sides: Vec<Contender>) -> Result<()> {
         let comparison = self.measure(row, sides)?;
-        println!("{}", page::compared(std::slice::from_ref(&comparison)));
+        println!("{}", page::row(&comparison));
         if !self.quick {
             let mut records = Records::read()?;
             records.compared(comparison);

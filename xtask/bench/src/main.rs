@@ -40,8 +40,10 @@ struct Arguments {
 enum Command {
     /// Time published heads in turn with transformers and fill docs/performance.md
     Compare(compare::Arguments),
-    /// Time 1, 2 and 4 times as many tokens and output points and fill docs/performance.md
+    /// Time 1, 2 and 4 times as many tokens and output points and fill docs/benchmarks.md
     Linear(linear::Arguments),
+    /// Write the tables of docs/performance.md and docs/benchmarks.md from docs/performance.json
+    Pages,
     /// Time reading and preparing photos beside Pillow
     Images(images::Arguments),
     /// Compare full-size random checkpoints with transformers and fill docs/parity.md (needs .venv)
@@ -98,6 +100,7 @@ fn main() -> Result<()> {
         None => operations(&arguments),
         Some(Command::Compare(arguments)) => compare::compare(arguments),
         Some(Command::Linear(arguments)) => linear::linear(arguments),
+        Some(Command::Pages) => page::write(&record::Records::read()?),
         Some(Command::Images(arguments)) => images::images(arguments),
         Some(Command::Parity(arguments)) => parity::parity(arguments),
     }

@@ -1,23 +1,42 @@
-//! docs/performance.md: tables between marks, prose around them by hand.
+//! docs/performance.md, the summary, and docs/benchmarks.md, the log: tables between marks, prose
+//! around them written by hand.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use perceiver_workspace::{replace, root};
 
 use super::case::CASES;
 use super::record::{Comparison, Growth, Measured, Records, Setting, Side};
-use perceiver_workspace::{replace, root};
 
-const SIDES: [&str; 4] = ["ours", "eager", "compile", "onnxruntime"];
+/// The sides in the order of the columns, and their names in the header.
+const SIDES: [(&str, &str); 4] = [
+    ("ours", "ours"),
+    ("eager", "PyTorch"),
+    ("compile", "PyTorch, compiled"),
+    ("onnxruntime", "ONNX Runtime"),
+];
 
-/// Writes both blocks of tables again.
+/// The summary shows this precision only.
+const SUMMARISED: &str = "f32";
+
+type Column = (&'static str, &'static str);
+
+/// Fills the tables of both pages.
 pub(super) fn write(records: &Records) -> Result<()> {
-    let path = root().join("docs/performance.md");
-    let page = fs::read_to_string(&path).context("docs/performance.md")?;
-    let page = fill(&page, "compare", &compared(&records.comparisons))
-        .and_then(|page| fill(&page, "linear", &grown(&records.growth)))
-        .context("docs/performance.md has no place for the tables")?;
+    let Records { comparisons, growth } = records;
+    write_page("performance.md", &[("compare", summary(comparisons))])?;
+    write_page("benchmarks.md", &[("compare", log(comparisons)), ("linear", grown(growth))])
+}
+
+fn write_page(name: &str, blocks: &[(&str, String)]) -> Result<()> {
+    let path = root().join("docs").join(name);
+    let mut page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    for (block, text) in blocks {
+        page = fill(&page, block, text)
+            .with_context(|| format!("{name}: no marks of `cargo xtask bench {block}`"))?;
+    }
     replace(&path, &page)
 }
 
@@ -30,24 +49,36 @@ fn fill(page: &str, block: &str, text: &str) -> Option<String> {
     Some(format!("{before}{begin}\n{text}\n{end}{after}"))
 }
 
-/// A section for every machine, device and precision.
-pub(super) fn compared(comparisons: &[Comparison]) -> String {
-    let place = |comparison: &Comparison| {
-        let order = CASES.iter().position(|case| case.name == comparison.case);
-        (order, comparison.batch)
-    };
-    let section = |mut rows: Vec<&Comparison>| {
-        rows.sort_by_key(|comparison| place(comparison));
-        let sides: Vec<_> = SIDES
-            .into_iter()
-            .filter(|side| rows.iter().any(|row| row.sides.contains_key(*side)))
-            .collect();
+/// A table of times and memory for every machine and device, in single precision.
+pub(super) fn summary(comparisons: &[Comparison]) -> String {
+    let shown: Vec<_> =
+        comparisons.iter().filter(|row| row.setting.dtype == SUMMARISED).cloned().collect();
+    sections(&shown, |row| &row.setting, |rows| times(&in_order(rows)))
+}
+
+/// First passes, failures, dates and commands for every machine, device and precision; times as
+/// well where the summary does not show them.
+pub(super) fn log(comparisons: &[Comparison]) -> String {
+    let section = |rows: Vec<&Comparison>| {
+        let rows = in_order(rows);
+        let is_summarised = rows[0].setting.dtype == SUMMARISED;
+        let times = if is_summarised { String::new() } else { times(&rows) + "\n" };
         let settings: Vec<_> = rows.iter().map(|row| &row.setting).collect();
-        let (times, first) = (times(&rows, &sides), first_passes(&rows, &sides));
-        let (failures, made) = (failures(&rows), made(&settings));
-        format!("{times}\nThe first pass:\n\n{first}{failures}\n{made}")
+        let (first, failures, made) = (first_passes(&rows), failures(&rows), made(&settings));
+        format!("{times}The first pass:\n\n{first}{failures}\n{made}")
     };
-    sections(comparisons, |comparison| &comparison.setting, section)
+    sections(comparisons, |row| &row.setting, section)
+}
+
+/// Everything about one row, for the terminal.
+pub(super) fn row(comparison: &Comparison) -> String {
+    let rows = [comparison];
+    format!("{}\n{}{}", times(&rows), first_passes(&rows), failures(&rows))
+}
+
+fn in_order(mut rows: Vec<&Comparison>) -> Vec<&Comparison> {
+    rows.sort_by_key(|row| (CASES.iter().position(|case| case.name == row.case), row.batch));
+    rows
 }
 
 /// A section for every machine, device and precision.
@@ -61,7 +92,7 @@ pub(super) fn grown(growth: &[Growth]) -> String {
             }));
             cells
         });
-        let header = ["Of what", "1x", "2x", "4x"].map(str::to_owned).to_vec();
+        let header = ["Amount", "1x", "2x", "4x"].map(str::to_owned).to_vec();
         let settings: Vec<_> = rows.iter().map(|growth| &growth.setting).collect();
         format!("{}\n{}", table(header, lines), made(&settings))
     };
@@ -91,42 +122,46 @@ fn sections<T>(
     sections.collect::<Vec<_>>().join("\n")
 }
 
-/// Medians, what theirs are of ours, and memory.
-fn times(rows: &[&Comparison], sides: &[&str]) -> String {
-    let theirs = || sides.iter().filter(|side| **side != "ours");
-    let mut header = head();
-    header.extend(sides.iter().map(|&side| side.to_owned()));
-    header.extend(theirs().map(|side| format!("{side} / ours")));
-    header.extend(sides.iter().map(|side| format!("memory, {side}")));
+/// Medians, their ratios and memory.
+fn times(rows: &[&Comparison]) -> String {
+    let sides = columns(rows);
+    let others = || sides.iter().filter(|(side, _)| *side != "ours");
+    let mut header = head(sides.iter().map(|(_, label)| (*label).to_owned()));
+    header.extend(others().map(|(_, label)| format!("{label} / ours")));
+    header.extend(sides.iter().map(|(_, label)| format!("memory, {label}")));
     let lines = rows.iter().map(|row| {
-        let mut cells = row_head(row);
         let median = |side: &str| measured(row, side).map(Measured::median);
-        cells.extend(
-            sides.iter().map(|side| median(side).map_or_else(|| missing(row, side), seconds)),
-        );
-        cells.extend(theirs().map(|side| match (median(side), median("ours")) {
-            (Some(theirs), Some(ours)) => format!("{:.2}", theirs / ours),
+        let time = |side| median(side).map_or_else(|| missing(row, side), seconds);
+        let mut cells = row_head(row, sides.iter().map(|(side, _)| time(side)));
+        cells.extend(others().map(|(side, _)| match (median(side), median("ours")) {
+            (Some(other), Some(ours)) => format!("{:.2}", other / ours),
             _ => String::new(),
         }));
-        cells.extend(sides.iter().map(|side| measured(row, side).map_or_else(String::new, memory)));
+        cells.extend(
+            sides.iter().map(|(side, _)| measured(row, side).map_or_else(String::new, memory)),
+        );
         cells
     });
     table(header, lines)
 }
 
-fn first_passes(rows: &[&Comparison], sides: &[&str]) -> String {
-    let mut header = head();
-    header.extend(sides.iter().map(|&side| side.to_owned()));
+fn first_passes(rows: &[&Comparison]) -> String {
+    let sides = columns(rows);
+    let header = head(sides.iter().map(|(_, label)| (*label).to_owned()));
     let lines = rows.iter().map(|row| {
-        let mut cells = row_head(row);
-        let first = |side: &&str| measured(row, side).map(|measured| seconds(measured.first));
-        cells.extend(sides.iter().map(|side| first(side).unwrap_or_default()));
-        cells
+        let first = |side| measured(row, side).map(|measured| seconds(measured.first));
+        row_head(row, sides.iter().map(|(side, _)| first(side).unwrap_or_default()))
     });
     table(header, lines)
 }
 
-/// Why sides took nothing.
+/// The sides that any of the rows has.
+fn columns(rows: &[&Comparison]) -> Vec<Column> {
+    let has = |side: &str| rows.iter().any(|row| row.sides.contains_key(side));
+    SIDES.into_iter().filter(|(side, _)| has(side)).collect()
+}
+
+/// The reasons of sides that failed.
 fn failures(rows: &[&Comparison]) -> String {
     let mut text = String::new();
     for row in rows {
@@ -158,12 +193,12 @@ fn made(settings: &[&Setting]) -> String {
     commands.into_iter().map(line).collect()
 }
 
-fn head() -> Vec<String> {
-    vec!["Head".to_owned(), "Batch".to_owned()]
+fn head(columns: impl Iterator<Item = String>) -> Vec<String> {
+    ["Head".to_owned(), "Batch".to_owned()].into_iter().chain(columns).collect()
 }
 
-fn row_head(row: &Comparison) -> Vec<String> {
-    vec![row.case.clone(), row.batch.to_string()]
+fn row_head(row: &Comparison, cells: impl Iterator<Item = String>) -> Vec<String> {
+    [row.case.clone(), row.batch.to_string()].into_iter().chain(cells).collect()
 }
 
 fn measured<'a>(row: &'a Comparison, side: &str) -> Option<&'a Measured> {
@@ -185,7 +220,7 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
-/// The device's own memory where it has any.
+/// The device's own memory if it has any, otherwise the process's.
 fn memory(measured: &Measured) -> String {
     let mebibytes = measured.device_mebibytes.or(measured.peak_mebibytes);
     mebibytes.map_or_else(String::new, |mebibytes| format!("{mebibytes} MiB"))
@@ -234,17 +269,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_tells_medians_their_ratio_and_memory() {
-        let text = compared(&[comparison("language", "a", side(&[5.0, 3.0]))]);
+    fn the_summary_has_medians_ratios_and_memory_and_the_log_first_passes() {
+        let rows = [comparison("language", "a", side(&[5.0, 3.0]))];
         let row = "| language | 1 | 2.00 s | 4.00 s | 2.00 | 7 MiB | 7 MiB |\n";
-        assert!(text.contains(row), "{text}");
-        assert!(text.contains("| language | 1 | 20.0 s | 20.0 s |\n"), "{text}");
+        assert!(summary(&rows).contains(row), "{}", summary(&rows));
+        assert!(log(&rows).contains("| language | 1 | 20.0 s | 20.0 s |\n"), "{}", log(&rows));
     }
 
     #[test]
     fn every_machine_has_its_section_in_the_order_of_the_cases() {
         let all = [("multimodal", "a"), ("language", "b"), ("language", "a")];
-        let text = compared(&all.map(|(case, machine)| comparison(case, machine, side(&[1.0]))));
+        let text = summary(&all.map(|(case, machine)| comparison(case, machine, side(&[1.0]))));
         let (first, second) = text.split_once("### b: cpu, f32").unwrap();
         assert!(first.find("| language").unwrap() < first.find("| multimodal").unwrap(), "{text}");
         assert!(second.contains("| language") && !second.contains("| multimodal"), "{text}");
@@ -253,9 +288,19 @@ mod tests {
     #[test]
     fn a_side_that_failed_says_why() {
         let failed = Side::Failed { reason: "ended with signal 9".to_owned() };
-        let text = compared(&[comparison("language", "a", failed)]);
-        assert!(text.contains("| 2.00 s | failed |"), "{text}");
+        let rows = [comparison("language", "a", failed)];
+        assert!(summary(&rows).contains("| 2.00 s | failed |"), "{}", summary(&rows));
+        let text = log(&rows);
         assert!(text.contains("language, batch 1, eager failed: ended with signal 9"), "{text}");
+    }
+
+    #[test]
+    fn other_precisions_are_in_the_log_alone() {
+        let mut row = comparison("language", "a", side(&[4.0]));
+        row.setting.dtype = "bf16".to_owned();
+        let rows = [row];
+        assert!(!summary(&rows).contains("language"), "{}", summary(&rows));
+        assert!(log(&rows).contains("| language | 1 | 2.00 s | 4.00 s |"), "{}", log(&rows));
     }
 
     #[test]
