@@ -3,7 +3,9 @@
 
 mod fixtures;
 mod guide;
+mod licences;
 mod package;
+mod release;
 mod round_trip;
 mod steps;
 mod tidy;
@@ -50,8 +52,10 @@ enum Command {
     },
     /// Let transformers load what `perceiver convert` wrote (needs .venv)
     RoundTrip,
-    /// Make and build the packages of every crate that goes to crates.io
+    /// Pack every crate that goes to crates.io and build each from its package
     Package,
+    /// Pack the program with licences and models for one platform and try it from the archive
+    Release(release::Arguments),
     /// Compare full-size random checkpoints with transformers and fill docs/parity.md (needs .venv)
     Parity(Forwarded),
     /// Time each attention operation; `bench compare` times published heads beside transformers
@@ -73,6 +77,7 @@ fn main() -> Result<()> {
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),
         Command::Package => package::package(),
+        Command::Release(arguments) => release::release(&arguments),
         Command::Parity(arguments) => member("perceiver-bench", Some("parity"), &arguments),
         Command::Bench(arguments) => member("perceiver-bench", None, &arguments),
     }
