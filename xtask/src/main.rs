@@ -1,6 +1,7 @@
 //! The steps of development: what CI runs, fixtures, documents, packages.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
+mod figures;
 mod fixtures;
 mod guide;
 mod licences;
@@ -44,6 +45,8 @@ enum Command {
     Rustdoc,
     /// Run the commands of docs/guide.md and fill in their output and pictures
     Docs,
+    /// Draw docs/architecture.svg
+    Figures,
     /// Write the fixtures again with transformers (needs .venv)
     Fixtures {
         /// Compare with the committed files instead, and write nothing
@@ -74,6 +77,7 @@ fn main() -> Result<()> {
         Command::BrowserTests => steps::browser_tests(),
         Command::Rustdoc => steps::rustdoc(),
         Command::Docs => guide::docs(),
+        Command::Figures => figures::figures(),
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),
         Command::Package => package::package(),
