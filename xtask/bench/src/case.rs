@@ -1,4 +1,4 @@
-//! What is compared.
+//! The rows of the comparison.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::reference;
 use perceiver_workspace::{program, python, root, run};
 
-/// What is done in a pass, by the name that both workers have for it.
+/// The work of a pass, by the name that both workers use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Forward,
@@ -30,11 +30,11 @@ impl Task {
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) task: Task,
-    /// As tests/generate/full_size.py calls the checkpoint.
+    /// The checkpoint's name in tests/generate/full_size.py.
     pub(super) checkpoint: &'static str,
-    /// Examples in a pass, unless it is said otherwise.
+    /// Examples per pass, unless `--head NAME:BATCH` sets them.
     pub(super) batch: usize,
-    /// Passes after the first, unless it is said otherwise.
+    /// Passes after the first, unless `--repeats` sets them.
     pub(super) repeats: usize,
 }
 
@@ -61,18 +61,18 @@ pub(super) const CASES: [Case; 11] = [
     Case { name: "clip", task: Task::Clip, checkpoint: "multimodal", batch: 1, repeats: 1 },
     train("train-fourier", "vision-fourier"),
     train("train-language", "language"),
-    // As the recipes of these models train them.
+    // The batches of these models' recipes.
     small("train-small-fourier", "small-fourier", 64),
     small("train-small-language", "small-language", 24),
 ];
 
-/// Where a published checkpoint lies among others.
+/// The folder of one checkpoint.
 pub(super) fn folder(name: &str, among: &Path) -> PathBuf {
     root().join(among).join(name)
 }
 
-/// The folder of a published checkpoint, which is made if need be: by transformers, or by our
-/// worker where there is none.
+/// The folder of a checkpoint, which transformers creates if it is missing, or our worker where there
+/// is no transformers.
 pub(super) fn checkpoint(worker: &Path, name: &str, among: &Path) -> Result<PathBuf> {
     let folder = folder(name, among);
     let there = |file: &str| folder.join(file).exists();

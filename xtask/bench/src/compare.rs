@@ -1,4 +1,4 @@
-//! Ours and theirs in turn: A B A B, each in a process of its own.
+//! Our side and the others in turn: A B A B, each in a process of its own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,42 +17,42 @@ use super::record::{Comparison, Records, Setting};
 use super::{CHECKPOINTS, Place, build, machine, page, reference};
 use perceiver_workspace::{program, python};
 
-/// Between passes on a CPU: threads of the side that has just ended its pass still wait for more,
-/// awake.
+/// The pause between passes on a CPU: after a pass, the threads of a side spin for a while before
+/// they sleep.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Chunks of a clip when there is little time.
+/// Chunks of a clip under `--quick`.
 const QUICK_CHUNKS: usize = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only this, such as `language`, or `language:8` for so many examples in a pass; may be
-    /// repeated. All otherwise, with as many examples as the page tells
+    /// Only this row, such as `language`, or `language:8` for 8 examples per pass; may be repeated.
+    /// By default all rows, with the batch sizes of the page
     #[arg(long = "head", value_name = "NAME[:BATCH]")]
     heads: Vec<String>,
     /// Where both sides compute
     #[arg(long, value_enum, default_value_t = Place::Cpu)]
     device: Place,
-    /// In what precision both sides compute; may be repeated
+    /// The precision of both sides; may be repeated
     #[arg(long = "dtype", value_enum, default_value = "f32")]
     dtypes: Vec<Dtype>,
     /// Passes after the first; 5 otherwise, 3 for training and 1 for a clip
     #[arg(long)]
     repeats: Option<usize>,
-    /// One pass after the first, two chunks of a clip, and nothing is written down
+    /// One pass after the first, two chunks of a clip, and no record
     #[arg(long)]
     quick: bool,
-    /// Load all rows at once, with their first passes, where a machine is at hand for minutes and
-    /// has the memory; the passes that count are alone as ever, other rows' processes stopped
+    /// Load all rows and make their first passes at once, on a machine that is available for minutes
+    /// and has the memory; measured passes still run alone, with the other rows' processes stopped
     #[arg(long)]
     together: bool,
-    /// Seconds that a side has to load and for its first pass, before it is ended and counts as failed
+    /// Seconds for a side to load and make its first pass, before it is killed and counts as failed
     #[arg(long, value_name = "SECONDS")]
     patience: Option<u64>,
-    /// Our worker, built before, where there is no cargo
+    /// Our worker, built elsewhere, on a machine without cargo
     #[arg(long, value_name = "PROGRAM")]
     worker: Option<PathBuf>,
-    /// Where checkpoints are kept; those already there are not made again
+    /// Folder of the checkpoints; existing ones are used again
     #[arg(long, default_value = CHECKPOINTS)]
     dir: PathBuf,
 }
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Dtype {
     F32,
-    /// Ours converts the whole model, PyTorch's is automatic mixed precision
+    /// Our side converts the whole model, PyTorch uses automatic mixed precision
     Bf16,
 }
 
@@ -72,8 +72,8 @@ impl Dtype {
         }
     }
 
-    /// How far results may be apart, as a part of the largest: tens of layers round to 8 bits, each
-    /// side at places of its own. A wrong weight or input exceeds it by far.
+    /// The allowed difference of results, relative to the largest: tens of layers round to 8 bits, and
+    /// the sides round at different places. A wrong weight or input exceeds it by far.
     const fn tolerance(self) -> f64 {
         match self {
             Self::F32 => 0.05,
@@ -90,7 +90,7 @@ struct Row {
     batch: usize,
 }
 
-/// Measures every row that is asked for and writes each down before the next begins.
+/// Measures every requested row and records each before the next begins.
 pub(super) fn compare(arguments: &Arguments) -> Result<()> {
     let rows = arguments.rows()?;
     let worker = match &arguments.worker {
@@ -139,7 +139,7 @@ impl Arguments {
         if self.quick { 1 } else { self.repeats.unwrap_or(case.repeats) }
     }
 
-    /// Loads every side and lets each make its first pass; at once, where rows are.
+    /// Loads every side and lets each make its first pass; all at once under `--together`.
     fn start(&self, worker: &Path, row: Row, with_theirs: bool) -> Vec<Contender> {
         let folder = folder(row.case.checkpoint, &self.dir);
         let mut commands = vec![("ours", Ok(self.ours(worker, row, &folder)))];
@@ -178,7 +178,7 @@ impl Arguments {
         }
     }
 
-    /// Measures a row and writes it down.
+    /// Measures a row and records it.
     fn finish(&self, row: Row, sides: Vec<Contender>) -> Result<()> {
         let comparison = self.measure(row, sides)?;
         println!("{}", page::row(&comparison));
@@ -191,7 +191,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// What both workers understand alike.
+    /// The arguments that both workers understand.
     fn task(&self, row: Row, folder: &Path) -> Vec<OsString> {
         let task = row.case.task;
         let batch = row.batch.to_string();
@@ -212,7 +212,7 @@ impl Arguments {
         command
     }
 
-    /// ONNX Runtime has no 16 bits on the CPU and does not train.
+    /// ONNX Runtime has no half precision on the CPU and does not train.
     fn engines(&self, row: Row) -> Vec<&'static str> {
         match self.device {
             Place::Cpu if row.case.task == Task::Forward && row.dtype == Dtype::F32 => {
@@ -256,7 +256,7 @@ impl Arguments {
         Ok(Comparison { case: row.case.name.to_owned(), batch: row.batch, setting, sides })
     }
 
-    /// What repeats this row alone.
+    /// The command that repeats this row alone.
     fn command(&self, row: Row) -> String {
         let mut command = format!("cargo xtask bench compare --head {}", row.case.name);
         if row.batch != row.case.batch {
@@ -281,7 +281,7 @@ impl Arguments {
     }
 }
 
-/// A case by its name, and how many examples it is to have.
+/// Finds a case by name, with its number of examples.
 fn find(head: &str) -> Result<(&'static Case, usize)> {
     let (name, batch) = match head.split_once(':') {
         Some((name, batch)) => (name, Some(batch)),
@@ -305,7 +305,7 @@ fn pass(sides: &mut [Contender], place: Place) {
     }
 }
 
-/// Lets the threads of an earlier pass fall asleep.
+/// Lets the threads of an earlier pass go to sleep.
 fn rest(place: Place) {
     if place == Place::Cpu {
         sleep(PAUSE);
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_may_say_how_many_examples_it_takes() {
+    fn a_head_may_name_its_number_of_examples() {
         let found = |head: &str| find(head).map(|(case, batch)| (case.name, batch));
         assert_eq!(found("language").unwrap(), ("language", 1));
         assert_eq!(found("train-fourier").unwrap(), ("train-fourier", 2));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_are_not_there_and_counts_that_are_none_are_refused() {
+    fn unknown_heads_and_invalid_counts_are_refused() {
         let refused = |head: &str| find(head).unwrap_err().to_string();
         assert!(refused("speech:8").contains("no head speech"), "{}", refused("speech:8"));
         assert!(refused("speech").contains("vision-conv"), "{}", refused("speech"));

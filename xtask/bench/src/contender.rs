@@ -1,4 +1,4 @@
-//! One side of a comparison: a worker until it fails.
+//! One side of a comparison.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::record::{Measured, Side};
 use super::worker::{Pass, Worker};
 
-/// A worker by the name of its engine, and its passes.
+/// A worker, the name of its engine, and its passes. After a failure it makes no more passes.
 pub(super) struct Contender {
     pub(super) name: &'static str,
     worker: Result<Worker>,
@@ -26,7 +26,7 @@ impl Contender {
         self.take(Worker::pass);
     }
 
-    /// A pass that the side fails at where it is not done `patience` after its start.
+    /// A pass, which fails if it is not done `patience` after the start of the worker.
     pub(super) fn pass_within(&mut self, patience: Duration) {
         self.take(|worker| worker.pass_within(patience));
     }
@@ -57,8 +57,8 @@ impl Contender {
         self.passes.first().map_or_else(Vec::new, |pass| pass.results.clone())
     }
 
-    /// Who did other work than ours, where that did any, has failed: its results are further apart
-    /// than `tolerance`, as a part of the largest.
+    /// Ends the worker. The side has failed if its results differ from `ours` by more than `tolerance`,
+    /// relative to the largest: it did other work.
     pub(super) fn finish(self, ours: &[f64], tolerance: f64) -> Side {
         let results = self.first_results();
         let seconds: Vec<f64> = self.passes.iter().map(|pass| pass.seconds).collect();

@@ -1,4 +1,4 @@
-//! Photos read and brought to a model's input, by us and by Pillow, on one thread.
+//! Reading photos and preparing them for a model, by us and by Pillow, on one thread.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use clap::Args;
 
 use perceiver_workspace::{cargo, data_folder, python};
 
-/// Photos of `cargo xtask data` of several sizes and kinds.
+/// Photos from `cargo xtask data`, of several sizes and kinds.
 const PHOTOS: [&str; 6] = [
     "deb/python3-skimage/usr/lib/python3/dist-packages/skimage/data/astronaut.png",
     "deb/python3-skimage/usr/lib/python3/dist-packages/skimage/data/coffee.png",
@@ -20,7 +20,7 @@ const PHOTOS: [&str; 6] = [
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Photos to take instead of those that `cargo xtask data` fetches
+    /// Photos to use instead of those that `cargo xtask data` fetches
     photos: Vec<PathBuf>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn images(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What a program prints of each photo: two times in milliseconds, and the path.
+/// The lines that a program prints, one per photo: two times in milliseconds, and the path.
 fn measure(program: &mut Command) -> Result<Vec<[String; 3]>> {
     let output = program.output().with_context(|| format!("cannot start {program:?}"))?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

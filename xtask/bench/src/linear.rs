@@ -1,4 +1,4 @@
-//! What 1, 2 and 4 times as much costs, on our side.
+//! The cost of 1, 2 and 4 times as much, on our side.
 
 use std::path::PathBuf;
 
@@ -19,22 +19,22 @@ pub(super) struct Arguments {
     /// Passes after the first
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// One pass after the first, and nothing is written down
+    /// One pass after the first, and no record
     #[arg(long)]
     quick: bool,
-    /// Where checkpoints are kept; those already there are not made again
+    /// Folder of the checkpoints; existing ones are used again
     #[arg(long, default_value = CHECKPOINTS)]
     dir: PathBuf,
 }
 
-/// A quantity that is doubled twice.
+/// An amount that is doubled twice.
 struct Quantity {
     what: &'static str,
     checkpoint: &'static str,
     task: &'static str,
     /// The worker's option, and its value for the smallest amount.
     option: (&'static str, usize),
-    /// How many things the smallest amount is.
+    /// The smallest amount.
     count: usize,
 }
 
@@ -57,7 +57,7 @@ const QUANTITIES: [Quantity; 2] = [
 
 const TIMES: [usize; 3] = [1, 2, 4];
 
-/// Measures every amount in a process of its own, so that each has a peak of memory.
+/// Measures every amount in a process of its own, so that each has its own peak of memory.
 pub(super) fn linear(arguments: &Arguments) -> Result<()> {
     let worker = build(arguments.device)?;
     for quantity in QUANTITIES {

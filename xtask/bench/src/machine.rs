@@ -1,4 +1,4 @@
-//! What a figure depends on beside the code.
+//! The machine, the versions and the date of a measurement.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ pub(super) fn name(place: Place) -> Result<String> {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name| info.lines().find_map(|line| line.strip_prefix(name)?.split_once(": "));
     let model = field("model name").map_or("unknown processor", |(_, model)| model);
-    // Virtual machines name a brand, of which a later generation may do twice as much.
+    // Virtual machines report only a brand; a later generation of it may be twice as fast.
     let family = field("cpu family").map(|(_, family)| format!(" (family {family})"));
     let cores = available_parallelism()?;
     Ok(match place {
@@ -26,9 +26,9 @@ pub(super) fn name(place: Place) -> Result<String> {
     })
 }
 
-/// Versions of what our side is built from.
+/// The versions that our side is built from.
 pub(super) fn versions() -> Result<BTreeMap<String, String>> {
-    // A machine that was sent a worker may have neither.
+    // A machine that received a worker may have neither.
     let rustc = output("rustc", &["--version"]).unwrap_or_default();
     let rustc = rustc.split_whitespace().nth(1).unwrap_or("elsewhere");
     let commit = output("git", &["rev-parse", "--short", "HEAD"]);

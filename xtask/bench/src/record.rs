@@ -1,4 +1,4 @@
-//! Everything that was measured: docs/performance.json, from which the page is written.
+//! All measurements: docs/performance.json, from which the pages are written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use perceiver_workspace::{replace, root};
 
-/// All measurements, each replaced when it is made again.
+/// All measurements; a new one replaces the old one of the same row.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Records {
     #[serde(default)]
@@ -19,7 +19,7 @@ pub(super) struct Records {
     pub(super) growth: Vec<Growth>,
 }
 
-/// How, where and when something was measured.
+/// How, where and when a row was measured.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Setting {
     pub(super) machine: String,
@@ -32,7 +32,7 @@ pub(super) struct Setting {
     pub(super) versions: BTreeMap<String, String>,
 }
 
-/// One head on one machine, by every side in turn.
+/// One head on one machine, for every side.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Comparison {
     pub(super) case: String,
@@ -42,7 +42,7 @@ pub(super) struct Comparison {
     pub(super) sides: BTreeMap<String, Side>,
 }
 
-/// What one side took, or why it took nothing.
+/// The times of one side, or why it has none.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Side {
@@ -52,7 +52,7 @@ pub(super) enum Side {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Measured {
-    /// The first pass, with all that is compiled, tuned or allocated for it.
+    /// The first pass, which includes compiling, tuning and allocating.
     pub(super) first: f64,
     /// Seconds of every later pass.
     pub(super) seconds: Vec<f64>,
@@ -60,10 +60,10 @@ pub(super) struct Measured {
     pub(super) device_mebibytes: Option<u64>,
 }
 
-/// What more of something costs.
+/// The cost of more of something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Growth {
-    /// Of what there is more.
+    /// The thing of which there is more.
     pub(super) what: String,
     pub(super) setting: Setting,
     pub(super) steps: Vec<Step>,
@@ -77,7 +77,7 @@ pub(super) struct Step {
 }
 
 impl Setting {
-    /// Whether two measurements belong into one table.
+    /// Returns true if two measurements belong in one table.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         (&self.machine, &self.device, &self.dtype) == (&other.machine, &other.device, &other.dtype)
     }

@@ -1,4 +1,4 @@
-//! transformers' side: its Python, its workers, and ONNX files made from its models.
+//! The other side: its Python, and ONNX files exported from its models.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 
 use perceiver_workspace::{OTHER_PYTHON, program, python, root, run, target};
 
-/// What has to be installed, versions pinned.
+/// The required packages, versions pinned.
 const LISTS: [&str; 2] =
     ["tests/generate/requirements.txt", "tests/benches/reference/requirements.txt"];
 
-/// A copy of the lists lies here when all of it is installed.
+/// A copy of the lists is stored here once everything is installed.
 const INSTALLED: &str = ".venv/benches.txt";
 
-/// Makes .venv complete; without Python or a network that is left out with a note.
+/// Completes .venv, and returns true if the other side can run; without Python or a network it prints a
+/// note.
 pub(super) fn prepare() -> Result<bool> {
     if !is_there()
         && let Err(error) = install()
@@ -25,7 +26,7 @@ pub(super) fn prepare() -> Result<bool> {
     Ok(is_there())
 }
 
-/// Whether the lists are installed, or a Python is named that has them.
+/// Returns true if the lists are installed, or a Python is named that has them.
 pub(super) fn is_there() -> bool {
     if env::var_os(OTHER_PYTHON).is_some() {
         return true;
@@ -52,7 +53,7 @@ fn lists() -> Result<String> {
     Ok(texts.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// A head as ONNX, kept beside other results.
+/// A head as ONNX, kept in the target folder.
 pub(super) fn export(checkpoint: &Path, name: &str, batch: usize) -> Result<PathBuf> {
     let file = target().join(format!("bench/onnx/{name}-{batch}/model.onnx"));
     if !file.exists() {

@@ -68,7 +68,7 @@ impl Worker {
         self.line()
     }
 
-    /// A pass that ends the worker where it is not done `patience` after the worker's start.
+    /// Makes a pass; ends the worker if it is not done `patience` after its start.
     pub(super) fn pass_within(&mut self, patience: Duration) -> Result<Pass> {
         let left = patience.saturating_sub(self.began.elapsed());
         let (answered, waited) = channel::<()>();
@@ -86,7 +86,7 @@ impl Worker {
         pass
     }
 
-    /// Stops the process until [`Self::resume`]: one that waits for its next pass may still poll.
+    /// Stops the process until [`Self::resume`]: a waiting process may still poll.
     pub(super) fn pause(&self) -> Result<()> {
         signal("STOP", self.child.id())
     }
@@ -95,7 +95,7 @@ impl Worker {
         signal("CONT", self.child.id())
     }
 
-    /// Ends the worker and asks what memory it took.
+    /// Ends the worker and returns its peak of memory.
     pub(super) fn finish(self) -> Result<Memory> {
         let Self { mut child, input, mut output, .. } = self;
         drop(input);
@@ -121,7 +121,7 @@ fn answer<T: DeserializeOwned>(
     serde_json::from_str(&line).with_context(|| format!("answered {}", line.trim_end()))
 }
 
-/// Builds a benchmark and tells where cargo put it.
+/// Builds a benchmark and returns its path.
 pub(super) fn executable(build: &mut Command, name: &str) -> Result<PathBuf> {
     println!("$ cargo bench --bench {name} --no-run");
     let built = build.stderr(Stdio::inherit()).output()?;

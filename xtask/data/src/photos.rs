@@ -1,4 +1,4 @@
-//! Colour photos of several packages in one folder, and some of other scenes in a second one.
+//! Gathers colour photos of several packages in one folder, and photos of other scenes in a second one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ const MANUAL: &str = "usr/share/doc/opencv-doc/opencv4/html";
 const SKIMAGE: &str = "usr/lib/python3/dist-packages/skimage/data";
 const JXL: &str = "usr/share/libjxl-testdata";
 
-/// Photos of folders, each of which one of the packages has.
+/// Folders, each found in one of the packages, and their photos.
 type Photos = [(&'static str, &'static [&'static str])];
 
-/// What flow is learned from: photos and one painting, without the pairs that flow is tried on.
+/// Training photos for flow, and one painting, without the pairs that flow is tested on.
 const TRAIN: &Photos = &[
     (
         EXAMPLES,

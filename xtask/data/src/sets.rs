@@ -1,5 +1,4 @@
-//! Sets to learn from, made of packages: tables of texts with labels, plain texts, photos and pairs
-//! of frames.
+//! Datasets made from packages: tables of texts with labels, plain texts, photos and pairs of frames.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,20 +9,20 @@ use serde_json::Value;
 
 use super::{novels, photos, stereo};
 
-/// One example of so many of each class is for tests.
+/// One in five examples of each class is for tests.
 const TEST_SHARE: usize = 5;
 
-/// The beginning of a letter is enough, in characters.
+/// Characters kept of each letter.
 const LETTER: usize = 2000;
 
 /// A class's name and its texts.
 type Class = (String, Vec<String>);
 
-/// What a set is made of.
+/// A dataset and its packages.
 struct Set {
     /// Its folder.
     name: &'static str,
-    /// Folders of the packages, or what they begin with and end in around a `*`.
+    /// Folders of the packages, with at most one `*` as a wildcard.
     packages: &'static [&'static str],
     write: fn(packages: &[PathBuf], folder: &Path) -> Result<()>,
 }
@@ -74,7 +73,7 @@ const SETS: [Set; 8] = [
     },
 ];
 
-/// Makes the sets that are not there yet and whose packages are. Returns those there are.
+/// Writes the sets that are missing and whose packages are there. Returns the existing ones.
 pub(super) fn write(data: &Path) -> Result<Vec<PathBuf>> {
     let mut there = Vec::new();
     for set in &SETS {
@@ -137,8 +136,8 @@ fn letters(package: &Path) -> Result<Vec<Class>> {
     kinds.into_iter().map(class).collect()
 }
 
-/// What stands below the headers, which tell of the collection rather than of spam. Letters that
-/// are not UTF-8 are taken for Latin-1.
+/// The text below the headers, which describe the collection rather than spam. Letters that are not
+/// UTF-8 are read as Latin-1.
 fn body(letter: &[u8]) -> String {
     let text = String::from_utf8(letter.to_vec())
         .unwrap_or_else(|_| letter.iter().copied().map(char::from).collect());
@@ -164,7 +163,7 @@ fn sentiments(package: &Path) -> Result<Vec<Class>> {
     Ok(classes.into())
 }
 
-/// Writes `train.csv` and `test.csv`. Of equal texts the first one stays, so that none is in both.
+/// Writes `train.csv` and `test.csv`. Equal texts are kept once, so that none is in both.
 fn write_tables(classes: Vec<Class>, folder: &Path) -> Result<()> {
     let mut train = csv::Writer::from_path(folder.join("train.csv"))?;
     let mut test = csv::Writer::from_path(folder.join("test.csv"))?;
@@ -195,7 +194,7 @@ fn write_novels(package: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a package's speeches, whose names begin with the year, into one text.
+/// Joins a package's speeches, whose names begin with the year, into one text.
 fn write_speeches(package: &Path, folder: &Path) -> Result<()> {
     let texts: Vec<String> =
         texts(&package.join("data"))?.iter().map(|file| read(file)).collect::<Result<_>>()?;

@@ -1,4 +1,4 @@
-//! Two files of outputs.
+//! Compares two files of outputs.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn error(actual: &TensorView<'_>, expected: &TensorView<'_>) -> Result<f64> {
         expected.shape()
     );
     if expected.dtype() != Dtype::F32 {
-        bail!("{:?} is not compared", expected.dtype());
+        bail!("cannot compare {:?}", expected.dtype());
     }
     let mut scale = 0.0_f64;
     let mut largest = 0.0_f64;
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_never_equal() {
+    fn numbers_that_are_not_finite_are_never_equal() {
         assert!(error_of([f32::NAN, 0.0], [f32::NAN, 0.0]).is_err());
         assert!(error_of([f32::INFINITY, 0.0], [1.0, 0.0]).is_err());
     }

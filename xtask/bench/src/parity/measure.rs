@@ -1,4 +1,4 @@
-//! A program's time and peak memory.
+//! Time and peak memory of a program.
 
 use std::process::Command;
 use std::thread::sleep;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// What one run cost.
+/// The cost of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
     /// Wall clock, from start to exit.
@@ -15,8 +15,8 @@ pub(super) struct Usage {
     pub(super) peak_mebibytes: u64,
 }
 
-/// Runs a program to its end, asking every 10 ms for its peak: the mark only grows, so what is
-/// missed is a new peak in the last 10 ms.
+/// Runs a program to its end and reads its peak every 10 ms. The mark only grows, so it can only miss a
+/// new peak in the last 10 ms.
 pub(super) fn run(command: &mut Command) -> Result<Usage> {
     let start = Instant::now();
     let mut child = command.spawn()?;

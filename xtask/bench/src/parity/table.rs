@@ -30,7 +30,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Puts a row into its place, whatever rows are there already.
+/// Replaces or inserts a row and keeps the others.
 pub(super) fn write(path: &Path, row: &Row, order: &[&str]) -> Result<()> {
     let page = std::fs::read_to_string(path)?;
     let page = with_row(&page, row, order)
