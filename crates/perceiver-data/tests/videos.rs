@@ -137,7 +137,7 @@ fn nothing_is_written_that_cannot_be_played() {
     assert!(write(&gif, &[], None).unwrap_err().to_string().contains("no frames"));
     let frames = greys(1, (2, 2));
     let message = write(&gif, &frames, Some(&beep())).unwrap_err().to_string();
-    assert!(message.contains("holds no sound"), "{message}");
+    assert!(message.contains("does not support sound"), "{message}");
     assert!(VideoWriter::create(&gif, VideoFormat::Gif, f64::NAN).is_err());
 }
 

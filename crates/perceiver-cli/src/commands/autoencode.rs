@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use perceiver_data::{
-    Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
+    Sound, VideoFormat, VideoFrames, VideoWriter, read_frames, read_sound, read_video_sound,
 };
 use perceiver_pipelines::{Autoencode, Progress, Reconstruction, ScoredLabel, SquaredError};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
 }
 
 /// What is to be heard beside the frames.
-fn sound(arguments: &AutoencodeArguments, frames: &Frames) -> Result<Option<Sound>> {
+fn sound(arguments: &AutoencodeArguments, frames: &VideoFrames) -> Result<Option<Sound>> {
     match &arguments.audio {
         // Hostile files find faults of decoders, which are no bug of ours to be told apart.
         Some(audio) => without_panic(|| read_sound(audio))
@@ -115,7 +115,7 @@ fn at_model_rate(sound: Sound, pipeline: &Autoencode, context: &Context) -> Resu
     Ok(sound.at_rate(to)?)
 }
 
-fn note_frame_rate(frames: &Frames, context: &Context) {
+fn note_frame_rate(frames: &VideoFrames, context: &Context) {
     let wanted = Autoencode::FRAMES_PER_SECOND;
     match frames.info().frames_per_second {
         Some(rate) if (rate - wanted).abs() > 0.001 => context

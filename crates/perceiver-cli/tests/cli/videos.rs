@@ -166,7 +166,7 @@ fn endings_choose_what_is_written() {
     let (gif, wav) = (folder.path().join("out.gif"), folder.path().join("out.wav"));
     let more = ["--audio", sound.to_str().unwrap()];
     let run = autoencode(&model, &frames, &gif, &more);
-    assert!(run.stderr.contains("this format holds no sound"), "{}", run.stderr);
+    assert!(run.stderr.contains("this format does not support sound"), "{}", run.stderr);
     assert!(run.stdout.contains("out.gif: 5 frames in 2 clips, 0.20 s"), "{}", run.stdout);
     assert!(run.stdout.contains("dB  PSNR of the sound"), "{}", run.stdout);
     assert_eq!(read_frames(&gif).unwrap().count(), 5);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use image::RgbImage;
-use perceiver_data::{Frames, frame_files, read_frames, read_image};
+use perceiver_data::{VideoFrames, frame_files, read_frames, read_image};
 
 /// Two frames that follow each other.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(in crate::commands) struct Pair {
 #[derive(Debug)]
 pub(in crate::commands) enum Pairs {
     Images { paths: Vec<PathBuf>, index: usize, last: Option<RgbImage> },
-    Video { name: String, frames: Box<Frames>, index: usize, last: RgbImage },
+    Video { name: String, frames: Box<VideoFrames>, index: usize, last: RgbImage },
 }
 
 impl Pairs {
