@@ -33,7 +33,7 @@ fn beep() -> Sound {
     Sound { samples: (0..19_200).map(sample).collect(), rate: 48_000 }
 }
 
-/// Whether to try what needs ffmpeg.
+/// Returns true if tests of ffmpeg should run.
 fn has_ffmpeg() -> bool {
     let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
     assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");

@@ -154,7 +154,7 @@ mod tests {
         })
     }
 
-    /// What comes back: what is known, within `tolerance`, and nothing else.
+    /// Checks that known flow comes back within `tolerance`, and that no other flow does.
     fn check(
         found: &FlowFile,
         expected: &Array3<f32>,

@@ -201,7 +201,7 @@ mod tests {
         assert_eq!([pair.flow[[5, 7, 0]], pair.flow[[5, 7, 1]]], [7.0, 5.0]);
     }
 
-    /// Of a pixel its colours, its flow and the frame after agree on where it was.
+    /// A pixel's colours, its flow and the second frame agree on its position.
     #[test]
     fn crops_and_flips_keep_pixels_and_their_flow_together() {
         let folder = tempfile::tempdir().unwrap();

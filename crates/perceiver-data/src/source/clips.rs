@@ -379,7 +379,7 @@ mod tests {
             assert!(message(huge).contains("at most 268435456 pixels a clip"));
         }
         let uneven = message(ClipOptions { frames_per_second: 29.97, ..OPTIONS });
-        assert!(uneven.contains("80 samples for each of 29.97 frames a second"), "{uneven}");
+        assert!(uneven.contains("80 samples for each of 29.97 frames per second"), "{uneven}");
         for rate in [f64::NAN, 1.0, 1e12] {
             let unheard = message(ClipOptions { frames_per_second: rate, ..OPTIONS });
             assert!(unheard.contains("expected a whole number from 1000 to 768000"), "{unheard}");

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_were_exchanged_are_told() {
+    fn swapped_files_are_refused() {
         let message = refusal(&idx(&[2], &[7, 4]), &two_pictures());
         assert!(message.contains("begins with 0x00000801, expected 0x00000803"), "{message}");
     }
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_strangers_never_panic(
+        fn arbitrary_bytes_never_panic(
             mut images in proptest::collection::vec(any::<u8>(), 0..40),
             labels in proptest::collection::vec(any::<u8>(), 0..12),
             has_magic in any::<bool>(),

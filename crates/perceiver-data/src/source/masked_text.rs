@@ -147,7 +147,7 @@ mod tests {
         mask.apply(text, &PerceiverTokenizer::default(), &mut random)
     }
 
-    /// What a model reads, `_` for a mask.
+    /// The model's input, with `_` for a mask.
     fn shown(masked: &MaskedText) -> String {
         let ids = &masked.ids[1..masked.ids.len() - 1];
         let bytes = ids.iter().map(|&id| if id == 3 { b'_' } else { (id - 6) as u8 }).collect();

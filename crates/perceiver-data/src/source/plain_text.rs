@@ -140,7 +140,7 @@ mod tests {
     fn consecutive_pieces_are_the_whole_text() {
         let source = open(&["añdéf€g", "hi\n"], 11, Pieces::Consecutive).unwrap();
         let all: Vec<String> = (0..source.len()).map(|index| piece(&source, index, 0)).collect();
-        // Six bytes each, but for characters that would be cut in two.
+        // Six bytes each, fewer if a character would be cut in two.
         assert_eq!(all, ["[CLS]añdé[SEP]", "[CLS]f€g\n[SEP]", "[CLS]hi[SEP]"]);
     }
 

@@ -379,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_strangers_never_panic(
+        fn arbitrary_bytes_never_panic(
             content in "(text|label|,|\"|\n|[a-c]|\\{|\\}|:){0,30}",
             cut in prop::collection::vec(any::<u8>(), 0..4),
             is_csv in any::<bool>(),
