@@ -1,4 +1,4 @@
-//! From a text to the tokens of a model.
+//! From texts to a model's tokens.
 
 use burn::tensor::TensorData;
 use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
@@ -6,10 +6,10 @@ use perceiver_models::PerceiverConfig;
 
 use crate::{Error, Result};
 
-/// Longer texts are refused before anything is made of them, in bytes.
+/// Longest text that is accepted, in bytes.
 const MAX_BYTES: usize = 1 << 24;
 
-/// The text between `[CLS]` and `[SEP]`, if the model can take it.
+/// Tokens of a text between `[CLS]` and `[SEP]`, if they fit the model.
 pub(crate) fn encode(
     text: &str,
     tokenizer: &PerceiverTokenizer,
@@ -23,7 +23,7 @@ pub(crate) fn encode(
     Ok(encoding)
 }
 
-/// The text between `[CLS]` and `[SEP]`, of tokens that the model knows.
+/// Tokens of a text between `[CLS]` and `[SEP]`, all in the model's vocabulary.
 pub(crate) fn encode_of_any_length(
     text: &str,
     tokenizer: &PerceiverTokenizer,
@@ -58,7 +58,7 @@ pub(crate) fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorDat
     (TensorData::new(ids, shape), mask)
 }
 
-/// Refuses what would take too much memory.
+/// Refuses a text that would take too much memory.
 pub(crate) fn check_size(bytes: usize) -> Result<()> {
     if bytes > MAX_BYTES {
         return Err(Error::TextTooLarge { bytes, limit: MAX_BYTES });
@@ -66,7 +66,7 @@ pub(crate) fn check_size(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Tokens that the model takes at most, `[CLS]` and `[SEP]` included.
+/// Most tokens that the model accepts, including `[CLS]` and `[SEP]`.
 pub(crate) fn limit(tokenizer: &PerceiverTokenizer, config: &PerceiverConfig) -> usize {
     let limit = config.max_position_embeddings;
     tokenizer.model_max_length().map_or(limit, |length| length.min(limit))

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::Context;
 use crate::args::ModelArguments;
 use crate::batch::Batch;
+use crate::bundled::Bundled;
 use crate::files::{lines, text_argument};
 use crate::output::{one_line, table};
-use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,41 +21,41 @@ Examples:
   echo \"It is a[MASK][MASK][MASK][MASK]\" | perceiver fill-mask --model ./language-perceiver -
   perceiver fill-mask --model ./language-perceiver -k 10 --json --file texts.txt";
 
-/// Complete the masked bytes of a text
+/// Fill in the masked bytes of a text
 ///
-/// Every [MASK] stands for one byte: the model reads bytes, not words, and for most languages'
-/// letters that is one each. Spaces are bytes, too. Masks side by side are completed together. Of a
-/// text longer than the model's positions, a window around the masks is read.
+/// Each [MASK] stands for one byte: the model reads bytes, not words. A letter without accents is
+/// one byte, and so is a space. Adjacent masks are filled in together. If the text is longer than the
+/// model's input, the model reads a window around the masks.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FillMaskArguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Text with [MASK] for every byte to complete; - reads it from standard input
+    /// Text with one [MASK] per byte to fill in; - reads it from standard input
     #[arg(required_unless_present = "file")]
     text: Option<String>,
-    /// File with such a text on each line; - reads standard input
+    /// File with one such text per line; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// Completions to show for every masked span
+    /// Number of candidates to show per masked span
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     top_k: usize,
-    /// Bytes that every [MASK] stands for
+    /// Number of bytes that each [MASK] stands for
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     span: usize,
-    /// Words to choose from, of any length, with commas between them
+    /// Words to choose from, of any length, separated by commas
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "span")]
     candidates: Vec<String>,
-    /// File with a word to choose from on each line
+    /// File with words to choose from, one per line
     #[arg(long, value_name = "FILE", conflicts_with = "span")]
     words: Option<PathBuf>,
-    /// Score the best N completions again, every byte given those before it
+    /// Rescore the best N candidates, each byte given the previous ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1000))]
     rescore: usize,
-    /// Texts that go through the model at once
+    /// Number of texts that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     batch: usize,
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
     let texts = arguments.texts()?;
     let options = arguments.options()?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder(Shipped::Language, context.output)?;
+    let folder = arguments.model.folder(Bundled::Language, context.output)?;
     let start = Instant::now();
     let pipeline = FillMask::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
 }
 
 impl FillMaskArguments {
-    /// The texts, each with what an error calls it.
+    /// The texts, each with its name in errors.
     fn texts(&self) -> Result<Vec<(String, String)>> {
         match (&self.file, &self.text) {
             (Some(file), _) => lines(file),
@@ -158,12 +158,12 @@ fn as_text(text: &str, filled: &FilledText, options: &FillMaskOptions) -> String
     lines
 }
 
-/// Long texts have small ones.
+/// In scientific notation if small, as for long texts.
 fn probability(score: f64) -> String {
     if score < 1e-4 { format!("{score:.2e}") } else { format!("{score:.6}") }
 }
 
-/// The end of the text before a place.
+/// The end of the text before a position.
 fn excerpt(text: &str, end: usize) -> &str {
     const CHARACTERS: usize = 30;
     let before = &text[..end];

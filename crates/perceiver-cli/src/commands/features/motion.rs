@@ -1,4 +1,4 @@
-//! Features of what moves: pairs of frames, and clips of videos.
+//! Features of motion: pairs of frames, and clips of videos.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::commands::flow::Pairs;
 
 impl Take<'_> {
-    /// Every two frames that follow each other.
+    /// Features of each pair of consecutive frames.
     pub(super) fn pairs(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("pairs of frames")?;
         let mut pairs = Pairs::open(self.arguments.inputs.paths())?;
@@ -39,7 +39,7 @@ impl Take<'_> {
         Ok(batch)
     }
 
-    /// Every clip of every video.
+    /// Features of each clip of each video.
     pub(super) fn clips(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("videos")?;
         let videos = self.arguments.inputs.paths();
