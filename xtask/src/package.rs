@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::process::{cargo, root, run, target};
 
 /// What stays in the workspace.
-const UNPUBLISHED: [&str; 2] = ["perceiver-tests", "xtask"];
+const UNPUBLISHED: [&str; 3] = ["perceiver-tests", "xtask", "xtask-stereo"];
 
 /// What every package has to carry beside its sources.
 const CARRIED: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "NOTICE", "README.md"];

@@ -30,11 +30,11 @@ pub(super) fn write_pairs(packages: &[PathBuf], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// By the example of perceiver-data, which reads images: this program stays small without it.
+/// Runs a program of its own, which reads images: xtask builds faster without that.
 fn write_pair(cameras: [PathBuf; 2], disparities: &Path, shrink: usize, pair: &Path) -> Result<()> {
     for file in cameras.iter().map(PathBuf::as_path).chain([disparities]) {
         ensure!(file.is_file(), "{} is missing", file.display());
     }
-    let mut command = cargo("run --quiet -p perceiver-data --example stereo --");
+    let mut command = cargo("run --quiet -p xtask-stereo --");
     run(command.args(cameras).arg(disparities).arg(shrink.to_string()).arg(pair))
 }

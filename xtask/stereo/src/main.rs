@@ -1,10 +1,10 @@
-//! Makes a pair of frames with flow of a stereo pair with disparities, as `FlowPairs` reads it:
-//! what the left camera sees lies further left for the right one, by as many pixels.
+//! Converts a stereo pair with disparities to a pair of frames with flow, in the layout that
+//! `FlowPairs` reads: a point in the left image is further left in the right one, by the disparity.
 //!
-//! `cargo run -p perceiver-data --example stereo -- LEFT RIGHT DISPARITIES SHRINK FOLDER/NAME`
+//! `cargo run -p xtask-stereo -- LEFT RIGHT DISPARITIES SHRINK FOLDER/NAME`
 //!
-//! Disparities are an image of 8 bits with 0 where they are not known, or a `.npy` file of floats.
-//! Both cameras' pictures are made smaller so many times, motion with them.
+//! Disparities are an 8-bit image, with 0 for unknown, or a `.npy` file of floats. `SHRINK` divides
+//! the size of both images, and the motion.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (number, camera) in [left, right].into_iter().enumerate() {
         let image = read_image(camera)?;
         if (image.height() as usize, image.width() as usize) != disparities.dim() {
-            return Err(format!("{camera}: of another size than its disparities").into());
+            return Err(format!("{camera}: its size differs from that of the disparities").into());
         }
         let (width, height) = (image.width() / shrink, image.height() / shrink);
         thumbnail(&image, width, height).save(format!("{pair}_{}.png", number + 1))?;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Flow of a picture made smaller, from the middle of the pixels that become one.
+/// Flow of the reduced image, from the middle of the pixels that become one.
 fn flow(disparities: &Array2<f32>, shrink: usize) -> Array3<f32> {
     let (height, width) = disparities.dim();
     Array3::from_shape_fn((height / shrink, width / shrink, 2), |(y, x, direction)| {
@@ -59,7 +59,7 @@ fn from_image(path: &str) -> Result<Array2<f32>, Box<dyn std::error::Error>> {
     Ok(Array2::from_shape_fn((height, width), level))
 }
 
-/// An array of two axes of little-endian floats: a header of text, then the numbers.
+/// A two-dimensional array of little-endian floats: a text header, then the numbers.
 fn from_npy(bytes: &[u8]) -> Result<Array2<f32>, Box<dyn std::error::Error>> {
     const START: usize = 10;
     if !bytes.starts_with(b"\x93NUMPY\x01\x00") || bytes.len() < START {
@@ -74,7 +74,7 @@ fn from_npy(bytes: &[u8]) -> Result<Array2<f32>, Box<dyn std::error::Error>> {
     let sides = header.split(['(', ')']).nth(1).unwrap_or_default();
     let sides: Vec<usize> = sides.split(", ").map(str::parse).collect::<Result<_, _>>()?;
     let ([height, width], true) = (&sides[..], is_plain) else {
-        return Err(format!("expected a plain array of two axes, found {header}").into());
+        return Err(format!("expected a plain two-dimensional array, found {header}").into());
     };
     let numbers = bytes[end..].as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word));
     Ok(Array2::from_shape_vec((*height, *width), numbers.collect())?)

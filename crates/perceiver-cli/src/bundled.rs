@@ -1,30 +1,30 @@
-//! Models that come with the program, for commands that are given none or one of their names.
+//! Models bundled with the program: the defaults of its commands, also available by name.
 
 use std::env;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
-/// A model that the project trained itself: a folder of `models`.
+/// A model that this project trained: a folder in `models`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shipped {
+pub(crate) enum Bundled {
     /// Fills masked words.
     Language,
-    /// Tells languages apart.
+    /// Classifies texts by language.
     Languages,
-    /// Tells clothes apart.
+    /// Classifies pictures of clothes.
     FashionMnist,
-    /// Says where pixels went.
+    /// Estimates optical flow.
     Flow,
-    /// Re-creates videos.
+    /// Reconstructs videos.
     Autoencoder,
 }
 
-/// Folders above the program's own in which its models may lie: beside it, in an installation's
-/// `share`, or at the top of the repository it was built in.
-const ABOVE: usize = 3;
+/// Number of folders above the program in which its models may be: beside it, in an installation's
+/// `share`, or at the top of the repository that it was built in.
+const ANCESTORS: usize = 3;
 
-impl Shipped {
+impl Bundled {
     /// Its name in `models`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -36,21 +36,21 @@ impl Shipped {
         }
     }
 
-    /// The model for photos or for texts.
+    /// The classifier of texts or photos.
     pub(crate) const fn classifier(of_texts: bool) -> Self {
         if of_texts { Self::Languages } else { Self::FashionMnist }
     }
 
-    /// Where it is.
+    /// Its folder.
     pub(crate) fn folder(self) -> Result<PathBuf> {
         named(self.name()).ok_or_else(|| {
             let name = self.name();
-            anyhow!("no --model, and the program's own, models/{name}, is not beside it")
+            anyhow!("no --model, and the bundled models/{name} is not beside the program")
         })
     }
 }
 
-/// The folder of a model that comes with the program, by its name in `models`.
+/// The folder of a bundled model, by its name in `models`.
 pub(crate) fn named(name: &str) -> Option<PathBuf> {
     let mut parts = Path::new(name).components();
     let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
@@ -61,7 +61,7 @@ pub(crate) fn named(name: &str) -> Option<PathBuf> {
 }
 
 fn find(program: &Path, name: &str) -> Option<PathBuf> {
-    program.ancestors().skip(1).take(ABOVE).find_map(|above| {
+    program.ancestors().skip(1).take(ANCESTORS).find_map(|above| {
         let places =
             [above.join("models").join(name), above.join("share/perceiver/models").join(name)];
         places.into_iter().find(|place| place.join("config.json").is_file())
