@@ -1,8 +1,9 @@
 //! From texts to a model's tokens.
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use perceiver_core::KeyMask;
 use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
-use perceiver_models::PerceiverConfig;
+use perceiver_models::{PerceiverConfig, Request};
 
 use crate::{Error, Result};
 
@@ -41,9 +42,18 @@ pub(crate) fn encode_of_any_length(
     }
 }
 
-/// Tokens of several texts, `[texts, tokens]`, and where they differ in length the
-/// `attention_mask` that hides what shorter ones are filled up with.
-pub(crate) fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
+/// One batch of texts, `[texts, tokens]`, with a mask that hides the padding of shorter ones.
+pub(crate) fn request<L>(
+    texts: &[&[u32]],
+    pad: u32,
+    device: &Device,
+) -> Request<Tensor<2, Int>, L> {
+    let (ids, mask) = stack(texts, pad);
+    let mask = mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, device)));
+    Request::new(Tensor::from_data(ids, device)).mask(mask)
+}
+
+fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
     let longest = texts.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
     let (mut ids, mut kept) = (Vec::new(), Vec::new());
     for tokens in texts {
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shorter_texts_are_filled_up_and_hidden() {
+    fn shorter_texts_are_padded_and_the_padding_is_hidden() {
         let (ids, mask) = stack(&[&[4, 70, 5], &[4, 70, 71, 5]], 0);
         assert_eq!(ids, TensorData::from([[4_i64, 70, 5, 0], [4, 70, 71, 5]]));
         assert_eq!(mask, Some(TensorData::from([[1_i64, 1, 1, 0], [1, 1, 1, 1]])));

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use image::ImageFormat;
 use perceiver_pipelines::{
-    Attend, AttendLayer, AttendOptions, AttendTiles, Attention, AttentionMap, Input, Places,
+    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Input, Places,
 };
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     let output = &arguments.output.output;
     let form = form(output)?;
     arguments.output.check()?;
-    let options = options(arguments)?;
+    let layer = layer(arguments)?;
     let (title, input) = input(arguments)?;
     let device = context.open_device()?;
     let folder =
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     let start = Instant::now();
     let pipeline = Attend::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
-    let attention = pipeline.run(input, &options)?;
+    let attention = configured(pipeline, layer, arguments).run(input)?;
     let bytes = match form {
         Form::Page => attention.page(&title).into_bytes(),
         Form::Picture => png(&attention)?,
@@ -124,26 +124,29 @@ fn form(path: &Path) -> Result<Form> {
     }
 }
 
-fn options(arguments: &AttendArguments) -> Result<AttendOptions> {
-    let layer = match (arguments.layer, arguments.latent, arguments.query) {
+fn layer(arguments: &AttendArguments) -> Result<AttendLayer> {
+    Ok(match (arguments.layer, arguments.latent, arguments.query) {
         (Layer::Encoder, _, Some(_)) => bail!("--query: the encoder has none, expected --latent"),
         (Layer::Decoder, Some(_), _) => bail!("--latent: the decoder has none, expected --query"),
         (Layer::Encoder, ..) => AttendLayer::Encoder,
         (Layer::Decoder, ..) => AttendLayer::Decoder,
-    };
+    })
+}
+
+fn configured(pipeline: Attend, layer: AttendLayer, arguments: &AttendArguments) -> Attend {
     let tiles = match arguments.grid {
         None => AttendTiles::Average,
         Some(Grid::Latents) => AttendTiles::Rows,
         Some(Grid::Heads) => AttendTiles::Heads,
     };
-    let mut options = AttendOptions::default().with_layer(layer).with_tiles(tiles);
+    let mut pipeline = pipeline.layer(layer).tiles(tiles);
     if let Some(head) = arguments.head {
-        options = options.with_head(head);
+        pipeline = pipeline.head(head);
     }
     if let Some(row) = arguments.latent.or(arguments.query) {
-        options = options.with_row(row);
+        pipeline = pipeline.row(row);
     }
-    Ok(options)
+    pipeline
 }
 
 /// The page's title and the input.

@@ -78,11 +78,10 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
         let (done, clip) = (report.frames, clip?);
         let total = expected.max(done + clip.frames.len());
         let of_clip = clip.frames.len();
-        let mut progress = |part: Progress| {
+        let reconstruction = pipeline.run_with_progress(&clip, |part| {
             let done = done + of_clip * part.done / part.total.max(1);
             bar.at(Progress { done, total });
-        };
-        let reconstruction = pipeline.run(&clip, &mut progress)?;
+        })?;
         sink.write(&reconstruction)?;
         report.add(reconstruction);
     }

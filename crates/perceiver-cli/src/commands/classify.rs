@@ -3,9 +3,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use perceiver_data::read_image;
-use perceiver_pipelines::{
-    Classification, Classify, ClassifyOptions, Input, ScoreKind, ScoredLabel,
-};
+use perceiver_pipelines::{Classification, Classify, Input, ScoreKind, ScoredLabel};
 use serde_json::json;
 
 use super::Context;
@@ -61,10 +59,9 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     context.output.warnings(pipeline.warnings());
 
     let (total, unit) = (inputs.len(), arguments.inputs.unit());
-    let options =
-        ClassifyOptions::default().with_top_k(arguments.top_k).with_batch(arguments.inputs.batch);
+    let pipeline = pipeline.top_k(arguments.top_k).batch(arguments.inputs.batch);
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
-    let mut answers = pipeline.run_all(raw, &options);
+    let mut answers = pipeline.run_all(raw);
     let bar = context.output.progress("classify", unit);
     let mut is_first = true;
     let batch = each_answer(&inputs, &mut answers, bar, |named, answer| {

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use perceiver_pipelines::{FillMask, FillMaskOptions, FilledText, MaskedSpan, Progress};
+use perceiver_pipelines::{FillMask, FilledText, MaskedSpan, Progress};
 use serde_json::json;
 
 use super::Context;
@@ -63,29 +63,30 @@ pub(crate) struct FillMaskArguments {
 
 pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()> {
     let texts = arguments.texts()?;
-    let options = arguments.options()?;
+    let words = arguments.words()?;
+    let has_words = !words.is_empty();
     let device = context.open_device()?;
     let folder = arguments.model.folder(Bundled::Language, context.output)?;
     let start = Instant::now();
-    let pipeline = FillMask::from_pretrained(folder, &device.device)?;
+    let pipeline = FillMask::from_pretrained(folder, &device.device)?
+        .top_k(arguments.top_k)
+        .span(arguments.span)
+        .words(words)
+        .rescored(arguments.rescore)
+        .batch(arguments.batch);
     context.output.warnings(pipeline.warnings());
 
     let mut batch = Batch::new(texts.len());
     let mut bar = context.output.progress("fill-mask", "texts");
-    let (mut done, total) = (0, texts.len());
-    for named in texts.chunks(arguments.batch) {
-        bar.at(Progress { done, total });
-        let texts: Vec<&str> = named.iter().map(|(_, text)| text.as_str()).collect();
-        let answers = pipeline.run_all(&texts, &options);
-        for ((name, text), answer) in named.iter().zip(answers) {
-            batch.run(name, || {
-                let filled = answer?;
-                let shown = as_text(text, &filled, &options);
-                context.output.result(as_json(text, &filled), &shown)?;
-                Ok(())
-            })?;
-        }
-        done += named.len();
+    let answers = pipeline.run_all(texts.iter().map(|(_, text)| text));
+    for (done, ((name, text), answer)) in texts.iter().zip(answers).enumerate() {
+        bar.at(Progress { done: done + 1, total: texts.len() });
+        batch.run(name, || {
+            let filled = answer?;
+            let shown = as_text(text, &filled, has_words);
+            context.output.result(as_json(text, &filled), &shown)?;
+            Ok(())
+        })?;
     }
     drop(bar);
     context.note_device(&device, start);
@@ -102,17 +103,13 @@ impl FillMaskArguments {
         }
     }
 
-    fn options(&self) -> Result<FillMaskOptions> {
+    /// The words to choose from, if any.
+    fn words(&self) -> Result<Vec<String>> {
         let mut words = self.candidates.clone();
         if let Some(file) = &self.words {
             words.extend(lines(file)?.into_iter().map(|(_, word)| word));
         }
-        Ok(FillMaskOptions::default()
-            .with_top_k(self.top_k)
-            .with_span(self.span)
-            .with_words(words)
-            .with_rescored(self.rescore)
-            .with_batch(self.batch))
+        Ok(words)
     }
 }
 
@@ -136,9 +133,9 @@ fn as_json(text: &str, filled: &FilledText) -> serde_json::Value {
     json!({ "text": text, "filled": filled.text, "spans": spans })
 }
 
-fn as_text(text: &str, filled: &FilledText, options: &FillMaskOptions) -> String {
+fn as_text(text: &str, filled: &FilledText, has_words: bool) -> String {
     let what = |span: &MaskedSpan| match span.bytes {
-        _ if !options.words.is_empty() => "a word".to_owned(),
+        _ if has_words => "a word".to_owned(),
         1 => "1 byte".to_owned(),
         bytes => format!("{bytes} bytes"),
     };

@@ -3,11 +3,22 @@
 use burn::tensor::Tensor;
 use perceiver_core::AttentionMaps;
 
-use super::{AttendOptions, AttendTiles, AttentionMap};
+use super::{AttendTiles, AttentionMap};
 use crate::{Error, Result};
 
 /// Most maps that are shown side by side.
 const MOST: usize = 16;
+
+/// The maps to show.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Selection {
+    /// One head, or the average of all.
+    pub(super) head: Option<usize>,
+    /// One latent of the encoder or query of the decoder.
+    pub(super) row: Option<usize>,
+    /// The maps to show side by side.
+    pub(super) tiles: AttendTiles,
+}
 
 /// A map that is a weighted sum of the encoder's maps.
 struct Tile {
@@ -54,15 +65,12 @@ impl Decoder {
 }
 
 /// Maps of the encoder's cross-attention.
-pub(super) fn of_encoder(
-    maps: AttentionMaps,
-    options: &AttendOptions,
-) -> Result<Vec<AttentionMap>> {
+pub(super) fn of_encoder(maps: AttentionMaps, selection: Selection) -> Result<Vec<AttentionMap>> {
     let [_, heads, latents, _] = maps.dims();
-    let chosen_heads = choose("head", options.head, heads, (0..heads).collect())?;
-    let chosen = choose("latent", options.row, latents, (0..latents).collect())?;
-    if options.tiles == AttendTiles::Rows && options.row.is_none() {
-        return Ok(sharpest(maps, &chosen_heads, options.head));
+    let chosen_heads = choose("head", selection.head, heads, (0..heads).collect())?;
+    let chosen = choose("latent", selection.row, latents, (0..latents).collect())?;
+    if selection.tiles == AttendTiles::Rows && selection.row.is_none() {
+        return Ok(sharpest(maps, &chosen_heads, selection.head));
     }
     let shares = |tile_heads: &[usize]| {
         let share = 1.0 / (tile_heads.len() * chosen.len()) as f32;
@@ -74,7 +82,7 @@ pub(super) fn of_encoder(
         }
         shares
     };
-    let tiles = by_head(options, &chosen_heads, shares);
+    let tiles = by_head(selection, &chosen_heads, shares);
     Ok(sum(tiles, maps))
 }
 
@@ -82,28 +90,28 @@ pub(super) fn of_encoder(
 pub(super) fn of_decoder(
     decoder: &Decoder,
     maps: AttentionMaps,
-    options: &AttendOptions,
+    selection: Selection,
 ) -> Result<Vec<AttentionMap>> {
     let [_, encoder_heads, ..] = maps.dims();
-    let heads = choose("head", options.head, decoder.heads, (0..decoder.heads).collect())?;
-    let chosen = choose("query", options.row, decoder.queries, decoder.chosen.clone())?;
+    let heads = choose("head", selection.head, decoder.heads, (0..decoder.heads).collect())?;
+    let chosen = choose("query", selection.row, decoder.queries, decoder.chosen.clone())?;
     let over_encoder = |shares: Vec<f32>| {
         let shares: Vec<f32> = shares.iter().map(|share| share / encoder_heads as f32).collect();
         shares.repeat(encoder_heads)
     };
-    let tiles = if options.tiles == AttendTiles::Rows {
+    let tiles = if selection.tiles == AttendTiles::Rows {
         let mut rows: Vec<_> =
             chosen.iter().map(|&query| (query, decoder.shares(&heads, &[query]))).collect();
         rows.sort_by(|(_, one), (_, other)| sharpness(other).total_cmp(&sharpness(one)));
         rows.truncate(MOST);
         let tile = |(query, shares)| Tile {
-            head: options.head,
+            head: selection.head,
             row: Some(query),
             shares: over_encoder(shares),
         };
         rows.into_iter().map(tile).collect()
     } else {
-        by_head(options, &heads, |heads| over_encoder(decoder.shares(heads, &chosen)))
+        by_head(selection, &heads, |heads| over_encoder(decoder.shares(heads, &chosen)))
     };
     Ok(sum(tiles, maps))
 }
@@ -124,16 +132,16 @@ fn choose(
 
 /// One tile for all heads, or one per head.
 fn by_head(
-    options: &AttendOptions,
+    selection: Selection,
     heads: &[usize],
     shares: impl Fn(&[usize]) -> Vec<f32>,
 ) -> Vec<Tile> {
-    let row = options.row;
-    if options.tiles == AttendTiles::Heads {
+    let row = selection.row;
+    if selection.tiles == AttendTiles::Heads {
         let tile = |&head: &usize| Tile { head: Some(head), row, shares: shares(&[head]) };
         return heads.iter().map(tile).collect();
     }
-    vec![Tile { head: options.head, row, shares: shares(heads) }]
+    vec![Tile { head: selection.head, row, shares: shares(heads) }]
 }
 
 fn sum(tiles: Vec<Tile>, maps: AttentionMaps) -> Vec<AttentionMap> {

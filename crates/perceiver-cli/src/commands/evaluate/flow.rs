@@ -4,7 +4,7 @@ use anyhow::Result;
 use ndarray::Array3;
 use perceiver_data::Source;
 use perceiver_data::flow::{FlowErrors, FlowFile, FlowPair, flow_errors, global_shift};
-use perceiver_pipelines::{OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::{Quantity, validation_random};
 use serde_json::{Value, json};
 
@@ -57,14 +57,13 @@ impl Methods {
         bar: &mut Bar,
         batch: &mut Batch,
     ) -> Result<Self> {
-        let options = OpticalFlowOptions::default().with_pad(true);
         let mut methods = Self::default();
         for index in 0..pairs.len() {
             bar.at(Progress { done: index, total: pairs.len() });
             batch.run(&format!("pair {}", index + 1), || {
                 let mut random = validation_random(index);
                 let FlowPair { first, second, flow, valid } = pairs.example(index, &mut random)?;
-                let found = pipeline.run(&first, &second, &options, &mut |_| {})?;
+                let found = pipeline.run(&first, &second)?;
                 let truth = FlowFile { flow, known: valid };
                 let [x, y] = global_shift(&first, &second);
                 let shift = Array3::from_shape_fn(

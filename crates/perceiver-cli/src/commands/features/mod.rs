@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use ndarray::{Array2, Axis};
 use perceiver_models::{Head, PerceiverConfig};
-use perceiver_pipelines::{Features, FeaturesOptions, Pooling};
+use perceiver_pipelines::{Features, Pooling};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
@@ -129,10 +129,9 @@ impl Take<'_> {
             Pool::Mean => Pooling::Mean,
             Pool::None => Pooling::None,
         };
-        let options =
-            FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
+        let pipeline = pipeline.pooling(pooling).batch(arguments.inputs.batch);
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
-        let mut answers = pipeline.run_all(raw, &options);
+        let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
         let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
             collected.add(named.shown.clone(), &array)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use perceiver_data::{read_frames, read_video_sound};
-use perceiver_pipelines::{Autoencode, OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{Autoencode, OpticalFlow, Progress};
 
 use super::{Collected, Take};
 use crate::batch::Batch;
@@ -21,7 +21,6 @@ impl Take<'_> {
         let pipeline = OpticalFlow::from_pretrained(self.folder, &device.device)?;
         self.context.output.warnings(pipeline.warnings());
 
-        let options = OpticalFlowOptions::default();
         let mut bar = self.context.output.progress("features", "pairs");
         let (mut batch, mut done) = (Batch::new(pairs.inputs()), 0);
         while let Some((name, pair)) = pairs.next() {
@@ -29,7 +28,7 @@ impl Take<'_> {
             batch.run(&name, || {
                 let pair = pair?;
                 let [first, second] = &pair.frames;
-                let latents = pipeline.latents(first, second, &options, &mut |_| {})?;
+                let latents = pipeline.latents(first, second)?;
                 collected.add(pair.names.join(" to "), &latents)
             })?;
             done += 1;

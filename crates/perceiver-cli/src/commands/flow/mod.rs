@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
-use perceiver_pipelines::{Error, OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{Error, OpticalFlow, Progress};
 use serde_json::json;
 
 use self::pairs::Pair;
@@ -116,10 +116,9 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let device = context.open_device()?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
     let start = Instant::now();
-    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?;
+    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
     context.output.warnings(pipeline.warnings());
 
-    let options = OpticalFlowOptions::default().with_pad(arguments.pad);
     let mut bar = context.output.progress("flow", "tiles");
     let mut batch = Batch::new(pairs.inputs());
     let count = pairs.count();
@@ -131,7 +130,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             if let (Some(path), Some(truth)) = (&arguments.ground_truth, &truth) {
                 check_size(path, truth, first.dimensions())?;
             }
-            let flow = pipeline.run(first, second, &options, &mut |tiles| {
+            let flow = pipeline.run_with_progress(first, second, |tiles| {
                 let before = index * tiles.total;
                 let total = count.max(index + 1) * tiles.total;
                 bar.at(Progress { done: before + tiles.done, total });
