@@ -1,11 +1,12 @@
 //! Weights of any burn module, in one file.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::{Bool, Int, Shape, Tensor};
+use burn::tensor::{Bool, Bytes, Int, Shape, Tensor};
 use burn_pack::Reader;
 
 use crate::{Error, Result};
@@ -40,12 +41,14 @@ pub fn save_weights<M: Module>(module: &M, folder: impl AsRef<Path>) -> Result<(
 /// ```
 ///
 /// # Errors
-/// [`Error::Weights`] if the file cannot be read, and [`Error::OtherModel`] if its parameters are not
-/// the module's.
+/// [`Error::Io`] or [`Error::Weights`] if the file cannot be read, and [`Error::OtherModel`] if its
+/// parameters are not the module's.
 pub fn load_weights<M: Module>(module: M, folder: impl AsRef<Path>) -> Result<M> {
     let path = folder.as_ref().join(WEIGHTS_NAME);
+    // burn would read tensors from the file when they are first used, and it may be replaced by then.
+    let bytes = Bytes::from_bytes_vec(fs::read(&path).map_err(Error::io(&path, "read"))?);
     check_parameters(&module, &path)?;
-    let record = ModuleRecord::load(&path);
+    let record = ModuleRecord::from_bytes(bytes);
     let loaded = record.and_then(|record| module.try_load_record(record));
     loaded.map_err(|error| Error::Weights { path, reason: error.to_string() })
 }
