@@ -9,10 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_models::{
-    AnyPerceiver, ForwardOptions, LoadOptions, NamedTensors, PerceiverModel, Pretrained,
-    from_pretrained,
+    AnyPerceiver, ForwardOptions, KeyMask, LoadOptions, NamedTensors, OutputOptions, PerceiverHead,
+    PerceiverModel, Pretrained, Request,
 };
 use perceiver_tests::{TOLERANCE, compare, devices, fixtures, read_tensors};
 use serde_json::Value;
@@ -164,14 +163,13 @@ fn a_row_that_hides_everything_attends_evenly() {
 }
 
 fn run_model(checkpoint: &Path, folder: &Path, device: &Device) -> NamedTensors {
-    let model: Pretrained<PerceiverModel> =
-        from_pretrained(checkpoint, device, &LoadOptions::default()).expect("it loads");
+    let model = <PerceiverModel>::from_pretrained(checkpoint, device).expect("it loads").model;
     let mut inputs = read_tensors(&folder.join("inputs.safetensors"));
     let tokens = inputs.remove("inputs").expect("inputs");
     let mask = inputs.remove("attention_mask").expect("a mask");
     let tokens = Tensor::<3>::from_data(tokens, device);
     let mask = KeyMask::from_attention_mask(Tensor::from_data(mask, device));
-    let output = model.model.forward(tokens, Some(&mask), &(), EVERYTHING);
+    let output = model.forward(Request::new(tokens).mask(mask).hidden_states().attentions());
     let mut found = NamedTensors::new();
     found.insert("last_hidden_state".into(), output.last_hidden_state.into_data());
     for (i, state) in output.hidden_states.into_iter().flatten().enumerate() {

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint: found, listed, and read one at a time.
+//! Checkpoints: tensors are found, listed, and read one at a time.
 
 mod elements;
 mod index;
@@ -31,15 +31,17 @@ pub(crate) const FILE_NAMES: &[&str] = &[
     "pytorch_model.bin.index.json",
 ];
 
-/// A checkpoint on disk. Opening reads names, types and shapes; values are read tensor by tensor
-/// with plain file reads, so that no more than one is in memory.
+/// A checkpoint whose tensors can be listed and read.
+///
+/// Opening reads names, types and shapes only. Values are read one tensor at a time with plain file
+/// reads, so that no more than one is in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     tensors: BTreeMap<String, Stored>,
 }
 
-/// What a checkpoint says about one of its tensors.
+/// Type and shape of a tensor in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Type of the elements.
@@ -49,13 +51,13 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// The elements' number.
+    /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
-    /// The elements' size in bytes.
+    /// Size of the elements in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.elements().saturating_mul(self.dtype.size())
@@ -78,16 +80,16 @@ enum Place {
 
 impl Checkpoint {
     /// Opens the checkpoint of a model folder: `model.safetensors`, else its shards, else
-    /// `pytorch_model.bin`, else its shards. A path to a file opens that file: a safetensors
-    /// file, a `.index.json` or a pickle.
+    /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
+    /// `.index.json` or a pickle.
     ///
-    /// Pickles are read as data: no code in them runs, and one that names a class other than
+    /// Pickles are read as data: no code in them runs, and a pickle that names a class other than
     /// those of tensors is refused.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] where the folder has none of these; [`Error::Io`];
-    /// [`Error::Checkpoint`] where a file is damaged, a shard or a tensor the index names is
-    /// missing, a tensor stands twice, or elements are of a type burn does not have.
+    /// [`Error::NoCheckpoint`] if the folder has none of these; [`Error::Io`];
+    /// [`Error::Checkpoint`] if a file is damaged, if a shard or tensor that the index names is
+    /// missing, if a tensor occurs twice, or if burn lacks the type of its elements.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let path = if path.is_dir() {
@@ -105,28 +107,27 @@ impl Checkpoint {
         Ok(Self { path, tensors })
     }
 
-    /// The file that was opened, or the index of the shards.
+    /// The opened file, or the index of the shards.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every tensor's key and description, sorted by key.
+    /// Key, type and shape of every tensor, sorted by key.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.tensors.iter().map(|(key, stored)| (key.as_str(), &stored.info))
     }
 
-    /// The description of the tensor called `key`.
+    /// Type and shape of a tensor.
     #[must_use]
     pub fn info(&self, key: &str) -> Option<&TensorInfo> {
         self.tensors.get(key).map(|stored| &stored.info)
     }
 
-    /// The values of the tensor called `key`, of the type they are stored in.
+    /// The values of a tensor, in the type in which they are stored.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where there is no such tensor or the file has changed;
-    /// [`Error::Io`].
+    /// [`Error::Checkpoint`] if there is no such tensor, or the file has changed; [`Error::Io`].
     pub fn read(&self, key: &str) -> Result<TensorData, Error> {
         let bytes = self.bytes(key)?;
         let info = &self.stored(key)?.info;
@@ -134,7 +135,7 @@ impl Checkpoint {
             .ok_or_else(|| self.unreadable(key, "its values do not fit its type"))
     }
 
-    /// The stored bytes of a tensor, as many as its description says.
+    /// The stored bytes of a tensor, as many as its type and shape require.
     fn bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
         let stored = self.stored(key)?;
         let expected = stored.info.bytes();
@@ -160,7 +161,7 @@ impl Checkpoint {
     }
 }
 
-/// The tensors of one file that is not an index.
+/// The tensors of a file other than an index.
 fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         safetensors::open(path)

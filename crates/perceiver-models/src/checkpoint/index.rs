@@ -1,4 +1,4 @@
-//! `*.index.json`: which shard holds which tensor.
+//! `*.index.json`, which says what shard has which tensor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -9,7 +9,7 @@ use super::Stored;
 use crate::Error;
 use crate::files;
 
-/// Largest index that is read, in bytes.
+/// Size limit of an index, in bytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
         }
         let stored = super::open_file(&file)?;
         if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
-            let message = format!("has no tensor {key}, which the index says it holds");
+            let message = format!("has no tensor {key}, which the index places there");
             return Err(Error::checkpoint(&file, message));
         }
         for (key, tensor) in stored {
@@ -37,7 +37,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
     Ok(tensors)
 }
 
-/// The shards' file names, each with the keys it should hold.
+/// The file name of each shard, with the keys it should have.
 pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
     let text = files::read_text(path, MAX_INDEX_BYTES)?;
     let index: Value = serde_json::from_str(&text)
@@ -60,7 +60,7 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, 
     Ok(shards)
 }
 
-/// Whether a name stays in its folder on every system.
+/// True if a name stays in its folder on every system.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let plain = matches!(components.next(), Some(Component::Normal(_)));

@@ -37,8 +37,8 @@ pub(super) fn read(path: &Path, tensor: &Tensor) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Refuses what the reader left uninterpreted. It ran nothing, but neither would PyTorch load
-/// such a file with `weights_only`.
+/// Refuses what the reader left uninterpreted. It ran nothing, but PyTorch would not load such a
+/// file with `weights_only` either.
 fn only_tensors(path: &Path, value: &PickleValue) -> Result<(), Error> {
     match value {
         PickleValue::Unsupported(class) if class != "torch.Tensor" => Err(foreign(path, class)),

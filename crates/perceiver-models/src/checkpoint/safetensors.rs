@@ -1,4 +1,4 @@
-//! safetensors files: a length, a JSON header, the bytes of all tensors without gaps.
+//! safetensors: a length, a JSON header, then the bytes of all tensors without gaps.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -14,7 +14,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use super::{Place, Stored, TensorInfo};
 use crate::Error;
 
-/// Size of the header's length at the start of the file.
+/// Size of the header's length, at the start of the file.
 pub(super) const LENGTH_BYTES: u64 = 8;
 /// Longest header the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -78,8 +78,8 @@ pub(super) fn read(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, E
     Ok(bytes)
 }
 
-/// The header's bytes and the file's length. Nothing is allocated before the header's length is
-/// known to lie within the file.
+/// The header's bytes and the file's length. Allocates only once the header is known to lie within
+/// the file.
 fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
     let mut file = File::open(path).map_err(Error::io(path, "read"))?;
     let file_length = file.metadata().map_err(Error::io(path, "read"))?.len();
@@ -100,7 +100,7 @@ fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
     Ok((header, file_length))
 }
 
-/// Refuses a header that names a tensor twice; JSON parsers keep the last of them.
+/// Refuses a header that names a tensor twice; JSON parsers keep the last one.
 fn unique_keys(header: &[u8]) -> Result<(), serde_json::Error> {
     struct Keys;
     impl<'de> Visitor<'de> for Keys {

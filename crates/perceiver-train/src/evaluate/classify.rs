@@ -1,12 +1,11 @@
 //! Classifiers, whose answers are counted by class.
 
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::OutputOptions;
 use perceiver_data::{
     LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
 };
 use perceiver_models::losses::Labels;
-use perceiver_models::{Head, PerceiverForSequenceClassification};
+use perceiver_models::{Head, PerceiverForSequenceClassification, PerceiverHead as _, Request};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -57,8 +56,7 @@ impl Evaluator {
         let mut confusion = Confusion::default();
         let evaluation = measure(&loader, on_progress, |batch| {
             self.check_ids(&batch.ids)?;
-            let options = OutputOptions::default();
-            let scores = head.forward(batch.ids, batch.padding.as_ref(), None, options).logits;
+            let scores = head.forward(Request::new(batch.ids).mask(batch.padding)).logits;
             if let Labels::Classes(classes) = &batch.labels {
                 count(&mut confusion, &scores, classes.clone());
             }

@@ -12,9 +12,9 @@ use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{PerceiverTokenizer, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
-    Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Pretrained,
-    PretrainedModel, from_pretrained,
+    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
+    Pretrained,
 };
 
 pub use self::data::{EvaluationData, Examples};
@@ -231,9 +231,8 @@ impl Evaluator {
         }
     }
 
-    fn load<H: PretrainedModel>(&self, device: &Device) -> Result<(H, Vec<String>)> {
-        let Pretrained { model, report, .. } =
-            from_pretrained(&self.folder, device, &LoadOptions::default())?;
+    fn load<H: PerceiverHead>(&self, device: &Device) -> Result<(H, Vec<String>)> {
+        let Pretrained { model, report, .. } = H::from_pretrained(&self.folder, device)?;
         Ok((model, report.warnings()))
     }
 

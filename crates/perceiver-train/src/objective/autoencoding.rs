@@ -1,9 +1,8 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
-use perceiver_core::OutputOptions;
 use perceiver_io::{MultimodalInput, MultimodalOutput, OutputPoints};
-use perceiver_models::PerceiverForMultimodalAutoencoding;
 use perceiver_models::losses::{AutoencodingLoss, AutoencodingTargets, IGNORED_LABEL};
+use perceiver_models::{PerceiverForMultimodalAutoencoding, PerceiverHead as _, Request};
 
 use super::{Measure, Objective, StepOutput, classification};
 use crate::Metric;
@@ -54,7 +53,7 @@ impl Objective for Autoencoding {
     fn step(&self, batch: ClipBatch) -> StepOutput {
         let ClipBatch { input, points, targets } = batch;
         let hidden_labels = input.hidden_labels.clone();
-        let found = self.head.forward(input, None, &points, OutputOptions::default()).logits;
+        let found = self.head.forward(Request::new(input).points(points)).logits;
         let measures = measures(&found, targets.clone(), hidden_labels);
         StepOutput::new(self.loss.forward(found, targets)).with_all(measures)
     }

@@ -2,9 +2,9 @@ use std::f64::consts::LN_2;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
-use perceiver_core::{KeyMask, OutputOptions};
-use perceiver_models::PerceiverForMaskedLM;
+use perceiver_core::KeyMask;
 use perceiver_models::losses::{IGNORED_LABEL, cross_entropy_sum};
+use perceiver_models::{PerceiverForMaskedLM, PerceiverHead as _, Request};
 
 use super::{Measure, Objective, StepOutput};
 use crate::Metric;
@@ -82,7 +82,7 @@ impl Objective for MaskedLanguageModelling {
     /// The loss is the mean over all masked bytes of the batch, or zero without any.
     fn step(&self, batch: MaskedTexts) -> StepOutput {
         let MaskedTexts { ids, padding, points, labels } = batch;
-        let encoded = self.head.encode(ids, padding.as_ref(), OutputOptions::default());
+        let encoded = self.head.encode(Request::new(ids).mask(padding));
         let scores = self.head.decode(&encoded, points).flatten(0, 1);
         let (total, count) = cross_entropy_sum(scores, labels.flatten(0, 1));
         let bits = Measure::new(Metric::BITS_PER_BYTE, total.clone() / LN_2, count.clone());

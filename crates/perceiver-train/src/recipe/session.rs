@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::ParamGroup;
 use burn::tensor::{Device, FloatDType};
 use perceiver_data::augment::{Augmentation, PreparedImages};
 use perceiver_data::flow::FlowPair;
@@ -14,8 +13,8 @@ use perceiver_models::losses::{AutoencodingLoss, FlowLoss};
 use perceiver_models::{
     Checkpoint, Head, KeyMap, LoadOptions, PerceiverConfig,
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PretrainedModel, SaveOptions, load_module,
-    save_pretrained,
+    PerceiverForImageClassificationLearned, PerceiverHead, SaveOptions, freeze_encoder,
+    load_module, save_pretrained,
 };
 
 use super::data::{Data, ImageOptions, TextTableData, VideosData};
@@ -225,7 +224,7 @@ impl Session<'_> {
     }
 
     /// The head with fresh weights, or with those of the model to start from.
-    fn head<H: PretrainedModel>(&self, config: &PerceiverConfig) -> Result<H> {
+    fn head<H: PerceiverHead>(&self, config: &PerceiverConfig) -> Result<H> {
         let (options, settings) = (&self.options, &self.recipe.settings);
         let refused = |reason: String| Error::recipe(&self.recipe.path, reason);
         let device = options.devices[0].clone().autodiff();
@@ -234,7 +233,7 @@ impl Session<'_> {
             H::from_config(config, &device).map_err(|error| refused(error.to_string()))?;
         if settings.run.aligned_start {
             let size = settings.data.image_size();
-            head = spread_latents(head, H::HEAD, config, size).map_err(refused)?;
+            head = spread_latents(head, self.recipe.head, config, size).map_err(refused)?;
         }
         if let Some(folder) = &options.init {
             let checkpoint = Checkpoint::open(folder)?;
@@ -244,9 +243,7 @@ impl Session<'_> {
             head = loaded;
         }
         if self.freezes_encoder() {
-            let encoder = ParamGroup::from_regex(ENCODER);
-            let encoder = encoder.map_err(|error| refused(format!("{error:?}")))?;
-            head = head.freeze_group(encoder);
+            head = freeze_encoder(head);
         }
         Ok(head)
     }
@@ -269,7 +266,7 @@ impl Session<'_> {
         save_companions: impl Fn(&Path) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Finished>
     where
-        O: Objective<Head: PretrainedModel>,
+        O: Objective<Head: PerceiverHead>,
         E: Send + 'static,
         C: Collate<E, Batch = O::Batch> + 'static,
     {
@@ -325,9 +322,6 @@ impl Session<'_> {
         })
     }
 }
-
-/// Parameters of preprocessor, latents and encoder, by their paths in burn's modules.
-const ENCODER: &str = r"(^|\.)perceiver\.(input_preprocessor|embeddings|encoder)\.";
 
 /// Marks, among the checkpoints, a run whose encoder is frozen.
 const FROZEN_NAME: &str = "encoder-is-frozen";
