@@ -1,4 +1,4 @@
-//! Whether the `[model]` of a recipe can take its `[data]`.
+//! Checks that the `[model]` of a recipe can take its `[data]`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use perceiver_models::{Head, PerceiverConfig, ProblemType};
 
 use super::data::{Data, VideosData};
 
-/// Where the two contradict each other, if anywhere.
+/// Finds a contradiction between the two.
 pub(super) fn check(head: Head, config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     match head {
         Head::ImageClassificationLearned => learned_size(config, data),
@@ -17,7 +17,7 @@ pub(super) fn check(head: Head, config: &PerceiverConfig, data: &Data) -> Result
     }
 }
 
-/// Learned positions are those of one size.
+/// Learned positions fit images of one size.
 fn learned_size(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     let expected = config.image_size.height_width();
     match data.image_size() {
@@ -28,7 +28,7 @@ fn learned_size(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     }
 }
 
-/// The convolution and the pooling after it leave nothing of fewer pixels.
+/// The convolution and the pooling after it leave nothing of smaller images.
 fn convolved_size(data: &Data) -> Result<(), String> {
     const SMALLEST: usize = 5;
     match data.image_size() {
@@ -39,7 +39,7 @@ fn convolved_size(data: &Data) -> Result<(), String> {
     }
 }
 
-/// A column of names tells one class of several, columns of numbers tell something else.
+/// A column of names holds one class of several, columns of numbers hold anything else.
 fn labels(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     let (Data::TextTable(data), Some(problem)) = (data, config.problem_type) else {
         return Ok(());
@@ -53,7 +53,7 @@ fn labels(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     Err(format!("`model.problem_type` does not fit `data.{column}`, expected {expected}"))
 }
 
-/// Clips are squares in whole patches of sound, and what goes in comes out.
+/// Clips are squares with whole patches of sound, and the output has their shape.
 fn clip_shape(config: &PerceiverConfig) -> Result<(), String> {
     let found = &config.output_shape[1..];
     let expected = [config.num_frames, found[1], found[1]];
@@ -74,11 +74,11 @@ fn clip_shape(config: &PerceiverConfig) -> Result<(), String> {
 }
 
 impl VideosData {
-    /// The videos, each with its class where they have any.
+    /// The videos, each with its class if they have any.
     ///
     /// # Errors
-    /// What is wrong, where the model has fewer classes.
-    pub fn labelled(&self, classes: usize) -> Result<Vec<(&Path, Option<usize>)>, String> {
+    /// If the model has fewer classes.
+    pub(crate) fn labelled(&self, classes: usize) -> Result<Vec<(&Path, Option<usize>)>, String> {
         if let Some(label) = self.labels.iter().find(|label| **label >= classes) {
             return Err(format!("`data.labels` holds {label}, the model has {classes} classes"));
         }
@@ -92,8 +92,8 @@ impl VideosData {
 mod tests {
     use crate::recipe::Recipe;
 
-    /// What is said about a recipe of this head, `[model]` and `[data]`.
-    fn said(architecture: &str, model: &str, data: &str) -> Result<(), String> {
+    /// Checks a recipe of this head, `[model]` and `[data]`.
+    fn checked(architecture: &str, model: &str, data: &str) -> Result<(), String> {
         let text = format!(
             "name = \"a\"\narchitecture = \"{architecture}\"\n[model]\n\
              num_cross_attention_heads = 1\n{model}\n\
@@ -116,7 +116,7 @@ mod tests {
                 "kind = \"image-folder\"\ntrain = \"a\"\nvalidation = \"b\"\n\
                  images = {{ size = [28, {side}] }}"
             );
-            said("PerceiverForImageClassificationLearned", model, &data)
+            checked("PerceiverForImageClassificationLearned", model, &data)
         };
         assert_eq!(sized("image_size = 28", 28), Ok(()));
         let expected =
@@ -134,7 +134,7 @@ mod tests {
                 "kind = \"image-folder\"\ntrain = \"a\"\nvalidation = \"b\"\n\
                  images = {{ size = [9, {side}] }}"
             );
-            said("PerceiverForImageClassificationConvProcessing", "", &data)
+            checked("PerceiverForImageClassificationConvProcessing", "", &data)
         };
         assert_eq!(sized(5), Ok(()));
         let expected = "`data.images.size` is [9, 4], expected 5 or more for the convolution";
@@ -142,25 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_of_the_kind_that_the_problem_takes() {
-        let told = |problem, column| {
+    fn labels_fit_the_problem_type() {
+        let labelled = |problem, column| {
             let model = format!("problem_type = \"{problem}\"");
             let data = format!(
                 "kind = \"text-table\"\ntrain = \"a\"\nvalidation = \"b\"\nlength = 8\n{column}"
             );
-            said("PerceiverForSequenceClassification", &model, &data)
+            checked("PerceiverForSequenceClassification", &model, &data)
         };
         let (label, values) = ("label = \"kind\"", "values = [\"a\", \"b\"]");
-        assert_eq!(told("single_label_classification", label), Ok(()));
-        assert_eq!(told("multi_label_classification", values), Ok(()));
-        assert_eq!(told("regression", values), Ok(()));
+        assert_eq!(labelled("single_label_classification", label), Ok(()));
+        assert_eq!(labelled("multi_label_classification", values), Ok(()));
+        assert_eq!(labelled("regression", values), Ok(()));
         let expected = "`model.problem_type` does not fit `data.label`, expected \
                         single_label_classification";
-        assert_refused(told("multi_label_classification", label), expected);
-        assert_refused(told("regression", label), expected);
+        assert_refused(labelled("multi_label_classification", label), expected);
+        assert_refused(labelled("regression", label), expected);
         let expected = "`model.problem_type` does not fit `data.values`, expected regression or \
                         multi_label_classification";
-        assert_refused(told("single_label_classification", values), expected);
+        assert_refused(labelled("single_label_classification", values), expected);
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         let shaped = |model| {
             let data = "kind = \"videos\"\nfiles = [\"a\"]\nheld_out_seconds = 1.0\n\
                         stride = 1\npixels = 1\nsound_patches = 1";
-            said("PerceiverForMultimodalAutoencoding", model, data)
+            checked("PerceiverForMultimodalAutoencoding", model, data)
         };
         assert_eq!(shaped(""), Ok(()));
         let ends = |found, expected| {

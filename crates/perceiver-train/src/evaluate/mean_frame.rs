@@ -1,21 +1,21 @@
-//! What an autoencoder has to beat: one picture for all frames, and silence.
-
-use std::collections::BTreeMap;
+//! Baselines of autoencoders: one picture for all frames, and silence.
 
 use image::RgbImage;
 use perceiver_data::{Clip, Source};
-use perceiver_train::Quantity;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-/// PSNR of the mean of all frames that are `learned` from, and of silence.
-pub(super) fn still_psnr(
-    learned: &dyn Source<Example = Clip>,
+use super::Baseline;
+use crate::Metric;
+
+/// PSNR of the mean of all `train` frames, and of silence, on `measured` clips.
+pub(super) fn mean_frame_and_silence(
+    train: &dyn Source<Example = Clip>,
     measured: &dyn Source<Example = Clip>,
-) -> BTreeMap<Quantity, f64> {
+) -> Vec<Baseline> {
     let mut mean = Vec::new();
     let mut frames = 0.0;
-    for frame in clips(learned).flat_map(|clip| clip.frames) {
+    for frame in clips(train).flat_map(|clip| clip.frames) {
         mean.resize(frame.as_raw().len(), 0.0);
         mean.iter_mut().zip(values(&frame)).for_each(|(mean, value)| *mean += value);
         frames += 1.0;
@@ -31,12 +31,19 @@ pub(super) fn still_psnr(
         loudness += clip.sound.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>();
         samples += clip.sound.len() as f64;
     }
-    [(Quantity::PictureError, error, count), (Quantity::SoundError, loudness, samples)]
-        .map(|(quantity, total, count)| (quantity, quantity.value(total, count)))
-        .into()
+    [
+        ("the mean frame", Metric::PICTURE_PSNR, error, count),
+        ("silence", Metric::SOUND_PSNR, loudness, samples),
+    ]
+    .into_iter()
+    .map(|(method, metric, total, count)| {
+        let value = metric.value(total, count);
+        Baseline { method, metric, value }
+    })
+    .collect()
 }
 
-/// What cannot be read is told by the evaluation itself.
+/// Skips clips that cannot be read: the evaluation reports them.
 fn clips(source: &dyn Source<Example = Clip>) -> impl Iterator<Item = Clip> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     (0..source.len()).filter_map(move |index| source.example(index, &mut random).ok())
@@ -67,17 +74,17 @@ mod tests {
         }
     }
 
-    /// Of black and white the mean is grey, from which white differs by a half, as sound of a half
+    /// The mean of black and white is grey, from which white differs by a half, as sound of a half
     /// does from silence.
     #[test]
-    fn the_mean_frame_is_that_of_what_is_learned_from() {
+    fn the_mean_frame_is_that_of_the_training_part() {
         let clip = |levels: &[u8]| {
             let frame = |level: &u8| RgbImage::from_pixel(2, 2, Rgb([*level; 3]));
             let frames = levels.iter().map(frame).collect();
             One(Clip { frames, sound: Array1::from_elem(6, 0.5), label: None })
         };
-        let psnr = still_psnr(&clip(&[0, 255]), &clip(&[255, 255, 255]));
+        let found = mean_frame_and_silence(&clip(&[0, 255]), &clip(&[255, 255, 255]));
         let expected = -10.0 * 0.25_f64.log10();
-        assert!(psnr.values().all(|value| (value - expected).abs() < 1e-9), "{psnr:?}");
+        assert!(found.iter().all(|found| (found.value - expected).abs() < 1e-9), "{found:?}");
     }
 }

@@ -6,7 +6,7 @@ use perceiver_models::PerceiverConfig;
 
 use super::Path;
 
-/// How much further apart the scores of the first cross-attentions lie than drawn weights put them.
+/// Factor by which scores of the cross-attentions lie further apart than with random weights.
 const SHARPNESS: f32 = 3.0;
 
 /// Tokens with Fourier positions, in space or in time and space.
@@ -22,24 +22,25 @@ pub(super) struct Grid<'a> {
     pub(super) size: &'a [usize],
 }
 
-/// What tokens with Fourier positions and latents have in common at the start:
+/// Initialises latents and cross-attentions over tokens with Fourier positions:
 ///
-/// - latents are those of places evenly over the input, as loud as what attention adds to them,
-/// - keys of the cross-attentions are projected as their queries are, so that like finds like.
-pub(super) struct Alike {
-    /// Channels of a token, and those of a latent that mean the same.
+/// - latents hold the positions of places evenly spread over the input, at the scale of attention's
+///   output;
+/// - cross-attentions project keys as they project queries, so that equal positions match.
+pub(super) struct GridInit {
+    /// Channels of a token, and the channels of a latent with the same meaning.
     tokens: Vec<[usize; 2]>,
-    /// The same of the decoder's queries, where they are at a place as tokens are.
+    /// The same for the decoder's queries, if they have positions.
     queries: Option<Vec<[usize; 2]>>,
-    /// `[latents, channels]` of those channels, by rows.
+    /// `[latents, channels]`, those channels by rows.
     latents: Vec<f32>,
-    /// The last cross-attention's query projection, which comes before its key projection.
+    /// The query projection of the last cross-attention, which precedes its key projection.
     query: Option<TensorData>,
 }
 
-impl Alike {
-    /// Of Fourier positions, the frequencies that tell one latent's part from the next one's.
-    /// Queries have so many channels before those of their position.
+impl GridInit {
+    /// Uses the Fourier frequencies that tell a latent's part from its neighbours. `queries` counts the
+    /// channels before the positions of the decoder's queries.
     pub(super) fn new(
         config: &PerceiverConfig,
         tokens: &Grid<'_>,
@@ -47,12 +48,12 @@ impl Alike {
     ) -> Result<Self, String> {
         let Grid { content, bands, resolution, size } = *tokens;
         let (axes, parts) = (size.len(), parts(config.num_latents, size));
-        // Axis, phase and frequency of the channels; as many frequencies as parts can tell apart.
+        // Axis, phase and frequency of each channel. Parts can tell only low frequencies apart.
         let mut columns = Vec::new();
         for axis in 0..axes {
             let frequencies = linear_positions(1.0, resolution[axis] as f32 / 2.0, bands);
-            let told_apart = |frequency: &&f32| **frequency <= parts[axis] as f32 / 2.0;
-            let count = frequencies.iter().filter(told_apart).count().max(1);
+            let distinct = |frequency: &&f32| **frequency <= parts[axis] as f32 / 2.0;
+            let count = frequencies.iter().filter(distinct).count().max(1);
             columns.extend(
                 [0, 1]
                     .into_iter()
@@ -87,7 +88,7 @@ impl Alike {
         Ok(Self { tokens: alike(content), queries: queries.map(alike), latents, query: None })
     }
 
-    /// What a parameter begins with, where it is not what was drawn.
+    /// The initial value of a parameter, unless its random value stays.
     pub(super) fn value(&mut self, path: &Path, drawn: Tensor<2>) -> Option<TensorData> {
         let [rows, columns] = drawn.dims();
         if path.within("latents") {
@@ -100,7 +101,7 @@ impl Alike {
         if !path.within("cross_attention") {
             return None;
         }
-        // Tokens are the encoder's keys, and the decoder's queries are much like them.
+        // The encoder's keys are tokens, and the decoder's queries have the same channels.
         let channels = if decoder { self.queries.as_ref()? } else { &self.tokens };
         if path.within("query") {
             self.query = Some(drawn.clone().into_data());
@@ -120,7 +121,7 @@ impl Alike {
     }
 }
 
-/// Parts along each axis of so many latents over a grid, each as nearly a cube as can be.
+/// Number of parts along each axis, if latents divide a grid into parts that are nearly cubes.
 fn parts(latents: usize, size: &[usize]) -> Vec<usize> {
     let Some((&first, others)) = size.split_first() else { return Vec::new() };
     if others.is_empty() {

@@ -5,56 +5,54 @@ use perceiver_models::{Head, PerceiverConfig};
 
 use super::Path;
 
-/// Heads of the masked language model's decoder and their channels, which no configuration sets.
+/// Heads of the masked language model's decoder, and their channels: no configuration sets them.
 const DECODER_HEADS: usize = 8;
 const DECODER_HEAD_CHANNELS: usize = 32;
-/// How far a score lies above those of the places beside the one that is asked for.
+/// Margin between the score of the place sought and those of its neighbours.
 const BYTE_MARGIN: f64 = 4.0;
-/// The same between latents.
+/// The same margin between latents.
 const LATENT_MARGIN: f64 = 3.0;
 /// With fewer, places far apart look alike.
 const FEWEST_WAVES: usize = 4;
-/// Of so many channels, one at most tells the place.
+/// At most one of so many channels holds the place.
 const POSITION_SHARE: usize = 8;
 
-/// A start from which each head of an attention over a text reads another place near its query's.
+/// Initialises attention over a text, so that each head reads at another distance from its query.
 ///
-/// A few channels are set aside for positions, waves of the place with periods from two bytes to
-/// twice the text. Queries and keys are projected from them, the queries turned by what a wave turns
-/// over some distance, so that the head finds what lies at that distance:
+/// A few channels are reserved for positions: waves with periods from two bytes to twice the text.
+/// Queries and keys are projected from them. The projection of queries also rotates each wave by the
+/// angle that it turns over some distance, so that the head reads at that distance:
 ///
-/// - heads of the encoder's cross-attention read neighbouring bytes, from which a latent knows its
-///   part of the text byte by byte;
+/// - heads of the encoder's cross-attention read neighbouring bytes, so that a latent knows its part
+///   of the text byte by byte;
 /// - heads of self-attention read neighbouring latents;
-/// - heads of the masked language model's decoder ask the latents on both sides of a byte.
+/// - heads of the masked language model's decoder read the latents on both sides of a byte.
 ///
-/// Embeddings of bytes, and what the encoder adds to latents, begin without those channels. What a
-/// classifier reads from tokens and latents begins blind to them, and its latents are alike beside
-/// them, so that the same bytes mean the same wherever they stand.
-pub(super) struct Text {
-    /// Radians a byte of each wave, of which there are a cosine and a sine.
+/// Embeddings of bytes, and the encoder's output, start at zero in those channels. A classifier's
+/// values and keys start blind to them, and its latents start equal in all others, so that the same
+/// bytes mean the same everywhere.
+pub(super) struct TextInit {
+    /// Radians per byte of each wave, which has a cosine and a sine.
     frequencies: Vec<f64>,
-    /// How far the likeness of a place and itself lies above that of any two others.
+    /// Likeness of a place to itself, above that of any two different places.
     lead: f64,
     /// Numbers of bytes, latents and channels.
     positions: usize,
     latents: usize,
     channels: usize,
-    /// Of the encoder's cross-attention and of self-attention.
+    /// Heads of the encoder's cross-attention and of self-attention.
     cross_heads: usize,
     self_heads: usize,
-    /// As large as a drawn embedding's numbers.
+    /// Standard deviation of random embeddings.
     deviation: f64,
     head: Head,
 }
 
-impl Text {
+impl TextInit {
     pub(super) fn new(config: &PerceiverConfig, head: Head) -> Result<Self, String> {
         let (tokens, channels) = (config.d_model, config.d_latents);
         if tokens != channels {
-            return Err(format!(
-                "`d_model` is {tokens}, expected the {channels} of `d_latents`, to begin alike"
-            ));
+            return Err(format!("`d_model` is {tokens}, expected the {channels} of `d_latents`"));
         }
         let qk_channels = config.qk_channels.unwrap_or(channels);
         let heads = config.num_cross_attention_heads.max(config.num_self_attention_heads);
@@ -86,13 +84,13 @@ impl Text {
         })
     }
 
-    /// What a parameter begins with, where it is not what was drawn.
+    /// The initial value of a parameter, unless its random value stays.
     pub(super) fn value(&self, path: &Path, drawn: Tensor<2>) -> Option<TensorData> {
         let part = self.positions as f64 / self.latents as f64;
-        // Only the waves of a latent or a query are loud, and of a token that has other channels.
+        // Only the waves of a latent or a query are large, beside a token's other channels.
         let loud = (self.channels as f64 / self.position_channels() as f64).sqrt();
         if path.within("position_embeddings") {
-            // A classifier's decoder has a single query, which is at no place.
+            // A classifier's decoder has a single query, without a place.
             if drawn.dims()[0] != self.positions {
                 return None;
             }
@@ -118,23 +116,23 @@ impl Text {
                 return None;
             }
         }
-        let asked = if decoder {
+        let target = if decoder {
             let apart = part / DECODER_HEADS as f64;
-            Asked { heads: DECODER_HEADS, apart, margin: LATENT_MARGIN, loudness: loud }
+            Target { heads: DECODER_HEADS, apart, margin: LATENT_MARGIN, loudness: loud }
         } else if path.within("cross_attention") {
             let heads = self.cross_heads;
             let apart = (part / heads as f64).max(1.0);
-            Asked { heads, apart, margin: BYTE_MARGIN, loudness: loud }
+            Target { heads, apart, margin: BYTE_MARGIN, loudness: loud }
         } else if path.within("self_attends") {
-            Asked { heads: self.self_heads, apart: part, margin: LATENT_MARGIN, loudness: 1.0 }
+            Target { heads: self.self_heads, apart: part, margin: LATENT_MARGIN, loudness: 1.0 }
         } else {
             return None;
         };
         if path.within("query") {
-            return Some(self.projection(drawn, &asked, true));
+            return Some(self.projection(drawn, &target, true));
         }
         if path.within("key") {
-            return Some(self.projection(drawn, &asked, false));
+            return Some(self.projection(drawn, &target, false));
         }
         let adds_to_latents = !decoder && (path.within("output") || path.within("dense2"));
         adds_to_latents.then(|| self.without_positions(drawn))
@@ -144,8 +142,7 @@ impl Text {
         2 * self.frequencies.len()
     }
 
-    /// Sets the first channels of each row to the waves of its place, with mean square
-    /// `deviation²`.
+    /// Sets the first channels of each row to the waves of its place, with mean square `deviation²`.
     fn with_waves(
         &self,
         rows: Tensor<2>,
@@ -162,13 +159,13 @@ impl Text {
         self.with_positions(rows, waves)
     }
 
-    /// Nothing in the channels of positions.
+    /// Clears the channels of positions.
     fn without_positions(&self, rows: Tensor<2>) -> TensorData {
         let zeros = vec![0.0; rows.dims()[0] * self.position_channels()];
         self.with_positions(rows, zeros)
     }
 
-    /// A projection from all channels but those of positions.
+    /// A projection from all channels except those of positions.
     fn blind(&self, drawn: Tensor<2>) -> TensorData {
         let [_, columns] = drawn.dims();
         let positions = 0..self.position_channels();
@@ -184,18 +181,18 @@ impl Text {
     }
 
     /// A projection of queries or keys, `[channels, heads · channels of a head]`: each head's first
-    /// channels are the positions, and nothing else; queries' are turned to the place they ask for.
-    fn projection(&self, drawn: Tensor<2>, asked: &Asked, queries: bool) -> TensorData {
+    /// channels hold only positions, which queries rotate to the place they read.
+    fn projection(&self, drawn: Tensor<2>, target: &Target, queries: bool) -> TensorData {
         let [rows, columns] = drawn.dims();
         let mut numbers: Vec<f32> = drawn.into_data().iter().collect();
-        let of_head = columns / asked.heads;
-        let gain = self.gain(asked, of_head);
-        for head in 0..asked.heads {
+        let of_head = columns / target.heads;
+        let gain = self.gain(target, of_head);
+        for head in 0..target.heads {
             let columns_before = head * of_head;
             for row in numbers.chunks_exact_mut(columns) {
                 row[columns_before..columns_before + self.position_channels()].fill(0.0);
             }
-            let distance = if queries { asked.distance(head) } else { 0.0 };
+            let distance = if queries { target.distance(head) } else { 0.0 };
             for (wave, frequency) in self.frequencies.iter().enumerate() {
                 let (sine, cosine) = (distance * frequency).sin_cos();
                 for (from, to, turn) in
@@ -209,26 +206,26 @@ impl Text {
         TensorData::new(numbers, [rows, columns])
     }
 
-    /// By what both projections multiply waves for the margin that is asked for.
-    fn gain(&self, asked: &Asked, channels_of_head: usize) -> f64 {
-        let margin = 2.0 * asked.loudness * self.lead;
-        (asked.margin * (channels_of_head as f64).sqrt() / margin).sqrt()
+    /// The factor in both projections that gives scores their margin.
+    fn gain(&self, target: &Target, channels_of_head: usize) -> f64 {
+        let margin = 2.0 * target.loudness * self.lead;
+        (target.margin * (channels_of_head as f64).sqrt() / margin).sqrt()
     }
 }
 
-/// What the heads of an attention ask for.
-struct Asked {
+/// The places that the heads of an attention read.
+struct Target {
     heads: usize,
-    /// Bytes between the places of two heads.
+    /// Bytes between the places of neighbouring heads.
     apart: f64,
-    /// Of the right score over all others.
+    /// Margin of the right score over all others.
     margin: f64,
-    /// Root mean square of the normalised queries' waves; that of the keys' is one.
+    /// Root mean square of the normalised queries' waves; keys' waves have 1.
     loudness: f64,
 }
 
-impl Asked {
-    /// From the query's place, in bytes; half of the heads look back.
+impl Target {
+    /// Distance from the query's place, in bytes; half of the heads look back.
     fn distance(&self, head: usize) -> f64 {
         (head as f64 - (self.heads / 2) as f64) * self.apart
     }

@@ -5,43 +5,43 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_models::{Head, PerceiverConfig};
 
-use self::grid::{Alike, Grid};
-use self::text::Text;
-use super::white::whiten;
+use self::grid::{Grid, GridInit};
+use self::text::TextInit;
+use super::whitening::whiten;
 
-/// Gives a fresh model a start from which every latent reads its own part of the input, and every
-/// query asks the latents of its own part.
+/// Initialises a fresh model so that each latent reads its own part of the input, and each query reads
+/// the latents of its own part.
 ///
-/// Drawn weights, which are the reference's start, let every latent see all of the input alike. A
-/// masked language model then knows the frequencies of bytes and no more for thousands of steps,
-/// until it finds out, place by place, which position is next to which. Of texts, [`Text`] says what
-/// the model begins with instead, of images, frames and videos [`Alike`]. Patches of frames, of
-/// which flow is learned, are [whitened](whiten) too.
+/// With the reference's random weights, every latent sees the whole input alike. A masked language
+/// model then learns only the frequencies of bytes for thousands of steps, until it finds out, place
+/// by place, which positions are neighbours. [`TextInit`] initialises models of texts instead,
+/// [`GridInit`] those of images, frames and videos. Models of flow also [whiten](whiten) the patches
+/// of their frames.
 ///
-/// All of it is learned on from there; the model's shape and its parameters' names stay.
+/// Training changes all of it; the model's shape and its parameters' names are the reference's.
 ///
 /// # Errors
-/// When the head's inputs have no such start, or too few channels for it.
-pub(super) fn align<M: Module>(
+/// If the head's inputs have no such initialisation, or it needs more channels.
+pub(super) fn spread_latents<M: Module>(
     model: M,
     head: Head,
     config: &PerceiverConfig,
     size: Option<[usize; 2]>,
 ) -> Result<M, String> {
     if matches!(head, Head::MaskedLm | Head::SequenceClassification) {
-        let text = Text::new(config, head).map_err(refused)?;
+        let text = TextInit::new(config, head).map_err(refused)?;
         return Ok(set(model, |path, drawn| text.value(path, drawn)));
     }
-    let alike = match (head, size) {
+    let grid = match (head, size) {
         (Head::OpticalFlow, _) => {
             let size = [config.train_size[0], config.train_size[1]];
             let tokens = Grid { content: 64, bands: 64, resolution: &size, size: &size };
-            Alike::new(config, &tokens, Some(tokens.content))
+            GridInit::new(config, &tokens, Some(tokens.content))
         }
-        // The head's Fourier positions are those of 224 x 224 pixels, whatever the images' size.
+        // The head's Fourier positions are those of 224 x 224 pixels, for images of any size.
         (Head::ImageClassificationFourier, Some(size)) => {
             let tokens = Grid { content: 3, bands: 64, resolution: &[224, 224], size: &size };
-            Alike::new(config, &tokens, None)
+            GridInit::new(config, &tokens, None)
         }
         (Head::MultimodalAutoencoding, _) => {
             let [height, width] = config.image_size.height_width();
@@ -50,12 +50,12 @@ pub(super) fn align<M: Module>(
             let size = [output[1], output[2] / PATCH, output[3] / PATCH];
             let content = 3 * PATCH * PATCH;
             let tokens = Grid { content, bands: 32, resolution: &resolution, size: &size };
-            Alike::new(config, &tokens, Some(0))
+            GridInit::new(config, &tokens, Some(0))
         }
-        _ => Err(format!("{} has no such start", head.name())),
+        _ => Err(format!("{} has no position-aware initialisation", head.name())),
     };
-    let mut alike = alike.map_err(refused)?;
-    let model = set(model, |path, drawn| alike.value(path, drawn));
+    let mut grid = grid.map_err(refused)?;
+    let model = set(model, |path, drawn| grid.value(path, drawn));
     Ok(if head == Head::OpticalFlow { whiten(model) } else { model })
 }
 
@@ -66,7 +66,8 @@ fn refused(reason: String) -> String {
 /// Width and height in pixels of a video's patches.
 const PATCH: usize = 4;
 
-/// Sets parameters of two axes to what is returned for their path and what was drawn, if anything.
+/// Sets parameters of two axes to the function's value for their path and their random value, if it
+/// has one.
 fn set<M, F>(model: M, value: F) -> M
 where
     M: Module,
@@ -75,7 +76,7 @@ where
     model.map(&mut Setting { path: Path(Vec::new()), value })
 }
 
-/// Names of the modules that a parameter is in, and its own.
+/// Names of the modules around a parameter, and its own.
 struct Path(Vec<String>);
 
 impl Path {
@@ -130,7 +131,7 @@ mod tests {
         PerceiverConfig::from_json(&format!("{{{shape}, {fields}}}")).unwrap()
     }
 
-    /// For each query, where what it attends to lies on average, `places` being where keys lie.
+    /// The mean place to which each query attends, from the `places` of keys.
     fn centres(map: Tensor<4>, places: &[f64]) -> Vec<f64> {
         let weights: Vec<f32> = map.mean_dim(1).into_data().iter().collect();
         let row =
@@ -138,7 +139,7 @@ mod tests {
         weights.chunks(places.len()).map(row).collect()
     }
 
-    /// For each query of one head, where the key lies to which it attends most.
+    /// The place of the key to which each query of one head attends most.
     fn peaks(map: Tensor<4>, head: usize, places: &[f64]) -> Vec<f64> {
         let of_head = map.slice(s![.., head as i32, .., ..]);
         let weights: Vec<f32> = of_head.into_data().iter().collect();
@@ -149,15 +150,15 @@ mod tests {
         weights.chunks(places.len()).map(place).collect()
     }
 
-    fn aligned<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> H {
+    fn initialised<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> H {
         let head = H::NAME.parse().unwrap();
-        align(H::from_config(config, device).unwrap(), head, config, None).unwrap()
+        spread_latents(H::from_config(config, device).unwrap(), head, config, None).unwrap()
     }
 
-    /// Models to try: what is drawn differs, and other tests draw at the same time.
+    /// Number of models: random weights differ, since other tests draw at the same time.
     const DRAWS: usize = 5;
 
-    /// Whether they are so near on average; of drawn weights it is a quarter of all places.
+    /// Fails unless the mean distance is below a limit; random weights give a quarter of all places.
     #[track_caller]
     fn assert_near(found: &[f64], expected: &[f64], distance: f64) {
         assert_eq!(found.len(), expected.len());
@@ -166,13 +167,13 @@ mod tests {
         assert!(mean < distance, "{mean} away: {found:.1?}, not {expected:.1?}");
     }
 
-    /// Middles of eight parts of a text of 32 bytes.
+    /// Centres of eight parts of a text of 32 bytes.
     fn parts() -> Vec<f64> {
         (0..8).map(|latent| f64::from(latent) * 4.0 + 2.0).collect()
     }
 
     #[test]
-    fn heads_read_a_latents_part_of_a_text_byte_by_byte_and_bytes_ask_the_latents_of_theirs() {
+    fn heads_read_a_latents_part_byte_by_byte_and_bytes_read_the_latents_of_theirs() {
         let device = Device::flex();
         device.seed(1);
         let config = config(
@@ -180,7 +181,7 @@ mod tests {
                 "num_self_attention_heads": 4, "num_cross_attention_heads": 4,
                 "initializer_range": 0.08"#,
         );
-        let model: PerceiverForMaskedLM = aligned(&config, &device);
+        let model: PerceiverForMaskedLM = initialised(&config, &device);
         let ids = Tensor::<1, Int>::arange(0..32, &device).mul_scalar(37).remainder_scalar(256);
         let ids = ids.add_scalar(6).unsqueeze::<2>();
         let output = model.forward(Request::new(ids).attentions());
@@ -192,11 +193,11 @@ mod tests {
         }
         let parts = parts();
         assert_near(&centres(maps[1].clone(), &parts), &positions, 4.0);
-        // Of four heads, two look back and one ahead, each from where there is a latent.
+        // Two of four heads look back and one ahead, from latents that have such neighbours.
         let neighbours = output.attentions.unwrap().swap_remove(0);
         for (head, distance) in [-2.0, -1.0, 0.0, 1.0].into_iter().enumerate() {
-            let asked: Vec<_> = parts[2..7].iter().map(|part| part + 4.0 * distance).collect();
-            assert_near(&peaks(neighbours.clone(), head, &parts)[2..7], &asked, 0.5);
+            let expected: Vec<_> = parts[2..7].iter().map(|part| part + 4.0 * distance).collect();
+            assert_near(&peaks(neighbours.clone(), head, &parts)[2..7], &expected, 0.5);
         }
     }
 
@@ -207,54 +208,54 @@ mod tests {
         let config = config(
             r#""num_latents": 8, "d_latents": 512, "d_model": 512, "max_position_embeddings": 32"#,
         );
-        let model: PerceiverForMaskedLM = aligned(&config, &device);
+        let model: PerceiverForMaskedLM = initialised(&config, &device);
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze::<2>();
         let maps = model.forward(Request::new(ids).attentions()).cross_attentions.unwrap();
         let parts = parts();
-        // The head in the middle of eight asks for the byte's own place.
-        let asked: Vec<_> = (0..32).map(f64::from).collect();
-        assert_near(&peaks(maps[1].clone(), 4, &parts), &asked, 2.0);
+        // The middle head of eight reads at the byte's own place.
+        let expected: Vec<_> = (0..32).map(f64::from).collect();
+        assert_near(&peaks(maps[1].clone(), 4, &parts), &expected, 2.0);
     }
 
     #[test]
-    fn a_classifier_of_texts_begins_as_a_masked_language_model_and_keeps_its_query() {
+    fn a_text_classifier_starts_as_a_masked_language_model_and_keeps_its_query() {
         let device = Device::flex();
         device.seed(1);
         let config = config(
             r#""num_latents": 8, "d_latents": 64, "d_model": 64, "max_position_embeddings": 32"#,
         );
-        let model: PerceiverForSequenceClassification = aligned(&config, &device);
+        let model: PerceiverForSequenceClassification = initialised(&config, &device);
         let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze::<2>();
         let maps = model.forward(Request::new(ids).attentions()).cross_attentions.unwrap();
         let positions: Vec<f64> = (0..32).map(f64::from).collect();
         let parts = parts();
         assert_near(&peaks(maps[0].clone(), 0, &positions), &parts, 0.5);
-        // Over the latents, the single query is as undecided as when it was drawn.
+        // The single query attends to all latents alike, as with random weights.
         assert_near(&centres(maps[1].clone(), &parts), &[16.0], 4.0);
     }
 
     #[test]
-    fn a_classifier_of_texts_begins_with_the_same_latent_for_the_same_bytes() {
+    fn a_text_classifier_starts_with_the_same_latent_for_the_same_bytes() {
         let device = Device::flex();
         device.seed(1);
         let config = config(
             r#""num_latents": 8, "d_latents": 128, "d_model": 128, "max_position_embeddings": 32,
                 "num_cross_attention_heads": 4, "initializer_range": 0.08"#,
         );
-        // Bytes repeat as often as there are latents.
+        // Bytes repeat once per latent.
         let ids = Tensor::<1, Int>::arange(0..32, &device).remainder_scalar(4).add_scalar(70);
         let ids = ids.unsqueeze::<2>();
         let [mut difference, mut size] = [0.0; 2];
         for _ in 0..DRAWS {
-            let model: PerceiverForSequenceClassification = aligned(&config, &device);
+            let model: PerceiverForSequenceClassification = initialised(&config, &device);
             let request = Request::new(ids.clone()).hidden_states().attentions();
             let states = model.forward(request).hidden_states.unwrap();
-            // Two in the middle, without the channels that tell their places.
+            // Two in the middle, without the channels of their places.
             let [one, other] = [3, 4].map(|latent| states[0].clone().slice(s![.., latent, 16..]));
             size += one.clone().square().sum().into_scalar::<f32>();
             difference += (one - other).square().sum().into_scalar::<f32>();
         }
-        // Each head reads other bytes too, a little, and of them there are more on one side.
+        // Each head reads other bytes too, a little, and there are more of them on one side.
         let apart = (difference / size).sqrt();
         assert!(apart < 0.25, "{apart} of their size apart");
     }
@@ -268,8 +269,8 @@ mod tests {
                 "qk_channels": 128, "v_channels": 128, "initializer_range": 0.08"#,
         );
         let map = |_| {
-            let model: PerceiverForOpticalFlow = aligned(&config, &device);
-            // As different as neighbours are in a photo.
+            let model: PerceiverForOpticalFlow = initialised(&config, &device);
+            // Neighbours differ as they do in photos.
             let neighbours = Distribution::Uniform(-0.1, 0.1);
             let patches = Tensor::<5>::random([1, 2, 27, 16, 24], neighbours, &device);
             model
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn latents_read_their_part_of_a_clip_and_pixels_ask_the_latents_of_theirs() {
+    fn latents_read_their_part_of_a_clip_and_pixels_read_the_latents_of_theirs() {
         let device = Device::flex();
         device.seed(1);
         let config = config(
@@ -307,7 +308,7 @@ mod tests {
         let pixels = Tensor::from_data(pixels.as_slice(), &device);
         let points = OutputPoints { audio: None, image: Some(pixels) };
         let maps = |_| {
-            let model: PerceiverForMultimodalAutoencoding = aligned(&config, &device);
+            let model: PerceiverForMultimodalAutoencoding = initialised(&config, &device);
             let uniform = Distribution::Uniform(-1.0, 1.0);
             let input = MultimodalInput {
                 audio: Tensor::random([1, 128, 1], uniform, &device),
@@ -335,10 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_such_start_is_refused() {
+    fn models_without_such_an_initialisation_are_refused() {
         let refused = |head, fields, expected: &str| {
             let model = burn::nn::LinearConfig::new(1, 1).init(&Device::flex());
-            let reason = align(model, head, &config(fields), Some([28, 28])).unwrap_err();
+            let reason = spread_latents(model, head, &config(fields), Some([28, 28])).unwrap_err();
             assert!(reason.contains(expected), "{reason}");
         };
         refused(
@@ -352,6 +353,10 @@ mod tests {
             "heads have 16 channels of 16, expected 8 or more, of 64 or more",
         );
         refused(Head::OpticalFlow, r#""d_latents": 8"#, "`d_latents` is 8, expected 10");
-        refused(Head::ImageClassificationLearned, r#""d_latents": 8"#, "has no such start");
+        refused(
+            Head::ImageClassificationLearned,
+            r#""d_latents": 8"#,
+            "has no position-aware initialisation",
+        );
     }
 }

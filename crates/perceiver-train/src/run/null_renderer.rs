@@ -6,24 +6,24 @@ use burn::train::renderer::{
     MetricsRendererTraining,
 };
 
-/// Shows nothing: burn's plain renderer prints several lines a batch.
-pub(super) struct Quiet;
+/// Shows nothing: burn's plain renderer prints several lines per batch.
+pub(super) struct NullRenderer;
 
-impl MetricsRenderer for Quiet {
+impl MetricsRenderer for NullRenderer {
     fn manual_close(&mut self) {}
     fn register_metric(&mut self, _: MetricDefinition) {}
 }
 
-impl MetricsRendererTraining for Quiet {
+impl MetricsRendererTraining for NullRenderer {
     fn update_train(&mut self, _: MetricState) {}
     fn update_valid(&mut self, _: MetricState) {}
 }
 
-impl MetricsRendererEvaluation for Quiet {
+impl MetricsRendererEvaluation for NullRenderer {
     fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
 }
 
-impl TrainingProgressLogger for Quiet {
+impl TrainingProgressLogger for NullRenderer {
     fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
     fn update_epoch(&mut self, _: usize) {}
     fn start_split(&mut self, _: &str, _: usize) {}
@@ -33,7 +33,7 @@ impl TrainingProgressLogger for Quiet {
     fn log_event_training(&mut self, _: String) {}
 }
 
-impl EvaluationProgressLogger for Quiet {
+impl EvaluationProgressLogger for NullRenderer {
     fn start_global_progress(&mut self, _: usize) {}
     fn start_test(&mut self, _: &str, _: usize) {}
     fn update_test_progress(&mut self, _: usize) {}
@@ -42,8 +42,8 @@ impl EvaluationProgressLogger for Quiet {
     fn log_event_evaluation(&mut self, _: String) {}
 }
 
-/// Writes nothing: burn's own logger writes a file for every metric and epoch, and an epoch is a
-/// step here.
+/// Writes nothing: burn's own logger writes a file for every metric and epoch, and here each step is
+/// an epoch.
 pub(super) struct NoLog;
 
 impl MetricLogger for NoLog {

@@ -4,29 +4,29 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
-use crate::{Objective, Outcome};
+use crate::{Objective, StepOutput};
 
-/// An objective as burn's `Learner` trains it: clips by the norm of all gradients together,
-/// averages accumulated gradients, and keeps a moving average of the weights.
+/// An objective for burn's `Learner`. Clips by the norm of all gradients together, averages
+/// accumulated gradients, and can keep a moving average of the weights.
 ///
 /// # Differences
-/// Burn clips every tensor by its own norm and sums accumulated gradients.
+/// burn clips each tensor by its own norm and sums accumulated gradients.
 #[derive(Module, Debug)]
-pub struct Trainee<O: Objective> {
+pub struct TrainingModel<O: Objective> {
     objective: O,
     average: Option<O>,
     #[module(skip)]
     rules: UpdateRules,
 }
 
-/// What happens to gradients before, and to weights after the optimiser's step.
+/// What happens to gradients before the optimiser's step, and to weights after it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateRules {
-    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    /// Largest norm of all gradients together; longer ones are scaled down to it.
     pub max_norm: Option<f64>,
-    /// Batches whose gradients burn's learner adds up before a step, on all devices together.
+    /// Batches whose gradients burn's learner adds up before a step, over all devices.
     pub accumulation: usize,
-    /// Part of the averaged weights that every step keeps.
+    /// Share of the averaged weights that each step keeps.
     pub average_decay: Option<f64>,
 }
 
@@ -36,35 +36,35 @@ impl Default for UpdateRules {
     }
 }
 
-impl<O: Objective> Trainee<O> {
-    /// Makes an objective ready for burn's `Learner`.
+impl<O: Objective> TrainingModel<O> {
+    /// Prepares an objective for burn's `Learner`.
     ///
     /// # Panics
-    /// If no batch is accumulated.
+    /// If `rules.accumulation` is 0.
     #[must_use]
     pub fn new(objective: O, rules: UpdateRules) -> Self {
-        assert!(rules.accumulation > 0, "a step takes at least one batch");
-        // Fresh weights are drawn when they are first asked for: both have to begin with the same.
+        assert!(rules.accumulation > 0, "accumulation is 0, expected 1 or more batches per step");
+        // burn draws fresh weights on first use. Draw them now, so that the average starts equal.
         objective.visit(&mut Drawn);
         let average = rules.average_decay.map(|_| objective.clone().no_grad());
         Self { objective, average, rules }
     }
 
-    /// What to evaluate and to save: the averaged weights where they are kept.
+    /// The objective to evaluate and to save: with averaged weights if they are kept.
     #[must_use]
     pub fn learned(&self) -> &O {
         self.average.as_ref().unwrap_or(&self.objective)
     }
 }
 
-impl<O: Objective> TrainStep for Trainee<O> {
+impl<O: Objective> TrainStep for TrainingModel<O> {
     type Input = O::Batch;
-    type Output = Outcome;
+    type Output = StepOutput;
 
-    fn step(&self, batch: O::Batch) -> TrainOutput<Outcome> {
-        let outcome = self.objective.outcome(batch);
-        let gradients = outcome.loss.backward();
-        TrainOutput::new(&self.objective, gradients, outcome)
+    fn step(&self, batch: O::Batch) -> TrainOutput<StepOutput> {
+        let output = self.objective.step(batch);
+        let gradients = output.loss.backward();
+        TrainOutput::new(&self.objective, gradients, output)
     }
 
     fn optimize(
@@ -82,16 +82,16 @@ impl<O: Objective> TrainStep for Trainee<O> {
     }
 }
 
-impl<O: Objective> InferenceStep for Trainee<O> {
+impl<O: Objective> InferenceStep for TrainingModel<O> {
     type Input = O::Batch;
-    type Output = Outcome;
+    type Output = StepOutput;
 
-    fn step(&self, batch: O::Batch) -> Outcome {
-        self.learned().outcome(batch)
+    fn step(&self, batch: O::Batch) -> StepOutput {
+        self.learned().step(batch)
     }
 }
 
-/// The mean of accumulated gradients, of at most the norm that the rules allow.
+/// The mean of accumulated gradients, scaled down to the largest norm that the rules allow.
 fn prepared<M: Module>(
     module: &M,
     gradients: GradientsParams,
@@ -100,7 +100,7 @@ fn prepared<M: Module>(
     let mean = 1.0 / rules.accumulation as f64;
     let scale = match rules.max_norm {
         None => mean,
-        // As in PyTorch's clip_grad_norm_, the norm is kept off zero.
+        // PyTorch's clip_grad_norm_ keeps the norm off zero in the same way.
         Some(max) => mean * (max / (mean * norm(module, &gradients) + 1e-6)).min(1.0),
     };
     if scale == 1.0 {
@@ -180,10 +180,9 @@ impl ModuleMapper for Averaged {
         let Some(weight) = self.weights.remove::<D>(average.id) else { return average };
         let share = 1.0 - self.decay;
         average.map(|average| {
-            // Outside autodiff, whose graph would keep the averages of all steps, and search
-            // them at every step.
+            // An autodiff graph would keep the averages of all steps, and search them at each step.
             let average = average.without_autodiff();
-            // In this form weights that stand still, such as frozen ones, keep every bit.
+            // In this form weights that do not change, such as frozen ones, keep every bit.
             (average.clone() + (weight - average) * share).autodiff()
         })
     }
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn all_gradients_together_are_brought_to_the_largest_norm() {
+    fn all_gradients_together_are_scaled_to_the_largest_norm() {
         let layer = layer();
         let rules = UpdateRules { max_norm: Some(1.0), ..UpdateRules::default() };
         let [weight, bias] = numbers(&layer, &prepared(&layer, gradients(&layer), &rules));
@@ -255,7 +254,7 @@ mod tests {
             gradients(&weights),
         );
         let average = towards(average, &stepped, 0.75);
-        // From 1 a quarter of the way to 1 - 3.
+        // A quarter of the way from 1 to 1 - 3.
         assert_eq!(average.weight.val().into_scalar::<f32>(), 0.25);
     }
 }

@@ -1,28 +1,28 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
-/// How alike neighbours of a photo are, between the two frames, the rows, the columns and the
-/// colours of a patch: the correlation of next ones, of which that of others is a power.
+/// Correlations of neighbours in photos, between two frames, rows, columns and colours of a patch.
+/// Correlations at larger distances are powers of them.
 const CORRELATIONS: [f64; 4] = [0.95, 0.9, 0.9, 0.95];
 
-/// The mean square of a photo's pixels, whose levels go from -1 to 1.
+/// Mean square of a photo's pixels, in -1 to 1.
 const POWER: f64 = 0.25;
 
-/// Mean squares below this one are noise, which is not made as loud as the rest.
+/// Mean squares below this one are noise, which is not amplified.
 const LEAST_POWER: f64 = 2e-3;
 
-/// Gives the projection of patches of two frames a start from which each of its channels says one
-/// thing about them, all equally loud.
+/// Initialises the projection of patches of two frames so that its channels are nearly uncorrelated
+/// over photos, with equal power.
 ///
-/// Flow shows in how the frames differ next to how their pixels do: in what is a twentieth of a
-/// photo's contrast. Drawn weights mix it with how bright the place is, twenty times as loud, and a
-/// small model does not find it in hours. Here the channels are the means and the first and second
-/// differences of frames, rows, columns and colours, divided by their deviation over photos.
+/// Flow shows in the difference of frames next to that of pixels: a twentieth of a photo's contrast.
+/// Random weights mix it with brightness, which is twenty times as strong, and a small model does not
+/// find it in hours. Here the channels are the means and the first and second differences of frames,
+/// rows, columns and colours, divided by their standard deviation over photos.
 ///
 /// # Source
 /// The statistics are those of a Markov process along each axis, the usual model of photos in image
-/// coding (Jain 1989, section 2.9), which differences (the discrete cosines of two and three
-/// pixels) all but decorrelate.
+/// coding (Jain 1989, section 2.9). Differences, which are the discrete cosines of two and three
+/// pixels, nearly decorrelate it.
 pub(super) fn whiten<M: Module>(model: M) -> M {
     model.map(&mut Whitening { path: Vec::new() })
 }
@@ -52,7 +52,7 @@ impl ModuleMapper for Whitening {
     }
 }
 
-/// `[values of both patches, channels]` by rows; channels beyond the patches' own are zero.
+/// `[values of both patches, channels]` by rows; channels beyond those of the patches are zero.
 fn white_channels(channels: usize) -> Vec<f32> {
     let mut basis = vec![vec![1.0]];
     let mut powers = vec![POWER];
@@ -73,7 +73,7 @@ fn white_channels(channels: usize) -> Vec<f32> {
     weights
 }
 
-/// The mean, the difference and, of three, the second difference, each of length one.
+/// The mean, the difference and, for three values, the second difference, each of length one.
 fn cosines(size: usize) -> Vec<Vec<f64>> {
     let waves: &[&[f64]] = match size {
         2 => &[&[1.0, 1.0], &[1.0, -1.0]],
@@ -83,7 +83,7 @@ fn cosines(size: usize) -> Vec<Vec<f64>> {
     waves.iter().map(|wave| wave.iter().map(|level| level / length(wave)).collect()).collect()
 }
 
-/// The mean square of what a wave finds in neighbours that are so much alike.
+/// Mean square of a wave's response to neighbours with a correlation.
 fn power(wave: &[f64], correlation: f64) -> f64 {
     let pairs = wave.iter().enumerate().flat_map(|(place, one)| {
         let other = move |(other, level): (usize, &f64)| {
@@ -94,7 +94,7 @@ fn power(wave: &[f64], correlation: f64) -> f64 {
     pairs.sum()
 }
 
-/// Each number of the one times each of the other.
+/// Outer product, by rows.
 fn product(one: &[f64], other: &[f64]) -> Vec<f64> {
     one.iter().flat_map(|one| other.iter().map(move |other| one * other)).collect()
 }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_motion_shows_in_is_as_loud_as_brightness_and_noise_is_not() {
+    fn motion_has_the_power_of_brightness_and_noise_has_not() {
         // Brightness, what changes from column to column, row to row and frame to frame.
         for channel in [0, 3, 9, 27] {
             let power = found(channel, channel);
@@ -129,12 +129,12 @@ mod tests {
         // Second differences of rows, columns, colours and frames: a three-hundredth of the least.
         let quiet = found(53, 53);
         assert!(quiet < 0.01, "{quiet}");
-        // Channels that patches have not.
+        // Channels beyond those of the patches.
         assert_eq!([found(54, 54), found(63, 63)], [0.0; 2]);
     }
 
     #[test]
-    fn channels_say_different_things() {
+    fn channels_are_nearly_uncorrelated() {
         let products = (0..54).flat_map(|one| (0..one).map(move |other| found(one, other).abs()));
         let most = products.fold(0.0, f64::max);
         assert!(most < 0.25, "{most}");
