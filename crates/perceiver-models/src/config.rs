@@ -10,6 +10,7 @@ use std::path::Path;
 
 use burn::tensor::FloatDType;
 use perceiver_core::Activation;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -253,6 +254,19 @@ impl PerceiverConfig {
         Self::from_file(folder.as_ref().join(CONFIG_NAME))
     }
 
+    /// Reads and validates the config.json among the files of a model folder in memory, given by
+    /// name.
+    ///
+    /// # Errors
+    /// Those of [`from_json`](Self::from_json); [`Error::Checkpoint`] if there is no config.json or
+    /// it is not UTF-8.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, Error> {
+        let path = Path::new(CONFIG_NAME);
+        let bytes = files::named(files, CONFIG_NAME);
+        let bytes = bytes.ok_or_else(|| Error::checkpoint(path, "is not among the files"))?;
+        Self::from_json(files::text(path, bytes)?).map_err(|error| error.in_file(path))
+    }
+
     /// The text of a config.json, with fields in the order in which transformers writes them.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -268,6 +282,38 @@ impl PerceiverConfig {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         files::replace(&folder.join(CONFIG_NAME), self.to_json().as_bytes())
+    }
+
+    /// A field that this crate does not know, such as one of your own head's.
+    ///
+    /// ```
+    /// # use perceiver_models::{Error, PerceiverConfig};
+    /// # fn main() -> Result<(), Error> {
+    /// let config = PerceiverConfig::from_json(r#"{"sensors": 6}"#)?;
+    /// let sensors: usize = config.field("sensors")?;
+    /// assert_eq!(sensors, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field if it is absent or of another type.
+    pub fn field<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let value = self.extra.get(name);
+        let value = value.ok_or_else(|| Error::config(name, "is absent, expected a value"))?;
+        T::deserialize(value).map_err(|error| {
+            // The error shows the value, however long.
+            let error: String = error.to_string().chars().take(200).collect();
+            Error::config(name, format!("cannot be read: {error}"))
+        })
+    }
+
+    /// Sets a field that this crate does not know, for config.json. A field of this struct with the
+    /// same name takes precedence.
+    #[must_use]
+    pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
     }
 
     /// The first of `architectures` that is a head of the reference.
@@ -310,7 +356,7 @@ impl PerceiverConfig {
     /// # Errors
     /// [`Error::Config`] naming the field, its value and what was expected.
     pub fn validate_encoder(&self, channels: usize) -> Result<(), Error> {
-        validate::encoder(self, Some(channels))
+        validate::with_tokens(self, channels)
     }
 
     /// Checks that `head` can be built: sizes are positive, heads divide channels, residual sums

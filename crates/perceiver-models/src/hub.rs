@@ -72,6 +72,18 @@ impl HubOptions {
     }
 }
 
+/// Finds the folder of a model by its path or hub id, with the default options.
+///
+/// # Errors
+/// Those of [`resolve`].
+pub fn folder(source: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let source = source.as_ref();
+    if source.is_dir() {
+        return Ok(source.to_path_buf());
+    }
+    resolve(&source.to_string_lossy(), &HubOptions::default())
+}
+
 /// Finds the folder of a model: an existing folder itself, or else the cached snapshot of a hub id
 /// such as `deepmind/language-perceiver`.
 ///

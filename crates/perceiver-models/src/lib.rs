@@ -15,6 +15,7 @@ pub mod losses;
 mod model;
 mod named;
 mod request;
+mod source;
 
 pub use any::AnyPerceiver;
 pub use checkpoint::{
@@ -33,7 +34,7 @@ pub use heads::{
 };
 pub use model::{
     CrossAttentionMaps, Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel,
-    PerceiverModelOutput,
+    PerceiverModelOutput, freeze_encoder,
 };
 pub use named::{ForwardOptions, NamedTensors};
 #[doc(inline)]

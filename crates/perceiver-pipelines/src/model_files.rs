@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer};
 use perceiver_models::{
-    AnyPerceiver, CONFIG_NAME, Head, LoadOptions, PerceiverConfig, PerceiverHead, Pretrained,
+    AnyPerceiver, CONFIG_NAME, Head, PerceiverConfig, PerceiverHead, Pretrained,
 };
 
 use crate::{Error, Result};
@@ -36,9 +36,7 @@ impl ModelFiles<'_> {
     /// Loads whichever head the files hold.
     pub(crate) fn open_any(self, device: &Device) -> Result<Opened<AnyPerceiver>> {
         Ok(opened(match self {
-            Self::Folder(folder) => {
-                AnyPerceiver::from_pretrained(folder, device, &LoadOptions::default())?
-            }
+            Self::Folder(folder) => AnyPerceiver::from_pretrained(folder, device)?,
             Self::Memory(files) => AnyPerceiver::from_files(files, device)?,
         }))
     }

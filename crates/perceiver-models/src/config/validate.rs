@@ -24,8 +24,17 @@ pub(super) fn with_head(config: &PerceiverConfig, head: Head) -> Result<(), Erro
     let inputs = token_channels(config, head);
     encoder(config, Some(inputs))?;
     let weights = encoder_weights(config, inputs).saturating_add(head_weights(config, head));
+    countable(weights, head.name())
+}
+
+pub(super) fn with_tokens(config: &PerceiverConfig, channels: usize) -> Result<(), Error> {
+    encoder(config, Some(channels))?;
+    countable(encoder_weights(config, channels), "Perceiver")
+}
+
+fn countable(weights: u128, what: &str) -> Result<(), Error> {
     if weights > MAX_WEIGHTS {
-        let message = format!("describes a {head} of more than {MAX_WEIGHTS} weights");
+        let message = format!("describes a {what} of more than {MAX_WEIGHTS} weights");
         return Err(Error::config("config", message));
     }
     Ok(())

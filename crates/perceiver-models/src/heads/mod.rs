@@ -45,7 +45,9 @@ pub struct PerceiverClassifierOutput<T> {
 }
 
 impl<T> PerceiverClassifierOutput<T> {
-    fn new(output: PerceiverModelOutput<T>, loss: Option<Tensor<1>>) -> Self {
+    /// The output of the model inside a head, with the loss.
+    #[must_use]
+    pub fn new(output: PerceiverModelOutput<T>, loss: Option<Tensor<1>>) -> Self {
         Self {
             loss,
             logits: output.logits,

@@ -66,16 +66,23 @@ impl PerceiverForOpticalFlow {
     /// DeepMind's notebook. transformers returns answers as they are.
     pub const PIXELS: f64 = 20.0;
 
+    /// Frames of an input.
+    pub const FRAMES: usize = 2;
+
+    /// Channels of the 3x3 patch around a pixel of one frame.
+    pub const PATCH_CHANNELS: usize = 3 * 3 * 3;
+
     /// How patches become tokens.
     #[must_use]
     pub fn preprocessor_config(config: &PerceiverConfig) -> ImagePreprocessorConfig {
-        // The patches around a pixel in two frames: 2 · 3 · 3 · 3 channels.
         ImagePreprocessorConfig {
-            preparation: ImagePreparation::Patches { linear: Some(54) },
+            preparation: ImagePreparation::Patches {
+                linear: Some(Self::FRAMES * Self::PATCH_CHANNELS),
+            },
             in_channels: 3,
             out_channels: 64,
             spatial_downsample: 1,
-            temporal_downsample: 2,
+            temporal_downsample: Self::FRAMES,
             positions: PositionConfig::fourier(64, &config.train_size),
             combination: Combination::Concat,
         }

@@ -7,7 +7,7 @@ use perceiver_io::{
 use super::NamedTensors;
 use crate::config::{PerceiverConfig, ProblemType};
 use crate::losses::{IGNORED_LABEL, Labels};
-use crate::{Error, Request};
+use crate::{Error, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow, Request};
 
 /// Named tensors not yet taken.
 pub(super) struct Inputs<'a> {
@@ -155,10 +155,11 @@ impl<'a> Inputs<'a> {
     pub(super) fn frames(&mut self) -> Result<Request<ImageInput>, Error> {
         let patches: Tensor<5> = self.floats(&["inputs"], "[batch, 2, 27, height, width]")?;
         let [_, frames, channels, height, width] = patches.dims();
-        self.expect_extent("inputs", 1, frames, 2)?;
-        self.expect_extent("inputs", 2, channels, 27)?;
-        self.expect_extent("inputs", 3, height, self.config.train_size[0])?;
-        self.expect_extent("inputs", 4, width, self.config.train_size[1])?;
+        let [rows, columns] = PerceiverForOpticalFlow::decoder_config(self.config).image_shape;
+        self.expect_extent("inputs", 1, frames, PerceiverForOpticalFlow::FRAMES)?;
+        self.expect_extent("inputs", 2, channels, PerceiverForOpticalFlow::PATCH_CHANNELS)?;
+        self.expect_extent("inputs", 3, height, rows)?;
+        self.expect_extent("inputs", 4, width, columns)?;
         let mask = self.mask(patches.dims()[0], height * width)?;
         Ok(Request::new(patches.into()).mask(mask))
     }
@@ -169,16 +170,18 @@ impl<'a> Inputs<'a> {
         let audio: Tensor<3> = self.floats(&["inputs.audio"], "[batch, samples, channels]")?;
         let label: Tensor<2> = self.floats(&["inputs.label"], "[batch, labels]")?;
         let [batch, time, channels, height, width] = image.dims();
-        self.expect_extent("inputs.image", 2, channels, 3)?;
+        let of = PerceiverForMultimodalAutoencoding::preprocessor_config(self.config);
+        self.expect_extent("inputs.image", 2, channels, of.image.in_channels)?;
         if time < 2 {
             return Err(Error::input("inputs.image", "has 1 frame, expected at least 2"));
         }
-        if !height.is_multiple_of(4) || !width.is_multiple_of(4) {
-            let message = format!("is {height}x{width} pixels, expected multiples of 4");
+        let Some([rows, columns]) = of.image.token_grid([height, width]) else {
+            let block = of.image.spatial_downsample;
+            let message = format!("is {height}x{width} pixels, expected multiples of {block}");
             return Err(Error::input("inputs.image", message));
-        }
+        };
         let [audio_batch, samples, sound_channels] = audio.dims();
-        let patch = self.config.samples_per_patch;
+        let patch = of.audio.samples_per_patch;
         if !(samples * sound_channels).is_multiple_of(patch) {
             let message = format!("has {samples} samples, expected a multiple of {patch}");
             return Err(Error::input("inputs.audio", message));
@@ -186,20 +189,19 @@ impl<'a> Inputs<'a> {
         let [label_batch, labels] = label.dims();
         self.expect_extent("inputs.audio", 0, audio_batch, batch)?;
         self.expect_extent("inputs.label", 0, label_batch, batch)?;
-        self.expect_extent("inputs.label", 1, labels, self.config.num_labels())?;
-        let tokens = samples * sound_channels / patch + time * (height / 4) * (width / 4) + 1;
+        self.expect_extent("inputs.label", 1, labels, of.labels)?;
+        let tokens = samples * sound_channels / patch + time * rows * columns + 1;
         let mask = self.mask(batch, tokens)?;
         let clip = MultimodalInput { audio, image, label, hidden_labels: None };
         Ok(Request::new(clip).mask(mask).points(self.points()?))
     }
 
     fn points(&mut self) -> Result<OutputPoints, Error> {
-        let config = self.config;
-        let patches = config.num_frames * config.audio_samples_per_frame / config.samples_per_patch;
-        let pixels = config.output_shape[1..].iter().product();
+        let of = PerceiverForMultimodalAutoencoding::decoder_config(self.config).queries;
         Ok(OutputPoints {
-            audio: self.point_list("subsampled_output_points.audio", patches)?,
-            image: self.point_list("subsampled_output_points.image", pixels)?,
+            audio: self.point_list("subsampled_output_points.audio", of.audio.1)?,
+            image: self
+                .point_list("subsampled_output_points.image", of.image.1.iter().product())?,
         })
     }
 
