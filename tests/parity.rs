@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor};
 use perceiver_models::{
-    AnyPerceiver, Decoder, ForwardOptions, KeyMask, LoadOptions, NamedTensors, OutputOptions,
-    PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
-    PerceiverForMaskedLM, PerceiverForSequenceClassification, PerceiverHead, PerceiverModel,
-    Preprocessor, Pretrained, Request,
+    AnyPerceiver, Decoder, ForwardOptions, KeyMask, NamedTensors, OutputOptions, PerceiverConfig,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Preprocessor, Pretrained,
+    Request,
 };
 use perceiver_tests::{TOLERANCE, compare, devices, fixtures, read_tensors};
 use serde_json::Value;
@@ -56,9 +56,8 @@ fn cases() -> Vec<Case> {
 }
 
 fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> {
-    let Pretrained { model, config, .. } =
-        AnyPerceiver::from_pretrained(&case.checkpoint, device, &LoadOptions::default())
-            .map_err(|error| error.to_string())?;
+    let Pretrained { model, config, .. } = AnyPerceiver::from_pretrained(&case.checkpoint, device)
+        .map_err(|error| error.to_string())?;
     let options =
         ForwardOptions { outputs: EVERYTHING, interpolate_positions: case.interpolate_positions };
     let inputs = read_tensors(&case.folder.join("inputs.safetensors"));
@@ -101,7 +100,7 @@ fn attention_without_maps_gives_the_same_result() {
                     .any(|prefix| name.starts_with(prefix))
             });
             let Pretrained { model, config, .. } =
-                AnyPerceiver::from_pretrained(&case.checkpoint, &device, &LoadOptions::default())
+                AnyPerceiver::from_pretrained(&case.checkpoint, &device)
                     .expect("the checkpoint loads");
             let options = ForwardOptions {
                 interpolate_positions: case.interpolate_positions,

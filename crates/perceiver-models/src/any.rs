@@ -79,6 +79,17 @@ impl AnyPerceiver {
     pub fn from_pretrained(
         source: impl AsRef<Path>,
         device: &Device,
+    ) -> Result<Pretrained<Self>, Error> {
+        Self::from_pretrained_with(source, device, &LoadOptions::default())
+    }
+
+    /// Loads a head as [`from_pretrained`](Self::from_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`from_pretrained`](Self::from_pretrained).
+    pub fn from_pretrained_with(
+        source: impl AsRef<Path>,
+        device: &Device,
         options: &LoadOptions,
     ) -> Result<Pretrained<Self>, Error> {
         let source = Source::Folder(hub::folder(source)?);
@@ -122,6 +133,18 @@ impl AnyPerceiver {
     /// # Errors
     /// See [`save_pretrained`].
     pub fn save_pretrained(
+        &self,
+        config: &PerceiverConfig,
+        folder: impl AsRef<Path>,
+    ) -> Result<(), Error> {
+        self.save_pretrained_with(config, folder, &SaveOptions::default())
+    }
+
+    /// Saves as [`save_pretrained`](Self::save_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    pub fn save_pretrained_with(
         &self,
         config: &PerceiverConfig,
         folder: impl AsRef<Path>,

@@ -7,9 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Int, Tensor};
-use perceiver_models::{
-    AnyPerceiver, Checkpoint, LoadOptions, PerceiverForMaskedLM, PerceiverHead,
-};
+use perceiver_models::{AnyPerceiver, Checkpoint, PerceiverForMaskedLM, PerceiverHead};
 use support::{fixture, folder_with, safetensors, small_tensors};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -33,8 +31,7 @@ fn borrowed(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
 fn refusals(files: &[(&str, &[u8])]) -> [String; 2] {
     let folder = folder_with(files);
     let device = support::device();
-    let options = LoadOptions::default();
-    let on_disk = AnyPerceiver::from_pretrained(folder.path(), &device, &options).unwrap_err();
+    let on_disk = AnyPerceiver::from_pretrained(folder.path(), &device).unwrap_err();
     let in_memory = AnyPerceiver::from_files(files, &device).unwrap_err();
     let folder = format!("{}/", folder.path().display());
     [on_disk.to_string().replace(&folder, ""), in_memory.to_string()]

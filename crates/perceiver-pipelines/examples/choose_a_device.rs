@@ -1,8 +1,8 @@
-// Runs the same model on a device chosen on the command line.
-//
-// Features choose the backends of a program, its user chooses among them:
-//
-//     cargo run --release --example choose_a_device --features wgpu -- --device wgpu
+//! Runs the same model on a device chosen on the command line.
+//!
+//! Features choose the backends of a program, its user chooses among them:
+//!
+//!     cargo run --release -p perceiver-pipelines --example choose_a_device --features wgpu -- --device wgpu
 
 use std::env;
 
@@ -39,4 +39,9 @@ fn device(name: &str) -> Option<Device> {
         "cuda" => Some(Device::cuda(burn::tensor::DeviceIndex::Default)),
         _ => None,
     }
+}
+
+#[test]
+fn it_runs() -> Result<()> {
+    main()
 }

@@ -1,6 +1,6 @@
-// Classifies photos with a small bundled model of ten kinds of clothes.
-//
-//     cargo run --release --example classify_photo -- shirt.jpg boot.png
+//! Classifies photos with a small bundled model of ten kinds of clothes.
+//!
+//!     cargo run --release -p perceiver-pipelines --example classify_photo -- shirt.jpg boot.png
 
 use std::env;
 use std::path::PathBuf;
@@ -40,4 +40,9 @@ fn trousers() -> RgbImage {
         let level = if (2..26).contains(&y) && (is_leg || is_waist) { 200 } else { 0 };
         [level; 3].into()
     })
+}
+
+#[test]
+fn it_runs() -> Result<()> {
+    main()
 }

@@ -1,6 +1,6 @@
-// Embeds a small bundled model in the program: the executable needs no other file.
-//
-//     cargo run --release --example embed_in_a_program -- "Dov'è la stazione?"
+//! Embeds a small bundled model in the program: the executable needs no other file.
+//!
+//!     cargo run --release -p perceiver-pipelines --example embed_in_a_program -- "Dov'è la stazione?"
 
 use std::env;
 
@@ -22,4 +22,9 @@ fn main() -> Result<()> {
         println!("{:.3} {}", label.score, label.name);
     }
     Ok(())
+}
+
+#[test]
+fn it_runs() -> Result<()> {
+    main()
 }

@@ -1,6 +1,6 @@
-// Fills in the masked bytes of a sentence with a small bundled language model.
-//
-//     cargo run --release --example fill_mask -- "She was [MASK][MASK][MASK] happy."
+//! Fills in the masked bytes of a sentence with a small bundled language model.
+//!
+//!     cargo run --release -p perceiver-pipelines --example fill_mask -- "She was [MASK][MASK][MASK] happy."
 
 use std::env;
 
@@ -29,4 +29,9 @@ fn main() -> Result<()> {
         println!("  {:.5} {:?}", candidate.score, candidate.text);
     }
     Ok(())
+}
+
+#[test]
+fn it_runs() -> Result<()> {
+    main()
 }

@@ -1,6 +1,6 @@
-// Estimates the motion between two frames with a small bundled model, and draws it.
-//
-//     cargo run --release --example optical_flow -- first.png second.png
+//! Estimates the motion between two frames with a small bundled model, and draws it.
+//!
+//!     cargo run --release -p perceiver-pipelines --example optical_flow -- first.png second.png
 
 use std::env;
 
@@ -45,4 +45,9 @@ fn waves(right: f32, down: f32) -> RgbImage {
         };
         [level(0.0), level(1.0), level(2.0)].into()
     })
+}
+
+#[test]
+fn it_runs() -> Result<()> {
+    main()
 }

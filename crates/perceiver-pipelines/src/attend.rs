@@ -135,7 +135,7 @@ impl Attend {
     /// [`Error::Data`](crate::Error::Data) if the settings of the tokenizer or image processor are
     /// invalid.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,

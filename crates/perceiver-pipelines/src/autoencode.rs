@@ -85,7 +85,7 @@ impl Autoencode {
     /// [`Error::ClipTooLarge`] or [`Error::ClipSamples`] if it does not decode the clips that it
     /// reads; [`Error::Model`] if it cannot be loaded.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json` and

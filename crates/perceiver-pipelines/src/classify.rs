@@ -84,7 +84,7 @@ impl Classify {
     /// invalid. If they are missing, the reference's defaults apply, for images with one of the
     /// [`warnings`](Self::warnings).
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -161,7 +161,7 @@ impl Classify {
     #[must_use]
     pub fn run_all<I>(&self, inputs: I) -> Classifications<'_>
     where
-        I: IntoIterator<Item: Into<Input>, IntoIter: Send + 'static>,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
         let outputs = self.session.run_all(Output::Logits, inputs, self.batch);
         Classifications { outputs, config: &self.session.config, top_k: self.top_k }

@@ -54,7 +54,7 @@ impl Features {
     /// invalid. If they are missing, the reference's defaults apply, for images with one of the
     /// [`warnings`](Self::warnings).
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -121,7 +121,7 @@ impl Features {
     #[must_use]
     pub fn run_all<I>(&self, inputs: I) -> FeatureArrays<'_>
     where
-        I: IntoIterator<Item: Into<Input>, IntoIter: Send + 'static>,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
         FeatureArrays { outputs: self.session.run_all(self.output(), inputs, self.batch) }
     }

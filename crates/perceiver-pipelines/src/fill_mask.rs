@@ -103,7 +103,7 @@ impl FillMask {
     /// [`Error::WrongHead`] if the model is not a masked language model; [`Error::Model`] if it
     /// cannot be loaded; [`Error::Data`] if the tokenizer's settings are invalid.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,

@@ -53,7 +53,7 @@ impl OpticalFlow {
     /// [`Error::WrongHead`] if the model is not for optical flow; [`Error::Model`] if it cannot be
     /// loaded.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source.as_ref())?), device)
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json` and

@@ -196,7 +196,7 @@ impl Prepared {
 
 /// One batch of images of equal size, `[images, 3, height, width]`.
 pub(crate) fn stack_images(inputs: &[Prepared], device: &Device) -> Tensor<4> {
-    let (mut values, mut size) = (Vec::new(), (0, 0, 0));
+    let (mut values, mut size) = (Vec::<f32>::new(), (0, 0, 0));
     for input in inputs {
         if let Prepared::Image(pixels) = input {
             values.extend(pixels);

@@ -124,7 +124,7 @@ impl Session {
     /// Runs the model on many inputs in batches, while others are prepared.
     pub(crate) fn run_all<I>(&self, output: Output, inputs: I, batch: usize) -> Outputs<'_>
     where
-        I: IntoIterator<Item: Into<Input>, IntoIter: Send + 'static>,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
         let preparation = Arc::clone(&self.preparation);
         let inputs = inputs.into_iter().map(Into::into);
