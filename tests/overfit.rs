@@ -6,14 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
-use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::losses::{
     AutoencodingLoss, AutoencodingTargets, FlowLoss, IGNORED_LABEL, Labels,
 };
 use perceiver_models::{
-    PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
-    PretrainedModel,
+    MultimodalInput, OutputPoints, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
 };
 use perceiver_train::{
     AdamW, Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
@@ -35,7 +33,7 @@ fn alone() -> (MutexGuard<'static, ()>, Device) {
 }
 
 /// A small head; `changes` are what its inputs ask for.
-fn head<H: PretrainedModel>(changes: &Value, device: &Device) -> H {
+fn head<H: PerceiverHead>(changes: &Value, device: &Device) -> H {
     let mut config = json!({
         "model_type": "perceiver", "num_latents": 4, "d_latents": 32,
         "num_self_attends_per_block": 1, "num_self_attention_heads": 2,

@@ -8,16 +8,14 @@
 use burn::module::{ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use perceiver_core::KeyMask;
-use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::losses::{
     AutoencodingLoss, AutoencodingTargets, FlowDistance, FlowLoss, Labels,
 };
 use perceiver_models::{
-    Checkpoint, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
-    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PretrainedModel, SaveOptions, load_module,
-    save_pretrained,
+    Checkpoint, KeyMap, KeyMask, LoadOptions, MultimodalInput, NamedTensors, OutputPoints,
+    PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
+    load_module,
 };
 use perceiver_tests::{devices, difference, fixtures, read_tensors};
 use perceiver_train::{
@@ -56,7 +54,7 @@ impl Case {
         PerceiverConfig { attention_probs_dropout_prob: 0.0, ..config }
     }
 
-    fn head<H: PretrainedModel>(&self) -> H {
+    fn head<H: PerceiverHead>(&self) -> H {
         let fresh = H::from_config(&self.config(), &self.device).expect("the head can be built");
         let weights = Checkpoint::open(fixtures("heads").join(self.name)).expect("it opens");
         let options = LoadOptions::default();
@@ -146,11 +144,9 @@ impl Case {
     }
 
     /// A head's tensors by their keys in a checkpoint.
-    fn saved<H: PretrainedModel>(&self, head: &H) -> NamedTensors {
+    fn saved<H: PerceiverHead>(&self, head: &H) -> NamedTensors {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = SaveOptions::default();
-        save_pretrained(head, &self.config(), folder.path(), &KeyMap::PERCEIVER, &options)
-            .expect("it can be saved");
+        head.save_pretrained(&self.config(), folder.path()).expect("it can be saved");
         read_tensors(&folder.path().join("model.safetensors"))
     }
 }

@@ -1,9 +1,10 @@
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_core::{AttentionConfig, Initialisation, LayerConfig, TokenArray};
 use perceiver_io::{
-    BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder, Decoder,
-    MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig, OpticalFlowDecoder,
-    OutputPoints, PositionConfig, Preprocessed, ProjectionDecoder, QueryConfig,
+    BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,
+    ClassificationDecoderConfig, Decoder, MultimodalDecoder, MultimodalDecoderConfig,
+    MultimodalQueryConfig, OpticalFlowDecoder, OpticalFlowDecoderConfig, OutputPoints,
+    PositionConfig, Preprocessed, ProjectionDecoder, QueryConfig,
 };
 use perceiver_models::{CrossAttentionShape, NamedTensors, PerceiverConfig};
 
@@ -147,7 +148,8 @@ pub(crate) fn classification(
     arguments.ignore(&["final_project", "position_encoding_type"]);
     arguments.ignore(&["trainable_position_encoding_kwargs"]);
     let layer = decoder_layer(arguments, config);
-    ClassificationDecoder::new(layer, config.num_labels(), Initialisation::default(), device)
+    let decoder = ClassificationDecoderConfig { layer, labels: config.num_labels() };
+    decoder.init(Initialisation::default(), device)
 }
 
 fn flow(
@@ -158,14 +160,13 @@ fn flow(
     // The reference builds an encoding that it never uses.
     arguments.ignore(&["position_encoding_type", "fourier_position_encoding_kwargs"]);
     let shape = arguments.sizes("output_image_shape").expect("output_image_shape");
-    OpticalFlowDecoder::new(
-        decoder_layer(arguments, config),
-        shape.try_into().expect("height and width"),
-        arguments.size("output_num_channels", 2),
-        arguments.number("rescale_factor", 100.0),
-        Initialisation::default(),
-        device,
-    )
+    let decoder = OpticalFlowDecoderConfig {
+        layer: decoder_layer(arguments, config),
+        image_shape: shape.try_into().expect("height and width"),
+        output_channels: arguments.size("output_num_channels", 2),
+        rescale_factor: arguments.number("rescale_factor", 100.0),
+    };
+    decoder.init(Initialisation::default(), device)
 }
 
 fn video(

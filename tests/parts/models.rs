@@ -1,9 +1,10 @@
 //! Models assembled from parts.
 
 use burn::tensor::Device;
-use perceiver_core::{Initialisation, KeyMask, OutputOptions};
-use perceiver_io::{Decoder, OutputPoints, Postprocessor, Preprocessor};
-use perceiver_models::{NamedTensors, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel};
+use perceiver_models::{
+    Decoder, Initialisation, KeyMask, NamedTensors, NoDecoder, NoPostprocessor, NoPreprocessor,
+    OutputPoints, PerceiverModel, Postprocessor, Preprocessor, Request,
+};
 
 use crate::case::Case;
 use crate::output::Output;
@@ -22,22 +23,22 @@ pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<Name
             assert_eq!(of, "PerceiverClassificationDecoder");
             let text = preprocessors::text(config, device);
             let decoder = decoders::classification(decoder, config, device);
-            call.run(text, decoder, NoPostprocessor, case.ids("inputs", device), &())
+            call.run(text, decoder, NoPostprocessor, case.ids("inputs", device), ())
         }
         (Some((pre, image)), None, None) if pre == "PerceiverImagePreprocessor" => {
             let image = preprocessors::image(image).init(init, device);
             let input = preprocessors::image_input(case, device);
-            call.run(image, NoDecoder, NoPostprocessor, input, &())
+            call.run(image, NoDecoder, NoPostprocessor, input, ())
         }
         (None, Some((of, decoder)), Some((post, projection))) if of == "PerceiverBasicDecoder" => {
             assert_eq!(post, "PerceiverProjectionPostprocessor");
             let decoder = decoders::basic(decoder, config, &[]).init(init, device);
             let projection = postprocessors::projection(projection, device);
-            call.run(bare, decoder, projection, case.input("inputs", device), &None)
+            call.run(bare, decoder, projection, case.input("inputs", device), None)
         }
         (None, Some((of, _)), None) if of == "PerceiverProjectionDecoder" => {
             let decoder = decoders::projection(config, device);
-            call.run(bare, decoder, NoPostprocessor, case.input("inputs", device), &())
+            call.run(bare, decoder, NoPostprocessor, case.input("inputs", device), ())
         }
         (Some((pre, preprocessor)), Some((of, decoder)), Some((post, postprocessor))) => {
             assert_eq!(pre, "PerceiverMultimodalPreprocessor");
@@ -47,7 +48,7 @@ pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<Name
             let decoder = decoders::multimodal(decoder, config, device);
             let postprocessor = postprocessors::multimodal(postprocessor, config, device);
             let input = preprocessors::multimodal_input(case, device);
-            call.run(preprocessor, decoder, postprocessor, input, &OutputPoints::default())
+            call.run(preprocessor, decoder, postprocessor, input, OutputPoints::default())
         }
         _ => Err("no such model is assembled here".into()),
     }
@@ -66,7 +67,7 @@ impl Call<'_> {
         decoder: D,
         postprocessor: O,
         input: P::Input,
-        points: &D::Points,
+        points: D::Points,
     ) -> Result<NamedTensors, String>
     where
         P: Preprocessor,
@@ -80,8 +81,9 @@ impl Call<'_> {
             self.case.inputs.contains_key("attention_mask").then(|| {
                 KeyMask::from_attention_mask(self.case.ids("attention_mask", self.device))
             });
-        let options = OutputOptions { hidden_states: true, attentions: self.attentions };
-        let output = model.forward(input, mask.as_ref(), points, options);
+        let mut request = Request::new(input).mask(mask).points(points).hidden_states();
+        request.outputs.attentions = self.attentions;
+        let output = model.forward(request);
         let mut found = NamedTensors::new();
         output.logits.insert("logits", &mut found);
         output.last_hidden_state.insert("last_hidden_state", &mut found);

@@ -3,7 +3,8 @@ use perceiver_core::Initialisation;
 use perceiver_io::{
     AudioPreprocessorConfig, Combination, Frames, ImageInput, ImagePreparation,
     ImagePreprocessorConfig, Modalities, MultimodalInput, MultimodalPreprocessor,
-    OneHotPreprocessor, PositionConfig, PositionEncodingConfig, Preprocessor, TextPreprocessor,
+    MultimodalPreprocessorConfig, OneHotPreprocessor, PositionConfig, PositionEncodingConfig,
+    Preprocessor, TextPreprocessor, TextPreprocessorConfig,
 };
 use perceiver_models::{NamedTensors, PerceiverConfig};
 use serde_json::json;
@@ -77,13 +78,12 @@ fn preprocess<P: Preprocessor>(
 }
 
 pub(crate) fn text(config: &PerceiverConfig, device: &Device) -> TextPreprocessor {
-    TextPreprocessor::new(
-        config.vocab_size,
-        config.max_position_embeddings,
-        config.d_model,
-        Initialisation::default(),
-        device,
-    )
+    let text = TextPreprocessorConfig {
+        vocabulary: config.vocab_size,
+        max_positions: config.max_position_embeddings,
+        channels: config.d_model,
+    };
+    text.init(Initialisation::default(), device)
 }
 
 fn one_hot(config: &PerceiverConfig) -> OneHotPreprocessor {
@@ -144,20 +144,18 @@ pub(crate) fn multimodal(
     let mut masks = arguments.nested("mask_probs");
     let mut probability =
         |modality: &str| masks.as_mut().and_then(|masks| masks.optional_number(modality));
-    let init = Initialisation::default();
-    MultimodalPreprocessor::new(
-        audio.init(init, device),
-        image.init(init, device),
-        one_hot(config),
-        arguments.size("min_padding_size", 2),
-        Modalities {
+    let multimodal = MultimodalPreprocessorConfig {
+        audio,
+        image,
+        labels: config.num_labels(),
+        min_padding: arguments.size("min_padding_size", 2),
+        mask_probabilities: Modalities {
             audio: probability("audio"),
             image: probability("image"),
             label: probability("label"),
         },
-        init,
-        device,
-    )
+    };
+    multimodal.init(Initialisation::default(), device)
 }
 
 pub(crate) fn multimodal_input(case: &Case, device: &Device) -> MultimodalInput {

@@ -16,8 +16,9 @@ mod preprocessor;
 
 pub use decoder::{
     BasicDecoder, BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,
-    Decoded, Decoder, MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig,
-    OpticalFlowDecoder, OutputPoints, ProjectionDecoder, QueryConfig, SubsampledPoints,
+    ClassificationDecoderConfig, Decoded, Decoder, MultimodalDecoder, MultimodalDecoderConfig,
+    MultimodalQueryConfig, OpticalFlowDecoder, OpticalFlowDecoderConfig, OutputPoints,
+    ProjectionDecoder, QueryConfig, SubsampledPoints,
 };
 pub use modalities::Modalities;
 pub use patches::space_to_depth;
@@ -32,7 +33,8 @@ pub use postprocessor::{
 pub use preprocessor::{
     AudioPreprocessor, AudioPreprocessorConfig, Frames, ImageInput, ImagePreparation,
     ImagePreprocessor, ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor,
-    OneHotPreprocessor, Preprocessed, Preprocessor, TextPreprocessor,
+    MultimodalPreprocessorConfig, OneHotPreprocessor, Preprocessed, Preprocessor, TextPreprocessor,
+    TextPreprocessorConfig,
 };
 
 /// The README's example, compiled.

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint: found, listed, and read one at a time.
+//! Checkpoints: tensors are found, listed, and read one at a time.
 
 mod elements;
 mod index;
@@ -8,6 +8,7 @@ mod pickle;
 mod safetensors;
 mod save;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -23,23 +24,24 @@ pub(crate) use load::parameters;
 pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
-/// Weight files of a model folder, in the order in which transformers looks for them.
-pub(crate) const FILE_NAMES: &[&str] = &[
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-];
+const SINGLE_NAME: &str = "model.safetensors";
+const INDEX_NAME: &str = "model.safetensors.index.json";
 
-/// A checkpoint on disk. Opening reads names, types and shapes; values are read tensor by tensor
-/// with plain file reads, so that no more than one is in memory.
+/// Weight files of a model folder, in the order in which transformers looks for them.
+pub(crate) const FILE_NAMES: &[&str] =
+    &[SINGLE_NAME, INDEX_NAME, "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// A checkpoint whose tensors can be listed and read.
+///
+/// Opening reads names, types and shapes only. Values are read one tensor at a time with plain file
+/// reads, so that no more than one is in memory.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct Checkpoint<'a> {
     path: PathBuf,
-    tensors: BTreeMap<String, Stored>,
+    tensors: BTreeMap<String, Stored<'a>>,
 }
 
-/// What a checkpoint says about one of its tensors.
+/// Type and shape of a tensor in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Type of the elements.
@@ -49,13 +51,13 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// The elements' number.
+    /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
-    /// The elements' size in bytes.
+    /// Size of the elements in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.elements().saturating_mul(self.dtype.size())
@@ -63,31 +65,32 @@ impl TensorInfo {
 }
 
 #[derive(Debug)]
-struct Stored {
+struct Stored<'a> {
     info: TensorInfo,
     file: PathBuf,
-    place: Place,
+    place: Place<'a>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Place<'a> {
     /// Bytes from the start of the file.
     Offset(u64),
+    Memory(&'a [u8]),
     Pickle(pytorch_reader::Tensor),
 }
 
-impl Checkpoint {
+impl Checkpoint<'static> {
     /// Opens the checkpoint of a model folder: `model.safetensors`, else its shards, else
-    /// `pytorch_model.bin`, else its shards. A path to a file opens that file: a safetensors
-    /// file, a `.index.json` or a pickle.
+    /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
+    /// `.index.json` or a pickle.
     ///
-    /// Pickles are read as data: no code in them runs, and one that names a class other than
+    /// Pickles are read as data: no code in them runs, and a pickle that names a class other than
     /// those of tensors is refused.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] where the folder has none of these; [`Error::Io`];
-    /// [`Error::Checkpoint`] where a file is damaged, a shard or a tensor the index names is
-    /// missing, a tensor stands twice, or elements are of a type burn does not have.
+    /// [`Error::NoCheckpoint`] if the folder has none of these; [`Error::Io`];
+    /// [`Error::Checkpoint`] if a file is damaged, if a shard or tensor that the index names is
+    /// missing, if a tensor occurs twice, or if burn lacks the type of its elements.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let path = if path.is_dir() {
@@ -104,29 +107,63 @@ impl Checkpoint {
             if name.ends_with(".index.json") { index::open(&path)? } else { open_file(&path)? };
         Ok(Self { path, tensors })
     }
+}
 
-    /// The file that was opened, or the index of the shards.
+impl<'a> Checkpoint<'a> {
+    /// Opens the safetensors files of a model folder in memory, given by name: `model.safetensors`,
+    /// else its shards.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if neither is given, and as for [`open`](Self::open).
+    pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, Error> {
+        if let Some(bytes) = files::named(files, SINGLE_NAME) {
+            return Self::from_bytes(SINGLE_NAME, bytes);
+        }
+        let path = PathBuf::from(INDEX_NAME);
+        let Some(index) = files::named(files, INDEX_NAME) else {
+            let message = format!("is not among the files, and neither is {INDEX_NAME}");
+            return Err(Error::checkpoint(Path::new(SINGLE_NAME), message));
+        };
+        let shards = index::parse(&path, files::text(&path, index)?)?;
+        let tensors = index::join(&path, shards, |shard| {
+            let parse = |bytes| safetensors::parse(Path::new(shard), bytes);
+            files::named(files, shard).map(parse).transpose()
+        })?;
+        Ok(Self { path, tensors })
+    }
+
+    /// Opens a safetensors file in memory, which errors call `name`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the file is damaged, if a tensor occurs twice, or if burn lacks the
+    /// type of its elements.
+    pub fn from_bytes(name: impl Into<PathBuf>, bytes: &'a [u8]) -> Result<Self, Error> {
+        let path = name.into();
+        let tensors = safetensors::parse(&path, bytes)?;
+        Ok(Self { path, tensors })
+    }
+
+    /// The opened file, or the index of the shards.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every tensor's key and description, sorted by key.
+    /// Key, type and shape of every tensor, sorted by key.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.tensors.iter().map(|(key, stored)| (key.as_str(), &stored.info))
     }
 
-    /// The description of the tensor called `key`.
+    /// Type and shape of a tensor.
     #[must_use]
     pub fn info(&self, key: &str) -> Option<&TensorInfo> {
         self.tensors.get(key).map(|stored| &stored.info)
     }
 
-    /// The values of the tensor called `key`, of the type they are stored in.
+    /// The values of a tensor, in the type in which they are stored.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where there is no such tensor or the file has changed;
-    /// [`Error::Io`].
+    /// [`Error::Checkpoint`] if there is no such tensor, or the file has changed; [`Error::Io`].
     pub fn read(&self, key: &str) -> Result<TensorData, Error> {
         let bytes = self.bytes(key)?;
         let info = &self.stored(key)?.info;
@@ -134,13 +171,14 @@ impl Checkpoint {
             .ok_or_else(|| self.unreadable(key, "its values do not fit its type"))
     }
 
-    /// The stored bytes of a tensor, as many as its description says.
-    fn bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
+    /// The stored bytes of a tensor, as many as its type and shape require.
+    fn bytes(&self, key: &str) -> Result<Cow<'_, [u8]>, Error> {
         let stored = self.stored(key)?;
         let expected = stored.info.bytes();
         let bytes = match &stored.place {
-            Place::Offset(offset) => safetensors::read(&stored.file, *offset, expected)?,
-            Place::Pickle(tensor) => pickle::read(&stored.file, tensor)?,
+            Place::Offset(offset) => safetensors::read(&stored.file, *offset, expected)?.into(),
+            Place::Memory(bytes) => Cow::Borrowed(*bytes),
+            Place::Pickle(tensor) => pickle::read(&stored.file, tensor)?.into(),
         };
         if bytes.len() == expected {
             return Ok(bytes);
@@ -149,7 +187,7 @@ impl Checkpoint {
         Err(self.unreadable(key, &message))
     }
 
-    fn stored(&self, key: &str) -> Result<&Stored, Error> {
+    fn stored(&self, key: &str) -> Result<&Stored<'a>, Error> {
         self.tensors
             .get(key)
             .ok_or_else(|| Error::checkpoint(&self.path, format!("has no tensor {key}")))
@@ -160,8 +198,8 @@ impl Checkpoint {
     }
 }
 
-/// The tensors of one file that is not an index.
-fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+/// The tensors of a file other than an index.
+fn open_file(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         safetensors::open(path)
     } else {

@@ -1,6 +1,7 @@
-//! config.json: what a Perceiver looks like, read and written as transformers does.
+//! The configuration of a Perceiver, read from and written to config.json as transformers does.
 
 mod head;
+mod layers;
 mod parse;
 mod validate;
 
@@ -9,23 +10,25 @@ use std::path::Path;
 
 use burn::tensor::FloatDType;
 use perceiver_core::Activation;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::files;
 
 pub use head::Head;
+pub(crate) use parse::shown_name;
 
-/// The configuration's file name in a model folder.
+/// The file name of the configuration in a model folder.
 pub const CONFIG_NAME: &str = "config.json";
 
-/// Largest config.json that is read, in bytes: a thousand ImageNet label tables.
+/// Size limit of a config.json, in bytes: a thousand ImageNet label tables.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
-/// The shape of a Perceiver and of what it reads and writes.
+/// The sizes of a Perceiver and of its inputs and outputs.
 ///
-/// Fields carry the names of config.json. [`Default`] is the reference's default configuration;
-/// the fields a head does not use are neither checked nor needed.
+/// Fields have the names they have in config.json. [`Default`] is the reference's default
+/// configuration. A head ignores the fields it does not use.
 ///
 /// # Source
 /// `PerceiverConfig` and `PreTrainedConfig` of transformers 5.23.
@@ -34,102 +37,105 @@ const MAX_CONFIG_BYTES: u64 = 64 << 20;
 /// - `cross_attention_shape_for_attention`, `hidden_act`, `problem_type` and `dtype` are checked
 ///   when the file is read, not when a model is built.
 /// - A `model_type` other than `perceiver` is an error, not a warning.
-/// - Whole numbers are accepted where the reference insists on floats.
-/// - `NaN` and `Infinity`, which are not JSON, are refused wherever they stand.
+/// - Whole numbers are accepted where the reference requires floats.
+/// - `NaN` and `Infinity`, which are not JSON, are refused everywhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PerceiverConfig {
-    /// Latent vectors, N in the paper.
+    /// Number of latents, N in the paper.
     pub num_latents: usize,
     /// Channels of a latent, D in the paper.
     pub d_latents: usize,
-    /// Channels of an input token, C in the paper; heads with an image, flow or multimodal
-    /// preprocessor take theirs from that.
+    /// Channels of an input token, C in the paper. With an image, flow or multimodal preprocessor,
+    /// the preprocessor determines them instead.
     pub d_model: usize,
-    /// How often the block of self-attention layers is applied, with the same weights.
+    /// Number of times the block of self-attention layers is applied, with the same weights.
     pub num_blocks: usize,
-    /// Self-attention layers in the block.
+    /// Self-attention layers per block.
     pub num_self_attends_per_block: usize,
     /// Heads of each self-attention layer.
     pub num_self_attention_heads: usize,
     /// Heads of the encoder's cross-attention.
     pub num_cross_attention_heads: usize,
-    /// Channels of queries and keys in the encoder; by default those of the queries' input, or
-    /// for cross-attention what `cross_attention_shape_for_attention` says.
+    /// Channels of queries and keys in the encoder. By default those of the latents in
+    /// self-attention, and those that `cross_attention_shape_for_attention` selects in
+    /// cross-attention.
     pub qk_channels: Option<usize>,
-    /// Channels of the values in the encoder; by default those of queries and keys.
+    /// Channels of values in the encoder; by default those of queries and keys.
     pub v_channels: Option<usize>,
-    /// Where cross-attention takes its default query and key channels from.
+    /// The input whose channels are the default for queries and keys in cross-attention.
     pub cross_attention_shape_for_attention: CrossAttentionShape,
-    /// Width of the self-attention MLP over `d_latents`.
+    /// Widening factor of the self-attention MLP: its hidden channels per channel.
     pub self_attention_widening_factor: usize,
-    /// Width of the cross-attention MLP over its channels.
+    /// Widening factor of the cross-attention MLP.
     pub cross_attention_widening_factor: usize,
-    /// The function between an MLP's two linear maps.
+    /// Activation of every MLP.
     pub hidden_act: Activation,
-    /// Dropout of attention probabilities, in training.
+    /// Dropout probability of attention, in training.
     pub attention_probs_dropout_prob: f64,
-    /// Standard deviation of newly initialised weights.
+    /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// Stored and never used: the reference's layer norms run at 1e-5.
+    /// Kept for the file format and never used: layer norms use 1e-5, as the reference's do.
     pub layer_norm_eps: f64,
-    /// Whether the encoder's cross-attention adds its queries to its output.
+    /// If true, the encoder's cross-attention adds its queries to its output.
     pub use_query_residual: bool,
-    /// Token ids of the text heads.
+    /// Number of token ids of the text heads.
     pub vocab_size: usize,
-    /// Longest text, and the positions the masked language model decodes.
+    /// Tokens of the longest text; the masked language model decodes as many positions.
     pub max_position_embeddings: usize,
-    /// Size of the grid of position embeddings (learned image head) or of video frames in
-    /// patches (multimodal head).
+    /// Size of the grid of learned positions (learned image head), or of a video frame in patches
+    /// (multimodal head).
     pub image_size: ImageSize,
-    /// Height and width of the optical flow images.
+    /// Height and width of the frames of the optical flow head.
     pub train_size: Vec<usize>,
     /// Video frames of the multimodal head.
     pub num_frames: usize,
-    /// Audio samples that go with one frame.
+    /// Audio samples per video frame.
     pub audio_samples_per_frame: usize,
-    /// Audio samples in one token.
+    /// Audio samples per token.
     pub samples_per_patch: usize,
     /// Batch, frames, height and width of the decoded video.
     pub output_shape: Vec<usize>,
-    /// Channels that the multimodal decoder hands to each postprocessor.
+    /// Channels of the multimodal decoder's answers, which the postprocessors read.
     pub output_num_channels: usize,
-    /// Channels of the multimodal head's learned label query (`_label_trainable_num_channels`).
+    /// Channels of the multimodal head's learned label query, `_label_trainable_num_channels` in
+    /// the file.
     pub label_trainable_num_channels: usize,
-    /// Names of the model classes the weights belong to.
+    /// Names of the model classes that the weights belong to.
     pub architectures: Vec<String>,
-    /// Label names by class index. Their number is [`num_labels`](Self::num_labels).
+    /// Label names by class index; [`num_labels`](Self::num_labels) is their number.
     pub id2label: BTreeMap<i64, String>,
-    /// Class index by label name, as the file gave it.
+    /// Class indices by label name, if the file has them.
     pub label2id: Option<BTreeMap<String, i64>>,
     /// The loss of the sequence classification head.
     pub problem_type: Option<ProblemType>,
-    /// Tokens that an MLP takes at a time; 0 for all at once.
+    /// Tokens that an MLP processes at a time; 0 for all at once.
     pub chunk_size_feed_forward: usize,
-    /// Whether forward passes return attention maps unless told otherwise.
+    /// If true, the reference returns attention maps by default.
     pub output_attentions: bool,
-    /// Whether forward passes return hidden states unless told otherwise.
+    /// If true, the reference returns hidden states by default.
     pub output_hidden_states: bool,
-    /// Kept for the reference, where it chooses between two forms of output.
+    /// Kept for the reference, where it selects one of two forms of output.
     pub return_dict: bool,
-    /// Type of the stored weights (`dtype`, or `torch_dtype` in older files).
+    /// Float type of the stored weights: `dtype`, or `torch_dtype` in older files.
     pub dtype: Option<FloatDType>,
-    /// Fields that are none of the above, written back as they were read; and `hidden_act` where
-    /// the file has another of its names, such as `swish` for `silu`.
+    /// All other fields, written back as they were read; and `hidden_act` if the file spells it
+    /// differently, such as `swish` for `silu`. A head of your own reads and writes its fields with
+    /// [`field`](Self::field) and [`with_field`](Self::with_field).
     pub extra: Map<String, Value>,
 }
 
-/// Where cross-attention takes its default query and key channels from.
+/// The input whose channels are the default for queries and keys in cross-attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CrossAttentionShape {
-    /// The keys' and values' input, `kv`.
+    /// The input of keys and values, `kv`.
     #[default]
     KeysValues,
-    /// The queries' input, `q`.
+    /// The input of queries, `q`.
     Queries,
 }
 
 impl CrossAttentionShape {
-    /// Each shape with its name in config.json.
+    /// Every variant with its name in config.json.
     pub const NAMES: [(&'static str, Self); 2] = [("kv", Self::KeysValues), ("q", Self::Queries)];
 }
 
@@ -140,12 +146,12 @@ pub enum ProblemType {
     Regression,
     /// Cross-entropy.
     SingleLabelClassification,
-    /// Binary cross-entropy of each label.
+    /// Binary cross-entropy for each label.
     MultiLabelClassification,
 }
 
 impl ProblemType {
-    /// Each type with its name in config.json.
+    /// Every variant with its name in config.json.
     pub const NAMES: [(&'static str, Self); 3] = [
         ("regression", Self::Regression),
         ("single_label_classification", Self::SingleLabelClassification),
@@ -153,7 +159,7 @@ impl ProblemType {
     ];
 }
 
-/// `image_size`: one number for a square, or height and width.
+/// The value of `image_size`: one number for a square, or height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ImageSize {
     /// Height and width alike.
@@ -218,56 +224,102 @@ impl Default for PerceiverConfig {
 }
 
 impl PerceiverConfig {
-    /// Reads the text of a config.json and validates what it says.
+    /// Reads and validates the text of a config.json.
     ///
     /// # Errors
-    /// [`Error::Json`] where the text is not JSON, [`Error::Config`] where a field is of the
-    /// wrong type or [`validate`](Self::validate) refuses it.
+    /// [`Error::Json`] if the text is not JSON; [`Error::Config`] if a field has the wrong type or
+    /// [`validate`](Self::validate) refuses it.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let config = parse::from_json(text)?;
         config.validate()?;
         Ok(config)
     }
 
-    /// As [`from_json`](Self::from_json), from a file.
+    /// Reads and validates a config.json file.
     ///
     /// # Errors
-    /// Also [`Error::Io`] where the file cannot be read as UTF-8 text of at most 64 MiB.
+    /// Those of [`from_json`](Self::from_json); [`Error::Io`] if the file cannot be read;
+    /// [`Error::Checkpoint`] if it is longer than 64 MiB or not UTF-8.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let text = files::read_text(path, MAX_CONFIG_BYTES)?;
         Self::from_json(&text).map_err(|error| error.in_file(path))
     }
 
-    /// As [`from_file`](Self::from_file), from the config.json of a model folder.
+    /// Reads and validates the config.json of a model folder.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    /// Those of [`from_file`](Self::from_file).
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Error> {
         Self::from_file(folder.as_ref().join(CONFIG_NAME))
     }
 
-    /// The text of a config.json, with its fields sorted as transformers sorts them.
+    /// Reads and validates the config.json among the files of a model folder in memory, given by
+    /// name.
+    ///
+    /// # Errors
+    /// Those of [`from_json`](Self::from_json); [`Error::Checkpoint`] if there is no config.json or
+    /// it is not UTF-8.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, Error> {
+        let path = Path::new(CONFIG_NAME);
+        let bytes = files::named(files, CONFIG_NAME);
+        let bytes = bytes.ok_or_else(|| Error::checkpoint(path, "is not among the files"))?;
+        Self::from_json(files::text(path, bytes)?).map_err(|error| error.in_file(path))
+    }
+
+    /// The text of a config.json, with fields in the order in which transformers writes them.
     #[must_use]
     pub fn to_json(&self) -> String {
         parse::to_json(self)
     }
 
-    /// Writes config.json into a model folder, which is created if need be. An older file stays
-    /// until the new one is complete.
+    /// Writes config.json into a model folder, and creates the folder if necessary. An older file
+    /// stays in place until the new one is complete.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder or the file cannot be written.
+    /// [`Error::Io`] if the folder or the file cannot be written.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         files::replace(&folder.join(CONFIG_NAME), self.to_json().as_bytes())
     }
 
-    /// The first of `architectures` that is a Perceiver head.
+    /// A field that this crate does not know, such as one of your own head's.
+    ///
+    /// ```
+    /// # use perceiver_models::{Error, PerceiverConfig};
+    /// # fn main() -> Result<(), Error> {
+    /// let config = PerceiverConfig::from_json(r#"{"sensors": 6}"#)?;
+    /// let sensors: usize = config.field("sensors")?;
+    /// assert_eq!(sensors, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] listing the known heads where none is.
+    /// [`Error::Config`] naming the field if it is absent or of another type.
+    pub fn field<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let value = self.extra.get(name);
+        let value = value.ok_or_else(|| Error::config(name, "is absent, expected a value"))?;
+        T::deserialize(value).map_err(|error| {
+            // The error shows the value, however long.
+            let error: String = error.to_string().chars().take(200).collect();
+            Error::config(name, format!("cannot be read: {error}"))
+        })
+    }
+
+    /// Sets a field that this crate does not know, for config.json. A field of this struct with the
+    /// same name takes precedence.
+    #[must_use]
+    pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
+    /// The first of `architectures` that is a head of the reference.
+    ///
+    /// # Errors
+    /// [`Error::Config`] listing the known heads if none is.
     pub fn head(&self) -> Result<Head, Error> {
         let known = self.architectures.iter().find_map(|name| name.parse().ok());
         match (known, self.architectures.first()) {
@@ -280,29 +332,38 @@ impl PerceiverConfig {
         }
     }
 
-    /// Classes of the classification heads.
+    /// Number of labels of the classification heads.
     #[must_use]
     pub fn num_labels(&self) -> usize {
         self.id2label.len()
     }
 
-    /// Checks what every model needs, and what the head in `architectures` needs when it is a
-    /// known one.
+    /// Checks what every model needs and, if `architectures` names a head of the reference, what
+    /// that head needs.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field and what it was expected to be.
+    /// [`Error::Config`] naming the field, its value and what was expected.
     pub fn validate(&self) -> Result<(), Error> {
         match self.head() {
             Ok(head) => self.validate_for(head),
-            Err(_) => validate::without_head(self),
+            Err(_) => validate::encoder(self, None),
         }
     }
 
-    /// Checks that `head` can be built: sizes are positive, channels divide by heads, residual
-    /// sums fit, and the weights stay below 2⁴⁰ and the layers below 10 000.
+    /// Checks that an encoder over tokens of `channels` channels can be built: what a head of your
+    /// own needs beside its own fields.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field and what it was expected to be.
+    /// [`Error::Config`] naming the field, its value and what was expected.
+    pub fn validate_encoder(&self, channels: usize) -> Result<(), Error> {
+        validate::with_tokens(self, channels)
+    }
+
+    /// Checks that `head` can be built: sizes are positive, heads divide channels, residual sums
+    /// fit, and there are at most 2⁴⁰ weights and 10 000 layers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field, its value and what was expected.
     pub fn validate_for(&self, head: Head) -> Result<(), Error> {
         validate::with_head(self, head)
     }

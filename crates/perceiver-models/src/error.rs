@@ -1,88 +1,88 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with a configuration, a checkpoint or the way to them.
+/// An error in a configuration, a checkpoint, an input, or on the way to them.
 ///
-/// Every message is one line that names the file, the thing and what was expected.
+/// Every message is one line that names the file, the place in it and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused to read or write.
+    /// The operating system failed to read or write.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as a verb: `read`, `write`, `rename`.
+        /// The attempted action, as a verb: `read`, `write`, `replace`.
         action: &'static str,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that should be JSON is not.
+    /// A text is not JSON.
     #[error("{}not JSON at line {line}, column {column}: {message}", prefix(path.as_deref()))]
     Json {
-        /// The file; none when the text came from memory.
+        /// The file; `None` if the text came from memory.
         path: Option<PathBuf>,
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What the parser expected.
+        /// The parser's message.
         message: String,
     },
-    /// A configuration field has a value no model can have.
+    /// A field of a configuration has a value that the model cannot have.
     #[error("{}`{field}` {message}", prefix(path.as_deref()))]
     Config {
-        /// The file; none when the configuration came from memory.
+        /// The file; `None` if the configuration came from memory.
         path: Option<PathBuf>,
         /// The field's name in config.json.
         field: String,
-        /// What it holds and what was expected.
+        /// Its value and what was expected.
         message: String,
     },
-    /// A folder holds no file that could be a checkpoint.
+    /// A folder has no checkpoint file.
     #[error("{}: no checkpoint in this folder, expected one of {}", path.display(), expected.join(", "))]
     NoCheckpoint {
         /// The folder.
         path: PathBuf,
-        /// The file names that were looked for, in order.
+        /// The expected file names, in order of preference.
         expected: &'static [&'static str],
     },
-    /// A checkpoint file or index is damaged or holds what cannot be read.
+    /// A checkpoint file or index is damaged or has content that cannot be read.
     #[error("{}: {message}", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// The tensor or place, and what was expected.
+        /// The tensor or the place, and what was expected.
         message: String,
     },
-    /// The tensors of a checkpoint are not those of the model.
+    /// The tensors of a checkpoint are not those that the model needs.
     #[error("{}: {}", path.display(), mismatch(missing, unused, wrong, hint.as_deref()))]
     Mismatch {
         /// The checkpoint.
         path: PathBuf,
-        /// Keys the model needs and the checkpoint lacks.
+        /// Keys that the model needs and the checkpoint lacks.
         missing: Vec<String>,
-        /// Keys of the checkpoint that the model has no place for.
+        /// Keys of the checkpoint that the model does not have.
         unused: Vec<String>,
-        /// Keys whose shape or kind differs, each with what it is and what was expected.
+        /// Keys whose shape or type differs, each with what was found and what was expected.
         wrong: Vec<String>,
-        /// What the differences look like, where that is recognisable.
+        /// The likely cause, if the differences show it.
         hint: Option<String>,
     },
-    /// A tensor from outside is not one the model can take.
+    /// The model cannot take a tensor from outside.
     #[error("`{tensor}` {message}")]
     Input {
         /// The tensor's name.
         tensor: String,
-        /// What it is and what was expected.
+        /// What was found and what was expected.
         message: String,
     },
-    /// Neither a folder nor a model that the hub or its cache has.
+    /// A source is neither a folder nor a model in the hub or its cache.
     #[error("{id}: {message}")]
     Hub {
-        /// The path or hub id that was asked for.
+        /// The path or hub id.
         id: String,
-        /// What was tried, what came of it and what to do instead.
+        /// What was tried, how it failed and what to do instead.
         message: String,
     },
 }
@@ -105,12 +105,7 @@ impl Error {
         Self::Input { tensor: tensor.into(), message: message.into() }
     }
 
-    /// Names the folder's configuration in an error that arose from it.
-    pub(crate) fn in_folder(self, folder: &Path) -> Self {
-        self.in_file(&folder.join(crate::CONFIG_NAME))
-    }
-
-    /// Names the file in an error that arose from its contents in memory.
+    /// Names the file in an error about its contents.
     #[must_use]
     pub(crate) fn in_file(mut self, file: &Path) -> Self {
         if let Self::Json { path, .. } | Self::Config { path, .. } = &mut self {
@@ -124,7 +119,7 @@ fn prefix(path: Option<&Path>) -> String {
     path.map_or_else(String::new, |path| format!("{}: ", path.display()))
 }
 
-/// Keys named in one message before the rest is only counted.
+/// Keys that one message names; it only counts the rest.
 const LISTED: usize = 10;
 
 fn mismatch(missing: &[String], unused: &[String], wrong: &[String], hint: Option<&str>) -> String {

@@ -1,4 +1,4 @@
-//! Reading bounded text and replacing files whole.
+//! Reads text of bounded size and replaces files whole.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -12,18 +12,28 @@ use crate::Error;
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that is too long, whatever its size was said to be.
+    // One byte beyond the limit shows that a file is too long, whatever size it reported.
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
         return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
+    text(path, &bytes).map(str::to_owned)
+}
+
+/// The text of a file.
+pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
         Error::checkpoint(path, format!("is not UTF-8 text at byte {at}"))
     })
 }
 
-/// What serde_json says about `text`, without the place it appends to its message.
+/// The bytes of one of several files in memory.
+pub(crate) fn named<'a>(files: &[(&str, &'a [u8])], name: &str) -> Option<&'a [u8]> {
+    files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
+
+/// The error of serde_json about `text`, without the place that it appends to its message.
 pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
     let (line, column) = (error.line(), error.column());
     let at = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
@@ -38,15 +48,15 @@ pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
     Error::Json { path: None, line, column, message }
 }
 
-/// How the names of files begin that this process has not finished, each beside its place: what
-/// is left of them when the process is ended from outside.
+/// The start of the names of temporary files that this process writes beside their final place: they
+/// remain if the process is killed.
 #[must_use]
 pub fn temporary_prefix() -> String {
     format!(".perceiver-{}-", std::process::id())
 }
 
-/// A file that comes into its place only when it is complete: a temporary file in the same
-/// folder, deleted when it is dropped before [`commit`](Self::commit).
+/// A file that moves into its place once it is complete: a temporary file in the same folder, deleted
+/// if it is dropped before [`commit`](Self::commit).
 pub(crate) struct Replacement<'a> {
     file: NamedTempFile,
     path: &'a Path,
@@ -59,7 +69,7 @@ impl<'a> Replacement<'a> {
         let mut builder = Builder::new();
         let prefix = temporary_prefix();
         builder.prefix(&prefix).suffix(".part");
-        // As any new file, readable by whom the user's mask allows; temporary files are not.
+        // Temporary files are private by default; a new file has the permissions of the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
@@ -70,7 +80,7 @@ impl<'a> Replacement<'a> {
         self.file.write_all(bytes).map_err(Error::io(self.path, "write"))
     }
 
-    /// Makes the bytes durable; the old file is still in place.
+    /// Makes the bytes durable; the old file stays in place.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file.as_file().sync_all().map_err(Error::io(self.path, "write"))
     }
@@ -78,7 +88,7 @@ impl<'a> Replacement<'a> {
     pub(crate) fn commit(self) -> Result<(), Error> {
         let path = self.path;
         self.file.persist(path).map_err(|error| Error::io(path, "replace")(error.error))?;
-        // The rename itself is durable once the folder is; not every system lets one sync it.
+        // The rename is durable once the folder is synced, which some systems do not allow.
         #[cfg(unix)]
         if let Some(Ok(folder)) = path.parent().map(File::open) {
             let _ = folder.sync_all();
@@ -87,7 +97,7 @@ impl<'a> Replacement<'a> {
     }
 }
 
-/// Replaces the file at `path` by `bytes`, or leaves it as it was.
+/// Replaces the content of a file, or leaves the file as it was.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = Replacement::new(path)?;
     file.write(bytes)?;
@@ -95,7 +105,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.commit()
 }
 
-/// Whether `path` is an existing file, links followed.
+/// True if the path is an existing file; follows links.
 pub(crate) fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }

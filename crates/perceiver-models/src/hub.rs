@@ -1,4 +1,4 @@
-//! Models by folder or by hub id.
+//! Finds models by folder or hub id.
 
 #[cfg(feature = "hub")]
 mod download;
@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Where and how hub models are looked for.
+/// Where and how to look for hub models.
 ///
 /// [`Default`] follows the environment as Python's `huggingface_hub` does: `HF_HUB_CACHE`,
 /// `HF_HOME` and `XDG_CACHE_HOME`; `HF_HUB_OFFLINE` and `TRANSFORMERS_OFFLINE`; `HF_ENDPOINT`;
-/// `HF_TOKEN`, or the token that a login left in `HF_HOME`.
+/// `HF_TOKEN`, or the token that a login stored in `HF_HOME`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubOptions {
-    /// Branch, tag or commit; `main` by default.
+    /// A branch, tag or commit; `main` by default.
     pub revision: String,
-    /// Whether to look in the cache only.
+    /// If true, looks only in the cache.
     pub offline: bool,
-    /// The cache, laid out as `huggingface_hub` does.
+    /// The cache folder, in the layout of `huggingface_hub`.
     pub cache: PathBuf,
     /// The hub's address.
     pub endpoint: String,
-    /// Access token, never shown.
+    /// The access token, which is never shown.
     pub token: Option<String>,
 }
 
@@ -72,16 +72,28 @@ impl HubOptions {
     }
 }
 
-/// The folder of a model: an existing folder itself, or else the snapshot of a hub id such as
-/// `deepmind/language-perceiver`.
-///
-/// With the feature `hub`, and unless told to stay offline, the hub is asked first and what the
-/// cache lacks is downloaded: config.json, the weights in the first format that is there, and
-/// the tokenizer's and image processor's JSON files. Where the hub cannot be reached, and
-/// without the feature, the cached snapshot of the revision is used.
+/// Finds the folder of a model by its path or hub id, with the default options.
 ///
 /// # Errors
-/// [`Error::Hub`] saying what was tried where neither a folder nor a snapshot is found.
+/// Those of [`resolve`].
+pub fn folder(source: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let source = source.as_ref();
+    if source.is_dir() {
+        return Ok(source.to_path_buf());
+    }
+    resolve(&source.to_string_lossy(), &HubOptions::default())
+}
+
+/// Finds the folder of a model: an existing folder itself, or else the cached snapshot of a hub id
+/// such as `deepmind/language-perceiver`.
+///
+/// With the feature `hub`, and unless [`offline`](HubOptions::offline) is set, first downloads what
+/// the cache lacks: config.json, the weights in the first format that exists, and the JSON files of
+/// the tokenizer and image processor. If the hub cannot be reached, or without the feature, uses the
+/// cached snapshot of the revision.
+///
+/// # Errors
+/// [`Error::Hub`] saying what was tried, if there is neither a folder nor a snapshot.
 pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error> {
     let path = Path::new(id_or_path);
     if path.is_dir() {
@@ -112,7 +124,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
     })
 }
 
-/// Asks the hub, or says why it was not asked or what it answered.
+/// Downloads the model, or says why that failed or was not tried.
 fn download(id: &str, options: &HubOptions) -> Result<PathBuf, String> {
     if options.offline {
         return Err("the hub was not asked, being offline by request".into());
@@ -136,7 +148,7 @@ fn repository(id: &str, options: &HubOptions) -> PathBuf {
     options.cache.join(format!("models--{}", id.replace('/', "--")))
 }
 
-/// Whether a text is `name` or `owner/name` in the characters of the hub.
+/// True for `name` and `owner/name` in the hub's characters.
 fn is_id(id: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let part = |part: &str| {
@@ -149,7 +161,7 @@ fn is_id(id: &str) -> bool {
     parts.len() <= 2 && parts.into_iter().all(part) && !id.contains("..")
 }
 
-/// Whether a revision is a path that stays below the cache's folder of references.
+/// True if a revision is a path that stays within the cache's folder of references.
 fn is_revision(revision: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "-_./+@".contains(c);
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";

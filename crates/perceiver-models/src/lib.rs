@@ -1,18 +1,23 @@
 //! Perceiver model heads for burn, with Hugging Face configurations and checkpoints.
+//!
+//! Every head is a [`PerceiverHead`]: load it with `from_pretrained`, call `forward` with an input
+//! or a [`Request`], save it with [`Pretrained::save`].
 
 mod any;
-mod architecture;
 mod checkpoint;
 mod config;
 mod error;
 mod files;
+mod head;
 mod heads;
 pub mod hub;
 pub mod losses;
 mod model;
 mod named;
+mod request;
+mod source;
 
-pub use any::{AnyPerceiver, Pretrained, from_pretrained};
+pub use any::AnyPerceiver;
 pub use checkpoint::{
     Checkpoint, KeyMap, LoadOptions, LoadReport, NonFinite, SaveOptions, TensorInfo, load_module,
     save_pretrained, write_tensors,
@@ -20,17 +25,39 @@ pub use checkpoint::{
 pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
 pub use error::Error;
 pub use files::temporary_prefix;
+pub use head::{HeadRequest, PerceiverHead, Pretrained};
 pub use heads::{
     PerceiverClassifierOutput, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
     PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-    PerceiverForSequenceClassification, PerceiverMaskedLMOutput, PretrainedModel,
+    PerceiverForSequenceClassification, PerceiverMaskedLMOutput,
 };
 pub use model::{
     CrossAttentionMaps, Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel,
-    PerceiverModelOutput,
+    PerceiverModelOutput, freeze_encoder,
 };
 pub use named::{ForwardOptions, NamedTensors};
+#[doc(inline)]
+pub use perceiver_core::{
+    Activation, AnswerBlock, AnswerStream, AttentionConfig, AttentionMaps, Axis, Content,
+    EncoderConfig, EncoderOutput, Grid, Initialisation, KeyMask, LayerConfig, LinearMap,
+    OutputOptions, Positions, Segment, TokenArray,
+};
+#[doc(inline)]
+pub use perceiver_io::{
+    AudioPostprocessor, AudioPreprocessor, AudioPreprocessorConfig, BasicDecoder,
+    BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,
+    ClassificationDecoderConfig, ClassificationPostprocessor, Combination, Decoded, Decoder,
+    EmbeddingDecoder, Frames, ImageInput, ImagePreparation, ImagePreprocessor,
+    ImagePreprocessorConfig, Modalities, MultimodalDecoder, MultimodalDecoderConfig,
+    MultimodalInput, MultimodalOutput, MultimodalPostprocessor, MultimodalPreprocessor,
+    MultimodalPreprocessorConfig, MultimodalQueryConfig, OneHotPreprocessor, OpticalFlowDecoder,
+    OpticalFlowDecoderConfig, OutputPoints, PositionConfig, PositionEncoding,
+    PositionEncodingConfig, Postprocessor, Preprocessed, Preprocessor, ProjectionDecoder,
+    ProjectionPostprocessor, QueryConfig, SubsampledPoints, TextPreprocessor,
+    TextPreprocessorConfig,
+};
+pub use request::Request;
 
 /// The README's example, compiled.
 #[cfg(doctest)]

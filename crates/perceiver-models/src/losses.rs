@@ -1,5 +1,4 @@
-//! What heads are trained to make small: the reference's losses, and those of the papers for heads
-//! that the reference does not train.
+//! The reference's losses and, for heads that the reference does not train, those of the papers.
 
 mod autoencoding;
 mod flow;
@@ -10,20 +9,20 @@ pub use flow::{FlowDistance, FlowLoss};
 
 use crate::config::ProblemType;
 
-/// The label that cross-entropy passes over.
+/// The label that cross-entropy ignores.
 pub const IGNORED_LABEL: i64 = -100;
 
-/// What a classifier's scores are compared with.
+/// The labels of a classifier or a regression.
 #[derive(Debug, Clone)]
 pub enum Labels {
-    /// One class an example, `[batch]`; [`IGNORED_LABEL`] is passed over.
+    /// One class per example, `[batch]`; [`IGNORED_LABEL`] is ignored.
     Classes(Tensor<1, Int>),
-    /// One number a label, `[batch, labels]`: targets of a regression, or zero and one for each
+    /// One number per label, `[batch, labels]`: the targets of a regression, or zero or one for each
     /// of several labels.
     Values(Tensor<2>),
 }
 
-/// Mean negative log-likelihood of the classes that are not [`IGNORED_LABEL`]; not a number when
+/// Mean negative log-likelihood of the classes, without those that are [`IGNORED_LABEL`]; NaN if
 /// all are.
 ///
 /// # Shapes
@@ -39,8 +38,8 @@ pub fn cross_entropy(scores: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
     total / count
 }
 
-/// Summed negative log-likelihood of the classes that are not [`IGNORED_LABEL`], and how many they
-/// are.
+/// Sum of the negative log-likelihoods of the classes, without those that are [`IGNORED_LABEL`], and
+/// their number.
 ///
 /// # Shapes
 /// - `scores`: `[examples, classes]`
@@ -60,11 +59,11 @@ pub fn cross_entropy_sum(scores: Tensor<2>, classes: Tensor<1, Int>) -> (Tensor<
     (-(likelihoods * counted.clone()).sum(), counted.sum())
 }
 
-/// Mean cross-entropy with a distribution over the classes for each example: smoothed or mixed
+/// Mean cross-entropy with a distribution over classes per example, such as smoothed or mixed
 /// labels.
 ///
 /// # Shapes
-/// - `scores`, `targets`: `[batch, classes]`, every row of `targets` sums to one
+/// - `scores`, `targets`: `[batch, classes]`; every row of `targets` sums to one
 /// - returns: `[1]`
 ///
 /// # Panics
@@ -79,7 +78,7 @@ pub fn soft_cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
 }
 
 impl Labels {
-    /// The problem these labels are of when the configuration does not say.
+    /// The type of problem that these labels imply if the configuration does not name one.
     ///
     /// # Source
     /// `PerceiverForSequenceClassification.forward`.
@@ -92,10 +91,10 @@ impl Labels {
         }
     }
 
-    /// The labels as numbers shaped like the scores.
+    /// The labels as numbers in the shape of the scores.
     ///
     /// # Panics
-    /// If they are not as many.
+    /// If their shape does not fit.
     #[must_use]
     pub fn values(&self, scores: &Tensor<2>) -> Tensor<2> {
         match self {
@@ -115,17 +114,16 @@ impl Labels {
     }
 }
 
-/// The loss of a classifier, or of a regression, by `problem_type`.
+/// The loss of a classifier or a regression, by type of problem.
 ///
-/// Without a problem type it is inferred ([`Labels::problem_type`]): one label is a regression,
-/// classes are one label an example, values are several.
+/// Without a type, the labels imply it ([`Labels::problem_type`]).
 ///
 /// # Shapes
 /// - `scores`: `[batch, labels]`
 /// - returns: `[1]`
 ///
 /// # Panics
-/// If the labels are of another kind or shape than the problem asks for.
+/// If the problem needs labels of another kind or shape.
 ///
 /// # Source
 /// `PerceiverForSequenceClassification.forward`, `ForSequenceClassificationLoss`.
@@ -144,7 +142,7 @@ pub fn classification_loss(
             cross_entropy(scores, classes.clone())
         }
         (ProblemType::SingleLabelClassification, Labels::Values(_)) => {
-            panic!("single_label_classification takes one class an example, not values")
+            panic!("single_label_classification needs one class per example, not values")
         }
         (ProblemType::MultiLabelClassification, labels) => {
             binary_cross_entropy(scores.clone(), labels.values(&scores))
@@ -156,7 +154,7 @@ fn mean_squared_error(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (scores - targets).square().mean()
 }
 
-/// `max(x, 0) - x z + log(1 + exp(-|x|))`, which no score overflows.
+/// `max(x, 0) - x z + log(1 + exp(-|x|))`, which does not overflow.
 fn binary_cross_entropy(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let tail = scores.clone().abs().neg().exp().log1p();
     (activation::relu(scores.clone()) - scores * targets + tail).mean()

@@ -1,16 +1,16 @@
 use std::fmt::Debug;
 
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
 use burn::tensor::{Device, Tensor, assert_shape};
-use perceiver_core::{AttentionMaps, Encoder, EncoderOutput, KeyMask, Latents, OutputOptions};
+use perceiver_core::{AttentionMaps, Encoder, EncoderOutput, Latents, OutputOptions, TokenArray};
 use perceiver_io::{Decoded, Decoder, Postprocessor, Preprocessed, Preprocessor};
 
-use crate::architecture;
+use crate::Request;
 use crate::config::PerceiverConfig;
 
 /// The Perceiver: preprocessor, latents and encoder, decoder, postprocessor.
 ///
-/// Each part is a type; [`NoPreprocessor`], [`NoDecoder`] and [`NoPostprocessor`] leave one out.
+/// Each part is a type; [`NoPreprocessor`], [`NoDecoder`] and [`NoPostprocessor`] omit one.
 ///
 /// # Source
 /// Perceiver IO section 3; `PerceiverModel`.
@@ -27,27 +27,27 @@ pub struct PerceiverModel<
     output_postprocessor: O,
 }
 
-/// Takes tokens as they are: `[batch, tokens, d_model]`.
+/// No preprocessor: the input is tokens, `[batch, tokens, d_model]`.
 #[derive(Module, Debug)]
 pub struct NoPreprocessor {
     channels: usize,
 }
 
-/// Leaves the latents as the result.
+/// No decoder: the latents are the result.
 #[derive(Module, Debug, Default)]
 pub struct NoDecoder;
 
-/// Leaves the decoder's answers as they are.
+/// No postprocessor: the decoder's answers are the result.
 #[derive(Module, Debug, Default)]
 pub struct NoPostprocessor;
 
-/// What a [`PerceiverModel`] returns.
+/// The output of a [`PerceiverModel`].
 ///
 /// # Source
 /// `PerceiverModelOutput`.
 #[derive(Debug, Clone)]
 pub struct PerceiverModelOutput<T> {
-    /// The decoder's, or postprocessor's, answers.
+    /// The answers of the decoder, or of the postprocessor.
     pub logits: T,
     /// `[batch, latents, latent_channels]`.
     pub last_hidden_state: Tensor<3>,
@@ -59,29 +59,31 @@ pub struct PerceiverModelOutput<T> {
     pub cross_attentions: Option<Vec<Tensor<4>>>,
 }
 
-/// Where a model looks.
+/// Where a model attends: the maps of its cross-attentions.
 #[derive(Debug, Clone)]
 pub struct CrossAttentionMaps {
-    /// Where the latents look in the input, `[batch, heads, latents, tokens]` in all.
+    /// Where the latents attend in the input, `[batch, heads, latents, tokens]` in all.
     pub encoder: AttentionMaps,
-    /// Where the answers look in the latents, `[batch, heads, queries, latents]`, when asked for.
+    /// Where the answers attend in the latents, `[batch, heads, queries, latents]`; `None` for a
+    /// model without a decoder.
     pub decoder: Option<Tensor<4>>,
 }
 
-/// An input that was read into latents, to be decoded once or often.
+/// An input encoded into latents, to be decoded once or often.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// The input's tokens.
     pub inputs: Preprocessed,
-    /// The encoder's result.
+    /// The latents, and what else the encoder returned.
     pub encoder: EncoderOutput,
 }
 
 impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
-    /// A fresh latent array and encoder around the given parts.
+    /// Joins the given parts by a fresh latent array and encoder.
     ///
     /// # Panics
-    /// If `config` does not pass [`PerceiverConfig::validate`].
+    /// If `config` does not pass [`PerceiverConfig::validate_encoder`] for the preprocessor's
+    /// tokens.
     #[must_use]
     pub fn new(
         config: &PerceiverConfig,
@@ -90,11 +92,12 @@ impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
         output_postprocessor: O,
         device: &Device,
     ) -> Self {
-        if let Err(error) = config.validate() {
+        let channels = input_preprocessor.channels();
+        if let Err(error) = config.validate_encoder(channels) {
             panic!("{error}");
         }
-        let init = architecture::initialisation(config);
-        let encoder = architecture::encoder(config, input_preprocessor.channels());
+        let init = config.initialisation();
+        let encoder = config.encoder(channels);
         Self {
             input_preprocessor,
             embeddings: Latents::new(config.num_latents, config.d_latents, init, device),
@@ -121,26 +124,44 @@ impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
     pub const fn output_postprocessor(&self) -> &O {
         &self.output_postprocessor
     }
+}
 
-    /// Reads an input into latents.
-    ///
-    /// # Shapes
-    /// - `mask`: `[batch, tokens]`
+impl<P: Preprocessor, D: Decoder, O: Module> PerceiverModel<P, D, O> {
+    /// Encodes an input into latents. Ignores the points.
     ///
     /// # Panics
     /// If the preprocessor does, or the mask has another shape than the tokens.
     #[must_use]
-    pub fn encode(
-        &self,
-        input: P::Input,
-        mask: Option<&KeyMask>,
-        options: OutputOptions,
-    ) -> Encoded {
+    pub fn encode(&self, request: impl Into<Request<P::Input, (), D::Points>>) -> Encoded {
+        let Request { input, mask, outputs, .. } = request.into();
         let inputs = self.input_preprocessor.forward(input);
-        let [batch, ..] = inputs.dims();
-        let latents = self.embeddings.forward(batch);
-        let encoder = self.encoder.forward(&latents, &inputs.tokens, mask, options);
+        let latents = self.latents(&inputs);
+        let encoder = self.encoder.forward(&latents, &inputs.tokens, mask.as_ref(), outputs);
         Encoded { inputs, encoder }
+    }
+
+    /// Computes where the latents attend in the input, in bounded memory.
+    ///
+    /// The maps are those of [`forward`](Self::forward), which holds all of them at once.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, heads, latents, tokens]` in all
+    ///
+    /// # Panics
+    /// If the preprocessor does, or the mask has another shape than the tokens.
+    #[must_use]
+    pub fn encoder_maps(
+        &self,
+        request: impl Into<Request<P::Input, (), D::Points>>,
+    ) -> AttentionMaps {
+        let Request { input, mask, .. } = request.into();
+        let inputs = self.input_preprocessor.forward(input);
+        self.encoder.maps(&self.latents(&inputs), &inputs.tokens, mask.as_ref())
+    }
+
+    fn latents(&self, inputs: &Preprocessed) -> TokenArray {
+        let [batch, ..] = inputs.dims();
+        self.embeddings.forward(batch)
     }
 }
 
@@ -150,9 +171,23 @@ where
     D: Decoder,
     O: Postprocessor<D::Output>,
 {
-    /// Asks the latents of an encoded input.
+    /// Decodes an encoded input.
     #[must_use]
-    pub fn decode(
+    pub fn decode(&self, encoded: &Encoded, points: &D::Points) -> Decoded<O::Output> {
+        self.decode_and(encoded, points, false)
+    }
+
+    /// Decodes an encoded input, and returns the attention probabilities too.
+    #[must_use]
+    pub fn decode_with_attentions(
+        &self,
+        encoded: &Encoded,
+        points: &D::Points,
+    ) -> Decoded<O::Output> {
+        self.decode_and(encoded, points, true)
+    }
+
+    fn decode_and(
         &self,
         encoded: &Encoded,
         points: &D::Points,
@@ -168,55 +203,65 @@ where
         }
     }
 
-    /// Where the model looks in an input, with the encoder's maps in bounded memory.
-    ///
-    /// The maps are those of [`forward`](Self::forward), which holds all of them at once.
-    ///
-    /// # Shapes
-    /// - `mask`: `[batch, tokens]`
+    /// Computes where the latents attend in the input, as [`encoder_maps`](Self::encoder_maps)
+    /// does, and where the answers attend in the latents.
     ///
     /// # Panics
     /// If the preprocessor does, or the mask has another shape than the tokens.
     #[must_use]
     pub fn cross_attention_maps(
         &self,
-        input: P::Input,
-        mask: Option<&KeyMask>,
-        points: &D::Points,
-        decoder: bool,
+        request: impl Into<Request<P::Input, (), D::Points>>,
     ) -> CrossAttentionMaps {
+        let Request { input, mask, points, .. } = request.into();
         let inputs = self.input_preprocessor.forward(input);
-        let [batch, ..] = inputs.dims();
-        let latents = self.embeddings.forward(batch);
-        let decoder = decoder.then(|| {
-            let options = OutputOptions::default();
-            let encoder = self.encoder.forward(&latents, &inputs.tokens, mask, options);
-            let queries = self.decoder.queries(&inputs, points);
-            self.decoder.forward(&queries, encoder.last_hidden_state, true).cross_attentions
-        });
+        let latents = self.latents(&inputs);
+        let mask = mask.as_ref();
+        let options = OutputOptions::default();
+        let encoded = self.encoder.forward(&latents, &inputs.tokens, mask, options);
+        let queries = self.decoder.queries(&inputs, &points);
+        let decoded = self.decoder.forward(&queries, encoded.last_hidden_state, true);
         let encoder = self.encoder.maps(&latents, &inputs.tokens, mask);
-        CrossAttentionMaps { encoder, decoder: decoder.flatten() }
+        CrossAttentionMaps { encoder, decoder: decoded.cross_attentions }
     }
 
     /// Encodes an input and decodes it.
-    ///
-    /// # Shapes
-    /// - `mask`: `[batch, tokens]`
     ///
     /// # Panics
     /// If the preprocessor does, or the mask has another shape than the tokens.
     #[must_use]
     pub fn forward(
         &self,
-        input: P::Input,
-        mask: Option<&KeyMask>,
-        points: &D::Points,
-        options: OutputOptions,
+        request: impl Into<Request<P::Input, (), D::Points>>,
     ) -> PerceiverModelOutput<O::Output> {
-        let encoded = self.encode(input, mask, options);
-        let decoded = self.decode(&encoded, points, options.attentions);
+        let request = request.into();
+        let (points, outputs) = (request.points.clone(), request.outputs);
+        let encoded = self.encode(request);
+        let decoded = self.decode_and(&encoded, &points, outputs.attentions);
         PerceiverModelOutput::new(encoded.encoder, decoded)
     }
+}
+
+/// Freezes preprocessor, latents and encoder of the [`PerceiverModel`] in a head's field
+/// `perceiver`, so that training changes only what comes after.
+///
+/// ```
+/// # use burn::tensor::Device;
+/// use perceiver_models::{PerceiverConfig, PerceiverForMaskedLM, PerceiverHead, freeze_encoder};
+/// # fn main() -> Result<(), perceiver_models::Error> {
+/// # let config = PerceiverConfig::from_json(r#"{"num_latents": 4, "d_latents": 8, "d_model": 8,
+/// #     "num_self_attends_per_block": 1, "max_position_embeddings": 6}"#)?;
+/// let head = PerceiverForMaskedLM::from_config(&config, &Device::flex())?;
+/// let head = freeze_encoder(head);
+/// # let _ = head;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn freeze_encoder<M: Module>(head: M) -> M {
+    let parts = ["input_preprocessor", "embeddings", "encoder"];
+    let paths = parts.map(|part| format!("perceiver.{part}."));
+    head.freeze_group(ParamGroup::from_any_predicates(paths.into()))
 }
 
 impl<T> PerceiverModelOutput<T> {
@@ -236,7 +281,7 @@ impl<T> PerceiverModelOutput<T> {
 }
 
 impl NoPreprocessor {
-    /// For tokens of `channels` channels, `d_model` in the configuration.
+    /// For tokens of `channels` channels: `d_model` in the configuration.
     #[must_use]
     pub const fn new(channels: usize) -> Self {
         Self { channels }

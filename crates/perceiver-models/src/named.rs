@@ -1,5 +1,6 @@
-//! Any head on named tensors from outside.
+//! Runs any head on named tensors from outside.
 
+mod heads;
 mod inputs;
 mod maps;
 
@@ -8,25 +9,41 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_core::OutputOptions;
 
+use self::heads::NamedHead;
 use self::inputs::Inputs;
 use crate::config::PerceiverConfig;
 use crate::{AnyPerceiver, Error, PerceiverClassifierOutput};
 
-/// Tensors by the reference's argument or output names.
+/// Tensors by the reference's names of arguments or outputs.
 pub type NamedTensors = BTreeMap<String, TensorData>;
 
 /// How [`AnyPerceiver::forward`] runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForwardOptions {
-    /// What is returned beside the result.
+    /// What to return beside the result.
     pub outputs: OutputOptions,
-    /// Whether learned positions are fitted to images of another size
-    /// (`interpolate_pos_encoding`).
+    /// If true, fits learned positions to images of another size (`interpolate_pos_encoding`).
     pub interpolate_positions: bool,
 }
 
+/// Does the same with the head inside, whichever it is.
+macro_rules! with_head {
+    ($any:expr, $head:ident => $body:expr) => {
+        match $any {
+            AnyPerceiver::Model($head) => $body,
+            AnyPerceiver::MaskedLm($head) => $body,
+            AnyPerceiver::SequenceClassification($head) => $body,
+            AnyPerceiver::ImageClassificationLearned($head) => $body,
+            AnyPerceiver::ImageClassificationFourier($head) => $body,
+            AnyPerceiver::ImageClassificationConvProcessing($head) => $body,
+            AnyPerceiver::OpticalFlow($head) => $body,
+            AnyPerceiver::MultimodalAutoencoding($head) => $body,
+        }
+    };
+}
+
 impl AnyPerceiver {
-    /// Runs the model on tensors that come from outside.
+    /// Runs the model on tensors from outside.
     ///
     /// Inputs are named as the reference's arguments: `inputs` (or `input_ids`, `pixel_values`),
     /// `attention_mask`, `labels`; for the autoencoder `inputs.image`, `inputs.audio`,
@@ -35,8 +52,8 @@ impl AnyPerceiver {
     /// `hidden_states.0`, `attentions.0`, `cross_attentions.0`, ….
     ///
     /// # Errors
-    /// [`Error::Input`] naming the tensor that is missing, unknown, or of a shape, type or value
-    /// that the model cannot take.
+    /// [`Error::Input`] naming a tensor that is missing or unknown, or whose shape, type or values
+    /// the model cannot take.
     pub fn forward(
         &self,
         inputs: NamedTensors,
@@ -44,121 +61,50 @@ impl AnyPerceiver {
         options: ForwardOptions,
         device: &Device,
     ) -> Result<NamedTensors, Error> {
-        let mut inputs = Inputs::new(inputs, config, device);
-        let mut outputs = Outputs::default();
-        let run = options.outputs;
-        match self {
-            Self::Model(model) => {
-                let (tokens, mask) = inputs.tokens()?;
-                inputs.finish()?;
-                let output = model.forward(tokens, mask.as_ref(), &(), run);
-                outputs.push("last_hidden_state", output.last_hidden_state);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
-            }
-            Self::MaskedLm(model) => {
-                let (ids, mask) = inputs.text()?;
-                let labels = inputs.token_labels(ids.dims()[0])?;
-                inputs.finish()?;
-                let output = model.forward(ids, mask.as_ref(), labels, run);
-                outputs.loss(output.loss);
-                outputs.push("logits", output.logits);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
-            }
-            Self::SequenceClassification(model) => {
-                let (ids, mask) = inputs.text()?;
-                let labels = inputs.labels(ids.dims()[0])?;
-                inputs.finish()?;
-                let output = model.forward(ids, mask.as_ref(), labels.as_ref(), run);
-                outputs.answers(output);
-            }
-            Self::ImageClassificationLearned(model) => {
-                let interpolate = options.interpolate_positions;
-                let (pixels, mask) = inputs.sized_image(interpolate)?;
-                let labels = inputs.labels(pixels.dims()[0])?;
-                inputs.finish()?;
-                let output =
-                    model.forward(pixels, mask.as_ref(), labels.as_ref(), interpolate, run);
-                outputs.answers(output);
-            }
-            Self::ImageClassificationFourier(model) => {
-                let (pixels, mask) = inputs.image()?;
-                let labels = inputs.labels(pixels.dims()[0])?;
-                inputs.finish()?;
-                let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
-                outputs.answers(output);
-            }
-            Self::ImageClassificationConvProcessing(model) => {
-                let (pixels, mask) = inputs.convolved_image()?;
-                let labels = inputs.labels(pixels.dims()[0])?;
-                inputs.finish()?;
-                let output = model.forward(pixels, mask.as_ref(), labels.as_ref(), run);
-                outputs.answers(output);
-            }
-            Self::OpticalFlow(model) => {
-                let (patches, mask) = inputs.frames()?;
-                inputs.no_labels()?;
-                inputs.finish()?;
-                let output = model.forward(patches, mask.as_ref(), run);
-                outputs.answers(output);
-            }
-            Self::MultimodalAutoencoding(model) => {
-                let (input, mask) = inputs.clip()?;
-                let points = inputs.points()?;
-                inputs.no_labels()?;
-                inputs.finish()?;
-                let output = model.forward(input, mask.as_ref(), &points, run);
-                outputs.push("logits.audio", output.logits.audio);
-                outputs.push("logits.image", output.logits.image);
-                outputs.push("logits.label", output.logits.label);
-                outputs.rest(output.hidden_states, output.attentions, output.cross_attentions);
-            }
-        }
-        Ok(outputs.tensors)
+        let interpolate = options.interpolate_positions;
+        let inputs = Inputs::new(inputs, config, device, interpolate);
+        with_head!(self, head => forward(head, inputs, options.outputs))
     }
 
-    /// Reads tensors that come from outside into latents, named as for
-    /// [`forward`](Self::forward).
+    /// Encodes tensors from outside into latents. They are named as for
+    /// [`forward`](Self::forward); labels and points have no effect.
     ///
     /// # Shapes
     /// - returns: `[batch, latents, latent_channels]`
     ///
     /// # Errors
-    /// [`Error::Input`] naming the tensor that is missing, unknown, or of a shape, type or value
-    /// that the model cannot take.
+    /// Those of [`forward`](Self::forward).
     pub fn encode(
         &self,
         inputs: NamedTensors,
         config: &PerceiverConfig,
         device: &Device,
     ) -> Result<Tensor<3>, Error> {
-        let mut inputs = Inputs::new(inputs, config, device);
-        let options = OutputOptions::default();
-        macro_rules! encoded {
-            ($model:expr, $arguments:expr $(, $more:expr)?) => {{
-                let (input, mask) = $arguments;
-                inputs.finish()?;
-                $model.encode(input, mask.as_ref(), $($more,)? options)
-            }};
-        }
-        let encoded = match self {
-            Self::Model(model) => encoded!(model, inputs.tokens()?),
-            Self::MaskedLm(model) => encoded!(model, inputs.text()?),
-            Self::SequenceClassification(model) => encoded!(model, inputs.text()?),
-            Self::ImageClassificationLearned(model) => {
-                encoded!(model, inputs.sized_image(false)?, false)
-            }
-            Self::ImageClassificationFourier(model) => encoded!(model, inputs.image()?),
-            Self::ImageClassificationConvProcessing(model) => {
-                encoded!(model, inputs.convolved_image()?)
-            }
-            Self::OpticalFlow(model) => encoded!(model, inputs.frames()?),
-            Self::MultimodalAutoencoding(model) => encoded!(model, inputs.clip()?),
-        };
-        Ok(encoded.encoder.last_hidden_state)
+        let inputs = Inputs::new(inputs, config, device, false);
+        with_head!(self, head => encode(head, inputs))
     }
 }
 
-/// Named tensors as they come out.
+fn forward<H: NamedHead>(
+    head: &H,
+    mut inputs: Inputs<'_>,
+    wanted: OutputOptions,
+) -> Result<NamedTensors, Error> {
+    let mut request = H::request(&mut inputs)?;
+    inputs.finish()?;
+    request.outputs = wanted;
+    let mut outputs = Outputs::default();
+    H::name(head.forward(request), &mut outputs);
+    Ok(outputs.tensors)
+}
+
+fn encode<H: NamedHead>(head: &H, mut inputs: Inputs<'_>) -> Result<Tensor<3>, Error> {
+    let request = H::request(&mut inputs)?;
+    inputs.finish()?;
+    Ok(head.encode(request).encoder.last_hidden_state)
+}
+
+/// Named outputs.
 #[derive(Default)]
 struct Outputs {
     tensors: NamedTensors,
@@ -169,7 +115,7 @@ impl Outputs {
         self.tensors.insert(name.into(), tensor.into_data());
     }
 
-    /// Everything a head with one kind of answer returns.
+    /// The whole output of a head with one tensor of logits.
     fn answers<const D: usize>(&mut self, output: PerceiverClassifierOutput<Tensor<D>>) {
         self.loss(output.loss);
         self.push("logits", output.logits);

@@ -8,31 +8,24 @@ use std::path::Path;
 
 use burn::tensor::FloatDType;
 use perceiver_models::{
-    Checkpoint, Head, KeyMap, LoadOptions, NoDecoder, NoPostprocessor, NoPreprocessor,
-    PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    Checkpoint, Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
     PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-    PerceiverForSequenceClassification, PerceiverModel, PretrainedModel, SaveOptions, load_module,
-    save_pretrained,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, SaveOptions,
 };
 use support::fixture;
 
-fn convert<M: PretrainedModel>(from: &Path, to: &Path, options: &SaveOptions) {
-    let config = PerceiverConfig::from_pretrained(from).unwrap();
-    let checkpoint = Checkpoint::open(from).unwrap();
-    let model = M::from_config(&config, &support::device()).unwrap();
+fn convert<H: PerceiverHead>(from: &Path, to: &Path, options: &SaveOptions) {
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
-    let (model, _) = load_module(model, &checkpoint, &KeyMap::PERCEIVER, &loading)
+    let pretrained = H::from_pretrained_with(from, &support::device(), &loading)
         .unwrap_or_else(|error| panic!("{error}"));
-    save_pretrained(&model, &config, to, &KeyMap::PERCEIVER, options).unwrap();
+    pretrained.save_with(to, options).unwrap();
 }
 
 fn convert_head(from: &Path, to: &Path, options: &SaveOptions) -> Head {
     let head = PerceiverConfig::from_pretrained(from).unwrap().head().unwrap();
     match head {
-        Head::Model => {
-            convert::<PerceiverModel<NoPreprocessor, NoDecoder, NoPostprocessor>>(from, to, options)
-        }
+        Head::Model => convert::<PerceiverModel>(from, to, options),
         Head::MaskedLm => convert::<PerceiverForMaskedLM>(from, to, options),
         Head::SequenceClassification => {
             convert::<PerceiverForSequenceClassification>(from, to, options)

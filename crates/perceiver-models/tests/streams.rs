@@ -2,11 +2,9 @@
 #![cfg(feature = "flex")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use perceiver_core::OutputOptions;
-use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::{
-    PerceiverConfig, PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding,
-    PerceiverForOpticalFlow, PretrainedModel,
+    MultimodalInput, OutputPoints, PerceiverConfig, PerceiverForMaskedLM,
+    PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow, PerceiverHead, Request,
 };
 
 /// A small model whose decoder takes seven queries at a time.
@@ -46,11 +44,10 @@ fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
 fn points_of_each_text_are_rows_of_all_that_is_decoded() {
     let device = Device::flex();
     let model = PerceiverForMaskedLM::from_config(&config(), &device).expect("a model");
-    let ids = Tensor::from_data([[1, 2, 3, 4], [5, 6, 7, 8]], &device);
-    let options = OutputOptions::default();
-    let whole = model.forward(ids.clone(), None, None, options).logits;
+    let ids = Tensor::<2, Int>::from_data([[1, 2, 3, 4], [5, 6, 7, 8]], &device);
+    let whole = model.forward(ids.clone()).logits;
     let each = [[3, 0, 0], [5, 1, 2]];
-    let encoded = model.encode(ids, None, options);
+    let encoded = model.encode(ids);
     let found = model.decode(&encoded, Tensor::from_data(each, &device));
     let rows = [0, 1].map(|text| whole.clone().narrow(0, text, 1).select(1, points(&each[text])));
     assert_same(found, Tensor::cat(rows.into(), 0));
@@ -60,20 +57,16 @@ fn points_of_each_text_are_rows_of_all_that_is_decoded() {
 fn flow_decoded_in_parts_is_that_of_the_whole_image() {
     let device = Device::flex();
     let model = PerceiverForOpticalFlow::from_config(&config(), &device).expect("a model");
-    let frames = random([2, 2, 27, 5, 6]);
-    let whole = model.forward(
-        frames.clone(),
-        None,
-        OutputOptions { attentions: true, ..OutputOptions::default() },
-    );
+    let frames: Tensor<5> = random([2, 2, 27, 5, 6]);
+    let whole = model.forward(Request::new(frames.clone()).attentions());
     let whole = whole.logits.reshape([2, 30, 2]);
-    let encoded = model.encode(frames, None, OutputOptions::default());
-    let all: Vec<_> = model.stream(&encoded, None).map(|block| block.answers).collect();
+    let encoded = model.encode(frames);
+    let all: Vec<_> = model.stream(&encoded).map(|block| block.answers).collect();
     assert!(all.len() > 4, "several blocks");
     assert_same(Tensor::cat(all, 1), whole.clone());
 
     let some = points(&[29, 0, 7, 7, 12, 13, 14, 3]);
-    let mut stream = model.stream(&encoded, Some(&some));
+    let mut stream = model.stream_at(&encoded, &some);
     let answers = stream.by_ref().map(|block| block.answers).collect();
     assert_same(Tensor::cat(answers, 1), whole.select(1, some));
     assert_eq!((stream.answered(), stream.queries()), (8, 8));
@@ -90,9 +83,9 @@ fn a_clip_decoded_in_parts_is_the_whole_clip() {
         label: random([2, 3]),
         hidden_labels: None,
     };
-    let encoded = model.encode(input, None, OutputOptions::default());
-    let whole = model.decode(&encoded, &OutputPoints::default(), true).logits;
-    let found = model.decode(&encoded, &OutputPoints::default(), false).logits;
+    let encoded = model.encode(input);
+    let whole = model.decode_with_attentions(&encoded, &OutputPoints::default()).logits;
+    let found = model.decode(&encoded, &OutputPoints::default()).logits;
     assert_same(found.audio, whole.audio.clone());
     assert_same(found.image, whole.image.clone());
     assert_same(found.label, whole.label.clone());

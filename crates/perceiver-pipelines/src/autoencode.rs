@@ -3,11 +3,10 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::Array2;
-use perceiver_core::OutputOptions;
 use perceiver_data::centre_square;
 use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::{
-    Head, LoadOptions, PerceiverConfig, PerceiverForMultimodalAutoencoding, Pretrained,
+    Head, PerceiverConfig, PerceiverForMultimodalAutoencoding, PerceiverHead as _, Pretrained,
 };
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
@@ -98,7 +97,7 @@ impl Autoencode {
         }
         check_shapes(&config)?;
         let Pretrained { model, config, report } =
-            perceiver_models::from_pretrained(folder, device, &LoadOptions::default())?;
+            PerceiverForMultimodalAutoencoding::from_pretrained(folder, device)?;
         Ok(Self { model, config, warnings: report.warnings(), device: device.clone() })
     }
 
@@ -184,7 +183,7 @@ impl Autoencode {
     pub fn latents(&self, clip: &Clip) -> Result<Array2<f32>> {
         let (squares, sound) = self.fitted(clip)?;
         let input = self.input(&squares, sound);
-        let encoded = self.model.encode(input, None, OutputOptions::default());
+        let encoded = self.model.encode(input);
         Ok(latent_rows(encoded.encoder.last_hidden_state))
     }
 
@@ -225,7 +224,7 @@ impl Autoencode {
 
     /// Samples, colours of the pixels frame by frame, and the labels' scores.
     fn decode(&self, input: MultimodalInput, progress: &mut dyn FnMut(Progress)) -> [Vec<f32>; 3] {
-        let encoded = self.model.encode(input, None, OutputOptions::default());
+        let encoded = self.model.encode(input);
         let mut answers = self.model.stream(&encoded, &OutputPoints::default());
         let total = answers.queries();
         progress(Progress { done: 0, total });

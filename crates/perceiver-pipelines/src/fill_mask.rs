@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use perceiver_core::{KeyMask, OutputOptions};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use perceiver_core::KeyMask;
 use perceiver_data::PerceiverTokenizer;
-use perceiver_models::{LoadOptions, PerceiverConfig, PerceiverForMaskedLM, Pretrained};
+use perceiver_models::{
+    PerceiverConfig, PerceiverForMaskedLM, PerceiverHead as _, Pretrained, Request,
+};
 
 use crate::best_texts::{Choices, best_texts};
 use crate::masked_text::{MaskedText, Row};
@@ -113,7 +115,7 @@ impl FillMask {
         }
         let tokenizer = PerceiverTokenizer::from_pretrained(folder)?;
         let Pretrained { model, config, report } =
-            perceiver_models::from_pretrained(folder, device, &LoadOptions::default())?;
+            PerceiverForMaskedLM::from_pretrained(folder, device)?;
         let warnings = report.warnings();
         Ok(Self { model, config, tokenizer, warnings, device: device.clone() })
     }
@@ -321,10 +323,10 @@ impl FillMask {
     fn logits(&self, rows: &[Row]) -> Tensor<3> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
         let (ids, mask) = text::stack(&texts, self.tokenizer.pad_token_id());
-        let ids = Tensor::from_data(ids, &self.device);
+        let ids = Tensor::<2, Int>::from_data(ids, &self.device);
         let mask =
             mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, &self.device)));
-        let encoded = self.model.encode(ids, mask.as_ref(), OutputOptions::default());
+        let encoded = self.model.encode(Request::new(ids).mask(mask));
 
         let count = rows.iter().map(|row| row.places.len()).max().unwrap_or(0);
         let places = rows.iter().flat_map(|row| {

@@ -4,10 +4,9 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array2, Array3, s};
-use perceiver_core::OutputOptions;
 use perceiver_data::flow::{Tiles, patches};
 use perceiver_models::{
-    Head, LoadOptions, PerceiverConfig, PerceiverForOpticalFlow, Pretrained, from_pretrained,
+    Head, PerceiverConfig, PerceiverForOpticalFlow, PerceiverHead as _, Pretrained,
 };
 
 use crate::latent_rows::latent_rows;
@@ -81,7 +80,7 @@ impl OpticalFlow {
             return Err(Error::WrongHead { path, head, expected: "a PerceiverForOpticalFlow" });
         }
         let Pretrained { model, config, report } =
-            from_pretrained(folder, device, &LoadOptions::default())?;
+            PerceiverForOpticalFlow::from_pretrained(folder, device)?;
         let tile = [config.train_size[0], config.train_size[1]];
         Ok(Self { model, tile, warnings: report.warnings(), device: device.clone() })
     }
@@ -138,7 +137,7 @@ impl OpticalFlow {
         let of_tiles = tiles.starts().iter().enumerate().map(|(done, start)| {
             progress(Progress { done, total });
             let patches = self.tile_patches([&frames[0], &frames[1]], *start);
-            self.model.encode(patches, None, OutputOptions::default()).encoder.last_hidden_state
+            self.model.encode(patches).encoder.last_hidden_state
         });
         let latents = Tensor::cat(of_tiles.collect(), 1);
         progress(Progress { done: total, total });
@@ -192,7 +191,7 @@ impl OpticalFlow {
     fn tile_flow(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Array3<f32> {
         let [height, width] = self.tile;
         let patches = self.tile_patches(frames, start);
-        let output = self.model.forward(patches, None, OutputOptions::default());
+        let output = self.model.forward(patches);
         let flow = (output.logits * PerceiverForOpticalFlow::PIXELS).into_data();
         let flow = flow.iter::<f32>().collect();
         Array3::from_shape_vec((height, width, 2), flow).expect("a vector for every pixel")

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
-use perceiver_models::{LoadOptions, PerceiverForSequenceClassification};
+use perceiver_models::{PerceiverForSequenceClassification, PerceiverHead as _};
 use perceiver_train::recipe::{Data, Finished, Progress, Recipe, Start, StopHandle, start};
 use perceiver_train::report::{LOG_NAME, Log, Part, Record};
 use perceiver_train::run::Ending;
@@ -247,12 +247,7 @@ fn what_was_learned_is_a_folder_that_loads() {
     let folder = folder_with(RECIPE);
     run(folder.path(), "out", false, None).unwrap();
     let out = folder.path().join("out");
-    let model = perceiver_models::from_pretrained::<PerceiverForSequenceClassification>(
-        &out,
-        &Device::flex(),
-        &LoadOptions::default(),
-    )
-    .unwrap();
+    let model = PerceiverForSequenceClassification::from_pretrained(&out, &Device::flex()).unwrap();
     let names: Vec<_> = model.config.id2label.values().cloned().collect();
     assert_eq!(names, ["others", "vowels"]);
     assert!(perceiver_data::PerceiverTokenizer::from_pretrained(out).is_ok());

@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::OutputOptions;
-use perceiver_io::{MultimodalInput, MultimodalOutput, OutputPoints};
 use perceiver_models::{
-    NamedTensors, PerceiverConfig, PerceiverForMultimodalAutoencoding, Pretrained, from_pretrained,
+    MultimodalInput, MultimodalOutput, NamedTensors, OutputPoints, PerceiverConfig,
+    PerceiverForMultimodalAutoencoding, PerceiverHead as _, Pretrained,
 };
 
 use crate::{Settings, sample, serve};
@@ -21,9 +20,8 @@ pub(crate) fn clip(settings: &Settings, chunks: usize) -> Result<()> {
     let inputs = settings.inputs();
     let points = part(&config, 0, chunks, &device);
     serve(&device, || {
-        let encoded = model.encode(input(&inputs, &device), None, OutputOptions::default());
-        let MultimodalOutput { audio, image, label } =
-            model.decode(&encoded, &points, false).logits;
+        let encoded = model.encode(input(&inputs, &device));
+        let MultimodalOutput { audio, image, label } = model.decode(&encoded, &points).logits;
         let last = |count: usize| count / chunks * (chunks - 1)..count;
         let [_, samples] = audio.dims();
         let [_, pixels, _] = image.dims();
@@ -38,16 +36,21 @@ pub(crate) fn points(settings: &Settings, chunks: usize) -> Result<()> {
     let device = settings.open()?;
     let Pretrained { model, config, .. } = load(settings, &device)?;
     let input = input(&settings.inputs(), &device);
-    let encoded = model.encode(input, None, OutputOptions::default());
+    let encoded = model.encode(input);
     let points = part(&config, 0, chunks, &device);
-    serve(&device, || Ok(read(model.decode(&encoded, &points, false).logits)))
+    serve(&device, || Ok(read(model.decode(&encoded, &points).logits)))
 }
 
 fn load(
     settings: &Settings,
     device: &Device,
 ) -> Result<Pretrained<PerceiverForMultimodalAutoencoding>> {
-    Ok(from_pretrained(&settings.folder, device, &settings.load_options())?)
+    let options = settings.load_options();
+    Ok(PerceiverForMultimodalAutoencoding::from_pretrained_with(
+        &settings.folder,
+        device,
+        &options,
+    )?)
 }
 
 fn input(tensors: &NamedTensors, device: &Device) -> MultimodalInput {

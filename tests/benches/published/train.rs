@@ -4,11 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_models::losses::{IGNORED_LABEL, Labels};
 use perceiver_models::{
-    Checkpoint, Head, KeyMap, LoadOptions, NamedTensors, PerceiverConfig,
-    PerceiverForImageClassificationFourier, PretrainedModel, load_module,
+    Checkpoint, Head, KeyMap, KeyMask, LoadOptions, NamedTensors, PerceiverConfig,
+    PerceiverForImageClassificationFourier, PerceiverHead, Request, load_module,
 };
 use perceiver_train::{AdamW, MaskedLanguageModelling, MaskedTexts, Objective as _};
 
@@ -35,8 +34,7 @@ pub(crate) fn train(settings: &Settings) -> Result<()> {
     let labels = Labels::Classes(classes);
     let model: PerceiverForImageClassificationFourier = load(settings, &device)?;
     steps(model, &device, |model| {
-        let options = OutputOptions::default();
-        model.forward(pixels.clone(), None, Some(&labels), options).loss
+        model.forward(Request::new(pixels.clone()).labels(labels.clone())).loss
     })
 }
 
@@ -61,7 +59,7 @@ fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<(
 }
 
 /// A published head without the dropout that its configuration asks for.
-fn load<M: PretrainedModel>(settings: &Settings, device: &Device) -> Result<M> {
+fn load<M: PerceiverHead>(settings: &Settings, device: &Device) -> Result<M> {
     let folder = &settings.folder;
     let mut config = PerceiverConfig::from_pretrained(folder)?;
     config.attention_probs_dropout_prob = 0.0;

@@ -54,6 +54,12 @@ pub(super) struct PositionQueries {
 }
 
 impl BasicDecoderConfig {
+    /// Channels of a query.
+    #[must_use]
+    pub const fn channels(&self) -> usize {
+        self.layer.attention.query_channels
+    }
+
     /// Fresh parameters.
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> BasicDecoder {

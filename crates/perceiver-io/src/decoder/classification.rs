@@ -5,6 +5,15 @@ use perceiver_core::{Initialisation, LayerConfig, TokenArray};
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder, QueryConfig};
 use crate::{PositionConfig, Preprocessed};
 
+/// Sizes of a [`ClassificationDecoder`].
+#[derive(Debug, Clone)]
+pub struct ClassificationDecoderConfig {
+    /// The cross-attention; the learned query has its query channels.
+    pub layer: LayerConfig,
+    /// Scores of an answer.
+    pub labels: usize,
+}
+
 /// One learned query whose answer is a score for every label.
 ///
 /// # Source
@@ -15,21 +24,26 @@ pub struct ClassificationDecoder {
     decoder: BasicDecoder,
 }
 
-impl ClassificationDecoder {
-    /// Fresh parameters; the query has the layer's query channels.
+impl ClassificationDecoderConfig {
+    /// Channels of the query.
     #[must_use]
-    pub fn new(layer: LayerConfig, labels: usize, init: Initialisation, device: &Device) -> Self {
-        let channels = layer.attention.query_channels;
+    pub const fn channels(&self) -> usize {
+        self.layer.attention.query_channels
+    }
+
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> ClassificationDecoder {
         let config = BasicDecoderConfig {
             queries: Some(QueryConfig {
-                positions: PositionConfig::trainable(1, channels),
+                positions: PositionConfig::trainable(1, self.channels()),
                 index_dims: vec![1],
                 concat_preprocessed_input: false,
             }),
-            layer,
-            output_channels: Some(labels),
+            layer: self.layer.clone(),
+            output_channels: Some(self.labels),
         };
-        Self { decoder: config.init(init, device) }
+        ClassificationDecoder { decoder: config.init(init, device) }
     }
 }
 

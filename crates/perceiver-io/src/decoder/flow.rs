@@ -5,6 +5,19 @@ use perceiver_core::{AnswerStream, Initialisation, LayerConfig, TokenArray};
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder};
 use crate::Preprocessed;
 
+/// Sizes of an [`OpticalFlowDecoder`].
+#[derive(Debug, Clone)]
+pub struct OpticalFlowDecoderConfig {
+    /// The cross-attention; its query channels are those of a preprocessed pixel.
+    pub layer: LayerConfig,
+    /// Height and width of the images, in pixels.
+    pub image_shape: [usize; 2],
+    /// Channels of an answer: two for motion on a plane.
+    pub output_channels: usize,
+    /// Answers are divided by this.
+    pub rescale_factor: f64,
+}
+
 /// Asks for the motion of every pixel, with the preprocessed pixel itself as the query.
 ///
 /// # Source
@@ -17,21 +30,26 @@ pub struct OpticalFlowDecoder {
     rescale_factor: f64,
 }
 
-impl OpticalFlowDecoder {
-    /// Fresh parameters for images of `image_shape` (height, width). Answers of `output_channels`
-    /// channels are divided by `rescale_factor`.
+impl OpticalFlowDecoderConfig {
+    /// Channels of a query.
     #[must_use]
-    pub fn new(
-        layer: LayerConfig,
-        image_shape: [usize; 2],
-        output_channels: usize,
-        rescale_factor: f64,
-        init: Initialisation,
-        device: &Device,
-    ) -> Self {
-        let config =
-            BasicDecoderConfig { queries: None, layer, output_channels: Some(output_channels) };
-        Self { decoder: config.init(init, device), image_shape, rescale_factor }
+    pub const fn channels(&self) -> usize {
+        self.layer.attention.query_channels
+    }
+
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> OpticalFlowDecoder {
+        let config = BasicDecoderConfig {
+            queries: None,
+            layer: self.layer.clone(),
+            output_channels: Some(self.output_channels),
+        };
+        OpticalFlowDecoder {
+            decoder: config.init(init, device),
+            image_shape: self.image_shape,
+            rescale_factor: self.rescale_factor,
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 pub use basic::{BasicDecoder, BasicDecoderConfig, QueryConfig};
-pub use classification::ClassificationDecoder;
-pub use flow::OpticalFlowDecoder;
+pub use classification::{ClassificationDecoder, ClassificationDecoderConfig};
+pub use flow::{OpticalFlowDecoder, OpticalFlowDecoderConfig};
 pub use multimodal::{
     MultimodalDecoder, MultimodalDecoderConfig, MultimodalQueryConfig, OutputPoints,
     SubsampledPoints,

@@ -82,11 +82,17 @@ impl MultimodalQueryConfig {
     #[must_use]
     pub fn channels(&self) -> usize {
         let widest = self.audio.0.channels().max(self.image.0.channels());
-        widest.max(self.label.channels()) + self.min_padding
+        widest.max(self.label.channels()).saturating_add(self.min_padding)
     }
 }
 
 impl MultimodalDecoderConfig {
+    /// Channels of a query, padding included.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.queries.channels()
+    }
+
     /// Fresh parameters.
     ///
     /// # Panics

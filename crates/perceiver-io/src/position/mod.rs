@@ -71,6 +71,16 @@ pub(crate) enum EncodingKind {
     Trainable(TrainablePositionEncoding),
 }
 
+impl Combination {
+    /// Channels of a token.
+    pub(crate) const fn channels(self, content: usize, positions: usize) -> usize {
+        match self {
+            Self::Concat => content.saturating_add(positions),
+            Self::Add => positions,
+        }
+    }
+}
+
 impl PositionConfig {
     /// Fourier features with coordinates and both phases: what every published model uses.
     #[must_use]
@@ -117,6 +127,15 @@ impl PositionConfig {
             )
             .channels(),
             PositionEncodingConfig::Trainable { channels, .. } => *channels,
+        }
+    }
+
+    /// Axes the encoding describes.
+    #[must_use]
+    pub const fn dimensions(&self) -> usize {
+        match &self.encoding {
+            PositionEncodingConfig::Fourier { max_resolution, .. } => max_resolution.len(),
+            PositionEncodingConfig::Trainable { dimensions, .. } => *dimensions,
         }
     }
 

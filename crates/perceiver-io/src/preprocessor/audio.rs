@@ -30,6 +30,12 @@ pub struct AudioPreprocessor {
 }
 
 impl AudioPreprocessorConfig {
+    /// Channels of the tokens.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.combination.channels(self.samples_per_patch, self.positions.channels())
+    }
+
     /// Fresh parameters.
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> AudioPreprocessor {
@@ -47,10 +53,7 @@ impl Preprocessor for AudioPreprocessor {
     type Input = Tensor<3>;
 
     fn channels(&self) -> usize {
-        match self.combination {
-            Combination::Concat => self.samples_per_patch + self.positions.channels(),
-            Combination::Add => self.positions.channels(),
-        }
+        self.combination.channels(self.samples_per_patch, self.positions.channels())
     }
 
     /// # Panics

@@ -67,8 +67,7 @@ pub struct ImagePreprocessor {
     positions: PositionEncoding,
     #[module(skip)]
     preparation: ImagePreparation,
-    in_channels: usize,
-    out_channels: usize,
+    content_channels: usize,
     spatial_downsample: usize,
     temporal_downsample: usize,
     #[module(skip)]
@@ -93,6 +92,15 @@ pub struct ImageInput {
     pub interpolate_positions: bool,
 }
 
+impl ImageInput {
+    /// Resamples trainable positions of a square image to fit this one.
+    #[must_use]
+    pub fn interpolate_positions(mut self) -> Self {
+        self.interpolate_positions = true;
+        self
+    }
+}
+
 impl From<Tensor<4>> for ImageInput {
     fn from(image: Tensor<4>) -> Self {
         Self { frames: Frames::Image(image), interpolate_positions: false }
@@ -106,6 +114,51 @@ impl From<Tensor<5>> for ImageInput {
 }
 
 impl ImagePreprocessorConfig {
+    /// Channels of the tokens.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.combination.channels(self.content_channels(), self.positions.channels())
+    }
+
+    /// Channels before positions join, by the reference's rule: positions along more than two
+    /// axes mean video.
+    #[must_use]
+    pub const fn content_channels(&self) -> usize {
+        let temporal = self.positions.dimensions() > 2;
+        let space = self.spatial_downsample;
+        match self.preparation {
+            ImagePreparation::Conv { .. }
+            | ImagePreparation::Conv1x1
+            | ImagePreparation::Patches { linear: Some(_) } => self.out_channels,
+            ImagePreparation::Patches { linear: None } => {
+                let frames = if temporal { self.temporal_downsample } else { 1 };
+                self.in_channels * space * space * frames
+            }
+            ImagePreparation::Pixels if temporal => self.in_channels,
+            ImagePreparation::Pixels => self.in_channels.div_ceil(space),
+        }
+    }
+
+    /// Rows and columns of the tokens of an image or a frame; `None` if it does not divide into
+    /// blocks, or is smaller than the convolution needs.
+    #[must_use]
+    pub fn token_grid(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
+        let space = self.spatial_downsample;
+        let tokens = |pixels: usize| match self.preparation {
+            ImagePreparation::Conv { .. } => downsample::rows(pixels),
+            ImagePreparation::Conv1x1 => Some(pixels.div_ceil(space)),
+            ImagePreparation::Patches { .. } => {
+                pixels.is_multiple_of(space).then_some(pixels / space)
+            }
+            // Single images lose examples and channels instead of pixels.
+            ImagePreparation::Pixels if self.positions.dimensions() > 2 => {
+                Some(pixels.div_ceil(space))
+            }
+            ImagePreparation::Pixels => Some(pixels),
+        };
+        Some([tokens(height)?, tokens(width)?])
+    }
+
     /// Fresh parameters.
     ///
     /// # Panics
@@ -146,8 +199,7 @@ impl ImagePreprocessorConfig {
                 .map(|channels| init.linear(channels, self.out_channels, device)),
             positions: self.positions.init(init, device),
             preparation: self.preparation,
-            in_channels: self.in_channels,
-            out_channels: self.out_channels,
+            content_channels: self.content_channels(),
             spatial_downsample: self.spatial_downsample,
             temporal_downsample: self.temporal_downsample,
             combination: self.combination,
@@ -159,10 +211,7 @@ impl Preprocessor for ImagePreprocessor {
     type Input = ImageInput;
 
     fn channels(&self) -> usize {
-        match self.combination {
-            Combination::Concat => self.content_channels() + self.positions.channels(),
-            Combination::Add => self.positions.channels(),
-        }
+        self.combination.channels(self.content_channels, self.positions.channels())
     }
 
     /// # Panics
@@ -189,23 +238,6 @@ impl Preprocessor for ImagePreprocessor {
 type Gridded = (Tensor<3>, Vec<usize>);
 
 impl ImagePreprocessor {
-    /// Channels before positions join, by the reference's rule: positions along more than two
-    /// axes mean video.
-    fn content_channels(&self) -> usize {
-        let temporal = self.positions.dimensions() > 2;
-        match self.preparation {
-            ImagePreparation::Conv { .. }
-            | ImagePreparation::Conv1x1
-            | ImagePreparation::Patches { linear: Some(_) } => self.out_channels,
-            ImagePreparation::Patches { linear: None } => {
-                let frames = if temporal { self.temporal_downsample } else { 1 };
-                self.in_channels * self.spatial_downsample.pow(2) * frames
-            }
-            ImagePreparation::Pixels if temporal => self.in_channels,
-            ImagePreparation::Pixels => self.in_channels.div_ceil(self.spatial_downsample),
-        }
-    }
-
     fn convolve(&self, frames: Frames) -> Tensor<4> {
         let convnet = self.convnet.as_ref().expect("made with this preparation");
         convnet.forward(image_only(frames))

@@ -14,9 +14,9 @@ use perceiver_core::{Content, Positions, Segment, TokenArray};
 
 pub use audio::{AudioPreprocessor, AudioPreprocessorConfig};
 pub use image::{Frames, ImageInput, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig};
-pub use multimodal::{MultimodalInput, MultimodalPreprocessor};
+pub use multimodal::{MultimodalInput, MultimodalPreprocessor, MultimodalPreprocessorConfig};
 pub use one_hot::OneHotPreprocessor;
-pub use text::TextPreprocessor;
+pub use text::{TextPreprocessor, TextPreprocessorConfig};
 
 use crate::Combination;
 

@@ -3,10 +3,26 @@ use burn::tensor::{Bool, Device, Distribution, Tensor};
 use perceiver_core::{Initialisation, Segment, TokenArray};
 
 use super::{
-    AudioPreprocessor, ImageInput, ImagePreprocessor, OneHotPreprocessor, Preprocessed,
-    Preprocessor,
+    AudioPreprocessor, AudioPreprocessorConfig, ImageInput, ImagePreprocessor,
+    ImagePreprocessorConfig, OneHotPreprocessor, Preprocessed, Preprocessor,
 };
 use crate::Modalities;
+
+/// How a [`MultimodalPreprocessor`] makes tokens.
+#[derive(Debug, Clone)]
+pub struct MultimodalPreprocessorConfig {
+    /// The sound track.
+    pub audio: AudioPreprocessorConfig,
+    /// The video frames.
+    pub image: ImagePreprocessorConfig,
+    /// Classes of the label, which are the channels of its token.
+    pub labels: usize,
+    /// Padding channels of the modality with the most channels.
+    pub min_padding: usize,
+    /// How often a learned vector replaces a token of each modality, in training and inference
+    /// alike; `None` leaves that vector out.
+    pub mask_probabilities: Modalities<Option<f64>>,
+}
 
 /// Preprocesses sound, video and label, each its own way, and pads them to common channels.
 ///
@@ -56,29 +72,28 @@ enum Masked {
     Some(Tensor<3>),
 }
 
-impl MultimodalPreprocessor {
-    /// Fresh padding and mask tokens around the given preprocessors.
-    ///
-    /// Tokens get at least `min_padding` padding channels. A modality with a mask probability
-    /// (audio, image, label) has each of its tokens replaced by a learned one that often, in
-    /// training and inference alike.
+impl MultimodalPreprocessorConfig {
+    /// Channels of the tokens, padding included.
     #[must_use]
-    pub fn new(
-        audio: AudioPreprocessor,
-        image: ImagePreprocessor,
-        label: OneHotPreprocessor,
-        min_padding: usize,
-        mask_probabilities: Modalities<Option<f64>>,
-        init: Initialisation,
-        device: &Device,
-    ) -> Self {
-        let own = [audio.channels(), image.channels(), label.channels()];
-        let channels = own[0].max(own[1]).max(own[2]) + min_padding;
+    pub fn channels(&self) -> usize {
+        let widest = self.audio.channels().max(self.image.channels()).max(self.labels);
+        widest.saturating_add(self.min_padding)
+    }
+
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> MultimodalPreprocessor {
+        let own = [self.audio.channels(), self.image.channels(), self.labels];
+        let channels = self.channels();
         let padding = |own: usize| init.parameter([1, channels - own], device);
         let mask = |p: Option<f64>| p.map(|_| init.parameter([1, channels], device));
-        let p = mask_probabilities;
-        Self {
-            modalities: ModalityPreprocessors { audio, image, label },
+        let p = &self.mask_probabilities;
+        MultimodalPreprocessor {
+            modalities: ModalityPreprocessors {
+                audio: self.audio.init(init, device),
+                image: self.image.init(init, device),
+                label: OneHotPreprocessor::new(self.labels),
+            },
             padding: Modalities {
                 audio: padding(own[0]),
                 image: padding(own[1]),
@@ -89,7 +104,9 @@ impl MultimodalPreprocessor {
             channels,
         }
     }
+}
 
+impl MultimodalPreprocessor {
     /// Pads a modality's only segment and masks some of its tokens.
     fn pad_and_mask(
         &self,

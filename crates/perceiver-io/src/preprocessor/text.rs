@@ -5,6 +5,17 @@ use perceiver_core::{Initialisation, TokenArray};
 
 use super::{Preprocessed, Preprocessor};
 
+/// Sizes of a [`TextPreprocessor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextPreprocessorConfig {
+    /// Token ids.
+    pub vocabulary: usize,
+    /// Tokens of the longest text.
+    pub max_positions: usize,
+    /// Channels of an embedding, and of a token.
+    pub channels: usize,
+}
+
 /// Embeds token ids and adds learned positions.
 ///
 /// # Source
@@ -16,23 +27,24 @@ pub struct TextPreprocessor {
     position_embeddings: Embedding,
 }
 
-impl TextPreprocessor {
-    /// Fresh embeddings of `channels` channels for `vocabulary` ids at up to `max_positions`
-    /// places.
+impl TextPreprocessorConfig {
+    /// Channels of the tokens.
     #[must_use]
-    pub fn new(
-        vocabulary: usize,
-        max_positions: usize,
-        channels: usize,
-        init: Initialisation,
-        device: &Device,
-    ) -> Self {
-        Self {
-            embeddings: init.embedding(vocabulary, channels, device),
-            position_embeddings: init.embedding(max_positions, channels, device),
-        }
+    pub const fn channels(&self) -> usize {
+        self.channels
     }
 
+    /// Fresh parameters.
+    #[must_use]
+    pub fn init(&self, init: Initialisation, device: &Device) -> TextPreprocessor {
+        TextPreprocessor {
+            embeddings: init.embedding(self.vocabulary, self.channels, device),
+            position_embeddings: init.embedding(self.max_positions, self.channels, device),
+        }
+    }
+}
+
+impl TextPreprocessor {
     /// The embedding table, `[vocabulary, channels]`, which the masked language model's output
     /// shares.
     #[must_use]

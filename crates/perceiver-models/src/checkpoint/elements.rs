@@ -1,11 +1,11 @@
-//! Element types: from bytes to values, cast and transposed in one pass.
+//! Converts stored bytes to values, cast and transposed in one pass.
 
 use burn::tensor::{DType, FloatDType, TensorData};
 use half::{bf16, f16};
 
 use super::TensorInfo;
 
-/// A float type that files and tensors hold.
+/// A float type of files and tensors.
 trait Float: burn::tensor::Element {
     const BYTES: usize;
     fn load(bytes: &[u8]) -> Self;
@@ -45,14 +45,14 @@ float!(f32, f64::from, |value| value as Self);
 float!(f16, f64::from, Self::from_f64);
 float!(bf16, f64::from, Self::from_f64);
 
-/// Values to hand to burn, and how many of them are NaN or infinite.
+/// Values for burn, and how many of them are NaN or infinite.
 pub(super) struct Floats {
     pub(super) data: TensorData,
     pub(super) non_finite: usize,
 }
 
-/// Float values of `shape`, cast to `to`. With `transpose`, `bytes` hold the transposed matrix.
-/// None where `from` is not a float type.
+/// Float values of `shape`, cast to `to`; `None` if `from` is not a float type. With `transpose`,
+/// `bytes` hold the transposed matrix.
 pub(super) fn floats(
     bytes: &[u8],
     from: DType,
@@ -96,7 +96,7 @@ pub(super) fn float_bytes(
     }
 }
 
-/// Integer values as the widest signed type; none where they are no integers or too large.
+/// Integer values as the widest signed type; `None` if they are not integers or too large.
 pub(super) fn integers(bytes: &[u8], from: DType) -> Option<Vec<i64>> {
     fn with<const N: usize>(
         bytes: &[u8],
@@ -120,7 +120,7 @@ pub(super) fn integers(bytes: &[u8], from: DType) -> Option<Vec<i64>> {
     }
 }
 
-/// Values as they are stored; integers in the widest signed type.
+/// Values in their stored type; integers in the widest signed type.
 pub(super) fn data(bytes: &[u8], info: &TensorInfo) -> Option<TensorData> {
     let shape = info.shape.clone();
     match info.dtype {
@@ -145,7 +145,7 @@ fn values<T: Float>(bytes: &[u8], from: DType, shape: &[usize], flip: bool) -> O
         None
     };
     Some(match from {
-        // Without a detour, so that every bit pattern survives, signalling NaNs too.
+        // Without a cast, so that every bit pattern survives, even a signalling NaN.
         _ if from == T::dtype() => arrange(bytes, T::BYTES, flip, T::load),
         DType::F64 => arrange(bytes, 8, flip, |bytes| T::narrow(f64::load(bytes))),
         DType::F32 => arrange(bytes, 4, flip, |bytes| T::narrow(f32::load(bytes).widen())),
@@ -162,7 +162,7 @@ fn arrange<T: Float>(
     flip: Option<(usize, usize)>,
     read: impl Fn(&[u8]) -> T,
 ) -> Vec<T> {
-    /// Side of the squares a matrix is transposed in, small enough for the first-level cache.
+    /// Side of the squares in which a matrix is transposed, small enough for the first-level cache.
     const TILE: usize = 32;
     let Some((rows, columns)) = flip else {
         return bytes.chunks_exact(size).map(read).collect();

@@ -1,4 +1,4 @@
-//! `*.index.json`: which shard holds which tensor.
+//! `*.index.json`, which says what shard has which tensor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -9,21 +9,32 @@ use super::Stored;
 use crate::Error;
 use crate::files;
 
-/// Largest index that is read, in bytes.
+/// Size limit of an index, in bytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
-    let shards = shards(path)?;
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    join(path, shards(path)?, |shard| {
+        let file = folder.join(shard);
+        files::is_file(&file).then(|| super::open_file(&file)).transpose()
+    })
+}
+
+/// The tensors of all shards, each of which `open` opens unless it is missing.
+pub(super) fn join<'a>(
+    path: &Path,
+    shards: BTreeMap<String, BTreeSet<String>>,
+    open: impl Fn(&str) -> Result<Option<BTreeMap<String, Stored<'a>>>, Error>,
+) -> Result<BTreeMap<String, Stored<'a>>, Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut tensors = BTreeMap::new();
     for (shard, named) in shards {
-        let file = folder.join(&shard);
-        if !files::is_file(&file) {
+        let Some(stored) = open(&shard)? else {
             return Err(Error::checkpoint(path, format!("names the missing shard {shard}")));
-        }
-        let stored = super::open_file(&file)?;
+        };
+        let file = folder.join(&shard);
         if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
-            let message = format!("has no tensor {key}, which the index says it holds");
+            let message = format!("has no tensor {key}, which the index places there");
             return Err(Error::checkpoint(&file, message));
         }
         for (key, tensor) in stored {
@@ -37,11 +48,15 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
     Ok(tensors)
 }
 
-/// The shards' file names, each with the keys it should hold.
+/// The file name of each shard, with the keys it should have.
 pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    let text = files::read_text(path, MAX_INDEX_BYTES)?;
-    let index: Value = serde_json::from_str(&text)
-        .map_err(|error| files::json_error(&error, &text).in_file(path))?;
+    parse(path, &files::read_text(path, MAX_INDEX_BYTES)?)
+}
+
+/// The same, from the text of an index.
+pub(super) fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let index: Value = serde_json::from_str(text)
+        .map_err(|error| files::json_error(&error, text).in_file(path))?;
     let map = index
         .get("weight_map")
         .and_then(Value::as_object)
@@ -60,7 +75,7 @@ pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, 
     Ok(shards)
 }
 
-/// Whether a name stays in its folder on every system.
+/// True if a name stays in its folder on every system.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let plain = matches!(components.next(), Some(Component::Normal(_)));

@@ -1,18 +1,18 @@
-//! From the path of a parameter in a burn module to its key in the checkpoint.
+//! Maps the path of a parameter in a burn module to its key in the checkpoint.
 
-/// What the reference calls the parameters of our modules.
+/// The names of a module's parameters in checkpoints.
 ///
-/// Modules are named after the key's segments, so a path is a key but for the rewrites here and
-/// two conventions of burn: the enclosing enum variant is no segment, and a norm's `gamma` and
-/// `beta` are PyTorch's `weight` and `bias`.
+/// Modules are named after the segments of the keys, so a path is a key, except for the rewrites
+/// here and two conventions of burn: an enclosing enum variant is not a segment, and a norm's
+/// `gamma` and `beta` are PyTorch's `weight` and `bias`.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyMap {
-    /// Runs of segments, ours and theirs. Every run is replaced where it stands.
+    /// Runs of segments in a path, and their replacements in the key.
     pub rewrites: &'static [(&'static str, &'static str)],
-    /// Ends of the keys of tensors that have no axis where ours have one of length 1.
+    /// Ends of the keys of tensors without an axis, whose parameters have one axis of length 1.
     pub scalars: &'static [&'static str],
-    /// Ends of the keys of tensors that the checkpoint or the module may lack: a count of
-    /// batches, which older files do not have and which has no effect on any result.
+    /// Ends of the keys of tensors that the checkpoint or the module may lack, such as a count of
+    /// batches, which older files do not have and which affects no result.
     pub optional: &'static [&'static str],
 }
 
@@ -32,10 +32,10 @@ impl KeyMap {
         optional: &["num_batches_tracked"],
     };
 
-    /// The key of the parameter at a path whose segments are joined by dots.
+    /// The key of the parameter at a path, whose segments are joined by dots.
     #[must_use]
     pub fn key(&self, path: &str) -> String {
-        // Dots at both ends make every segment look alike.
+        // With dots at both ends, the first and last segment look like the others.
         let mut key = format!(".{path}.");
         for (ours, theirs) in self.rewrites {
             key = key.replace(&format!(".{ours}."), &format!(".{theirs}."));
@@ -47,17 +47,17 @@ impl KeyMap {
         self.optional.iter().any(|end| key.ends_with(end))
     }
 
-    /// The shape the checkpoint has for a tensor that is `shape` in ours.
+    /// The shape in the checkpoint of a parameter of this shape.
     pub(super) fn shape(&self, key: &str, shape: Vec<usize>) -> Vec<usize> {
         if self.scalars.iter().any(|end| key.ends_with(end)) { Vec::new() } else { shape }
     }
 }
 
-/// The place of a module traversal.
+/// The current place of a module traversal.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     segments: Vec<String>,
-    /// Container of each level, also of enum variants, which are no segment.
+    /// Container of each level, including enum variants, which are not segments.
     containers: Vec<String>,
 }
 
@@ -75,12 +75,12 @@ impl Place {
         }
     }
 
-    /// Whether the parameter here is `name` of the struct `owner`.
+    /// True if the current parameter is the field `name` of a struct `owner`.
     pub(super) fn is(&self, owner: &str, name: &str) -> bool {
         self.owner() == owner && self.segments.last().is_some_and(|last| last == name)
     }
 
-    /// The key of the parameter here.
+    /// The key of the current parameter.
     pub(super) fn key(&self, keys: &KeyMap) -> String {
         let parents = &self.segments[..self.segments.len().saturating_sub(1)];
         let parents = parents.iter().map(String::as_str);

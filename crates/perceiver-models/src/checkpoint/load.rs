@@ -1,4 +1,4 @@
-//! Values of a checkpoint into the parameters of a module.
+//! Loads the values of a checkpoint into the parameters of a module.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use super::keys::Place;
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
 
-/// How values are loaded.
+/// How a checkpoint is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The type float tensors are cast to; none to keep what the file holds.
+    /// The type to cast float tensors to; `None` keeps the stored type.
     pub dtype: Option<FloatDType>,
-    /// Whether tensors that only one of model and checkpoint has are passed over: to begin from
-    /// a model with another head.
+    /// If true, skips tensors that only the model or only the checkpoint has: to start from a
+    /// model with another head.
     pub partial: bool,
 }
 
@@ -26,16 +26,16 @@ impl Default for LoadOptions {
     }
 }
 
-/// What was loaded.
+/// The result of loading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Tensors that were loaded.
+    /// Number of loaded tensors.
     pub tensors: usize,
-    /// Tensors with values that are not numbers, which the model will spread to its outputs.
+    /// Tensors with NaN or infinite values, which will spread to the model's outputs.
     pub non_finite: Vec<NonFinite>,
-    /// Optional keys of the checkpoint for which the module has no place.
+    /// Keys of the checkpoint that were skipped, because the module does not have them.
     pub ignored: Vec<String>,
-    /// Keys of the module that the checkpoint does not have: these parameters are as they were.
+    /// Keys of the module that the checkpoint lacks: these parameters keep their fresh values.
     pub fresh: Vec<String>,
 }
 
@@ -44,12 +44,12 @@ pub struct LoadReport {
 pub struct NonFinite {
     /// The tensor's key.
     pub key: String,
-    /// How many of its values are NaN or infinite, after any cast.
+    /// Number of NaN or infinite values, after any cast.
     pub count: usize,
 }
 
 impl LoadReport {
-    /// One line for everything the caller should tell the user.
+    /// What the caller should show the user, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let line = |tensor: &NonFinite| {
@@ -59,20 +59,19 @@ impl LoadReport {
     }
 }
 
-/// Replaces every parameter of `module` by the checkpoint's tensor of its key.
+/// Replaces every parameter of a module by the checkpoint's tensor of its key.
 ///
-/// Nothing of the module is initialised and nothing is read before all keys, shapes and kinds
-/// have been found to agree. Tensors are then read one at a time, onto the devices the module was
-/// made for. Linear weights, which PyTorch stores transposed, are turned on the way, bit for bit.
+/// All keys, shapes and types are compared before a parameter is initialised or a value is read.
+/// Tensors are then read one at a time, onto the device of each parameter. Linear weights, which
+/// PyTorch stores transposed, are transposed on the way, bit for bit.
 ///
 /// # Errors
-/// [`Error::Mismatch`] listing what is missing, unused (unless the options allow that, and some
-/// tensor fits) or of another shape;
-/// [`Error::Checkpoint`] or [`Error::Io`] where a tensor cannot be read. The module is then gone:
-/// a checkpoint loads whole or not at all.
+/// [`Error::Mismatch`] listing what is missing, unused (unless the options allow it and some tensor
+/// fits) or of another shape or type; [`Error::Checkpoint`] or [`Error::Io`] if a tensor cannot be
+/// read. The module is then lost: a checkpoint loads whole or not at all.
 pub fn load_module<M: Module>(
     module: M,
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
@@ -87,12 +86,12 @@ pub fn load_module<M: Module>(
     }
 }
 
-/// Key and shape of every parameter and buffer of a module, as a checkpoint has them.
+/// Key and shape of every parameter and buffer of a module, as in a checkpoint.
 pub(crate) fn parameters<M: Module>(module: &M, keys: &KeyMap) -> Vec<(String, Vec<usize>)> {
     slots(module, keys).into_iter().map(|slot| (slot.key, slot.shape)).collect()
 }
 
-/// A parameter of the module, as the checkpoint should have it.
+/// A parameter of the module, as expected in the checkpoint.
 #[derive(Debug)]
 struct Slot {
     key: String,
@@ -139,10 +138,10 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
     place.is("Linear", "weight")
 }
 
-/// What only one of module and checkpoint has, if that may be and everything else agrees.
+/// Lists what only the module or only the checkpoint has, if that is allowed and all else agrees.
 fn compare(
     slots: &[Slot],
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
     partial: bool,
 ) -> Result<LoadReport, Error> {
@@ -186,8 +185,8 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     None
 }
 
-/// What is wrong when a bare `PerceiverModel` and a head are taken for each other, which
-/// transformers would allow and leave the rest at random.
+/// Recognises a bare `PerceiverModel` loaded as a head, and the reverse, which transformers would
+/// allow, with the rest left at random.
 fn hint(missing: &[String], unused: &[String]) -> Option<String> {
     const BASE: &str = "perceiver.";
     let count = |keys: &[String]| keys.iter().filter(|key| key.starts_with(BASE)).count();
@@ -201,7 +200,7 @@ fn hint(missing: &[String], unused: &[String]) -> Option<String> {
 }
 
 struct Loader<'a> {
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a Checkpoint<'a>,
     keys: &'a KeyMap,
     options: &'a LoadOptions,
     place: Place,
@@ -210,10 +209,10 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// What `read` makes of the parameter here, unless something went wrong before or does now.
+    /// The value that `read` makes of the bytes of the current parameter, unless there is an error.
     fn value<T>(
         &mut self,
-        read: impl FnOnce(&mut Self, String, &TensorInfo, Vec<u8>) -> Option<T>,
+        read: impl FnOnce(&mut Self, String, &TensorInfo, &[u8]) -> Option<T>,
     ) -> Option<T> {
         if self.error.is_some() {
             return None;
@@ -227,7 +226,7 @@ impl Loader<'_> {
         let bytes = checkpoint.bytes(&key);
         match (bytes, checkpoint.info(&key)) {
             (Ok(bytes), Some(info)) => {
-                let value = read(self, key.clone(), info, bytes);
+                let value = read(self, key.clone(), info, &bytes);
                 if value.is_none() {
                     let why = "its values do not fit their type";
                     self.error = Some(checkpoint.unreadable(&key, why));
@@ -246,7 +245,7 @@ impl Loader<'_> {
         let transpose = is_linear_weight(&self.place);
         self.value(|loader, key, info, bytes| {
             let dtype = stored_dtype.or_else(|| float_dtype(info.dtype))?;
-            let floats = elements::floats(&bytes, info.dtype, dtype, shape, transpose)?;
+            let floats = elements::floats(bytes, info.dtype, dtype, shape, transpose)?;
             if floats.non_finite > 0 {
                 let count = floats.non_finite;
                 loader.report.non_finite.push(NonFinite { key, count });
@@ -292,8 +291,8 @@ impl ModuleMapper for Loader<'_> {
         let shape = param.lazy_shape();
         let dtype = DType::from(device.settings().int_dtype);
         let data = self.value(|_, _, info, bytes| {
-            let values = elements::integers(&bytes, info.dtype)?;
-            // Some devices count in 32 bits, and burn panics at what does not fit.
+            let values = elements::integers(bytes, info.dtype)?;
+            // Some devices have 32-bit integers, and burn panics if a value does not fit.
             let limit = 1u64 << (8 * dtype.size() - 1);
             let fits = values.iter().all(|value| value.unsigned_abs() < limit);
             fits.then(|| TensorData::new(values, shape.clone()))

@@ -10,7 +10,7 @@ use pytorch_reader::{PickleValue, PytorchError, PytorchReader, Tensor};
 use super::{Place, Stored, TensorInfo};
 use crate::Error;
 
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     let value =
         PytorchReader::read_pickle_data(path, None).map_err(|error| refused(path, error))?;
     match value {
@@ -37,8 +37,8 @@ pub(super) fn read(path: &Path, tensor: &Tensor) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Refuses what the reader left uninterpreted. It ran nothing, but neither would PyTorch load
-/// such a file with `weights_only`.
+/// Refuses what the reader left uninterpreted. It ran nothing, but PyTorch would not load such a
+/// file with `weights_only` either.
 fn only_tensors(path: &Path, value: &PickleValue) -> Result<(), Error> {
     match value {
         PickleValue::Unsupported(class) if class != "torch.Tensor" => Err(foreign(path, class)),

@@ -1,4 +1,4 @@
-//! Parameters of a module into safetensors files that transformers loads.
+//! Saves the parameters of a module to safetensors files that transformers loads.
 
 use std::fs;
 use std::path::Path;
@@ -11,33 +11,31 @@ use super::elements;
 use super::keys::Place;
 use super::load::is_linear_weight;
 use super::safetensors::dtype_name;
-use super::{KeyMap, TensorInfo};
+use super::{INDEX_NAME, KeyMap, SINGLE_NAME, TensorInfo};
 use crate::config::{CONFIG_NAME, PerceiverConfig};
 use crate::files::Replacement;
 use crate::{Error, files};
 
-const SINGLE_NAME: &str = "model.safetensors";
-const INDEX_NAME: &str = "model.safetensors.index.json";
-
-/// How a model is written.
+/// How a model is saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// The type float tensors are cast to; none to keep what the module holds.
+    /// The type to cast float tensors to; `None` keeps the module's type.
     pub dtype: Option<FloatDType>,
-    /// Most bytes of tensors in one file; none for a single file. A tensor larger than that has
-    /// a file of its own.
+    /// Most bytes of tensors per file, or `None` for a single file. A larger tensor has a file of its
+    /// own.
     pub max_shard_size: Option<u64>,
 }
 
-/// Writes config.json and the weights of `module` into `folder`, which is created if need be.
+/// Writes config.json and the weights of a module into a folder, and creates the folder if
+/// necessary.
 ///
-/// The weights are `model.safetensors`, or shards with an index. All files are written beside
-/// their places and moved there when every one is complete and durable, so that what was in the
-/// folder stays when the disk is full. Weight files of an earlier save that transformers would
-/// mistake for these are removed.
+/// The weights are `model.safetensors`, or shards with an index. All files are written under
+/// temporary names and renamed once every one is complete and durable, so that a full disk leaves
+/// the old files in place. Weight files of an earlier save that transformers would load instead are
+/// removed.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Checkpoint`] where a parameter is of a type the format does not have.
+/// [`Error::Io`]; [`Error::Checkpoint`] if the format lacks the type of a parameter.
 pub fn save_pretrained<M: Module>(
     module: &M,
     config: &PerceiverConfig,
@@ -78,11 +76,10 @@ pub fn save_pretrained<M: Module>(
     remove_stale(folder, &names)
 }
 
-/// Writes tensors under their names to one safetensors file, replacing an older one when it is
-/// complete.
+/// Writes named tensors to a safetensors file, which replaces an older one once it is complete.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Checkpoint`] where a tensor is of a type the format does not have.
+/// [`Error::Io`]; [`Error::Checkpoint`] if the format lacks the type of a tensor.
 pub fn write_tensors(
     path: impl AsRef<Path>,
     tensors: impl IntoIterator<Item = (String, TensorData)>,
@@ -103,7 +100,7 @@ struct Entry {
     key: String,
     info: TensorInfo,
     transpose: bool,
-    /// Fetches the values from their device, when their turn has come.
+    /// Fetches the values from their device, just before they are written.
     data: Box<dyn FnOnce() -> TensorData>,
 }
 
@@ -152,7 +149,7 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
     entries.found
 }
 
-/// Widest elements first, so that every tensor starts at a multiple of its element.
+/// Widest elements first, so that every tensor starts at a multiple of its element size.
 fn sort(entries: &mut [Entry]) {
     entries.sort_by(|one, other| {
         let width = |entry: &Entry| std::cmp::Reverse(entry.info.dtype.size());
@@ -160,7 +157,7 @@ fn sort(entries: &mut [Entry]) {
     });
 }
 
-/// The float type of all tensors, if it is the same.
+/// The float type that all float tensors share, if they do.
 fn common_dtype(entries: &[Entry]) -> Option<FloatDType> {
     let mut dtypes = entries.iter().map(|entry| entry.info.dtype).filter(DType::is_float);
     let first = dtypes.next()?;
@@ -199,7 +196,7 @@ fn index(shards: &[Vec<Entry>], names: &[String]) -> String {
     format!("{:#}\n", json!({ "metadata": metadata, "weight_map": files }))
 }
 
-/// Writes one file and makes it durable; it is not yet in its place.
+/// Writes one file and makes it durable, under its temporary name.
 fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({ "format": "pt" }))]);
     let mut offset = 0;
@@ -253,7 +250,7 @@ fn stored_bytes(data: &TensorData, info: &TensorInfo, transpose: bool) -> Option
     Some(values.into_iter().flat_map(i64::to_le_bytes).collect())
 }
 
-/// Removes the weights of an earlier save that would be loaded instead of, or beside, `names`.
+/// Removes weights of an earlier save that would be loaded instead of, or beside, `names`.
 fn remove_stale(folder: &Path, names: &[String]) -> Result<(), Error> {
     let listing = fs::read_dir(folder).map_err(Error::io(folder, "read"))?;
     for file in listing.flatten() {
@@ -270,7 +267,7 @@ fn remove_stale(folder: &Path, names: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a name is `model-00001-of-00002.safetensors` with any numbers.
+/// True for `model-00001-of-00002.safetensors` with any numbers.
 fn is_shard(name: &str) -> bool {
     let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

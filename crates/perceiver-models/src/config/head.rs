@@ -3,11 +3,11 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// The models a checkpoint can be: what `architectures` names in config.json.
+/// The heads of the reference, as `architectures` in config.json names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Head {
-    /// `PerceiverModel`: latents and encoder, with no preprocessor or decoder.
+    /// `PerceiverModel`: latents and encoder, without preprocessor or decoder.
     Model,
     /// `PerceiverForMaskedLM`.
     MaskedLm,
@@ -38,7 +38,7 @@ impl Head {
         ("PerceiverForMultimodalAutoencoding", Self::MultimodalAutoencoding),
     ];
 
-    /// Whether it scores classes of a text or an image.
+    /// If true, the head scores the classes of a text or an image.
     #[must_use]
     pub const fn is_classifier(self) -> bool {
         matches!(
@@ -70,7 +70,7 @@ impl FromStr for Head {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, head)| head).ok_or_else(
             || {
                 let known = Self::NAMES.map(|(known, _)| known).join(", ");
-                let name = super::parse::shown(&name.into());
+                let name = super::parse::shown_name(name);
                 Error::config("architectures", format!("names {name}, expected one of {known}"))
             },
         )

@@ -1,4 +1,4 @@
-//! Between a [`PerceiverConfig`] and its JSON.
+//! Conversion between a [`PerceiverConfig`] and its JSON.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{CrossAttentionShape, ImageSize, PerceiverConfig, ProblemType};
 use crate::Error;
 use crate::files::json_error;
 
-/// Names of PyTorch's float types.
+/// PyTorch's names of float types.
 const DTYPES: [(&str, FloatDType); 4] = [
     ("float32", FloatDType::F32),
     ("float16", FloatDType::F16),
@@ -18,7 +18,7 @@ const DTYPES: [(&str, FloatDType); 4] = [
     ("float64", FloatDType::F64),
 ];
 
-/// Most labels that `num_labels` may ask to be named.
+/// Most labels that `num_labels` may name.
 const MAX_LABELS: usize = 1 << 20;
 
 pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
@@ -120,8 +120,7 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
         ("output_num_channels", json!(config.output_num_channels)),
         ("_label_trainable_num_channels", json!(config.label_trainable_num_channels)),
     ]);
-    // The remaining fields belong to every transformers model; it leaves them out at their
-    // defaults.
+    // The remaining fields belong to every transformers model, which leaves out defaults.
     let default = PerceiverConfig::default();
     if !config.architectures.is_empty() {
         fields.insert("architectures", json!(config.architectures));
@@ -158,12 +157,17 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
     format!("{:#}\n", Value::Object(fields))
 }
 
-/// `LABEL_0`, `LABEL_1`, …: what transformers calls labels without names.
+/// `LABEL_0`, `LABEL_1`, …: the names that transformers gives to labels without names.
 pub(super) fn default_labels(count: usize) -> BTreeMap<i64, String> {
     (0..count as i64).map(|id| (id, format!("LABEL_{id}"))).collect()
 }
 
-/// A value as an error shows it: JSON, cut where it is long.
+/// A name as an error shows it.
+pub(crate) fn shown_name(name: &str) -> String {
+    shown(&name.into())
+}
+
+/// A value as an error shows it: JSON, shortened if it is long.
 pub(super) fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     match value {
@@ -182,7 +186,7 @@ pub(super) fn shown(value: &Value) -> String {
 const WHOLE: &str = "a whole number that is not negative";
 const SIZES: &str = "a list of whole numbers";
 
-/// The fields not yet taken; what is left in the end is unknown and kept.
+/// The fields not yet taken; those left at the end are unknown, and kept.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -190,7 +194,7 @@ impl Fields {
         self.0.shift_remove(name)
     }
 
-    /// A field that keeps its default where it is absent, and must not be null.
+    /// A field that keeps its default if it is absent, and must not be null.
     fn required<T>(
         &mut self,
         name: &str,
@@ -204,7 +208,7 @@ impl Fields {
         Ok(())
     }
 
-    /// A field for which null is as good as absent.
+    /// A field for which null means absent.
     fn optional<T>(
         &mut self,
         name: &str,
@@ -253,8 +257,8 @@ impl Fields {
         self.optional(name, &one_of(names), |value| by_name(names, value))
     }
 
-    /// Keeps the file's spelling among the unknown fields where transformers has another name
-    /// for the same function, so that it is written back.
+    /// If the file uses another of transformers' names for the function, keeps that spelling among
+    /// the unknown fields, so that it is written back.
     fn activation(&mut self, slot: &mut Activation) -> Result<(), Error> {
         let spelled = self.0.get("hidden_act").cloned();
         self.named("hidden_act", &Activation::NAMES, slot)?;
@@ -270,7 +274,7 @@ impl Fields {
         self.optional("model_type", expected, known).map(drop)
     }
 
-    /// `id2label` and `num_labels`: the second wins where they disagree, as in the reference.
+    /// `id2label` and `num_labels`: the second wins if they disagree, as in the reference.
     fn labels(&mut self, config: &mut PerceiverConfig) -> Result<(), Error> {
         let labels = self.optional("id2label", "an object of index to label", labels)?;
         config.label2id = self.optional("label2id", "an object of label to index", indices)?;
@@ -315,7 +319,7 @@ fn image_size(value: &Value) -> Option<ImageSize> {
     }
 }
 
-/// A list of strings, or the one string that some files hold instead.
+/// A list of strings, or the single string that some files have instead.
 fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(name) => Some(vec![name.clone()]),

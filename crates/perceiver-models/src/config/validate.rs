@@ -1,45 +1,48 @@
-//! What a configuration must satisfy before a model is built from it.
+//! Checks a configuration before a model is built from it.
 
-use super::{CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
-use crate::Error;
+use perceiver_core::{AttentionConfig, LayerConfig};
+use perceiver_io::{Preprocessor as _, TextPreprocessorConfig};
 
-/// Most weights, positions or samples a configuration may ask for: 4 TiB of f32.
-const MAX_PARAMETERS: u128 = 1 << 40;
-/// Most self-attention layers, and most repetitions of them.
+use super::{Head, ImageSize, PerceiverConfig, ProblemType};
+use crate::{
+    Error, PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
+    PerceiverForSequenceClassification, PerceiverModel,
+};
+
+/// Most weights, positions or samples of a model: 4 TiB in single precision.
+const MAX_WEIGHTS: u128 = 1 << 40;
+/// Most self-attention layers, and most repetitions of the block.
 const MAX_LAYERS: usize = 10_000;
 
-/// Dropping every probability leaves nothing to attend with.
+/// Dropping every probability would leave nothing to attend to.
 const MAX_DROPOUT: f64 = 0.999;
-
-/// What the masked language model's decoder is built with, whatever the configuration says.
-const MASKED_LM_HEADS: usize = 8;
-const MASKED_LM_QK_CHANNELS: usize = 256;
-/// Least padding channels around the modalities of inputs and of queries.
-const INPUT_PADDING: usize = 4;
-const QUERY_PADDING: usize = 2;
-/// Fourier channels of 64 bands in two dimensions, 192 in one, 32 in three.
-const IMAGE_POSITIONS: usize = 2 * (2 * 64 + 1);
-const AUDIO_POSITIONS: usize = 2 * 192 + 1;
-const VIDEO_POSITIONS: usize = 3 * (2 * 32 + 1);
-
-pub(super) fn without_head(config: &PerceiverConfig) -> Result<(), Error> {
-    encoder(config, None)
-}
 
 pub(super) fn with_head(config: &PerceiverConfig, head: Head) -> Result<(), Error> {
     fields_of(config, head)?;
-    let inputs = input_channels(config, head);
+    let inputs = token_channels(config, head);
     encoder(config, Some(inputs))?;
-    let parameters =
-        encoder_parameters(config, inputs).saturating_add(head_parameters(config, head));
-    if parameters > MAX_PARAMETERS {
-        let message = format!("of {head} asks for more than {MAX_PARAMETERS} weights");
+    let weights = encoder_weights(config, inputs).saturating_add(head_weights(config, head));
+    countable(weights, head.name())
+}
+
+pub(super) fn with_tokens(config: &PerceiverConfig, channels: usize) -> Result<(), Error> {
+    encoder(config, Some(channels))?;
+    countable(encoder_weights(config, channels), "Perceiver")
+}
+
+fn countable(weights: u128, what: &str) -> Result<(), Error> {
+    if weights > MAX_WEIGHTS {
+        let message = format!("describes a {what} of more than {MAX_WEIGHTS} weights");
         return Err(Error::config("config", message));
     }
     Ok(())
 }
 
-fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error> {
+/// Checks the encoder over tokens of `inputs` channels, or, without them, what does not depend on
+/// them.
+pub(super) fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error> {
     positive("num_latents", config.num_latents)?;
     positive("d_latents", config.d_latents)?;
     positive("num_self_attention_heads", config.num_self_attention_heads)?;
@@ -64,14 +67,15 @@ fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error>
     let cross_heads = ("num_cross_attention_heads", config.num_cross_attention_heads);
     divides(self_heads, config.d_latents, "`d_latents`")?;
     divides(cross_heads, config.d_latents, "`d_latents`")?;
-    if let Some(inputs) = inputs {
-        let (qk, v) = cross_attention(config, config.d_latents, inputs);
-        divides(cross_heads, qk, "query and key channels of the cross-attention")?;
-        divides(cross_heads, v, "value channels of the cross-attention")?;
+    let encoder = config.encoder(inputs.unwrap_or(config.d_latents));
+    if inputs.is_some() {
+        let AttentionConfig { qk_channels, v_channels, .. } = encoder.cross_attention.attention;
+        divides(cross_heads, qk_channels, "query and key channels of the cross-attention")?;
+        divides(cross_heads, v_channels, "value channels of the cross-attention")?;
     }
     if config.num_self_attends_per_block > 0 {
-        let (qk, v) = self_attention(config);
-        divides(self_heads, qk, "query and key channels of the self-attention")?;
+        let AttentionConfig { qk_channels, v_channels: v, .. } = encoder.self_attention.attention;
+        divides(self_heads, qk_channels, "query and key channels of the self-attention")?;
         divides(self_heads, v, "value channels of the self-attention")?;
         if v != config.d_latents {
             let field = if config.v_channels.is_some() { "v_channels" } else { "qk_channels" };
@@ -86,15 +90,16 @@ fn encoder(config: &PerceiverConfig, inputs: Option<usize>) -> Result<(), Error>
     Ok(())
 }
 
-/// The fields that only some heads read.
+/// Checks the fields that only some heads read.
 fn fields_of(config: &PerceiverConfig, head: Head) -> Result<(), Error> {
     match head {
         Head::Model => positive("d_model", config.d_model),
         Head::MaskedLm => {
             text(config)?;
-            if !config.d_model.is_multiple_of(MASKED_LM_HEADS) {
+            let heads = PerceiverForMaskedLM::decoder_config(config).layer.attention.heads;
+            if !config.d_model.is_multiple_of(heads) {
                 let message = format!(
-                    "is {}, expected a multiple of the decoder's {MASKED_LM_HEADS} heads",
+                    "is {}, expected a multiple of the decoder's {heads} heads",
                     config.d_model
                 );
                 return Err(Error::config("d_model", message));
@@ -148,92 +153,87 @@ fn square(config: &PerceiverConfig, head: Head) -> Result<(), Error> {
     }
 }
 
-/// Channels of the tokens the encoder attends to.
-fn input_channels(config: &PerceiverConfig, head: Head) -> usize {
+/// Channels of the tokens that the encoder reads.
+fn token_channels(config: &PerceiverConfig, head: Head) -> usize {
     match head {
-        Head::Model | Head::MaskedLm | Head::SequenceClassification => config.d_model,
-        Head::ImageClassificationLearned => 256 + 256,
-        Head::ImageClassificationFourier => 3 + IMAGE_POSITIONS,
-        Head::ImageClassificationConvProcessing | Head::OpticalFlow => 64 + IMAGE_POSITIONS,
-        Head::MultimodalAutoencoding => (config.samples_per_patch.saturating_add(AUDIO_POSITIONS))
-            .max(3 * 4 * 4 + VIDEO_POSITIONS)
-            .max(config.num_labels())
-            .saturating_add(INPUT_PADDING),
+        Head::Model => PerceiverModel::preprocessor_config(config).channels(),
+        Head::MaskedLm => PerceiverForMaskedLM::preprocessor_config(config).channels(),
+        Head::SequenceClassification => {
+            PerceiverForSequenceClassification::preprocessor_config(config).channels()
+        }
+        Head::ImageClassificationLearned => {
+            PerceiverForImageClassificationLearned::preprocessor_config(config).channels()
+        }
+        Head::ImageClassificationFourier => {
+            PerceiverForImageClassificationFourier::preprocessor_config(config).channels()
+        }
+        Head::ImageClassificationConvProcessing => {
+            PerceiverForImageClassificationConvProcessing::preprocessor_config(config).channels()
+        }
+        Head::OpticalFlow => PerceiverForOpticalFlow::preprocessor_config(config).channels(),
+        Head::MultimodalAutoencoding => {
+            PerceiverForMultimodalAutoencoding::preprocessor_config(config).channels()
+        }
     }
 }
 
-/// Query-and-key channels and value channels of a cross-attention of the encoder.
-fn cross_attention(config: &PerceiverConfig, queries: usize, inputs: usize) -> (usize, usize) {
-    let qk = config.qk_channels.unwrap_or(default_qk(config, queries, inputs));
-    (qk, config.v_channels.unwrap_or(qk))
+fn encoder_weights(config: &PerceiverConfig, inputs: usize) -> u128 {
+    let encoder = config.encoder(inputs);
+    let self_attends = layer(&encoder.self_attention);
+    product(&[config.num_latents, config.d_latents])
+        .saturating_add(layer(&encoder.cross_attention))
+        .saturating_add(self_attends.saturating_mul(encoder.layers_per_block as u128))
 }
 
-fn default_qk(config: &PerceiverConfig, queries: usize, inputs: usize) -> usize {
-    match config.cross_attention_shape_for_attention {
-        CrossAttentionShape::KeysValues => inputs,
-        CrossAttentionShape::Queries => queries,
-    }
-}
-
-fn self_attention(config: &PerceiverConfig) -> (usize, usize) {
-    let qk = config.qk_channels.unwrap_or(config.d_latents);
-    (qk, config.v_channels.unwrap_or(qk))
-}
-
-/// The weights of an attention layer with its MLP; vectors, a fraction of them, are left out.
-fn layer(queries: usize, inputs: usize, (qk, v): (usize, usize), widening: usize) -> u128 {
-    product(&[queries, qk])
-        .saturating_add(product(&[inputs, qk]))
-        .saturating_add(product(&[inputs, v]))
-        .saturating_add(product(&[v, queries]))
-        .saturating_add(product(&[2, widening, queries, queries]))
-}
-
-fn encoder_parameters(config: &PerceiverConfig, inputs: usize) -> u128 {
-    let latents = config.d_latents;
-    let cross = cross_attention(config, latents, inputs);
-    let self_attend =
-        layer(latents, latents, self_attention(config), config.self_attention_widening_factor);
-    product(&[config.num_latents, latents])
-        .saturating_add(layer(latents, inputs, cross, config.cross_attention_widening_factor))
-        .saturating_add(self_attend.saturating_mul(config.num_self_attends_per_block as u128))
-}
-
-/// The weights before and after the encoder.
-fn head_parameters(config: &PerceiverConfig, head: Head) -> u128 {
-    let latents = config.d_latents;
-    let decoder = |queries: usize| {
-        let qk = default_qk(config, queries, latents);
-        layer(queries, latents, (qk, qk), 1)
+/// Weights before and after the encoder.
+fn head_weights(config: &PerceiverConfig, head: Head) -> u128 {
+    let text = |text: TextPreprocessorConfig| {
+        product(&[text.vocabulary, text.channels])
+            .saturating_add(product(&[text.max_positions, text.channels]))
     };
-    let text = product(&[config.vocab_size, config.d_model])
-        .saturating_add(product(&[config.max_position_embeddings, config.d_model]));
-    let classifier = decoder(latents).saturating_add(product(&[latents, config.num_labels()]));
+    let classifier = || {
+        let decoder = config.classification_decoder();
+        layer(&decoder.layer).saturating_add(product(&[decoder.channels(), decoder.labels]))
+    };
     match head {
         Head::Model => 0,
         Head::MaskedLm => {
-            let channels = config.d_model;
-            text.saturating_add(product(&[config.max_position_embeddings, channels]))
-                .saturating_add(layer(channels, latents, (MASKED_LM_QK_CHANNELS, channels), 1))
+            let decoder = PerceiverForMaskedLM::decoder_config(config);
+            text(PerceiverForMaskedLM::preprocessor_config(config))
+                .saturating_add(product(&[config.max_position_embeddings, decoder.channels()]))
+                .saturating_add(layer(&decoder.layer))
         }
-        Head::SequenceClassification => text.saturating_add(classifier),
+        Head::SequenceClassification => {
+            text(PerceiverForSequenceClassification::preprocessor_config(config))
+                .saturating_add(classifier())
+        }
         Head::ImageClassificationLearned => {
             let [height, width] = config.image_size.height_width();
-            product(&[height, width, 256]).saturating_add(classifier)
+            let image = PerceiverForImageClassificationLearned::preprocessor_config(config);
+            product(&[height, width, image.positions.channels()]).saturating_add(classifier())
         }
-        Head::ImageClassificationFourier | Head::ImageClassificationConvProcessing => classifier,
-        Head::OpticalFlow => decoder(input_channels(config, head)),
+        Head::ImageClassificationFourier | Head::ImageClassificationConvProcessing => classifier(),
+        Head::OpticalFlow => layer(&PerceiverForOpticalFlow::decoder_config(config).layer),
         Head::MultimodalAutoencoding => {
-            let queries = AUDIO_POSITIONS
-                .max(config.label_trainable_num_channels)
-                .saturating_add(QUERY_PADDING);
-            let outputs = config.output_num_channels;
-            decoder(queries)
-                .saturating_add(product(&[queries, outputs]))
+            let decoder = PerceiverForMultimodalAutoencoding::decoder_config(config);
+            let outputs = decoder.output_channels;
+            layer(&decoder.layer)
+                .saturating_add(product(&[decoder.channels(), outputs]))
                 .saturating_add(product(&[outputs, config.num_labels()]))
                 .saturating_add(product(&[outputs, config.samples_per_patch]))
         }
     }
+}
+
+/// Weights of an attention layer with its MLP, without the far smaller biases and norms.
+fn layer(layer: &LayerConfig) -> u128 {
+    let AttentionConfig { query_channels, input_channels, qk_channels, v_channels, .. } =
+        layer.attention;
+    product(&[query_channels, qk_channels])
+        .saturating_add(product(&[input_channels, qk_channels]))
+        .saturating_add(product(&[input_channels, v_channels]))
+        .saturating_add(product(&[v_channels, query_channels]))
+        .saturating_add(product(&[2, layer.widening_factor, query_channels, query_channels]))
 }
 
 fn product(factors: &[usize]) -> u128 {
@@ -268,15 +268,15 @@ fn divides(heads: (&str, usize), channels: usize, what: &str) -> Result<(), Erro
     Err(Error::config(field, message))
 }
 
-/// Checks the rank of an extent, and that it has a countable number of elements.
+/// Checks the number of extents, and that their product has a sensible size.
 fn extents(field: &str, extents: &[usize], rank: usize) -> Result<(), Error> {
     if extents.len() != rank {
         let message = format!("has {} numbers, expected {rank}", extents.len());
         return Err(Error::config(field, message));
     }
     extents.iter().try_for_each(|&extent| positive(field, extent))?;
-    if product(extents) > MAX_PARAMETERS {
-        let message = format!("has more than {MAX_PARAMETERS} elements");
+    if product(extents) > MAX_WEIGHTS {
+        let message = format!("has more than {MAX_WEIGHTS} elements");
         return Err(Error::config(field, message));
     }
     Ok(())

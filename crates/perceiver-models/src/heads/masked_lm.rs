@@ -1,35 +1,40 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_io::{
     BasicDecoder, BasicDecoderConfig, EmbeddingDecoder, PositionConfig, QueryConfig,
-    TextPreprocessor,
+    TextPreprocessor, TextPreprocessorConfig,
 };
 
-use super::PretrainedModel;
-use crate::Error;
-use crate::architecture::{CrossLayer, initialisation};
-use crate::config::{Head, PerceiverConfig};
+use crate::config::PerceiverConfig;
+use crate::head::HeadRequest;
 use crate::losses::cross_entropy;
 use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
+use crate::{Error, PerceiverHead};
 
-/// Fills masked bytes of a text.
+/// Fills in masked bytes of a text.
+///
+/// # Shapes
+/// - input: `[batch, tokens]`, token ids, at most `max_position_embeddings` tokens
+/// - mask: `[batch, tokens]`
+/// - labels: `[batch, labels]`, at most `max_position_embeddings` of them; the loss ignores
+///   positions beyond, and labels of -100
+/// - logits: `[batch, max_position_embeddings, vocabulary]`
 ///
 /// # Source
 /// Perceiver IO section 4.1; `PerceiverForMaskedLM`.
 #[derive(Module, Debug)]
 pub struct PerceiverForMaskedLM {
-    perceiver: PerceiverModel<TextPreprocessor, BasicDecoder, NoPostprocessor>,
+    perceiver: PerceiverModel<TextPreprocessor, BasicDecoder>,
     embedding_decoder: EmbeddingDecoder,
 }
 
-/// What a [`PerceiverForMaskedLM`] returns.
+/// The output of a [`PerceiverForMaskedLM`].
 ///
 /// # Source
 /// `PerceiverMaskedLMOutput`.
 #[derive(Debug, Clone)]
 pub struct PerceiverMaskedLMOutput {
-    /// `[1]`, when labels were given.
+    /// `[1]`, if the request has labels.
     pub loss: Option<Tensor<1>>,
     /// `[batch, max_position_embeddings, vocabulary]`, however short the text.
     pub logits: Tensor<3>,
@@ -41,64 +46,35 @@ pub struct PerceiverMaskedLMOutput {
     pub cross_attentions: Option<Vec<Tensor<4>>>,
 }
 
-impl PretrainedModel for PerceiverForMaskedLM {
-    const HEAD: Head = Head::MaskedLm;
+impl PerceiverHead for PerceiverForMaskedLM {
+    const NAME: &'static str = "PerceiverForMaskedLM";
+
+    type Input = Tensor<2, Int>;
+    type Labels = Tensor<2, Int>;
+    type Points = ();
+    type Output = PerceiverMaskedLMOutput;
 
     fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
-        config.validate_for(Self::HEAD)?;
-        let init = initialisation(config);
-        let channels = config.d_model;
-        let positions = config.max_position_embeddings;
-        let preprocessor =
-            TextPreprocessor::new(config.vocab_size, positions, channels, init, device);
-        let layer = CrossLayer {
-            qk_channels: Some(8 * 32),
-            v_channels: Some(channels),
-            heads: 8,
-            ..CrossLayer::decoder(config, channels, false)
-        };
-        let decoder = BasicDecoderConfig {
-            queries: Some(QueryConfig {
-                positions: PositionConfig::trainable(positions, channels),
-                index_dims: vec![positions],
-                concat_preprocessed_input: false,
-            }),
-            layer: layer.resolve(config),
-            output_channels: None,
-        };
-        let decoder = decoder.init(init, device);
-        Ok(Self {
-            perceiver: PerceiverModel::new(config, preprocessor, decoder, NoPostprocessor, device),
-            embedding_decoder: EmbeddingDecoder::new(config.vocab_size, device),
-        })
-    }
-}
-
-impl PerceiverForMaskedLM {
-    /// The model around which this head is.
-    pub(crate) const fn perceiver(
-        &self,
-    ) -> &PerceiverModel<TextPreprocessor, BasicDecoder, NoPostprocessor> {
-        &self.perceiver
+        config.validate_for(Self::NAME.parse()?)?;
+        let init = config.initialisation();
+        let perceiver = PerceiverModel::new(
+            config,
+            Self::preprocessor_config(config).init(init, device),
+            Self::decoder_config(config).init(init, device),
+            NoPostprocessor,
+            device,
+        );
+        let embedding_decoder = EmbeddingDecoder::new(config.vocab_size, device);
+        Ok(Self { perceiver, embedding_decoder })
     }
 
-    /// # Shapes
-    /// - `ids`: `[batch, tokens]`
-    /// - `mask`: `[batch, tokens]`
-    /// - `labels`: `[batch, labels]`, at most `max_position_embeddings` of them; positions beyond
-    ///   are not counted, nor are labels of -100
-    ///
-    /// # Panics
-    /// If there are more tokens or labels than positions, or the mask has another shape.
-    #[must_use]
-    pub fn forward(
-        &self,
-        ids: Tensor<2, Int>,
-        mask: Option<&KeyMask>,
-        labels: Option<Tensor<2, Int>>,
-        options: OutputOptions,
-    ) -> PerceiverMaskedLMOutput {
-        let output = self.perceiver.forward(ids, mask, &None, options);
+    fn encode(&self, request: impl Into<HeadRequest<Self>>) -> Encoded {
+        self.perceiver.encode(request.into().split_labels().0.map_points(|()| None))
+    }
+
+    fn forward(&self, request: impl Into<HeadRequest<Self>>) -> PerceiverMaskedLMOutput {
+        let (request, labels) = request.into().split_labels();
+        let output = self.perceiver.forward(request.map_points(|()| None));
         let table = self.perceiver.input_preprocessor().embedding_table();
         let logits = self.embedding_decoder.forward(output.logits, table);
         let loss = labels.map(|labels| {
@@ -114,36 +90,54 @@ impl PerceiverForMaskedLM {
             cross_attentions: output.cross_attentions,
         }
     }
+}
 
-    /// Reads a text into latents.
-    ///
-    /// # Shapes
-    /// - `ids`: `[batch, tokens]`
-    /// - `mask`: `[batch, tokens]`
-    ///
-    /// # Panics
-    /// If there are more tokens than positions, or the mask has another shape.
+impl PerceiverForMaskedLM {
+    /// How token ids become tokens.
     #[must_use]
-    pub fn encode(
-        &self,
-        ids: Tensor<2, Int>,
-        mask: Option<&KeyMask>,
-        options: OutputOptions,
-    ) -> Encoded {
-        self.perceiver.encode(ids, mask, options)
+    pub const fn preprocessor_config(config: &PerceiverConfig) -> TextPreprocessorConfig {
+        super::text_preprocessor_config(config)
     }
 
-    /// What could stand at some points of each text, at a cost that grows with them alone.
+    /// How positions are decoded: one learned query each.
+    #[must_use]
+    pub fn decoder_config(config: &PerceiverConfig) -> BasicDecoderConfig {
+        const HEADS: usize = 8;
+        let (channels, positions) = (config.d_model, config.max_position_embeddings);
+        let mut layer = config.decoder_layer(channels);
+        layer.attention.heads = HEADS;
+        layer.attention.qk_channels = HEADS * 32;
+        layer.attention.v_channels = channels;
+        BasicDecoderConfig {
+            queries: Some(QueryConfig {
+                positions: PositionConfig::trainable(positions, channels),
+                index_dims: vec![positions],
+                concat_preprocessed_input: false,
+            }),
+            layer,
+            output_channels: None,
+        }
+    }
+
+    /// The model inside; it decodes embeddings, which the head scores.
+    #[must_use]
+    pub const fn perceiver(&self) -> &PerceiverModel<TextPreprocessor, BasicDecoder> {
+        &self.perceiver
+    }
+
+    /// Scores the tokens at some positions of each text, at a cost that grows with their number
+    /// alone.
     ///
-    /// A masked text asks about a small part of its bytes; [`forward`](Self::forward) answers for
-    /// every position there is.
+    /// In a masked text only a few positions are of interest; [`forward`](PerceiverHead::forward)
+    /// decodes all of them.
     ///
     /// # Shapes
     /// - `points`: `[batch, points]`, positions in the text
-    /// - returns logits: `[batch, points, vocabulary]`
+    /// - returns: `[batch, points, vocabulary]`
     ///
     /// # Panics
-    /// If there are points for another number of texts, or, on a CPU, one beyond the last position.
+    /// If `points` has another batch than the encoded input or, on a CPU, a point lies beyond the
+    /// last position.
     ///
     /// # Source
     /// Rows of the logits of `PerceiverForMaskedLM`, which decodes every position.

@@ -1,16 +1,15 @@
 //! The reference's task heads: a [`PerceiverModel`](crate::PerceiverModel) with its parts chosen.
 
+mod classification;
 mod image_classification;
 mod masked_lm;
 mod multimodal_autoencoding;
 mod optical_flow;
 mod sequence_classification;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use perceiver_io::ClassificationDecoder;
+use perceiver_io::TextPreprocessorConfig;
 
-pub(crate) use image_classification::ImagePerceiver;
 pub use image_classification::{
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned,
@@ -20,32 +19,20 @@ pub use multimodal_autoencoding::PerceiverForMultimodalAutoencoding;
 pub use optical_flow::PerceiverForOpticalFlow;
 pub use sequence_classification::PerceiverForSequenceClassification;
 
-use crate::Error;
-use crate::architecture::{CrossLayer, initialisation};
-use crate::config::{Head, PerceiverConfig};
+use crate::config::PerceiverConfig;
+use crate::head::HeadRequest;
 use crate::model::{
-    NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel, PerceiverModelOutput,
+    Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel, PerceiverModelOutput,
 };
+use crate::{Error, PerceiverHead};
 
-/// A model that a configuration describes completely.
-pub trait PretrainedModel: Module {
-    /// Its name in a configuration's `architectures`.
-    const HEAD: Head;
-
-    /// A model with fresh parameters, drawn as the reference draws them.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when no such model can be built.
-    fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error>;
-}
-
-/// What a classifying, flow or autoencoding head returns.
+/// The output of a classification, flow or autoencoding head.
 ///
 /// # Source
 /// `PerceiverClassifierOutput`.
 #[derive(Debug, Clone)]
 pub struct PerceiverClassifierOutput<T> {
-    /// `[1]`, when labels were given.
+    /// `[1]`, if the request has labels.
     pub loss: Option<Tensor<1>>,
     /// The head's answers.
     pub logits: T,
@@ -58,7 +45,9 @@ pub struct PerceiverClassifierOutput<T> {
 }
 
 impl<T> PerceiverClassifierOutput<T> {
-    fn new(output: PerceiverModelOutput<T>, loss: Option<Tensor<1>>) -> Self {
+    /// The output of the model inside a head, with the loss.
+    #[must_use]
+    pub fn new(output: PerceiverModelOutput<T>, loss: Option<Tensor<1>>) -> Self {
         Self {
             loss,
             logits: output.logits,
@@ -69,18 +58,43 @@ impl<T> PerceiverClassifierOutput<T> {
     }
 }
 
-impl PretrainedModel for PerceiverModel<NoPreprocessor, NoDecoder, NoPostprocessor> {
-    const HEAD: Head = Head::Model;
+/// Latents and encoder alone, over tokens `[batch, tokens, d_model]`.
+impl PerceiverHead for PerceiverModel {
+    const NAME: &'static str = "PerceiverModel";
+
+    type Input = Tensor<3>;
+    type Labels = ();
+    type Points = ();
+    type Output = PerceiverModelOutput<()>;
 
     fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
-        config.validate_for(Self::HEAD)?;
-        let preprocessor = NoPreprocessor::new(config.d_model);
+        config.validate_for(Self::NAME.parse()?)?;
+        let preprocessor = Self::preprocessor_config(config);
         Ok(Self::new(config, preprocessor, NoDecoder, NoPostprocessor, device))
+    }
+
+    fn encode(&self, request: impl Into<HeadRequest<Self>>) -> Encoded {
+        Self::encode(self, request)
+    }
+
+    fn forward(&self, request: impl Into<HeadRequest<Self>>) -> PerceiverModelOutput<()> {
+        Self::forward(self, request)
     }
 }
 
-/// The decoder all classifying heads share: one learned query of latent width, kept by a residual.
-fn classification_decoder(config: &PerceiverConfig, device: &Device) -> ClassificationDecoder {
-    let layer = CrossLayer::decoder(config, config.d_latents, true).resolve(config);
-    ClassificationDecoder::new(layer, config.num_labels(), initialisation(config), device)
+impl PerceiverModel {
+    /// How wide tokens are.
+    #[must_use]
+    pub const fn preprocessor_config(config: &PerceiverConfig) -> NoPreprocessor {
+        NoPreprocessor::new(config.d_model)
+    }
+}
+
+/// The preprocessor of both text heads.
+const fn text_preprocessor_config(config: &PerceiverConfig) -> TextPreprocessorConfig {
+    TextPreprocessorConfig {
+        vocabulary: config.vocab_size,
+        max_positions: config.max_position_embeddings,
+        channels: config.d_model,
+    }
 }

@@ -1,102 +1,143 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use perceiver_core::{AnswerStream, KeyMask, OutputOptions};
+use perceiver_core::AnswerStream;
 use perceiver_io::{
     AudioPostprocessor, AudioPreprocessorConfig, ClassificationPostprocessor, Combination, Decoded,
     Decoder, ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
     MultimodalDecoderConfig, MultimodalInput, MultimodalOutput, MultimodalPostprocessor,
-    MultimodalPreprocessor, MultimodalQueryConfig, OneHotPreprocessor, OutputPoints,
+    MultimodalPreprocessor, MultimodalPreprocessorConfig, MultimodalQueryConfig, OutputPoints,
     PositionConfig, ProjectionPostprocessor,
 };
 
-use super::{PerceiverClassifierOutput, PretrainedModel};
-use crate::Error;
-use crate::architecture::{CrossLayer, initialisation};
-use crate::config::{Head, PerceiverConfig};
+use super::PerceiverClassifierOutput;
+use crate::config::PerceiverConfig;
+use crate::head::HeadRequest;
 use crate::model::{Encoded, PerceiverModel, PerceiverModelOutput};
+use crate::{Error, PerceiverHead};
 
-/// Re-creates video, sound and label from one small array of latents.
+/// Reconstructs video, sound and label from one small array of latents.
 ///
 /// The label's token is masked, which makes the model a video classifier; in training
 /// [`MultimodalInput::hidden_labels`] shows some.
+///
+/// Without [points](Request::points), all of them are decoded: 802 816 pixels at the published
+/// size.
+///
+/// # Shapes
+/// - input: see [`MultimodalInput`]
+/// - mask: `[batch, tokens]`, audio patches, then image patches, then the label
+/// - logits: see [`MultimodalOutput`]
 ///
 /// # Source
 /// Perceiver IO section 4.3; `PerceiverForMultimodalAutoencoding`.
 #[derive(Module, Debug)]
 pub struct PerceiverForMultimodalAutoencoding {
-    perceiver: PerceiverModel<MultimodalPreprocessor, MultimodalDecoder, MultimodalPostprocessor>,
+    perceiver: MultimodalPerceiver,
 }
 
-impl PretrainedModel for PerceiverForMultimodalAutoencoding {
-    const HEAD: Head = Head::MultimodalAutoencoding;
+type MultimodalPerceiver =
+    PerceiverModel<MultimodalPreprocessor, MultimodalDecoder, MultimodalPostprocessor>;
+
+impl PerceiverHead for PerceiverForMultimodalAutoencoding {
+    const NAME: &'static str = "PerceiverForMultimodalAutoencoding";
+
+    type Input = MultimodalInput;
+    type Labels = ();
+    type Points = OutputPoints;
+    type Output = PerceiverClassifierOutput<MultimodalOutput>;
 
     fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
-        config.validate_for(Self::HEAD)?;
+        config.validate_for(Self::NAME.parse()?)?;
+        let init = config.initialisation();
         let perceiver = PerceiverModel::new(
             config,
-            preprocessor(config, device),
-            decoder(config, device),
+            Self::preprocessor_config(config).init(init, device),
+            Self::decoder_config(config).init(init, device),
             postprocessor(config, device),
             device,
         );
         Ok(Self { perceiver })
     }
+
+    fn encode(&self, request: impl Into<HeadRequest<Self>>) -> Encoded {
+        self.perceiver.encode(request)
+    }
+
+    fn forward(&self, request: impl Into<HeadRequest<Self>>) -> Self::Output {
+        let request = request.into();
+        let (points, outputs) = (request.points.clone(), request.outputs);
+        let encoded = self.encode(request);
+        let decoded = if outputs.attentions {
+            self.decode_with_attentions(&encoded, &points)
+        } else {
+            self.decode(&encoded, &points)
+        };
+        PerceiverClassifierOutput::new(PerceiverModelOutput::new(encoded.encoder, decoded), None)
+    }
 }
 
 impl PerceiverForMultimodalAutoencoding {
-    /// Without points, every one is decoded: 802 816 pixels at the published size.
-    ///
-    /// # Shapes
-    /// - `mask`: `[batch, tokens]`, audio patches, then image patches, then the label
-    /// - inputs and outputs: see [`MultimodalInput`] and [`MultimodalOutput`]
-    ///
-    /// # Panics
-    /// If inputs do not divide into patches, or the mask has another shape.
+    /// How sound, frames and label become tokens.
     #[must_use]
-    pub fn forward(
-        &self,
-        input: MultimodalInput,
-        mask: Option<&KeyMask>,
-        points: &OutputPoints,
-        options: OutputOptions,
-    ) -> PerceiverClassifierOutput<MultimodalOutput> {
-        let encoded = self.encode(input, mask, options);
-        let decoded = self.decode(&encoded, points, options.attentions);
-        PerceiverClassifierOutput::new(PerceiverModelOutput::new(encoded.encoder, decoded), None)
+    pub fn preprocessor_config(config: &PerceiverConfig) -> MultimodalPreprocessorConfig {
+        MultimodalPreprocessorConfig {
+            audio: AudioPreprocessorConfig {
+                samples_per_patch: config.samples_per_patch,
+                positions: audio_positions(config),
+                combination: Combination::Concat,
+            },
+            image: ImagePreprocessorConfig {
+                preparation: ImagePreparation::Patches { linear: None },
+                in_channels: 3,
+                out_channels: 64,
+                spatial_downsample: 4,
+                temporal_downsample: 1,
+                positions: image_positions(config),
+                combination: Combination::Concat,
+            },
+            labels: config.num_labels(),
+            min_padding: 4,
+            mask_probabilities: Modalities { audio: Some(0.0), image: Some(0.0), label: Some(1.0) },
+        }
     }
 
-    /// Reads a clip into latents, to be decoded in parts.
-    ///
-    /// # Shapes
-    /// - `mask`: `[batch, tokens]`
+    /// How sound patches, pixels and label are decoded.
     ///
     /// # Panics
-    /// If inputs do not divide into patches, or the mask has another shape.
+    /// If `output_shape` is not a batch, frames, a height and a width, or `samples_per_patch` is
+    /// zero.
     #[must_use]
-    pub fn encode(
-        &self,
-        input: MultimodalInput,
-        mask: Option<&KeyMask>,
-        options: OutputOptions,
-    ) -> Encoded {
-        self.perceiver.encode(input, mask, options)
+    pub fn decoder_config(config: &PerceiverConfig) -> MultimodalDecoderConfig {
+        let samples = config.num_frames * config.audio_samples_per_frame;
+        let shape = &config.output_shape;
+        let queries = MultimodalQueryConfig {
+            audio: (audio_positions(config), samples / config.samples_per_patch),
+            image: (image_positions(config), [shape[1], shape[2], shape[3]]),
+            label: PositionConfig::trainable(1, config.label_trainable_num_channels),
+            min_padding: 2,
+        };
+        let layer = config.decoder_layer(queries.channels());
+        let output_channels = config.output_num_channels;
+        MultimodalDecoderConfig { queries, layer, output_channels }
     }
 
-    /// Decodes some points of an encoded clip, through a [`stream`](Self::stream) unless attention
-    /// maps or gradients are wanted.
+    /// The model inside.
+    #[must_use]
+    pub const fn perceiver(&self) -> &MultimodalPerceiver {
+        &self.perceiver
+    }
+
+    /// Decodes some points of an encoded clip.
+    ///
+    /// Without gradients the answers come through a [`stream`](Self::stream).
     ///
     /// # Panics
     /// If no sound or no pixel is asked for: [`stream`](Self::stream) may leave out either.
     #[must_use]
-    pub fn decode(
-        &self,
-        encoded: &Encoded,
-        points: &OutputPoints,
-        attentions: bool,
-    ) -> Decoded<MultimodalOutput> {
+    pub fn decode(&self, encoded: &Encoded, points: &OutputPoints) -> Decoded<MultimodalOutput> {
         let latents = &encoded.encoder.last_hidden_state;
-        if attentions || self.perceiver.decoder().has_gradients(latents) {
-            return self.perceiver.decode(encoded, points, attentions);
+        if self.perceiver.decoder().has_gradients(latents) {
+            return self.perceiver.decode(encoded, points);
         }
         let mut answers = [const { Vec::new() }; 3];
         for block in self.stream(encoded, points) {
@@ -104,6 +145,16 @@ impl PerceiverForMultimodalAutoencoding {
         }
         let logits = MultimodalOutput::from_mapped(answers.map(|blocks| Tensor::cat(blocks, 1)));
         Decoded { logits, cross_attentions: None }
+    }
+
+    /// Decodes some points of an encoded clip, and returns the attention probabilities too.
+    #[must_use]
+    pub fn decode_with_attentions(
+        &self,
+        encoded: &Encoded,
+        points: &OutputPoints,
+    ) -> Decoded<MultimodalOutput> {
+        self.perceiver.decode_with_attentions(encoded, points)
     }
 
     /// Decodes some points of an encoded clip block by block, in memory that does not grow with
@@ -114,9 +165,10 @@ impl PerceiverForMultimodalAutoencoding {
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
-    /// # use perceiver_core::OutputOptions;
-    /// # use perceiver_io::{MultimodalInput, OutputPoints};
-    /// # use perceiver_models::{PerceiverConfig, PerceiverForMultimodalAutoencoding, PretrainedModel};
+    /// # use perceiver_models::{
+    /// #     MultimodalInput, OutputPoints, PerceiverConfig, PerceiverForMultimodalAutoencoding,
+    /// #     PerceiverHead,
+    /// # };
     /// # fn main() -> Result<(), perceiver_models::Error> {
     /// # let device = Device::flex();
     /// # let config = PerceiverConfig::from_json(r#"{"model_type": "perceiver", "num_latents": 4,
@@ -131,7 +183,7 @@ impl PerceiverForMultimodalAutoencoding {
     /// #     label: Tensor::zeros([1, config.num_labels()], &device),
     /// #     hidden_labels: None,
     /// # };
-    /// let encoded = model.encode(clip, None, OutputOptions::default());
+    /// let encoded = model.encode(clip);
     /// // The sound, and every second pixel of the first row.
     /// let pixels = Tensor::from_data([0, 2, 4, 6], &device);
     /// let points = OutputPoints { audio: None, image: Some(pixels) };
@@ -153,50 +205,8 @@ impl PerceiverForMultimodalAutoencoding {
     }
 }
 
-fn preprocessor(config: &PerceiverConfig, device: &Device) -> MultimodalPreprocessor {
-    let init = initialisation(config);
-    let audio = AudioPreprocessorConfig {
-        samples_per_patch: config.samples_per_patch,
-        positions: audio_positions(config),
-        combination: Combination::Concat,
-    };
-    let image = ImagePreprocessorConfig {
-        preparation: ImagePreparation::Patches { linear: None },
-        in_channels: 3,
-        out_channels: 64,
-        spatial_downsample: 4,
-        temporal_downsample: 1,
-        positions: image_positions(config),
-        combination: Combination::Concat,
-    };
-    let masked = Modalities { audio: Some(0.0), image: Some(0.0), label: Some(1.0) };
-    MultimodalPreprocessor::new(
-        audio.init(init, device),
-        image.init(init, device),
-        OneHotPreprocessor::new(config.num_labels()),
-        4,
-        masked,
-        init,
-        device,
-    )
-}
-
-fn decoder(config: &PerceiverConfig, device: &Device) -> MultimodalDecoder {
-    let samples = config.num_frames * config.audio_samples_per_frame;
-    let shape = &config.output_shape;
-    let queries = MultimodalQueryConfig {
-        audio: (audio_positions(config), samples / config.samples_per_patch),
-        image: (image_positions(config), [shape[1], shape[2], shape[3]]),
-        label: PositionConfig::trainable(1, config.label_trainable_num_channels),
-        min_padding: 2,
-    };
-    let layer = CrossLayer::decoder(config, queries.channels(), false).resolve(config);
-    let output_channels = config.output_num_channels;
-    MultimodalDecoderConfig { queries, layer, output_channels }.init(initialisation(config), device)
-}
-
 fn postprocessor(config: &PerceiverConfig, device: &Device) -> MultimodalPostprocessor {
-    let init = initialisation(config);
+    let init = config.initialisation();
     let channels = config.output_num_channels;
     MultimodalPostprocessor::new(
         AudioPostprocessor::new(channels, config.samples_per_patch, init, device),

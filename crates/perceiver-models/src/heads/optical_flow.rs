@@ -1,52 +1,61 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{AnswerStream, KeyMask, OutputOptions};
+use perceiver_core::AnswerStream;
 use perceiver_io::{
-    Combination, Decoder, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig,
-    OpticalFlowDecoder, PositionConfig, Preprocessor,
+    Combination, Decoder, ImageInput, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig,
+    OpticalFlowDecoder, OpticalFlowDecoderConfig, PositionConfig,
 };
 
-use super::{PerceiverClassifierOutput, PretrainedModel};
-use crate::Error;
-use crate::architecture::{CrossLayer, initialisation};
-use crate::config::{Head, PerceiverConfig};
+use super::PerceiverClassifierOutput;
+use crate::config::PerceiverConfig;
+use crate::head::HeadRequest;
 use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
+use crate::{Error, PerceiverHead};
 
-/// Channels of the patches around a pixel in two frames: 2 · 3 · 3 · 3.
-const PATCH_CHANNELS: usize = 54;
-
-/// Says where every pixel of one frame went in the next.
+/// Computes where every pixel of one frame goes in the next.
+///
+/// # Shapes
+/// - input: `[batch, 2, 27, height, width]`, the 3x3 patch around every pixel of two frames of
+///   `train_size`, in `[-1, 1]`
+/// - mask: `[batch, height · width]`
+/// - logits: `[batch, height, width, 2]`, horizontal motion first, in
+///   [twentieths](Self::PIXELS) of a pixel
 ///
 /// # Source
-/// Perceiver IO section 4.2; `PerceiverForOpticalFlow`. Answers are
-/// [twentieths](Self::PIXELS) of the motion in pixels.
+/// Perceiver IO section 4.2; `PerceiverForOpticalFlow`.
 #[derive(Module, Debug)]
 pub struct PerceiverForOpticalFlow {
-    perceiver: PerceiverModel<ImagePreprocessor, OpticalFlowDecoder, NoPostprocessor>,
+    perceiver: PerceiverModel<ImagePreprocessor, OpticalFlowDecoder>,
 }
 
-impl PretrainedModel for PerceiverForOpticalFlow {
-    const HEAD: Head = Head::OpticalFlow;
+impl PerceiverHead for PerceiverForOpticalFlow {
+    const NAME: &'static str = "PerceiverForOpticalFlow";
+
+    type Input = ImageInput;
+    type Labels = ();
+    type Points = ();
+    /// Logits are `[batch, height, width, 2]`.
+    type Output = PerceiverClassifierOutput<Tensor<4>>;
 
     fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
-        config.validate_for(Self::HEAD)?;
-        let init = initialisation(config);
-        let train_size = [config.train_size[0], config.train_size[1]];
-        let preprocessor = ImagePreprocessorConfig {
-            preparation: ImagePreparation::Patches { linear: Some(PATCH_CHANNELS) },
-            in_channels: 3,
-            out_channels: 64,
-            spatial_downsample: 1,
-            temporal_downsample: 2,
-            positions: PositionConfig::fourier(64, &train_size),
-            combination: Combination::Concat,
-        }
-        .init(init, device);
-        let layer = CrossLayer::decoder(config, preprocessor.channels(), false).resolve(config);
-        let decoder = OpticalFlowDecoder::new(layer, train_size, 2, 100.0, init, device);
-        Ok(Self {
-            perceiver: PerceiverModel::new(config, preprocessor, decoder, NoPostprocessor, device),
-        })
+        config.validate_for(Self::NAME.parse()?)?;
+        let init = config.initialisation();
+        let perceiver = PerceiverModel::new(
+            config,
+            Self::preprocessor_config(config).init(init, device),
+            Self::decoder_config(config).init(init, device),
+            NoPostprocessor,
+            device,
+        );
+        Ok(Self { perceiver })
+    }
+
+    fn encode(&self, request: impl Into<HeadRequest<Self>>) -> Encoded {
+        self.perceiver.encode(request)
+    }
+
+    fn forward(&self, request: impl Into<HeadRequest<Self>>) -> Self::Output {
+        PerceiverClassifierOutput::new(self.perceiver.forward(request), None)
     }
 }
 
@@ -57,60 +66,74 @@ impl PerceiverForOpticalFlow {
     /// DeepMind's notebook. transformers returns answers as they are.
     pub const PIXELS: f64 = 20.0;
 
-    /// # Shapes
-    /// - `patches`: `[batch, 2, 27, height, width]`, the 3x3 patch around every pixel of two
-    ///   frames of `train_size`, in `[-1, 1]`
-    /// - `mask`: `[batch, height · width]`
-    /// - returns logits: `[batch, height, width, 2]`, horizontal motion first
-    ///
-    /// # Panics
-    /// If the frames are not two of `train_size`, or the mask has another shape.
+    /// Frames of an input.
+    pub const FRAMES: usize = 2;
+
+    /// Channels of the 3x3 patch around a pixel of one frame.
+    pub const PATCH_CHANNELS: usize = 3 * 3 * 3;
+
+    /// How patches become tokens.
     #[must_use]
-    pub fn forward(
-        &self,
-        patches: Tensor<5>,
-        mask: Option<&KeyMask>,
-        options: OutputOptions,
-    ) -> PerceiverClassifierOutput<Tensor<4>> {
-        let output = self.perceiver.forward(patches.into(), mask, &(), options);
-        PerceiverClassifierOutput::new(output, None)
+    pub fn preprocessor_config(config: &PerceiverConfig) -> ImagePreprocessorConfig {
+        ImagePreprocessorConfig {
+            preparation: ImagePreparation::Patches {
+                linear: Some(Self::FRAMES * Self::PATCH_CHANNELS),
+            },
+            in_channels: 3,
+            out_channels: 64,
+            spatial_downsample: 1,
+            temporal_downsample: Self::FRAMES,
+            positions: PositionConfig::fourier(64, &config.train_size),
+            combination: Combination::Concat,
+        }
     }
 
-    /// Reads two frames into latents, to be decoded in parts.
-    ///
-    /// # Shapes
-    /// - inputs: see [`forward`](Self::forward)
+    /// How motion is decoded: each token is the query of its pixel.
     ///
     /// # Panics
-    /// If the mask has another shape.
+    /// If `train_size` is not a height and a width.
     #[must_use]
-    pub fn encode(
-        &self,
-        patches: Tensor<5>,
-        mask: Option<&KeyMask>,
-        options: OutputOptions,
-    ) -> Encoded {
-        self.perceiver.encode(patches.into(), mask, options)
+    pub fn decoder_config(config: &PerceiverConfig) -> OpticalFlowDecoderConfig {
+        let queries = Self::preprocessor_config(config).channels();
+        OpticalFlowDecoderConfig {
+            layer: config.decoder_layer(queries),
+            image_shape: [config.train_size[0], config.train_size[1]],
+            output_channels: 2,
+            rescale_factor: 100.0,
+        }
     }
 
-    /// The motion of some pixels, or all in order, block by block: `[batch, pixels, 2]` each, in
-    /// memory that does not grow with them.
+    /// The model inside.
+    #[must_use]
+    pub const fn perceiver(&self) -> &PerceiverModel<ImagePreprocessor, OpticalFlowDecoder> {
+        &self.perceiver
+    }
+
+    /// The motion of every pixel in order, block by block: `[batch, pixels, 2]` each, in memory
+    /// that does not grow with their number.
+    #[must_use]
+    pub fn stream(&self, encoded: &Encoded) -> AnswerStream<'_> {
+        let decoder = self.perceiver.decoder();
+        let queries = decoder.queries(&encoded.inputs, &());
+        decoder.stream(&queries, encoded.encoder.last_hidden_state.clone())
+    }
+
+    /// The motion of some pixels in order, as [`stream`](Self::stream) gives that of all.
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
-    /// # use perceiver_core::OutputOptions;
-    /// # use perceiver_models::{PerceiverConfig, PerceiverForOpticalFlow, PretrainedModel};
+    /// # use perceiver_models::{PerceiverConfig, PerceiverForOpticalFlow, PerceiverHead};
     /// # fn main() -> Result<(), perceiver_models::Error> {
     /// # let device = Device::flex();
     /// # let config = PerceiverConfig::from_json(r#"{"model_type": "perceiver", "num_latents": 4,
     /// #     "d_latents": 8, "num_self_attends_per_block": 1, "num_self_attention_heads": 1,
     /// #     "num_cross_attention_heads": 1, "train_size": [6, 8]}"#)?;
     /// # let model = PerceiverForOpticalFlow::from_config(&config, &device)?;
-    /// # let patches = Tensor::zeros([1, 2, 27, 6, 8], &device);
-    /// let encoded = model.encode(patches, None, OutputOptions::default());
+    /// # let patches = Tensor::<5>::zeros([1, 2, 27, 6, 8], &device);
+    /// let encoded = model.encode(patches);
     /// // The first and the last pixel alone.
     /// let pixels = Tensor::from_data([0, 47], &device);
-    /// for block in model.stream(&encoded, Some(&pixels)) {
+    /// for block in model.stream_at(&encoded, &pixels) {
     ///     assert_eq!(block.answers.dims(), [1, 2, 2]);
     /// }
     /// # Ok(())
@@ -118,14 +141,11 @@ impl PerceiverForOpticalFlow {
     /// ```
     ///
     /// # Shapes
-    /// - `points`: `[points]`, flat row-major indices into the image
+    /// - `pixels`: `[pixels]`, flat row-major indices into the image
     #[must_use]
-    pub fn stream(&self, encoded: &Encoded, points: Option<&Tensor<1, Int>>) -> AnswerStream<'_> {
+    pub fn stream_at(&self, encoded: &Encoded, pixels: &Tensor<1, Int>) -> AnswerStream<'_> {
         let decoder = self.perceiver.decoder();
-        let queries = match points {
-            None => decoder.queries(&encoded.inputs, &()),
-            Some(points) => decoder.queries_at(&encoded.inputs, points),
-        };
+        let queries = decoder.queries_at(&encoded.inputs, pixels);
         decoder.stream(&queries, encoded.encoder.last_hidden_state.clone())
     }
 }

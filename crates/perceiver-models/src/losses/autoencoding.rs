@@ -3,28 +3,28 @@ use perceiver_io::MultimodalOutput;
 
 use super::cross_entropy_sum;
 
-/// How much each modality of a re-created clip counts.
+/// The loss of a reconstructed clip: the weight of each modality.
 ///
 /// # Source
-/// Perceiver IO, appendix on multimodal autoencoding, whose weights are the defaults.
+/// Perceiver IO, appendix on multimodal autoencoding, which has the default weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AutoencodingLoss {
-    /// Of the mean absolute difference of samples.
+    /// Weight of the mean absolute difference of samples.
     pub audio: f64,
-    /// Of the mean absolute difference of colours.
+    /// Weight of the mean absolute difference of colours.
     pub image: f64,
-    /// Of the label's cross-entropy.
+    /// Weight of the label's cross-entropy.
     pub label: f64,
 }
 
-/// What a clip's answers are compared with, at the points that were asked for.
+/// The targets of a clip, at the decoded points.
 #[derive(Debug, Clone)]
 pub struct AutoencodingTargets {
     /// `[batch, samples]`.
     pub audio: Tensor<2>,
     /// `[batch, pixels, channels]`.
     pub image: Tensor<3>,
-    /// `[batch]`, [`IGNORED_LABEL`](super::IGNORED_LABEL) where a clip has none.
+    /// `[batch]`, [`IGNORED_LABEL`](super::IGNORED_LABEL) for a clip without a label.
     pub label: Tensor<1, Int>,
 }
 
@@ -35,13 +35,13 @@ impl Default for AutoencodingLoss {
 }
 
 impl AutoencodingLoss {
-    /// The weighted sum of what the modalities are off by. Without any label, labels count nothing.
+    /// The weighted sum over modalities. Labels count as zero if no clip has one.
     ///
     /// # Shapes
     /// - returns: `[1]`
     ///
     /// # Panics
-    /// If answers and targets differ in shape.
+    /// If the output and the targets differ in shape.
     #[must_use]
     pub fn forward(&self, found: MultimodalOutput, expected: AutoencodingTargets) -> Tensor<1> {
         assert_eq!(found.audio.dims(), expected.audio.dims(), "the sound has another shape");

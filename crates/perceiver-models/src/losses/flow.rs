@@ -2,42 +2,42 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{Bool, Tensor};
 use serde::Deserialize;
 
-/// How flow is compared with the truth, where that is known.
+/// The loss of flow, where the truth is known.
 ///
 /// # Source
-/// PWC-Net (arXiv 1709.02371). Perceiver IO's paper does not name the loss of its flow.
+/// PWC-Net (arXiv 1709.02371). The Perceiver IO paper does not name its loss of flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowLoss {
-    /// How far one pixel's flow is from the truth.
+    /// The distance of a pixel's flow from the truth.
     pub distance: FlowDistance,
-    /// Smaller sizes at which flow is compared too, each half of the one before. A pixel there is
-    /// the mean of what is known of the pixels it covers. All sizes count the same.
+    /// Number of smaller sizes at which flow is compared too, each half the one before. A pixel there
+    /// is the mean of the known pixels it covers. All sizes have the same weight.
     pub smaller_sizes: usize,
 }
 
-/// How far one pixel's flow is from the truth.
+/// The distance of a pixel's flow from the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowDistance {
-    /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (Under the root stands
-    /// 1e-12 more, for a slope of zero where there is no error.)
+    /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (1e-12 is added under
+    /// the root, so that the slope is zero where there is no error.)
     #[default]
     EndPoint,
     /// `|u| + |v|`.
     Absolute,
-    /// `(|u| + |v| + 0.01)^0.4`, with which PWC-Net is fine-tuned: large errors count for less.
+    /// `(|u| + |v| + 0.01)^0.4`, with which PWC-Net is fine-tuned: large errors count less.
     Robust,
 }
 
 impl FlowLoss {
-    /// Mean distance over the pixels whose truth is known; zero when none is.
+    /// Mean distance over the pixels whose truth is known; zero if none is.
     ///
-    /// Nothing under an unknown pixel is looked at, even if it is not a number.
+    /// Unknown pixels have no effect, even if they are NaN.
     ///
     /// # Shapes
-    /// - `found`, `expected`: `[batch, height, width, 2]`, in any one unit; the distances' numbers
-    ///   are meant for twentieths of a pixel
+    /// - `found`, `expected`: `[batch, height, width, 2]`, in the same unit; the constants of the
+    ///   distances assume twentieths of a pixel
     /// - `known`: `[batch, height, width]`
     /// - returns: `[1]`
     ///
@@ -65,7 +65,7 @@ impl FlowLoss {
 }
 
 impl FlowDistance {
-    /// Mean over the pixels with a count, of which `sums` are the sums of so many differences.
+    /// Mean over the pixels with a positive count; `sums` are sums of that many differences.
     fn mean(self, sums: Tensor<4>, counts: Tensor<4>) -> Tensor<1> {
         let differences = sums / counts.clone().clamp_min(1.0);
         let distances = match self {
@@ -78,8 +78,8 @@ impl FlowDistance {
     }
 }
 
-/// Sums over squares of four pixels, `[batch, height, width, channels]`; beyond the border is
-/// nothing.
+/// Sums over squares of four pixels, `[batch, height, width, channels]`, with zeros beyond the
+/// border.
 fn halved(pixels: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = pixels.dims();
     let padding = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)];

@@ -1,19 +1,22 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use perceiver_core::KeyMask;
-use perceiver_io::{MultimodalInput, OutputPoints};
+use perceiver_io::{
+    ImageInput, ImagePreprocessorConfig, MultimodalInput, OutputPoints, PositionEncodingConfig,
+};
 
 use super::NamedTensors;
-use crate::Error;
 use crate::config::{PerceiverConfig, ProblemType};
 use crate::losses::{IGNORED_LABEL, Labels};
+use crate::{Error, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow, Request};
 
-/// Named tensors that are still to be taken.
+/// Named tensors not yet taken.
 pub(super) struct Inputs<'a> {
     tensors: NamedTensors,
-    /// Names that were asked for.
+    /// Names that the head takes.
     known: Vec<String>,
     config: &'a PerceiverConfig,
     device: &'a Device,
+    interpolate_positions: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -21,11 +24,12 @@ impl<'a> Inputs<'a> {
         tensors: NamedTensors,
         config: &'a PerceiverConfig,
         device: &'a Device,
+        interpolate_positions: bool,
     ) -> Self {
-        Self { tensors, known: Vec::new(), config, device }
+        Self { tensors, known: Vec::new(), config, device, interpolate_positions }
     }
 
-    /// The tensor under the first of `names` that is there.
+    /// The one tensor given under any of `names`.
     fn take(&mut self, names: &[&str]) -> Result<(String, TensorData), Error> {
         self.known.extend(names.iter().map(|&name| name.to_owned()));
         let mut given = names.iter().filter(|name| self.tensors.contains_key(**name));
@@ -39,13 +43,13 @@ impl<'a> Inputs<'a> {
         Ok((name.to_owned(), data))
     }
 
-    /// The tensor called `name`, which may be left out.
+    /// The tensor called `name`, if there is one.
     fn take_if_given(&mut self, name: &str) -> Option<(String, TensorData)> {
         self.known.push(name.to_owned());
         self.tensors.remove_entry(name)
     }
 
-    /// Floats of rank `D`, none of whose axes is empty.
+    /// Floats of rank `D` without an empty axis.
     fn floats<const D: usize>(&mut self, names: &[&str], axes: &str) -> Result<Tensor<D>, Error> {
         let (name, data) = self.take(names)?;
         expect_rank(&name, &data, D, axes)?;
@@ -93,59 +97,51 @@ impl<'a> Inputs<'a> {
     }
 
     /// Tokens of a model without a preprocessor.
-    pub(super) fn tokens(&mut self) -> Result<(Tensor<3>, Option<KeyMask>), Error> {
+    pub(super) fn tokens(&mut self) -> Result<Request<Tensor<3>>, Error> {
         let tokens: Tensor<3> = self.floats(&["inputs"], "[batch, tokens, d_model]")?;
         let [batch, count, channels] = tokens.dims();
         self.expect_extent("inputs", 2, channels, self.config.d_model)?;
-        let mask = self.mask(batch, count)?;
-        Ok((tokens, mask))
+        Ok(Request::new(tokens).mask(self.mask(batch, count)?))
     }
 
-    /// A text, and which of its tokens are hidden.
-    pub(super) fn text(&mut self) -> Result<(Tensor<2, Int>, Option<KeyMask>), Error> {
+    /// Texts.
+    pub(super) fn text<L>(&mut self) -> Result<Request<Tensor<2, Int>, L>, Error> {
         let ids = self.ids()?;
         let [batch, tokens] = ids.dims();
-        let mask = self.mask(batch, tokens)?;
-        Ok((ids, mask))
+        Ok(Request::new(ids).mask(self.mask(batch, tokens)?))
     }
 
-    /// Images a token of which is a pixel.
-    pub(super) fn image(&mut self) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
-        let pixels = self.pixels()?;
-        let [batch, _, height, width] = pixels.dims();
-        let mask = self.mask(batch, height * width)?;
-        Ok((pixels, mask))
-    }
-
-    /// Images of the size of a grid of learned positions, unless these are interpolated.
-    pub(super) fn sized_image(
+    /// Images, which a preprocessor makes into tokens, and their labels.
+    pub(super) fn image(
         &mut self,
-        interpolate_positions: bool,
-    ) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
-        let (pixels, mask) = self.image()?;
-        let [_, _, height, width] = pixels.dims();
-        let [rows, columns] = self.config.image_size.height_width();
-        if !interpolate_positions && height * width != rows * columns {
-            let message = format!(
-                "is {height}x{width} pixels, expected {rows}x{columns}, or learned positions to \
-                 be interpolated"
-            );
-            return Err(Error::input("inputs", message));
-        }
-        Ok((pixels, mask))
-    }
-
-    /// Images that the convolution makes tokens of.
-    pub(super) fn convolved_image(&mut self) -> Result<(Tensor<4>, Option<KeyMask>), Error> {
+        preprocessor: impl Fn(&PerceiverConfig) -> ImagePreprocessorConfig,
+    ) -> Result<Request<ImageInput, Labels>, Error> {
         let pixels = self.pixels()?;
         let [batch, _, height, width] = pixels.dims();
-        let (Some(rows), Some(columns)) = (convolved(height), convolved(width)) else {
+        let preprocessor = preprocessor(self.config);
+        let Some([rows, columns]) = preprocessor.token_grid([height, width]) else {
             let message =
                 format!("is {height}x{width} pixels, expected at least 5x5 for the convolution");
             return Err(Error::input("inputs", message));
         };
         let mask = self.mask(batch, rows * columns)?;
-        Ok((pixels, mask))
+        let mut input = ImageInput::from(pixels);
+        if let PositionEncodingConfig::Trainable { positions, .. } = preprocessor.positions.encoding
+        {
+            if self.interpolate_positions {
+                input = input.interpolate_positions();
+            } else if rows * columns != positions {
+                let [rows, columns] = self.config.image_size.height_width();
+                let message = format!(
+                    "is {height}x{width} pixels, expected {rows}x{columns}, or learned positions \
+                     to be interpolated"
+                );
+                return Err(Error::input("inputs", message));
+            }
+        }
+        let mut request = Request::new(input).mask(mask);
+        request.labels = self.labels(batch)?;
+        Ok(request)
     }
 
     fn pixels(&mut self) -> Result<Tensor<4>, Error> {
@@ -155,34 +151,37 @@ impl<'a> Inputs<'a> {
         Ok(pixels)
     }
 
-    /// The patches of two frames.
-    pub(super) fn frames(&mut self) -> Result<(Tensor<5>, Option<KeyMask>), Error> {
+    /// The patches around the pixels of two frames.
+    pub(super) fn frames(&mut self) -> Result<Request<ImageInput>, Error> {
         let patches: Tensor<5> = self.floats(&["inputs"], "[batch, 2, 27, height, width]")?;
         let [_, frames, channels, height, width] = patches.dims();
-        self.expect_extent("inputs", 1, frames, 2)?;
-        self.expect_extent("inputs", 2, channels, 27)?;
-        self.expect_extent("inputs", 3, height, self.config.train_size[0])?;
-        self.expect_extent("inputs", 4, width, self.config.train_size[1])?;
+        let [rows, columns] = PerceiverForOpticalFlow::decoder_config(self.config).image_shape;
+        self.expect_extent("inputs", 1, frames, PerceiverForOpticalFlow::FRAMES)?;
+        self.expect_extent("inputs", 2, channels, PerceiverForOpticalFlow::PATCH_CHANNELS)?;
+        self.expect_extent("inputs", 3, height, rows)?;
+        self.expect_extent("inputs", 4, width, columns)?;
         let mask = self.mask(patches.dims()[0], height * width)?;
-        Ok((patches, mask))
+        Ok(Request::new(patches.into()).mask(mask))
     }
 
-    /// Video, sound and label.
-    pub(super) fn clip(&mut self) -> Result<(MultimodalInput, Option<KeyMask>), Error> {
+    /// Video, sound and label, and the points to decode.
+    pub(super) fn clip(&mut self) -> Result<Request<MultimodalInput, (), OutputPoints>, Error> {
         let image: Tensor<5> = self.floats(&["inputs.image"], "[batch, time, 3, height, width]")?;
         let audio: Tensor<3> = self.floats(&["inputs.audio"], "[batch, samples, channels]")?;
         let label: Tensor<2> = self.floats(&["inputs.label"], "[batch, labels]")?;
         let [batch, time, channels, height, width] = image.dims();
-        self.expect_extent("inputs.image", 2, channels, 3)?;
+        let of = PerceiverForMultimodalAutoencoding::preprocessor_config(self.config);
+        self.expect_extent("inputs.image", 2, channels, of.image.in_channels)?;
         if time < 2 {
             return Err(Error::input("inputs.image", "has 1 frame, expected at least 2"));
         }
-        if !height.is_multiple_of(4) || !width.is_multiple_of(4) {
-            let message = format!("is {height}x{width} pixels, expected multiples of 4");
+        let Some([rows, columns]) = of.image.token_grid([height, width]) else {
+            let block = of.image.spatial_downsample;
+            let message = format!("is {height}x{width} pixels, expected multiples of {block}");
             return Err(Error::input("inputs.image", message));
-        }
+        };
         let [audio_batch, samples, sound_channels] = audio.dims();
-        let patch = self.config.samples_per_patch;
+        let patch = of.audio.samples_per_patch;
         if !(samples * sound_channels).is_multiple_of(patch) {
             let message = format!("has {samples} samples, expected a multiple of {patch}");
             return Err(Error::input("inputs.audio", message));
@@ -190,19 +189,19 @@ impl<'a> Inputs<'a> {
         let [label_batch, labels] = label.dims();
         self.expect_extent("inputs.audio", 0, audio_batch, batch)?;
         self.expect_extent("inputs.label", 0, label_batch, batch)?;
-        self.expect_extent("inputs.label", 1, labels, self.config.num_labels())?;
-        let tokens = samples * sound_channels / patch + time * (height / 4) * (width / 4) + 1;
+        self.expect_extent("inputs.label", 1, labels, of.labels)?;
+        let tokens = samples * sound_channels / patch + time * rows * columns + 1;
         let mask = self.mask(batch, tokens)?;
-        Ok((MultimodalInput { audio, image, label, hidden_labels: None }, mask))
+        let clip = MultimodalInput { audio, image, label, hidden_labels: None };
+        Ok(Request::new(clip).mask(mask).points(self.points()?))
     }
 
-    pub(super) fn points(&mut self) -> Result<OutputPoints, Error> {
-        let config = self.config;
-        let patches = config.num_frames * config.audio_samples_per_frame / config.samples_per_patch;
-        let pixels = config.output_shape[1..].iter().product();
+    fn points(&mut self) -> Result<OutputPoints, Error> {
+        let of = PerceiverForMultimodalAutoencoding::decoder_config(self.config).queries;
         Ok(OutputPoints {
-            audio: self.point_list("subsampled_output_points.audio", patches)?,
-            image: self.point_list("subsampled_output_points.image", pixels)?,
+            audio: self.point_list("subsampled_output_points.audio", of.audio.1)?,
+            image: self
+                .point_list("subsampled_output_points.image", of.image.1.iter().product())?,
         })
     }
 
@@ -240,7 +239,7 @@ impl<'a> Inputs<'a> {
         self.expect_extent(&name, 0, rows, batch)?;
         let limit = self.config.max_position_embeddings;
         if count > limit {
-            let message = format!("has {count} labels an example, expected at most {limit}");
+            let message = format!("has {count} labels per example, expected at most {limit}");
             return Err(Error::input(name, message));
         }
         let labels = integers(&name, &data)?;
@@ -286,24 +285,16 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
-    /// Every tensor has been taken.
+    /// Refuses tensors that the head does not take.
     pub(super) fn finish(&self) -> Result<(), Error> {
         match self.tensors.keys().next() {
             None => Ok(()),
             Some(name) => {
                 let message =
-                    format!("is no input of this head, expected {}", self.known.join(", "));
+                    format!("is not an input of this head, expected {}", self.known.join(", "));
                 Err(Error::input(name.clone(), message))
             }
         }
-    }
-}
-
-/// Rows that the convolution and pooling leave of `pixels` rows, if any.
-pub(super) const fn convolved(pixels: usize) -> Option<usize> {
-    match pixels.div_ceil(2).checked_sub(3) {
-        Some(beyond) => Some(beyond / 2 + 1),
-        None => None,
     }
 }
 
@@ -322,7 +313,7 @@ fn integers(name: &str, data: &TensorData) -> Result<Vec<i64>, Error> {
     Err(Error::input(name, format!("holds {:?}, expected integers", data.dtype())))
 }
 
-/// The first number that is not below `count`, and its place.
+/// The first number outside `0..count`, and its place.
 fn outside(numbers: &[i64], count: usize) -> Option<(usize, i64)> {
     let inside = |number: i64| usize::try_from(number).is_ok_and(|number| number < count);
     numbers.iter().copied().enumerate().find(|&(_, number)| !inside(number))
@@ -349,7 +340,7 @@ mod tests {
     fn labels(batch: usize, given: TensorData) -> Result<Vec<usize>, String> {
         let tensors = NamedTensors::from([("labels".to_owned(), given)]);
         let (config, device) = (PerceiverConfig::default(), Device::flex());
-        let labels = Inputs::new(tensors, &config, &device).labels(batch);
+        let labels = Inputs::new(tensors, &config, &device, false).labels(batch);
         match labels.map_err(|error| error.to_string())?.unwrap() {
             Labels::Classes(classes) => Ok(classes.dims().to_vec()),
             Labels::Values(values) => Ok(values.dims().to_vec()),

@@ -1,14 +1,21 @@
 //! Where a text or image model looks.
 
-use burn::tensor::{Device, Tensor};
-use perceiver_core::KeyMask;
+use burn::tensor::{Device, Int, Tensor};
+use perceiver_core::AttentionMaps;
+use perceiver_io::{
+    ClassificationDecoder, Decoder, Frames, ImageInput, ImagePreprocessor, ImagePreprocessorConfig,
+    Preprocessor,
+};
 
 use super::NamedTensors;
-use super::inputs::{Inputs, convolved};
+use super::inputs::Inputs;
 use crate::config::PerceiverConfig;
-use crate::heads::ImagePerceiver;
-use crate::model::CrossAttentionMaps;
-use crate::{AnyPerceiver, Error};
+use crate::losses::Labels;
+use crate::model::{CrossAttentionMaps, PerceiverModel};
+use crate::{
+    AnyPerceiver, Error, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Request,
+};
 
 impl AnyPerceiver {
     /// Where a model of texts or images looks in tensors that come from outside, named as for
@@ -27,38 +34,41 @@ impl AnyPerceiver {
         decoder: bool,
         device: &Device,
     ) -> Result<(CrossAttentionMaps, Vec<usize>), Error> {
-        let mut inputs = Inputs::new(inputs, config, device);
+        let mut inputs = Inputs::new(inputs, config, device, false);
+        macro_rules! of_image {
+            ($head:ident, $model:expr) => {{
+                let request = inputs.image($head::preprocessor_config)?;
+                inputs.finish()?;
+                Ok(of_image(
+                    $model.perceiver(),
+                    request,
+                    &$head::preprocessor_config(config),
+                    decoder,
+                ))
+            }};
+        }
         match self {
             Self::MaskedLm(model) => {
-                let (ids, mask) = inputs.text()?;
+                let request: Request<_> = inputs.text()?;
                 inputs.finish()?;
-                let tokens = vec![ids.dims()[1]];
-                let perceiver = model.perceiver();
-                let maps = perceiver.cross_attention_maps(ids, mask.as_ref(), &None, decoder);
-                Ok((maps, tokens))
+                let tokens = vec![request.input.dims()[1]];
+                let request = request.map_points(|()| None);
+                Ok((maps(model.perceiver(), request, decoder), tokens))
             }
             Self::SequenceClassification(model) => {
-                let (ids, mask) = inputs.text()?;
+                let request: Request<Tensor<2, Int>> = inputs.text()?;
                 inputs.finish()?;
-                let tokens = vec![ids.dims()[1]];
-                let perceiver = model.perceiver();
-                let maps = perceiver.cross_attention_maps(ids, mask.as_ref(), &(), decoder);
-                Ok((maps, tokens))
+                let tokens = vec![request.input.dims()[1]];
+                Ok((maps(model.perceiver(), request, decoder), tokens))
             }
             Self::ImageClassificationLearned(model) => {
-                let image = inputs.sized_image(false)?;
-                inputs.finish()?;
-                Ok(of_image(model.perceiver(), image, decoder, Some))
+                of_image!(PerceiverForImageClassificationLearned, model)
             }
             Self::ImageClassificationFourier(model) => {
-                let image = inputs.image()?;
-                inputs.finish()?;
-                Ok(of_image(model.perceiver(), image, decoder, Some))
+                of_image!(PerceiverForImageClassificationFourier, model)
             }
             Self::ImageClassificationConvProcessing(model) => {
-                let image = inputs.convolved_image()?;
-                inputs.finish()?;
-                Ok(of_image(model.perceiver(), image, decoder, convolved))
+                of_image!(PerceiverForImageClassificationConvProcessing, model)
             }
             Self::Model(_) | Self::OpticalFlow(_) | Self::MultimodalAutoencoding(_) => {
                 let message = format!("names {}, expected a model of texts or images", self.head());
@@ -68,15 +78,28 @@ impl AnyPerceiver {
     }
 }
 
-/// `rows` says how many rows of tokens there are of so many rows of pixels.
-fn of_image(
-    perceiver: &ImagePerceiver,
-    (pixels, mask): (Tensor<4>, Option<KeyMask>),
+fn maps<P: Preprocessor, D: Decoder<Output = T>, T>(
+    perceiver: &PerceiverModel<P, D>,
+    request: Request<P::Input, (), D::Points>,
     decoder: bool,
-    rows: impl Fn(usize) -> Option<usize>,
+) -> CrossAttentionMaps {
+    if decoder {
+        return perceiver.cross_attention_maps(request);
+    }
+    let encoder: AttentionMaps = perceiver.encoder_maps(request);
+    CrossAttentionMaps { encoder, decoder: None }
+}
+
+fn of_image(
+    perceiver: &PerceiverModel<ImagePreprocessor, ClassificationDecoder>,
+    request: Request<ImageInput, Labels>,
+    preprocessor: &ImagePreprocessorConfig,
+    decoder: bool,
 ) -> (CrossAttentionMaps, Vec<usize>) {
-    let [_, _, height, width] = pixels.dims();
-    let grid = [height, width].into_iter().filter_map(rows).collect();
-    let maps = perceiver.cross_attention_maps(pixels.into(), mask.as_ref(), &(), decoder);
-    (maps, grid)
+    let (height, width) = match &request.input.frames {
+        Frames::Image(image) => (image.dims()[2], image.dims()[3]),
+        Frames::Video(video) => (video.dims()[3], video.dims()[4]),
+    };
+    let grid = preprocessor.token_grid([height, width]).unwrap_or_default();
+    (maps(perceiver, request.split_labels().0, decoder), grid.to_vec())
 }

@@ -1,12 +1,11 @@
 //! Classifiers, whose answers are counted one by one.
 
 use burn::tensor::{Int, Tensor};
-use perceiver_core::OutputOptions;
 use perceiver_data::{
     LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
 };
 use perceiver_models::losses::Labels;
-use perceiver_models::{Head, PerceiverForSequenceClassification};
+use perceiver_models::{Head, PerceiverForSequenceClassification, PerceiverHead as _, Request};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -53,8 +52,7 @@ impl Evaluator<'_> {
         let mut confusion = Confusion::default();
         let evaluation = self.all(&loader, warnings, told, |batch| {
             self.check_ids(&batch.ids, &config)?;
-            let options = OutputOptions::default();
-            let scores = head.forward(batch.ids, batch.padding.as_ref(), None, options).logits;
+            let scores = head.forward(Request::new(batch.ids).mask(batch.padding)).logits;
             if let Labels::Classes(classes) = &batch.labels {
                 count(&mut confusion, &scores, classes.clone());
             }

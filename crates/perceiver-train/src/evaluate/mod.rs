@@ -11,9 +11,9 @@ use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{Clip, LabelledImage, LabelledText, MaskedText, PerceiverTokenizer, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
-    Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Pretrained,
-    PretrainedModel, from_pretrained,
+    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
+    Pretrained,
 };
 
 pub use self::totals::Totals;
@@ -149,9 +149,8 @@ impl Evaluator<'_> {
         }
     }
 
-    fn load<H: PretrainedModel>(&self) -> Result<(H, PerceiverConfig, Vec<String>)> {
-        let Pretrained { model, config, report } =
-            from_pretrained(self.folder, self.device, &LoadOptions::default())?;
+    fn load<H: PerceiverHead>(&self) -> Result<(H, PerceiverConfig, Vec<String>)> {
+        let Pretrained { model, config, report } = H::from_pretrained(self.folder, self.device)?;
         Ok((model, config, report.warnings()))
     }
 

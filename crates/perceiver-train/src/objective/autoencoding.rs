@@ -1,9 +1,8 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
-use perceiver_core::OutputOptions;
 use perceiver_io::{MultimodalInput, MultimodalOutput, OutputPoints};
-use perceiver_models::PerceiverForMultimodalAutoencoding;
 use perceiver_models::losses::{AutoencodingLoss, AutoencodingTargets, IGNORED_LABEL};
+use perceiver_models::{PerceiverForMultimodalAutoencoding, PerceiverHead as _, Request};
 
 use super::{Measure, Objective, Outcome, Quantity, classification};
 
@@ -53,7 +52,7 @@ impl Objective for Autoencoding {
     fn outcome(&self, batch: Clips) -> Outcome {
         let Clips { input, points, targets } = batch;
         let hidden_labels = input.hidden_labels.clone();
-        let found = self.head.forward(input, None, &points, OutputOptions::default()).logits;
+        let found = self.head.forward(Request::new(input).points(points)).logits;
         let measures = measures(&found, targets.clone(), hidden_labels);
         Outcome { loss: self.loss.forward(found, targets), measures }
     }

@@ -1,10 +1,9 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use perceiver_core::OutputOptions;
 use perceiver_models::losses::soft_cross_entropy;
 use perceiver_models::{
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PretrainedModel,
+    PerceiverForImageClassificationLearned, PerceiverHead,
 };
 
 use super::{Objective, Outcome, classification};
@@ -28,7 +27,7 @@ pub struct LabelledImages {
 }
 
 /// A head that scores images.
-pub trait ImageClassifier: PretrainedModel + ModuleDisplay + 'static {
+pub trait ImageClassifier: PerceiverHead + ModuleDisplay + 'static {
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`
     /// - returns: `[batch, labels]`
@@ -71,18 +70,18 @@ pub(crate) fn compare(scores: Tensor<2>, targets: Tensor<2>) -> Outcome {
 
 impl ImageClassifier for PerceiverForImageClassificationLearned {
     fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels, None, None, false, OutputOptions::default()).logits
+        self.forward(pixels).logits
     }
 }
 
 impl ImageClassifier for PerceiverForImageClassificationFourier {
     fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels, None, None, OutputOptions::default()).logits
+        self.forward(pixels).logits
     }
 }
 
 impl ImageClassifier for PerceiverForImageClassificationConvProcessing {
     fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels, None, None, OutputOptions::default()).logits
+        self.forward(pixels).logits
     }
 }

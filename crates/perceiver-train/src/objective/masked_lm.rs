@@ -2,9 +2,9 @@ use std::f64::consts::LN_2;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
-use perceiver_core::{KeyMask, OutputOptions};
-use perceiver_models::PerceiverForMaskedLM;
+use perceiver_core::KeyMask;
 use perceiver_models::losses::{IGNORED_LABEL, cross_entropy_sum};
+use perceiver_models::{PerceiverForMaskedLM, PerceiverHead as _, Request};
 
 use super::{Measure, Objective, Outcome, Quantity};
 
@@ -78,7 +78,7 @@ impl Objective for MaskedLanguageModelling {
     /// The mean over all masked bytes of the batch; zero where nothing is asked.
     fn outcome(&self, batch: MaskedTexts) -> Outcome {
         let MaskedTexts { ids, padding, points, labels } = batch;
-        let encoded = self.head.encode(ids, padding.as_ref(), OutputOptions::default());
+        let encoded = self.head.encode(Request::new(ids).mask(padding));
         let scores = self.head.decode(&encoded, points).flatten(0, 1);
         let (total, count) = cross_entropy_sum(scores, labels.flatten(0, 1));
         let bits = Measure::new(Quantity::BitsPerByte, total.clone() / LN_2, count.clone());

@@ -18,14 +18,14 @@ use burn::train::metric::{Adaptor, LossInput};
 pub use image_classification::{ImageClassification, ImageClassifier, LabelledImages};
 pub use masked_lm::{MaskedLanguageModelling, MaskedTexts};
 pub use optical_flow::{FlowEstimation, FlowPairs};
-use perceiver_models::PretrainedModel;
+use perceiver_models::PerceiverHead;
 pub use quantity::Quantity;
 pub use sequence_classification::{LabelledTexts, SequenceClassification};
 
 /// A head together with its loss.
 pub trait Objective: Module + ModuleDisplay + 'static {
     /// The head that learns.
-    type Head: PretrainedModel;
+    type Head: PerceiverHead;
     /// Inputs and targets of some examples, on a device.
     type Batch: Debug + Send + 'static;
 

@@ -1,8 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
-use perceiver_core::OutputOptions;
-use perceiver_models::PerceiverForOpticalFlow;
 use perceiver_models::losses::FlowLoss;
+use perceiver_models::{PerceiverForOpticalFlow, PerceiverHead as _};
 
 use super::{Measure, Objective, Outcome, Quantity};
 
@@ -51,7 +50,7 @@ impl Objective for FlowEstimation {
     fn outcome(&self, batch: FlowPairs) -> Outcome {
         let FlowPairs { patches, flow, known } = batch;
         let scale = PerceiverForOpticalFlow::PIXELS;
-        let found = self.head.forward(patches, None, OutputOptions::default()).logits;
+        let found = self.head.forward(patches).logits;
         let measures = measures(found.clone().detach() * scale, flow.clone(), known.clone());
         Outcome { loss: self.loss.forward(found, flow / scale, known), measures }
     }

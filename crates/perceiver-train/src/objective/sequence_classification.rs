@@ -1,8 +1,10 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use perceiver_core::{KeyMask, OutputOptions};
+use perceiver_core::KeyMask;
 use perceiver_models::losses::{Labels, classification_loss};
-use perceiver_models::{PerceiverForSequenceClassification, ProblemType};
+use perceiver_models::{
+    PerceiverForSequenceClassification, PerceiverHead as _, ProblemType, Request,
+};
 
 use super::{Measure, Objective, Outcome, Quantity, classification};
 
@@ -44,8 +46,7 @@ impl Objective for SequenceClassification {
 
     fn outcome(&self, batch: LabelledTexts) -> Outcome {
         let LabelledTexts { ids, padding, labels } = batch;
-        let options = OutputOptions::default();
-        let scores = self.head.forward(ids, padding.as_ref(), None, options).logits;
+        let scores = self.head.forward(Request::new(ids).mask(padding)).logits;
         compare(scores, labels, self.head.problem_type())
     }
 }

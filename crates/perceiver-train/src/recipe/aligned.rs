@@ -115,16 +115,13 @@ impl<F: FnMut(&Path, Tensor<2>) -> Option<TensorData>> ModuleMapper for Setting<
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use burn::tensor::{Distribution, Int, s};
-    use perceiver_core::OutputOptions;
     use perceiver_io::{MultimodalInput, OutputPoints};
     use perceiver_models::{
         PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-        PerceiverForSequenceClassification, PretrainedModel,
+        PerceiverForSequenceClassification, PerceiverHead, Request,
     };
 
     use super::*;
-
-    const MAPS: OutputOptions = OutputOptions { hidden_states: false, attentions: true };
 
     fn config(fields: &str) -> PerceiverConfig {
         let shape = r#""model_type": "perceiver", "num_blocks": 1, "num_self_attends_per_block": 1,
@@ -152,8 +149,9 @@ mod tests {
         weights.chunks(places.len()).map(place).collect()
     }
 
-    fn aligned<H: PretrainedModel>(config: &PerceiverConfig, device: &Device) -> H {
-        align(H::from_config(config, device).unwrap(), H::HEAD, config, None).unwrap()
+    fn aligned<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> H {
+        let head = H::NAME.parse().unwrap();
+        align(H::from_config(config, device).unwrap(), head, config, None).unwrap()
     }
 
     /// Models to try: what is drawn differs, and other tests draw at the same time.
@@ -184,7 +182,8 @@ mod tests {
         );
         let model: PerceiverForMaskedLM = aligned(&config, &device);
         let ids = Tensor::<1, Int>::arange(0..32, &device).mul_scalar(37).remainder_scalar(256);
-        let output = model.forward(ids.add_scalar(6).unsqueeze(), None, None, MAPS);
+        let ids = ids.add_scalar(6).unsqueeze::<2>();
+        let output = model.forward(Request::new(ids).attentions());
         let maps = output.cross_attentions.unwrap();
         let positions: Vec<f64> = (0..32).map(f64::from).collect();
         for head in 0..4 {
@@ -209,8 +208,8 @@ mod tests {
             r#""num_latents": 8, "d_latents": 512, "d_model": 512, "max_position_embeddings": 32"#,
         );
         let model: PerceiverForMaskedLM = aligned(&config, &device);
-        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
-        let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
+        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze::<2>();
+        let maps = model.forward(Request::new(ids).attentions()).cross_attentions.unwrap();
         let parts = parts();
         // The head in the middle of eight asks for the byte's own place.
         let asked: Vec<_> = (0..32).map(f64::from).collect();
@@ -225,8 +224,8 @@ mod tests {
             r#""num_latents": 8, "d_latents": 64, "d_model": 64, "max_position_embeddings": 32"#,
         );
         let model: PerceiverForSequenceClassification = aligned(&config, &device);
-        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze();
-        let maps = model.forward(ids, None, None, MAPS).cross_attentions.unwrap();
+        let ids = Tensor::<1, Int>::arange(6..38, &device).unsqueeze::<2>();
+        let maps = model.forward(Request::new(ids).attentions()).cross_attentions.unwrap();
         let positions: Vec<f64> = (0..32).map(f64::from).collect();
         let parts = parts();
         assert_near(&peaks(maps[0].clone(), 0, &positions), &parts, 0.5);
@@ -245,11 +244,11 @@ mod tests {
         // Bytes repeat as often as there are latents.
         let ids = Tensor::<1, Int>::arange(0..32, &device).remainder_scalar(4).add_scalar(70);
         let ids = ids.unsqueeze::<2>();
-        let options = OutputOptions { hidden_states: true, ..MAPS };
         let [mut difference, mut size] = [0.0; 2];
         for _ in 0..DRAWS {
             let model: PerceiverForSequenceClassification = aligned(&config, &device);
-            let states = model.forward(ids.clone(), None, None, options).hidden_states.unwrap();
+            let request = Request::new(ids.clone()).hidden_states().attentions();
+            let states = model.forward(request).hidden_states.unwrap();
             // Two in the middle, without the channels that tell their places.
             let [one, other] = [3, 4].map(|latent| states[0].clone().slice(s![.., latent, 16..]));
             size += one.clone().square().sum().into_scalar::<f32>();
@@ -272,8 +271,12 @@ mod tests {
             let model: PerceiverForOpticalFlow = aligned(&config, &device);
             // As different as neighbours are in a photo.
             let neighbours = Distribution::Uniform(-0.1, 0.1);
-            let patches = Tensor::random([1, 2, 27, 16, 24], neighbours, &device);
-            model.forward(patches, None, MAPS).cross_attentions.unwrap().swap_remove(0)
+            let patches = Tensor::<5>::random([1, 2, 27, 16, 24], neighbours, &device);
+            model
+                .forward(Request::new(patches).attentions())
+                .cross_attentions
+                .unwrap()
+                .swap_remove(0)
         };
         let maps: Vec<_> = (0..DRAWS).map(map).collect();
         let pixels = (0..16 * 24).map(|pixel| [f64::from(pixel / 24), f64::from(pixel % 24)]);
@@ -312,7 +315,8 @@ mod tests {
                 label: Tensor::zeros([1, config.num_labels()], &device),
                 hidden_labels: None,
             };
-            let maps = model.forward(input, None, &points, MAPS).cross_attentions.unwrap();
+            let request = Request::new(input).points(points.clone()).attentions();
+            let maps = model.forward(request).cross_attentions.unwrap();
             // Eight patches of sound come first, before keys as before queries.
             let of_patches = maps[0].clone().slice(s![.., .., .., 8..520]);
             let of_patches = of_patches.clone() / of_patches.sum_dim(3);

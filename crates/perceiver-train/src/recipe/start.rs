@@ -8,7 +8,7 @@ use burn::tensor::{Device, FloatDType};
 use burn::train::Interrupter;
 use perceiver_data::Source;
 use perceiver_models::{
-    CONFIG_NAME, Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PretrainedModel, SaveOptions,
+    CONFIG_NAME, Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PerceiverHead, SaveOptions,
     load_module, save_pretrained,
 };
 
@@ -117,12 +117,13 @@ impl Context<'_> {
     }
 
     /// The head with fresh weights, or those of the model to begin from.
-    pub(super) fn head<H: PretrainedModel>(&self, config: &PerceiverConfig) -> Result<H> {
+    pub(super) fn head<H: PerceiverHead>(&self, config: &PerceiverConfig) -> Result<H> {
         let device = self.start.devices[0].clone().autodiff();
         device.seed(self.recipe.settings.run.seed);
         let mut head = H::from_config(config, &device).map_err(|error| self.refuse(error))?;
         if self.recipe.settings.run.aligned_start {
-            head = align(head, H::HEAD, config, self.recipe.settings.data.image_size())
+            let name = H::NAME.parse().map_err(|error| self.refuse(error))?;
+            head = align(head, name, config, self.recipe.settings.data.image_size())
                 .map_err(|error| self.refuse(error))?;
         }
         if let Some(folder) = &self.start.init {

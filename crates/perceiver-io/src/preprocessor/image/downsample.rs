@@ -34,6 +34,14 @@ const KERNEL: usize = 7;
 /// On every side: the reference's `Conv2dSamePadding` is even where TensorFlow's "same" is not.
 const PADDING: usize = KERNEL / 2;
 
+/// Rows of an image of `pixels` rows after convolution and pooling; `None` if it is too small.
+pub(super) const fn rows(pixels: usize) -> Option<usize> {
+    match pixels.div_ceil(2).checked_sub(3) {
+        Some(beyond) => Some(beyond / 2 + 1),
+        None => None,
+    }
+}
+
 impl ConvDownsample {
     pub(super) fn new(
         in_channels: usize,

@@ -1,0 +1,185 @@
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use crate::checkpoint::{KeyMap, LoadOptions, LoadReport, SaveOptions};
+use crate::config::{PerceiverConfig, shown_name};
+use crate::hub;
+use crate::model::Encoded;
+use crate::source::Source;
+use crate::{Error, Request, save_pretrained};
+
+/// A Perceiver for one task: what all heads share.
+///
+/// Implement it for a head of your own, in any crate: it then loads and saves as the heads here
+/// do. docs/adding-a-head.md shows one.
+///
+/// # Source
+/// `PerceiverPreTrainedModel`.
+pub trait PerceiverHead: Module {
+    /// The head's name in `architectures` of config.json.
+    const NAME: &'static str;
+
+    /// The keys of its parameters in checkpoints.
+    const KEYS: KeyMap = KeyMap::PERCEIVER;
+
+    /// What it reads.
+    type Input;
+    /// What its loss compares the output with; `()` for a head without a loss.
+    type Labels;
+    /// Which output elements it computes, where there is a choice; `()` where there is none.
+    type Points: Default;
+    /// What it returns.
+    type Output;
+
+    /// Builds a head with fresh parameters, drawn as the reference draws them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration does not describe such a head.
+    fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error>;
+
+    /// Encodes an input into latents, to be decoded once or often. Ignores labels and points.
+    ///
+    /// # Panics
+    /// If the input or the mask has a shape that the head does not take.
+    #[must_use]
+    fn encode(&self, request: impl Into<HeadRequest<Self>>) -> Encoded;
+
+    /// Answers a request.
+    ///
+    /// # Panics
+    /// If the input, the mask, the labels or the points have a shape that the head does not take.
+    #[must_use]
+    fn forward(&self, request: impl Into<HeadRequest<Self>>) -> Self::Output;
+
+    /// Loads the head from a folder, or by a hub id such as `deepmind/language-perceiver`, in
+    /// single precision.
+    ///
+    /// An existing folder comes first. For an id, [`hub::resolve`] says which snapshot is taken
+    /// and when it is downloaded (feature `hub`); call it yourself to choose a revision.
+    ///
+    /// # Errors
+    /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
+    /// configuration names another head or does not describe this one; and the errors of
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
+    fn from_pretrained(
+        source: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<Pretrained<Self>, Error> {
+        Self::from_pretrained_with(source, device, &LoadOptions::default())
+    }
+
+    /// Loads the head as [`from_pretrained`](Self::from_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`from_pretrained`](Self::from_pretrained).
+    fn from_pretrained_with(
+        source: impl AsRef<Path>,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<Self>, Error> {
+        let source = Source::Folder(hub::folder(source)?);
+        source.load(|config| fresh(config, device), &Self::KEYS, options)
+    }
+
+    /// Loads the head from the files of a model folder in memory, given by name, in single
+    /// precision: config.json and model.safetensors, or its index and shards.
+    ///
+    /// ```no_run
+    /// # use burn::tensor::Device;
+    /// # use perceiver_models::{PerceiverForSequenceClassification, PerceiverHead};
+    /// # fn main() -> Result<(), perceiver_models::Error> {
+    /// # let (config, weights) = ([0_u8; 0], [0_u8; 0]);
+    /// // Such as `include_bytes!("sentiment/config.json")`, to embed them in a program.
+    /// let files: [(&str, &[u8]); 2] = [("config.json", &config), ("model.safetensors", &weights)];
+    /// let model = PerceiverForSequenceClassification::from_files(&files, &Device::flex())?.model;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`from_pretrained`](Self::from_pretrained), which name the file;
+    /// [`Error::Checkpoint`] if a file is not given.
+    fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Pretrained<Self>, Error> {
+        let options = LoadOptions::default();
+        Source::Files(files).load(|config| fresh(config, device), &Self::KEYS, &options)
+    }
+
+    /// Writes config.json and the weights into a folder, which transformers loads.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    fn save_pretrained(
+        &self,
+        config: &PerceiverConfig,
+        folder: impl AsRef<Path>,
+    ) -> Result<(), Error> {
+        self.save_pretrained_with(config, folder, &SaveOptions::default())
+    }
+
+    /// Saves as [`save_pretrained`](Self::save_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    fn save_pretrained_with(
+        &self,
+        config: &PerceiverConfig,
+        folder: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<(), Error> {
+        let config =
+            PerceiverConfig { architectures: vec![Self::NAME.to_owned()], ..config.clone() };
+        save_pretrained(self, &config, folder, &Self::KEYS, options)
+    }
+}
+
+/// What a head takes.
+pub type HeadRequest<H> = Request<
+    <H as PerceiverHead>::Input,
+    <H as PerceiverHead>::Labels,
+    <H as PerceiverHead>::Points,
+>;
+
+/// A model as it was loaded.
+#[derive(Debug)]
+pub struct Pretrained<M> {
+    /// The model.
+    pub model: M,
+    /// Its configuration.
+    pub config: PerceiverConfig,
+    /// What was loaded, and what the caller should know about it.
+    pub report: LoadReport,
+}
+
+impl<M: PerceiverHead> Pretrained<M> {
+    /// Writes config.json and the weights into a folder, which transformers loads.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
+        self.save_with(folder, &SaveOptions::default())
+    }
+
+    /// Saves as [`save`](Self::save) does, with options.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    pub fn save_with(&self, folder: impl AsRef<Path>, options: &SaveOptions) -> Result<(), Error> {
+        self.model.save_pretrained_with(&self.config, folder, options)
+    }
+}
+
+/// The head that `architectures` names, which has to be this one.
+fn fresh<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> Result<H, Error> {
+    let names = &config.architectures;
+    if names.iter().any(|name| name == H::NAME) {
+        return H::from_config(config, device);
+    }
+    let expected = H::NAME;
+    let message = match names.first() {
+        None => format!("is absent, expected {expected}"),
+        Some(found) => format!("names {}, expected {expected}", shown_name(found)),
+    };
+    Err(Error::config("architectures", message))
+}

@@ -1,0 +1,147 @@
+//! A head that this crate does not know loads and saves as the others do.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed test may panic")]
+
+use std::fs;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use perceiver_models::losses::{Labels, classification_loss};
+use perceiver_models::{
+    AnyPerceiver, ClassificationDecoder, Encoded, Error, NoPostprocessor,
+    PerceiverClassifierOutput, PerceiverConfig, PerceiverHead, PerceiverModel, Preprocessed,
+    Preprocessor, Request,
+};
+
+/// Takes readings of sensors as tokens.
+#[derive(Module, Debug)]
+struct Readings {
+    sensors: usize,
+}
+
+impl Preprocessor for Readings {
+    type Input = Tensor<3>;
+
+    fn channels(&self) -> usize {
+        self.sensors
+    }
+
+    fn forward(&self, readings: Tensor<3>) -> Preprocessed {
+        Preprocessed::from_content(readings)
+    }
+}
+
+#[derive(Module, Debug)]
+struct Gestures {
+    perceiver: PerceiverModel<Readings, ClassificationDecoder>,
+}
+
+impl PerceiverHead for Gestures {
+    const NAME: &'static str = "Gestures";
+
+    type Input = Tensor<3>;
+    type Labels = Labels;
+    type Points = ();
+    type Output = PerceiverClassifierOutput<Tensor<2>>;
+
+    fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
+        let sensors = config.field("sensors")?;
+        config.validate_encoder(sensors)?;
+        let decoder = config.classification_decoder().init(config.initialisation(), device);
+        let preprocessor = Readings { sensors };
+        let perceiver = PerceiverModel::new(config, preprocessor, decoder, NoPostprocessor, device);
+        Ok(Self { perceiver })
+    }
+
+    fn encode(&self, request: impl Into<Request<Tensor<3>, Labels>>) -> Encoded {
+        self.perceiver.encode(request.into().split_labels().0)
+    }
+
+    fn forward(&self, request: impl Into<Request<Tensor<3>, Labels>>) -> Self::Output {
+        let (request, labels) = request.into().split_labels();
+        let output = self.perceiver.forward(request);
+        let loss = labels.map(|labels| classification_loss(output.logits.clone(), &labels, None));
+        PerceiverClassifierOutput::new(output, loss)
+    }
+}
+
+fn config() -> PerceiverConfig {
+    let config = PerceiverConfig {
+        num_latents: 3,
+        d_latents: 8,
+        num_self_attends_per_block: 1,
+        num_cross_attention_heads: 2,
+        ..PerceiverConfig::default()
+    };
+    config.with_field("sensors", 6)
+}
+
+fn saved() -> (tempfile::TempDir, Gestures) {
+    let folder = tempfile::tempdir().unwrap();
+    let head = Gestures::from_config(&config(), &Device::flex()).unwrap();
+    head.save_pretrained(&config(), folder.path()).unwrap();
+    (folder, head)
+}
+
+/// Changes config.json, and returns the one line with which the folder is refused.
+fn refusal(folder: &Path, from: &str, to: &str) -> String {
+    let path = folder.join("config.json");
+    let original = fs::read_to_string(&path).unwrap();
+    assert!(original.contains(from), "{original}");
+    fs::write(&path, original.replace(from, to)).unwrap();
+    let message = Gestures::from_pretrained(folder, &Device::flex()).unwrap_err().to_string();
+    fs::write(&path, original).unwrap();
+    assert!(!message.contains('\n') && message.contains(folder.to_str().unwrap()), "{message}");
+    message
+}
+
+#[test]
+fn what_is_saved_loads_with_its_own_name_and_fields() {
+    let (folder, head) = saved();
+    let loaded = Gestures::from_pretrained(folder.path(), &Device::flex()).unwrap();
+    assert_eq!(loaded.config.architectures, ["Gestures"]);
+    assert_eq!(loaded.config.field::<usize>("sensors").unwrap(), 6);
+    assert!(loaded.report.fresh.is_empty());
+
+    let readings = Tensor::<3>::random([2, 5, 6], Distribution::Default, &Device::flex());
+    let labels = || Labels::Classes(Tensor::from_data([0, 1], &Device::flex()));
+    let answer = |head: &Gestures| head.forward(Request::new(readings.clone()).labels(labels()));
+    let [found, expected] = [&loaded.model, &head].map(answer);
+    assert_eq!(found.logits.into_data(), expected.logits.into_data());
+    assert_eq!(found.loss.unwrap().into_data(), expected.loss.unwrap().into_data());
+
+    let copy = tempfile::tempdir().unwrap();
+    loaded.save(copy.path()).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        let [first, second] = [&folder, &copy].map(|folder| fs::read(folder.path().join(name)));
+        assert_eq!(first.unwrap(), second.unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn another_shape_or_head_is_refused_in_one_line() {
+    let (folder, _) = saved();
+    let message = refusal(folder.path(), r#""sensors": 6"#, r#""sensors": 8"#);
+    assert!(message.contains("self.key.weight (is [6, 6], expected [8, 8])"), "{message}");
+    let message = refusal(folder.path(), r#""sensors": 6"#, r#""sensors": 5"#);
+    assert!(message.contains("`num_cross_attention_heads` is 2"), "{message}");
+    let message = refusal(folder.path(), r#""sensors": 6"#, r#""sensors": "six""#);
+    assert!(
+        message.contains(r#"`sensors` cannot be read: invalid type: string "six""#),
+        "{message}"
+    );
+    let message = refusal(folder.path(), r#""sensors": 6"#, r#""others": 6"#);
+    assert!(message.contains("`sensors` is absent"), "{message}");
+    let message = refusal(folder.path(), "Gestures", "PerceiverForMaskedLM");
+    assert!(message.contains("names \"PerceiverForMaskedLM\", expected Gestures"), "{message}");
+}
+
+#[test]
+fn programs_that_know_the_references_heads_alone_list_them() {
+    let (folder, _) = saved();
+    let loaded = AnyPerceiver::from_pretrained(folder.path(), &Device::flex());
+    let message = loaded.unwrap_err().to_string();
+    for part in ["config.json", "\"Gestures\"", "PerceiverModel", "PerceiverForMaskedLM"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
