@@ -69,8 +69,11 @@ fn stopped_at(step: u64, run: TrainingRun<PointClassification>) -> Ending {
     run.train().unwrap().ending
 }
 
+/// All weights, without the identifiers that burn draws for them.
 fn weights(folder: &Path) -> Vec<u8> {
-    fs::read(folder.join("weights.bpk")).unwrap()
+    let head = load_weights(head_of(&config()), folder).unwrap();
+    head.save_pretrained(&config(), folder).unwrap();
+    fs::read(folder.join("model.safetensors")).unwrap()
 }
 
 /// The log without its times.
