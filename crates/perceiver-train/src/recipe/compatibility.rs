@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use perceiver_models::{Head, PerceiverConfig, ProblemType};
+use perceiver_models::{
+    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing, ProblemType,
+};
 
 use super::data::{Data, VideosData};
 
@@ -10,7 +12,7 @@ use super::data::{Data, VideosData};
 pub(super) fn check(head: Head, config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     match head {
         Head::ImageClassificationLearned => learned_size(config, data),
-        Head::ImageClassificationConvProcessing => convolved_size(data),
+        Head::ImageClassificationConvProcessing => convolved_size(config, data),
         Head::SequenceClassification => labels(config, data),
         Head::MultimodalAutoencoding => clip_shape(config),
         _ => Ok(()),
@@ -29,12 +31,15 @@ fn learned_size(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
 }
 
 /// The convolution and the pooling after it leave nothing of smaller images.
-fn convolved_size(data: &Data) -> Result<(), String> {
-    const SMALLEST: usize = 5;
+fn convolved_size(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
+    let tokens = PerceiverForImageClassificationConvProcessing::preprocessor_config(config);
     match data.image_size() {
-        Some(found) if found.iter().any(|side| *side < SMALLEST) => Err(format!(
-            "`data.images.size` is {found:?}, expected {SMALLEST} or more for the convolution"
-        )),
+        Some(found) if tokens.token_grid(found).is_none() => {
+            let smallest = (1..).find(|side| tokens.token_grid([*side; 2]).is_some()).unwrap_or(1);
+            Err(format!(
+                "`data.images.size` is {found:?}, expected {smallest} or more for the convolution"
+            ))
+        }
         _ => Ok(()),
     }
 }

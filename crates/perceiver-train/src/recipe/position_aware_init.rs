@@ -1,13 +1,18 @@
 mod grid;
+mod role;
 mod text;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use perceiver_models::{Head, PerceiverConfig};
+use perceiver_models::{
+    Head, PerceiverConfig, PerceiverForImageClassificationFourier,
+    PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
+};
 
 use self::grid::{Grid, GridInit};
+use self::role::Role;
 use self::text::TextInit;
-use super::whitening::whiten;
+use super::whitening::whitening;
 
 /// Initialises a fresh model so that each latent reads its own part of the input, and each query reads
 /// the latents of its own part.
@@ -15,8 +20,8 @@ use super::whitening::whiten;
 /// With the reference's random weights, every latent sees the whole input alike. A masked language
 /// model then learns only the frequencies of bytes for thousands of steps, until it finds out, place
 /// by place, which positions are neighbours. [`TextInit`] initialises models of texts instead,
-/// [`GridInit`] those of images, frames and videos. Models of flow also [whiten](whiten) the patches
-/// of their frames.
+/// [`GridInit`] those of images, frames and videos. Models of flow also [whiten](whitening) the
+/// patches of their frames.
 ///
 /// Training changes all of it; the model's shape and its parameters' names are the reference's.
 ///
@@ -30,73 +35,66 @@ pub(super) fn spread_latents<M: Module>(
 ) -> Result<M, String> {
     if matches!(head, Head::MaskedLm | Head::SequenceClassification) {
         let text = TextInit::new(config, head).map_err(refused)?;
-        return Ok(set(model, |path, drawn| text.value(path, drawn)));
+        return Ok(set(model, |role, drawn| text.value(role, drawn)));
     }
     let grid = match (head, size) {
         (Head::OpticalFlow, _) => {
-            let size = [config.train_size[0], config.train_size[1]];
-            let tokens = Grid { content: 64, bands: 64, resolution: &size, size: &size };
-            GridInit::new(config, &tokens, Some(tokens.content))
+            let tokens = PerceiverForOpticalFlow::preprocessor_config(config);
+            let [height, width] = PerceiverForOpticalFlow::decoder_config(config).image_shape;
+            // Queries are the tokens.
+            let before = tokens.content_channels();
+            Grid::of(&tokens, [height, width].into())
+                .and_then(|grid| GridInit::new(config, &grid, Some(before)))
         }
-        // The head's Fourier positions are those of 224 x 224 pixels, for images of any size.
         (Head::ImageClassificationFourier, Some(size)) => {
-            let tokens = Grid { content: 3, bands: 64, resolution: &[224, 224], size: &size };
-            GridInit::new(config, &tokens, None)
+            let tokens = PerceiverForImageClassificationFourier::preprocessor_config(config);
+            Grid::of(&tokens, size.into()).and_then(|grid| GridInit::new(config, &grid, None))
         }
         (Head::MultimodalAutoencoding, _) => {
-            let [height, width] = config.image_size.height_width();
-            let resolution = [config.num_frames, height, width];
-            let output = &config.output_shape;
-            let size = [output[1], output[2] / PATCH, output[3] / PATCH];
-            let content = 3 * PATCH * PATCH;
-            let tokens = Grid { content, bands: 32, resolution: &resolution, size: &size };
-            GridInit::new(config, &tokens, Some(0))
+            let tokens = PerceiverForMultimodalAutoencoding::preprocessor_config(config).image;
+            let decoder = PerceiverForMultimodalAutoencoding::decoder_config(config);
+            let (_, [time, height, width]) = decoder.queries.image;
+            // Queries are positions alone.
+            let grid = tokens.token_grid([height, width]);
+            let grid = grid.ok_or_else(|| format!("no patches of {height}x{width} pixels"));
+            grid.and_then(|[rows, columns]| Grid::of(&tokens, vec![time, rows, columns]))
+                .and_then(|grid| GridInit::new(config, &grid, Some(0)))
         }
         _ => Err(format!("{} has no position-aware initialisation", head.name())),
     };
     let mut grid = grid.map_err(refused)?;
-    let model = set(model, |path, drawn| grid.value(path, drawn));
-    Ok(if head == Head::OpticalFlow { whiten(model) } else { model })
+    Ok(set(model, |role, drawn| match role {
+        Role::Patches if head == Head::OpticalFlow => Some(whitening(drawn.dims())),
+        _ => grid.value(role, drawn),
+    }))
 }
 
 fn refused(reason: String) -> String {
     format!("`run.aligned_start`: {reason}")
 }
 
-/// Width and height in pixels of a video's patches.
-const PATCH: usize = 4;
-
-/// Sets parameters of two axes to the function's value for their path and their random value, if it
+/// Sets parameters of two axes to the function's value for their role and their random value, if it
 /// has one.
 fn set<M, F>(model: M, value: F) -> M
 where
     M: Module,
-    F: FnMut(&Path, Tensor<2>) -> Option<TensorData>,
+    F: FnMut(Role, Tensor<2>) -> Option<TensorData>,
 {
-    model.map(&mut Setting { path: Path(Vec::new()), value })
-}
-
-/// Names of the modules around a parameter, and its own.
-struct Path(Vec<String>);
-
-impl Path {
-    fn within(&self, name: &str) -> bool {
-        self.0.iter().any(|segment| segment.ends_with(name))
-    }
+    model.map(&mut Setting { path: Vec::new(), value })
 }
 
 struct Setting<F> {
-    path: Path,
+    path: Vec<String>,
     value: F,
 }
 
-impl<F: FnMut(&Path, Tensor<2>) -> Option<TensorData>> ModuleMapper for Setting<F> {
+impl<F: FnMut(Role, Tensor<2>) -> Option<TensorData>> ModuleMapper for Setting<F> {
     fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.0.push(name.to_owned());
+        self.path.push(name.to_owned());
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.0.pop();
+        self.path.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -105,7 +103,7 @@ impl<F: FnMut(&Path, Tensor<2>) -> Option<TensorData>> ModuleMapper for Setting<
         }
         let shape = param.lazy_shape();
         let drawn = param.val().detach().reshape([shape[0], shape[1]]);
-        let Some(data) = (self.value)(&self.path, drawn) else { return param };
+        let Some(data) = (self.value)(Role::of(&self.path), drawn) else { return param };
         let device: Device = param.lazy_device();
         let id = param.id;
         param.transform_for_load(Tensor::from_data(data, &device), id)
@@ -118,8 +116,7 @@ mod tests {
     use burn::tensor::{Distribution, Int, s};
     use perceiver_io::{MultimodalInput, OutputPoints};
     use perceiver_models::{
-        PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-        PerceiverForSequenceClassification, PerceiverHead, Request,
+        PerceiverForMaskedLM, PerceiverForSequenceClassification, PerceiverHead, Request,
     };
 
     use super::*;

@@ -1,5 +1,4 @@
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::TensorData;
 
 /// Correlations of neighbours in photos, between two frames, rows, columns and colours of a patch.
 /// Correlations at larger distances are powers of them.
@@ -11,8 +10,8 @@ const POWER: f64 = 0.25;
 /// Mean squares below this one are noise, which is not amplified.
 const LEAST_POWER: f64 = 2e-3;
 
-/// Initialises the projection of patches of two frames so that its channels are nearly uncorrelated
-/// over photos, with equal power.
+/// The initial projection of patches of two frames, `[values, channels]`, with which its channels are
+/// nearly uncorrelated over photos, with equal power.
 ///
 /// Flow shows in the difference of frames next to that of pixels: a twentieth of a photo's contrast.
 /// Random weights mix it with brightness, which is twenty times as strong, and a small model does not
@@ -23,33 +22,8 @@ const LEAST_POWER: f64 = 2e-3;
 /// The statistics are those of a Markov process along each axis, the usual model of photos in image
 /// coding (Jain 1989, section 2.9). Differences, which are the discrete cosines of two and three
 /// pixels, nearly decorrelate it.
-pub(super) fn whiten<M: Module>(model: M) -> M {
-    model.map(&mut Whitening { path: Vec::new() })
-}
-
-struct Whitening {
-    path: Vec<String>,
-}
-
-impl ModuleMapper for Whitening {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if D != 2 || !self.path.iter().any(|name| name == "conv_after_patches") {
-            return param;
-        }
-        let shape = param.lazy_shape();
-        let weights = white_channels(shape[1]);
-        let weights = TensorData::new(weights, [shape[0], shape[1]]);
-        let (device, id) = (param.lazy_device(), param.id);
-        param.transform_for_load(Tensor::from_data(weights, &device), id)
-    }
+pub(super) fn whitening([values, channels]: [usize; 2]) -> TensorData {
+    TensorData::new(white_channels(channels), [values, channels])
 }
 
 /// `[values of both patches, channels]` by rows; channels beyond those of the patches are zero.

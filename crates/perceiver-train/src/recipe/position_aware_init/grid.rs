@@ -2,24 +2,38 @@ use std::f64::consts::SQRT_2;
 
 use burn::tensor::{Tensor, TensorData};
 use perceiver_io::{fourier_features, linear_positions};
-use perceiver_models::PerceiverConfig;
+use perceiver_models::{ImagePreprocessorConfig, PerceiverConfig, PositionEncodingConfig};
 
-use super::Path;
+use super::role::{Map, Role, Stage};
 
 /// Factor by which scores of the cross-attentions lie further apart than with random weights.
 const SHARPNESS: f32 = 3.0;
 
 /// Tokens with Fourier positions, in space or in time and space.
-#[derive(Clone, Copy)]
-pub(super) struct Grid<'a> {
+pub(super) struct Grid {
     /// Channels of a token before those of its position.
-    pub(super) content: usize,
+    content: usize,
     /// Frequencies of each axis.
-    pub(super) bands: usize,
+    bands: usize,
     /// The positions' resolution by axis.
-    pub(super) resolution: &'a [usize],
+    resolution: Vec<usize>,
     /// Tokens along each axis.
-    pub(super) size: &'a [usize],
+    size: Vec<usize>,
+}
+
+impl Grid {
+    /// The tokens of a preprocessor, with their number along each axis.
+    pub(super) fn of(tokens: &ImagePreprocessorConfig, size: Vec<usize>) -> Result<Self, String> {
+        match &tokens.positions.encoding {
+            PositionEncodingConfig::Fourier { bands, max_resolution, .. } => Ok(Self {
+                content: tokens.content_channels(),
+                bands: *bands,
+                resolution: max_resolution.clone(),
+                size,
+            }),
+            _ => Err("tokens have no Fourier positions".to_owned()),
+        }
+    }
 }
 
 /// Initialises latents and cross-attentions over tokens with Fourier positions:
@@ -43,10 +57,11 @@ impl GridInit {
     /// channels before the positions of the decoder's queries.
     pub(super) fn new(
         config: &PerceiverConfig,
-        tokens: &Grid<'_>,
+        tokens: &Grid,
         queries: Option<usize>,
     ) -> Result<Self, String> {
-        let Grid { content, bands, resolution, size } = *tokens;
+        let Grid { content, bands, resolution, size } = tokens;
+        let (content, bands) = (*content, *bands);
         let (axes, parts) = (size.len(), parts(config.num_latents, size));
         // Axis, phase and frequency of each channel. Parts can tell only low frequencies apart.
         let mut columns = Vec::new();
@@ -89,35 +104,41 @@ impl GridInit {
     }
 
     /// The initial value of a parameter, unless its random value stays.
-    pub(super) fn value(&mut self, path: &Path, drawn: Tensor<2>) -> Option<TensorData> {
+    pub(super) fn value(&mut self, role: Role, drawn: Tensor<2>) -> Option<TensorData> {
         let [rows, columns] = drawn.dims();
-        if path.within("latents") {
-            let shared = self.tokens.len();
-            let places = TensorData::new(self.latents.clone(), [rows, shared]);
-            let places = Tensor::from_data(places, &drawn.device());
-            return Some(drawn.slice_assign([0..rows, 0..shared], places).into_data());
-        }
-        let decoder = path.within("decoding_cross_attention");
-        if !path.within("cross_attention") {
-            return None;
-        }
-        // The encoder's keys are tokens, and the decoder's queries have the same channels.
-        let channels = if decoder { self.queries.as_ref()? } else { &self.tokens };
-        if path.within("query") {
-            self.query = Some(drawn.clone().into_data());
-            return Some((drawn * SHARPNESS).into_data());
-        }
-        if path.within("key") {
-            let query: Vec<f32> = self.query.take()?.iter().collect();
-            let mut keys: Vec<f32> = drawn.into_data().iter().collect();
-            for &[token, latent] in channels {
-                let [from, to] = if decoder { [token, latent] } else { [latent, token] };
-                let from = from * columns..(from + 1) * columns;
-                keys[to * columns..(to + 1) * columns].copy_from_slice(&query[from]);
+        let (stage, map) = match role {
+            Role::Latents => {
+                let shared = self.tokens.len();
+                let places = TensorData::new(self.latents.clone(), [rows, shared]);
+                let places = Tensor::from_data(places, &drawn.device());
+                return Some(drawn.slice_assign([0..rows, 0..shared], places).into_data());
             }
-            return Some(TensorData::new(keys, [rows, columns]));
+            Role::Layer(stage @ (Stage::Encoder | Stage::Decoder), map) => (stage, map),
+            _ => return None,
+        };
+        // The encoder's keys are tokens, and the decoder's queries have the same channels.
+        let channels = match stage {
+            Stage::Decoder => self.queries.as_ref()?,
+            _ => &self.tokens,
+        };
+        match map {
+            Map::Query => {
+                self.query = Some(drawn.clone().into_data());
+                Some((drawn * SHARPNESS).into_data())
+            }
+            Map::Key => {
+                let query: Vec<f32> = self.query.take()?.iter().collect();
+                let mut keys: Vec<f32> = drawn.into_data().iter().collect();
+                for &[token, latent] in channels {
+                    let decoder = stage == Stage::Decoder;
+                    let [from, to] = if decoder { [token, latent] } else { [latent, token] };
+                    let from = from * columns..(from + 1) * columns;
+                    keys[to * columns..(to + 1) * columns].copy_from_slice(&query[from]);
+                }
+                Some(TensorData::new(keys, [rows, columns]))
+            }
+            _ => None,
         }
-        None
     }
 }
 

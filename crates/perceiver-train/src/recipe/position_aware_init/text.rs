@@ -1,13 +1,10 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use burn::tensor::{Tensor, TensorData};
-use perceiver_models::{Head, PerceiverConfig};
+use perceiver_models::{AttentionConfig, Head, PerceiverConfig, PerceiverForMaskedLM};
 
-use super::Path;
+use super::role::{Map, Role, Stage};
 
-/// Heads of the masked language model's decoder, and their channels: no configuration sets them.
-const DECODER_HEADS: usize = 8;
-const DECODER_HEAD_CHANNELS: usize = 32;
 /// Margin between the score of the place sought and those of its neighbours.
 const BYTE_MARGIN: f64 = 4.0;
 /// The same margin between latents.
@@ -40,9 +37,10 @@ pub(super) struct TextInit {
     positions: usize,
     latents: usize,
     channels: usize,
-    /// Heads of the encoder's cross-attention and of self-attention.
+    /// Heads of the encoder's cross-attention, of self-attention and of the decoder.
     cross_heads: usize,
     self_heads: usize,
+    decoder_heads: usize,
     /// Standard deviation of random embeddings.
     deviation: f64,
     head: Head,
@@ -56,7 +54,9 @@ impl TextInit {
         }
         let qk_channels = config.qk_channels.unwrap_or(channels);
         let heads = config.num_cross_attention_heads.max(config.num_self_attention_heads);
-        let of_head = (qk_channels / heads).min(DECODER_HEAD_CHANNELS);
+        let decoder = PerceiverForMaskedLM::decoder_config(config).layer.attention;
+        let AttentionConfig { heads: decoder_heads, qk_channels: decoder_channels, .. } = decoder;
+        let of_head = (qk_channels / heads).min(decoder_channels / decoder_heads);
         let waves = of_head.min(channels / POSITION_SHARE) / 2;
         if waves < FEWEST_WAVES {
             return Err(format!(
@@ -79,63 +79,67 @@ impl TextInit {
             channels,
             cross_heads: config.num_cross_attention_heads,
             self_heads: config.num_self_attention_heads,
+            decoder_heads,
             deviation: config.initializer_range,
             head,
         })
     }
 
     /// The initial value of a parameter, unless its random value stays.
-    pub(super) fn value(&self, path: &Path, drawn: Tensor<2>) -> Option<TensorData> {
+    pub(super) fn value(&self, role: Role, drawn: Tensor<2>) -> Option<TensorData> {
         let part = self.positions as f64 / self.latents as f64;
         // Only the waves of a latent or a query are large, beside a token's other channels.
         let loud = (self.channels as f64 / self.position_channels() as f64).sqrt();
-        if path.within("position_embeddings") {
+        let (stage, map) = match role {
             // A classifier's decoder has a single query, without a place.
-            if drawn.dims()[0] != self.positions {
-                return None;
+            Role::Positions if drawn.dims()[0] != self.positions => return None,
+            Role::Positions => {
+                let places = (0..self.positions).map(|position| position as f64);
+                let zeros = Tensor::zeros(drawn.dims(), &drawn.device());
+                return Some(self.with_waves(zeros, places, self.deviation));
             }
-            let places = (0..self.positions).map(|position| position as f64);
-            let zeros = Tensor::zeros(drawn.dims(), &drawn.device());
-            return Some(self.with_waves(zeros, places, self.deviation));
-        }
-        if path.within("latents") {
-            let places = (0..self.latents).map(|latent| ((latent as f64 + 0.5) * part).floor());
-            let others = if self.head == Head::MaskedLm { drawn } else { drawn.zeros_like() };
-            return Some(self.with_waves(others, places, 1.0));
-        }
-        if path.within("embeddings") {
-            return Some(self.without_positions(drawn));
-        }
-        let decoder = path.within("decoding_cross_attention");
-        if self.head != Head::MaskedLm {
-            let reads = path.within("value") || path.within("dense1");
-            if reads || decoder && path.within("key") {
-                return Some(self.blind(drawn));
+            Role::Latents => {
+                let places = (0..self.latents).map(|latent| ((latent as f64 + 0.5) * part).floor());
+                let others = if self.head == Head::MaskedLm { drawn } else { drawn.zeros_like() };
+                return Some(self.with_waves(others, places, 1.0));
             }
-            if decoder {
-                return None;
-            }
-        }
-        let target = if decoder {
-            let apart = part / DECODER_HEADS as f64;
-            Target { heads: DECODER_HEADS, apart, margin: LATENT_MARGIN, loudness: loud }
-        } else if path.within("cross_attention") {
-            let heads = self.cross_heads;
-            let apart = (part / heads as f64).max(1.0);
-            Target { heads, apart, margin: BYTE_MARGIN, loudness: loud }
-        } else if path.within("self_attends") {
-            Target { heads: self.self_heads, apart: part, margin: LATENT_MARGIN, loudness: 1.0 }
-        } else {
-            return None;
+            Role::Embeddings => return Some(self.without_positions(drawn)),
+            Role::Layer(stage, map) => (stage, map),
+            Role::Patches | Role::Other => return None,
         };
-        if path.within("query") {
-            return Some(self.projection(drawn, &target, true));
+        if self.head != Head::MaskedLm {
+            match (stage, map) {
+                (_, Map::Value | Map::MlpInput) | (Stage::Decoder, Map::Key) => {
+                    return Some(self.blind(drawn));
+                }
+                (Stage::Decoder, _) => return None,
+                _ => {}
+            }
         }
-        if path.within("key") {
-            return Some(self.projection(drawn, &target, false));
+        let target = match stage {
+            Stage::Decoder => {
+                let heads = self.decoder_heads;
+                let apart = part / heads as f64;
+                Target { heads, apart, margin: LATENT_MARGIN, loudness: loud }
+            }
+            Stage::Encoder => {
+                let heads = self.cross_heads;
+                let apart = (part / heads as f64).max(1.0);
+                Target { heads, apart, margin: BYTE_MARGIN, loudness: loud }
+            }
+            Stage::Latents => {
+                let heads = self.self_heads;
+                Target { heads, apart: part, margin: LATENT_MARGIN, loudness: 1.0 }
+            }
+        };
+        match map {
+            Map::Query => Some(self.projection(drawn, &target, true)),
+            Map::Key => Some(self.projection(drawn, &target, false)),
+            Map::Output | Map::MlpOutput if stage != Stage::Decoder => {
+                Some(self.without_positions(drawn))
+            }
+            _ => None,
         }
-        let adds_to_latents = !decoder && (path.within("output") || path.within("dense2"));
-        adds_to_latents.then(|| self.without_positions(drawn))
     }
 
     fn position_channels(&self) -> usize {
