@@ -5,7 +5,7 @@ use perceiver_core::{Initialisation, LayerConfig, TokenArray};
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder, QueryConfig};
 use crate::{PositionConfig, Preprocessed};
 
-/// One learned query whose answer is a score for every label.
+/// Decodes one learned query into a score for every label.
 ///
 /// # Source
 /// Perceiver IO section 3.2; `PerceiverClassificationDecoder`.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::Modalities;
 
-/// Preprocesses sound, video and label, each its own way, and pads them to common channels.
+/// Preprocesses sound, video and label separately, and pads their tokens to the same channels.
 ///
 /// # Source
 /// Perceiver IO section 4.3 and appendix; `PerceiverMultimodalPreprocessor`.
@@ -30,7 +30,7 @@ struct ModalityPreprocessors {
     label: OneHotPreprocessor,
 }
 
-/// What a [`MultimodalPreprocessor`] takes.
+/// Input of a [`MultimodalPreprocessor`].
 #[derive(Debug, Clone)]
 pub struct MultimodalInput {
     /// `[batch, samples, sound_channels]`.
@@ -39,15 +39,17 @@ pub struct MultimodalInput {
     pub image: Tensor<5>,
     /// `[batch, labels]`.
     pub label: Tensor<2>,
-    /// `[batch]`, `true` where the label's token is masked; by its mask probability when absent.
+    /// `[batch]`, `true` where the token of the label is masked. If absent, the mask probability of
+    /// labels decides.
     ///
     /// # Differences
-    /// The reference's published heads mask every label; DeepMind trained with half of them shown.
+    /// The published heads of the reference mask every label; DeepMind showed half of the labels in
+    /// training.
     pub hidden_labels: Option<Tensor<1, Bool>>,
 }
 
-/// Which tokens of a modality its mask token replaces.
-#[allow(clippy::large_enum_variant, reason = "there are three of them, for a moment")]
+/// The tokens of a modality that its mask token replaces.
+#[allow(clippy::large_enum_variant, reason = "only three short-lived values exist")]
 #[derive(Debug)]
 enum Masked {
     None,
@@ -57,11 +59,10 @@ enum Masked {
 }
 
 impl MultimodalPreprocessor {
-    /// Fresh padding and mask tokens around the given preprocessors.
+    /// Fresh padding and mask tokens for the given preprocessors.
     ///
-    /// Tokens get at least `min_padding` padding channels. A modality with a mask probability
-    /// (audio, image, label) has each of its tokens replaced by a learned one that often, in
-    /// training and inference alike.
+    /// Tokens get at least `min_padding` padding channels. If a modality has a mask probability, each of
+    /// its tokens is replaced by a learned mask token with that probability, in training and in inference.
     #[must_use]
     pub fn new(
         audio: AudioPreprocessor,
@@ -90,7 +91,7 @@ impl MultimodalPreprocessor {
         }
     }
 
-    /// Pads a modality's only segment and masks some of its tokens.
+    /// Pads the only segment of a modality and masks some of its tokens.
     fn pad_and_mask(
         &self,
         made: &Preprocessed,
@@ -107,7 +108,7 @@ impl MultimodalPreprocessor {
                 let [batch, tokens, _] = made.dims();
                 Segment::from_padding(batch, tokens, mask)
             }
-            // Single masked tokens break the grid: this segment is written out.
+            // Masking individual tokens breaks the grid structure, so this segment is written out.
             Masked::Some(masked) => {
                 let masked = masked.cast(mask.dtype());
                 let token = mask.reshape([1, 1, self.channels]);
@@ -119,7 +120,7 @@ impl MultimodalPreprocessor {
 }
 
 impl Masked {
-    /// Drawn token by token.
+    /// Drawn for each token with a probability.
     fn drawn(probability: f64, made: &Preprocessed) -> Self {
         let [batch, tokens, _] = made.dims();
         if probability <= 0.0 {
@@ -133,8 +134,8 @@ impl Masked {
         }
     }
 
-    /// Named example by example.
-    fn named(hidden: Tensor<1, Bool>) -> Self {
+    /// Given for each example.
+    fn given(hidden: Tensor<1, Bool>) -> Self {
         Self::Some(hidden.float().reshape([-1, 1, 1]))
     }
 }
@@ -147,7 +148,7 @@ impl Preprocessor for MultimodalPreprocessor {
     }
 
     /// # Panics
-    /// If a modality's preprocessor does, or hidden labels are named where labels have no mask
+    /// If the preprocessor of a modality panics, or hidden labels are given although labels have no mask
     /// token.
     fn forward(&self, input: MultimodalInput) -> Preprocessed {
         let of = &self.modalities;
@@ -162,7 +163,7 @@ impl Preprocessor for MultimodalPreprocessor {
             [0, 1, 2].map(|m| Masked::drawn(self.mask_probabilities[m].unwrap_or(0.0), &made[m]));
         let label = input.hidden_labels.map_or(label, |hidden| {
             assert!(masks[2].is_some(), "labels have no mask token");
-            Masked::named(hidden)
+            Masked::given(hidden)
         });
         let segments = [audio, image, label]
             .into_iter()

@@ -17,8 +17,7 @@ pub struct TextPreprocessor {
 }
 
 impl TextPreprocessor {
-    /// Fresh embeddings of `channels` channels for `vocabulary` ids at up to `max_positions`
-    /// places.
+    /// Fresh embeddings with `channels` channels for `vocabulary` token ids and `max_positions` positions.
     #[must_use]
     pub fn new(
         vocabulary: usize,
@@ -33,8 +32,8 @@ impl TextPreprocessor {
         }
     }
 
-    /// The embedding table, `[vocabulary, channels]`, which the masked language model's output
-    /// shares.
+    /// The embedding table, `[vocabulary, channels]`, which the masked language model shares with its
+    /// output.
     #[must_use]
     pub fn embedding_table(&self) -> Tensor<2> {
         self.embeddings.weight.val()

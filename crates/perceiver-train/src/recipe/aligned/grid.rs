@@ -66,7 +66,7 @@ impl Alike {
         let features = |axis: usize| {
             let centre = |part: usize| -1.0 + (2 * part + 1) as f32 / parts[axis] as f32;
             let centres: Vec<_> = (0..parts[axis]).map(centre).collect();
-            fourier_features(&centres, bands, resolution[axis], false, false)
+            fourier_features(&centres, bands, resolution[axis])
         };
         let features: Vec<_> = (0..axes).map(features).collect();
         let latents = (0..config.num_latents).flat_map(|latent| {
