@@ -1,9 +1,9 @@
-// A head of your own: classifies gestures by the readings of six sensors over time.
-//
-//     cargo run --example custom_head
-//
-// It has its own input, its own name and its own field in config.json, and it loads and saves as
-// the heads of this crate do.
+//! A head of your own: classifies gestures by the readings of six sensors over time.
+//!
+//!     cargo run -p perceiver-models --example custom_head
+//!
+//! It has its own input, its own name and its own field in config.json, and it loads and saves as
+//! the heads of this crate do.
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
@@ -11,7 +11,7 @@ use perceiver_models::losses::{Labels, classification_loss};
 use perceiver_models::{
     ClassificationDecoder, Encoded, Error, NoPostprocessor, PerceiverClassifierOutput,
     PerceiverConfig, PerceiverHead, PerceiverModel, PositionConfig, PositionEncoding, Preprocessed,
-    Preprocessor, Request, Segment, TokenArray,
+    Preprocessor, Request,
 };
 
 /// Makes a token of each time step: the readings beside Fourier features of the time.
@@ -32,9 +32,7 @@ impl Preprocessor for Readings {
     fn forward(&self, readings: Tensor<3>) -> Preprocessed {
         let [_, steps, _] = readings.dims();
         let positions = self.positions.grid(&[steps], false, &readings.device());
-        let segment = Segment::from_content(readings.clone()).with_positions(positions);
-        let tokens = TokenArray::new(vec![segment]);
-        Preprocessed { tokens, without_positions: vec![readings.into()] }
+        Preprocessed::with_shared_positions(readings, positions)
     }
 }
 
@@ -107,4 +105,9 @@ fn main() -> Result<(), Error> {
     let largest: f32 = difference.abs().max().into_scalar();
     println!("largest difference after loading: {largest}");
     Ok(())
+}
+
+#[test]
+fn it_runs() -> Result<(), Error> {
+    main()
 }

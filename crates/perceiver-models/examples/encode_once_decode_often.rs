@@ -1,9 +1,9 @@
-// Encodes an input once, then decodes it as often as you like, at the points you like.
-//
-//     cargo run --example encode_once_decode_often
-//
-// The encoder does most of the work. Its latents then answer many questions: here, where two pixels
-// of a frame go, and where all of them go.
+//! Encodes an input once, then decodes it as often as you like, at the points you like.
+//!
+//!     cargo run -p perceiver-models --example encode_once_decode_often
+//!
+//! The encoder does most of the work. Its latents then answer many questions: here, where two pixels
+//! of a frame go, and where all of them go.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use perceiver_models::{Error, PerceiverConfig, PerceiverForOpticalFlow, PerceiverHead};
@@ -43,4 +43,9 @@ fn main() -> Result<(), Error> {
         println!("{pixels} pixels, {} of {} done", stream.answered(), stream.queries());
     }
     Ok(())
+}
+
+#[test]
+fn it_runs() -> Result<(), Error> {
+    main()
 }
