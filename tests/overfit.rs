@@ -14,9 +14,9 @@ use perceiver_models::{
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
 };
 use perceiver_train::{
-    AdamW, Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
-    LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Objective,
-    SequenceClassification,
+    AdamW, Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification,
+    ImageClassifier, LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts,
+    Objective, SequenceClassification,
 };
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ where
     let mut optimizer = ModuleOptimizer::from(AdamW::default());
     let mut losses = Vec::new();
     for step in 0..STEPS {
-        let loss = objective.outcome(batch.clone()).loss;
+        let loss = objective.step(batch.clone()).loss;
         losses.push(loss.clone().into_scalar::<f64>());
         let gradients = GradientsParams::from_grads(loss.backward(), &objective);
         // Absolute errors come to rest only at a rate that does.
@@ -138,7 +138,7 @@ fn flow_is_learned_by_heart() {
     let (_turn, device) = alone();
     let config = json!({"train_size": [2, 3]});
     let motions = Tensor::<2>::from_data([[6.0, -2.0], [-3.0, 4.0]], &device);
-    let batch = FlowPairs {
+    let batch = FlowBatch {
         patches: random([2, 2, 27, 2, 3], &device),
         flow: motions.reshape([2, 1, 1, 2]).expand([2, 2, 3, 2]),
         known: Tensor::<3, Int>::ones([2, 2, 3], &device).equal_elem(1),
@@ -155,7 +155,7 @@ fn clips_are_learned_by_heart() {
         "audio_samples_per_frame": 8, "samples_per_patch": 4, "output_num_channels": 16,
         "_label_trainable_num_channels": 8,
     });
-    let batch = Clips {
+    let batch = ClipBatch {
         input: MultimodalInput {
             audio: random([2, 16, 1], &device),
             image: random([2, 2, 3, 8, 8], &device),

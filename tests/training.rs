@@ -19,7 +19,7 @@ use perceiver_models::{
 };
 use perceiver_tests::{devices, difference, fixtures, read_tensors};
 use perceiver_train::{
-    Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
+    Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification, ImageClassifier,
     LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Objective,
     SequenceClassification,
 };
@@ -84,8 +84,8 @@ impl Case {
     }
 
     /// Fails unless the loss, every gradient and what batches leave behind are the reference's.
-    fn assert<O: Objective>(&self, objective: &O, batch: O::Batch) {
-        let loss = objective.outcome(batch).loss;
+    fn assert<O: Objective<Head: PerceiverHead>>(&self, objective: &O, batch: O::Batch) {
+        let loss = objective.step(batch).loss;
         let gradients = GradientsParams::from_grads(loss.clone().backward(), objective);
         let mut failures = Vec::new();
         let (found, expected) = (loss.into_data(), one_number(&self.training["loss"]));
@@ -250,7 +250,7 @@ fn convolved_images_are_learned_as_in_the_reference() {
 fn flow_is_learned_as_in_pytorch() {
     for device in cpus() {
         let case = Case::open("optical_flow", &device);
-        let batch = FlowPairs {
+        let batch = FlowBatch {
             patches: case.floats("inputs"),
             flow: case.floats("flow"),
             known: case.bools("known"),
@@ -263,7 +263,7 @@ fn flow_is_learned_as_in_pytorch() {
 fn clips_are_learned_as_in_pytorch() {
     for device in cpus() {
         let case = Case::open("multimodal", &device);
-        let batch = Clips {
+        let batch = ClipBatch {
             input: MultimodalInput {
                 audio: case.floats("inputs.audio"),
                 image: case.floats("inputs.image"),

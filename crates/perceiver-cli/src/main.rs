@@ -77,6 +77,6 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 
 /// Returns true if training failed after it had started.
 fn ended_early(error: &anyhow::Error) -> bool {
-    use perceiver_train::Error::{Diverged, Training};
-    matches!(error.downcast_ref(), Some(Diverged { .. } | Training(_)))
+    use perceiver_train::Error::{Diverged, EmptyMetric, Training};
+    matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))
 }

@@ -3,21 +3,21 @@ use burn::tensor::{Device, Tensor};
 
 /// Adam with decoupled weight decay.
 ///
-/// `weight ← (1 − rate · weight_decay) weight − rate · m̂ / (√v̂ + epsilon)` with the bias-corrected
+/// `weight ← (1 − rate · weight_decay) weight − rate · m̂ / (√v̂ + epsilon)` with bias-corrected
 /// moving averages `m̂` of gradients and `v̂` of their squares.
 ///
 /// # Source
-/// Decoupled Weight Decay Regularization, arXiv 1711.05101; `torch.optim.AdamW`, whose defaults are
-/// these.
+/// Decoupled Weight Decay Regularization, arXiv 1711.05101; the defaults are those of
+/// `torch.optim.AdamW`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
-    /// How much of the gradients' average every step keeps.
+    /// Share of the gradients' average that each step keeps.
     pub beta_1: f32,
-    /// How much of the squares' average every step keeps.
+    /// Share of the squares' average that each step keeps.
     pub beta_2: f32,
     /// Added to the root of the squares' average.
     pub epsilon: f32,
-    /// Part of the weights that a rate of one takes away.
+    /// Share of the weights that a step with a rate of one removes.
     pub weight_decay: f32,
 }
 
@@ -28,7 +28,7 @@ impl Default for AdamW {
 }
 
 impl Optimizer for AdamW {
-    /// Burn's own, so that records fit either optimiser.
+    /// burn's own, so that records fit either optimiser.
     type State<const D: usize> = AdamWState<D>;
 
     fn step<const D: usize>(
@@ -43,7 +43,7 @@ impl Optimizer for AdamW {
             let (weight, state) = flex::step(self, rate, weight, gradient, state);
             return (weight, Some(state));
         }
-        self.burn_s().step(rate, weight, gradient, state)
+        self.of_burn().step(rate, weight, gradient, state)
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
@@ -52,7 +52,7 @@ impl Optimizer for AdamW {
 }
 
 impl AdamW {
-    fn burn_s(&self) -> burn::optim::AdamW {
+    fn of_burn(&self) -> burn::optim::AdamW {
         AdamWConfig::new()
             .with_beta_1(self.beta_1)
             .with_beta_2(self.beta_2)
@@ -62,7 +62,7 @@ impl AdamW {
     }
 }
 
-/// On the CPU a tensor that nobody else holds becomes its numbers and back without a copy.
+/// On the CPU, a tensor without other owners becomes its numbers and back without a copy.
 #[cfg(feature = "flex")]
 mod flex {
     use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate};
@@ -72,7 +72,7 @@ mod flex {
 
     use super::AdamW;
 
-    /// Numbers a task takes: four times 16 KiB stay in the second-level cache.
+    /// Numbers per task: four times 16 KiB stay in the second-level cache.
     const TASK: usize = 1 << 12;
 
     /// The numbers of one step.
@@ -80,9 +80,9 @@ mod flex {
     struct Update {
         beta_1: f32,
         beta_2: f32,
-        /// What decay leaves of a weight.
+        /// Share of a weight that decay keeps.
         kept: f32,
-        /// Learning rate by the bias correction of the gradients' average.
+        /// Learning rate divided by the bias correction of the gradients' average.
         rate: f32,
         /// Inverse of the root of the bias correction of the squares' average.
         root: f32,
@@ -119,7 +119,7 @@ mod flex {
         let update = Update::new(of, rate, steps);
         let gradient = gradient.into_data();
         let mut rest = [weight, moments.moment_1, moments.moment_2].map(Tensor::into_data);
-        let gradient: &[f32] = gradient.as_slice().expect("gradients are of the weight's type");
+        let gradient: &[f32] = gradient.as_slice().expect("gradients have the weight's type");
         let [weight, means, squares] = rest.each_mut().map(numbers);
         weight
             .par_chunks_mut(TASK)
@@ -134,7 +134,7 @@ mod flex {
     }
 
     fn numbers(data: &mut TensorData) -> &mut [f32] {
-        data.as_mut_slice().expect("states are of the weight's type")
+        data.as_mut_slice().expect("states have the weight's type")
     }
 
     #[multiversion(targets = "simd")]
@@ -159,7 +159,7 @@ mod flex {
 mod tests {
     use super::*;
 
-    /// PyTorch's rule, number by number, in double precision.
+    /// PyTorch's rule for each number, in double precision.
     fn expected(of: &AdamW, rate: f64, weights: &[f64], gradients: &[Vec<f64>]) -> Vec<f64> {
         let step = |index: usize, weight: f64| {
             let (mut weight, mut average, mut squares) = (weight, 0.0, 0.0);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn assert_steps(device: &Device) {
-        // More numbers than a task takes.
+        // More numbers than a task has.
         const COUNT: usize = 5000;
         let wave = |step: f64| (0..COUNT).map(move |i| (step * (i as f64 + 1.0)).sin());
         let weights: Vec<f64> = wave(0.7).collect();
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "flex")]
-    fn steps_on_the_cpu_are_pytorch_s() {
+    fn steps_on_the_cpu_follow_pytorch() {
         assert_steps(&Device::flex());
     }
 
@@ -214,7 +214,7 @@ mod tests {
         deprecated,
         reason = "burn deprecates ndarray in 0.22; it is tested until 0.23 drops it"
     )]
-    fn steps_on_other_backends_are_pytorch_s() {
+    fn steps_on_other_backends_follow_pytorch() {
         assert_steps(&Device::ndarray());
     }
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with a run and its files.
+use crate::report::Part;
+
+/// Why a run, a recipe or an evaluation failed.
 ///
-/// Every message is one line, and those about a file begin with its path.
+/// Every message is one line; messages about a file begin with its path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +16,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as a verb: `read`, `write`.
+        /// The action, as a verb: `read`, `write`.
         action: &'static str,
         /// The system's answer.
         source: io::Error,
@@ -27,34 +29,61 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What the parser met.
+        /// The parser's error.
         source: serde_json::Error,
     },
 
-    /// A recipe, or data it names, is not what it should be.
+    /// A recipe, or data it names, is wrong.
     #[error("{}: {reason}", path.display())]
     Recipe {
         /// The recipe, or the file it names.
         path: PathBuf,
-        /// The place, what stands there and what was expected.
+        /// The place, the value found and the value expected.
         reason: String,
     },
 
     /// A folder holds a run already.
-    #[error("{}: holds a run already, which can be resumed; or choose another folder", path.display())]
+    #[error("{}: holds a run already; resume it or choose another folder", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
     },
 
-    /// A folder holds a model already, and no run that could go on.
+    /// A folder holds a model already, and no run to resume.
     #[error("{}: holds a model already; choose another folder", path.display())]
     ModelExists {
         /// The folder.
         path: PathBuf,
     },
 
-    /// Examples could not be read.
+    /// Settings of a run contradict each other or its loaders.
+    #[error("{}: {reason}", folder.display())]
+    Settings {
+        /// The run's folder.
+        folder: PathBuf,
+        /// The contradiction.
+        reason: String,
+    },
+
+    /// Weights in a file belong to another model: another shape, or other parameters.
+    #[error("{}: weights of another model: {reason}", path.display())]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The parameter, and what the file and the model have.
+        reason: String,
+    },
+
+    /// Weights could not be read or written.
+    #[error("{}: {reason}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// burn's error.
+        reason: String,
+    },
+
+    /// A training or validation example is wrong.
     #[error(transparent)]
     Data(#[from] perceiver_data::Error),
 
@@ -62,32 +91,59 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] perceiver_models::Error),
 
-    /// The loss left the numbers: weights and log of this step are worthless.
-    #[error("the loss is no number at step {step}; a smaller learning rate or clipping may help")]
+    /// A function that saves the best weights failed.
+    #[error("cannot save the best weights: {0}")]
+    Save(#[from] Box<dyn std::error::Error + Send + Sync>),
+
+    /// The loss is NaN or infinite: weights and log of this step are worthless.
+    #[error("loss is not finite at step {step}; a smaller learning rate or clipping may help")]
     Diverged {
-        /// Steps that had been made.
+        /// Steps made so far.
         step: usize,
     },
 
-    /// Burn's learner ended a run: no example could be read, a thread that prepares batches
+    /// A metric counted no example, so its mean is undefined.
+    #[error("metric `{metric}` counted no examples in the {part} part at step {step}")]
+    EmptyMetric {
+        /// Name of the metric.
+        metric: String,
+        /// The part of the data.
+        part: Part,
+        /// Steps made so far.
+        step: usize,
+    },
+
+    /// A metric counted no example of an evaluation, so its mean is undefined.
+    #[error("metric `{metric}` counted no examples")]
+    EmptyEvaluation {
+        /// Name of the metric.
+        metric: String,
+    },
+
+    /// burn's learner ended a run: no example could be read, a thread that prepares batches
     /// panicked, or a checkpoint could not be written.
     #[error("{0}")]
     Training(String),
 
-    /// A model cannot be measured on such data.
-    #[error("{}: {reason}", folder.display())]
+    /// A model cannot be evaluated on such data.
+    #[error("{}: {reason}", path.display())]
     Evaluation {
-        /// The model's folder.
-        folder: PathBuf,
+        /// The model's folder, or the data.
+        path: PathBuf,
         /// What does not fit.
         reason: String,
     },
 }
 
 impl Error {
-    /// What is wrong with a recipe.
+    /// The error of a recipe.
     pub(crate) fn recipe(path: &Path, reason: impl std::fmt::Display) -> Self {
         Self::Recipe { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    /// The error of an evaluation.
+    pub(crate) fn evaluation(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::Evaluation { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
     /// The error of an action on a file.

@@ -5,22 +5,35 @@ mod batch;
 mod error;
 mod evaluate;
 mod loader;
+mod metric;
 mod objective;
 pub mod recipe;
 pub mod report;
-pub mod run;
-mod trainee;
+mod run;
+mod totals;
+mod training_model;
+mod weights;
+
+pub use perceiver_data as data;
+pub use perceiver_models as models;
+pub use rand;
+pub use rand_chacha::ChaCha8Rng;
 
 pub use adamw::AdamW;
 pub use batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
 pub use error::{Error, Result};
-pub use evaluate::{Evaluation, Evaluator, Examples, Totals, longest_text};
-pub use loader::{Collate, Loader, Skipped, validation_random};
-pub use objective::{
-    Autoencoding, Clips, FlowEstimation, FlowPairs, ImageClassification, ImageClassifier,
-    LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure, Objective,
-    Outcome, Quantity, SequenceClassification,
+pub use evaluate::{
+    Baseline, Evaluation, EvaluationData, Evaluator, Examples, FlowEvaluation, FlowSums, evaluate,
 };
-pub use trainee::{Trainee, UpdateRules};
+pub use loader::{Collate, Loader, LoaderBuilder, Skipped, validation_random};
+pub use metric::{Metric, MetricValues};
+pub use objective::{
+    Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification, ImageClassifier,
+    LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure, Objective,
+    SequenceClassification, StepOutput,
+};
+pub use run::{CHECKPOINTS_NAME, Ending, Finished, StopHandle, TrainingEvent, TrainingRun};
+pub use training_model::{TrainingModel, UpdateRules};
+pub use weights::{WEIGHTS_NAME, load_weights, save_weights};

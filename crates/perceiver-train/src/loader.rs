@@ -1,5 +1,6 @@
 //! Batches in an order that a seed fixes, prepared by several threads.
 
+mod builder;
 mod order;
 
 use std::ops::Range;
@@ -13,41 +14,64 @@ use burn::tensor::Device;
 use perceiver_data::Source;
 use rand_chacha::ChaCha8Rng;
 
-use order::Order;
-pub use order::validation_random;
+pub use self::builder::LoaderBuilder;
+use self::order::Order;
+pub use self::order::validation_random;
 
-/// Batches that a worker prepares ahead of the one that is asked for.
+/// Batches that a worker prepares in advance.
 const AHEAD: usize = 2;
 
-/// Makes a batch of some examples.
+/// Makes a batch of examples: burn's `Batcher`, with random numbers that a seed fixes.
+///
+/// Functions implement it: `fn(Vec<E>, &mut ChaCha8Rng, &Device) -> Batch`.
 pub trait Collate<E>: Send + Sync {
     /// Inputs and targets, on a device.
     type Batch;
 
-    /// Puts examples together. What is drawn (mixtures, hidden labels, points) is drawn from
-    /// `random` alone.
+    /// Makes a batch. Everything random in it (mixtures, hidden labels, points) comes from `random`
+    /// alone, so that a run can be repeated.
     fn batch(&self, examples: Vec<E>, random: &mut ChaCha8Rng, device: &Device) -> Self::Batch;
 }
 
-/// Burn's data loader over a [`Source`]: batch `k` is the same one however many threads work, and
-/// whichever batch a run begins with.
+impl<E, B, F> Collate<E> for F
+where
+    F: Fn(Vec<E>, &mut ChaCha8Rng, &Device) -> B + Send + Sync,
+{
+    type Batch = B;
+
+    fn batch(&self, examples: Vec<E>, random: &mut ChaCha8Rng, device: &Device) -> B {
+        self(examples, random, device)
+    }
+}
+
+/// burn's data loader over a [`Source`]. Batch `k` is always the same, however many threads work and
+/// whichever batch a run begins with. [`LoaderBuilder`] builds it.
 ///
-/// Examples that cannot be read are left out, counted and named in [`skipped`](Self::skipped). A
-/// pass in which no example can be read, or whose threads do not make all batches, ends in an
-/// error.
+/// Skips examples that cannot be read; [`skipped`](Self::skipped) counts and names them. A pass ends
+/// in an error if no example can be read or a thread panics.
 ///
 /// # Differences
-/// Burn's own loader hands batches out in the order in which threads finish them.
+/// burn's own loader returns batches in the order in which threads finish them.
 #[derive(Debug)]
 pub struct Loader<S, C> {
     shared: Arc<Shared<S, C>>,
     device: Device,
-    /// Batches of one iterator.
-    per_pass: usize,
-    /// Which of how many devices this loader serves.
+    passes: Passes,
+    /// The index of the device that this loader serves, and the number of devices.
     share: (usize, usize),
-    /// The batch the next iterator begins with.
+    /// The first batch of the next iterator.
     next: AtomicUsize,
+}
+
+/// How the batches of a loader are divided among its iterators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Passes {
+    /// The first batch.
+    pub(crate) start: usize,
+    /// Batches of an iterator, which ends at the next multiple of them.
+    pub(crate) batches: usize,
+    /// The batch after the last.
+    pub(crate) end: usize,
 }
 
 #[derive(Debug)]
@@ -56,8 +80,6 @@ struct Shared<S, C> {
     collate: C,
     order: Order,
     batch_size: usize,
-    /// Batches there are; none beyond.
-    end: usize,
     workers: usize,
     skipped: Mutex<Skipped>,
 }
@@ -65,80 +87,61 @@ struct Shared<S, C> {
 /// Examples that could not be read.
 #[derive(Debug, Clone, Default)]
 pub struct Skipped {
-    /// How many.
+    /// Their number.
     pub count: usize,
-    /// Why, of the first few.
+    /// Why the first few could not be read.
     pub reasons: Vec<String>,
 }
 
-/// Reasons that are kept.
+impl Skipped {
+    /// The examples of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        self.reasons.extend(other.reasons);
+        self
+    }
+}
+
+/// Reasons to keep.
 const REASONS: usize = 10;
 
 impl<S, C> Loader<S, C> {
-    /// Batches for `steps` of training, `per_pass` of them in one iterator. The order runs through
-    /// all examples before it repeats one.
-    ///
-    /// # Panics
-    /// If the source or a batch is empty, or nobody works.
-    pub fn training(
-        source: S,
-        collate: C,
-        batch_size: usize,
-        [steps, per_pass]: [usize; 2],
-        workers: usize,
-        seed: u64,
-        device: &Device,
-    ) -> Self
-    where
-        S: Source,
-    {
-        let order = Order::shuffled(source.len(), seed);
-        Self::new(source, collate, order, batch_size, [steps, per_pass], workers, device)
-    }
-
-    /// Every example once, in order, the same way in every pass.
-    ///
-    /// # Panics
-    /// As [`training`](Self::training).
-    pub fn validation(
-        source: S,
-        collate: C,
-        batch_size: usize,
-        workers: usize,
-        device: &Device,
-    ) -> Self
-    where
-        S: Source,
-    {
-        let order = Order::fixed(source.len());
-        let batches = source.len().div_ceil(batch_size);
-        Self::new(source, collate, order, batch_size, [batches, batches], workers, device)
-    }
-
     fn new(
         source: S,
         collate: C,
         order: Order,
         batch_size: usize,
-        [end, per_pass]: [usize; 2],
         workers: usize,
-        device: &Device,
+        passes: Passes,
+        device: Device,
     ) -> Self {
-        assert!(batch_size > 0 && workers > 0 && per_pass > 0, "an empty batch or nobody to work");
         let skipped = Mutex::default();
-        let shared = Shared { source, collate, order, batch_size, end, workers, skipped };
-        let next = AtomicUsize::new(0);
-        Self { shared: Arc::new(shared), device: device.clone(), per_pass, share: (0, 1), next }
+        let shared = Shared { source, collate, order, batch_size, workers, skipped };
+        let next = AtomicUsize::new(passes.start);
+        Self { shared: Arc::new(shared), device, passes, share: (0, 1), next }
     }
 
-    /// Begins with a later batch, where an earlier run ended.
-    #[must_use]
-    pub fn starting_at(self, batch: usize) -> Self {
-        self.next.store(batch, Ordering::Relaxed);
-        self
+    /// The same examples, divided otherwise and on another device.
+    pub(crate) fn with_passes(&self, passes: Passes, device: &Device) -> Self {
+        let next = AtomicUsize::new(passes.start);
+        Self { passes, next, ..self.sharing(self.share, device) }
     }
 
-    /// How many examples there are, whether they can be read or not.
+    pub(crate) const fn passes(&self) -> Passes {
+        self.passes
+    }
+
+    /// If true, examples come in random order without end.
+    pub(crate) fn is_shuffled(&self) -> bool {
+        self.shared.order.repeats()
+    }
+
+    /// Examples of a batch.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.shared.batch_size
+    }
+
+    /// Number of examples, readable or not.
     pub(crate) fn examples(&self) -> usize
     where
         S: Source,
@@ -146,26 +149,26 @@ impl<S, C> Loader<S, C> {
         self.shared.source.len()
     }
 
-    /// The examples that could not be read so far.
+    /// Examples that could not be read so far.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The batches of the next iterator: to the next multiple of `per_pass`, or to the end.
+    /// The batches of the next iterator: up to the next multiple of a pass, or to the end.
     fn pass(&self) -> Range<usize> {
         let next = self.next.load(Ordering::Relaxed);
         let next = if self.shared.order.repeats() { next } else { 0 };
-        let end = (next / self.per_pass + 1) * self.per_pass;
-        next..end.min(self.shared.end)
+        let Passes { batches, end, .. } = self.passes;
+        next..((next / batches + 1) * batches).min(end)
     }
 }
 
 impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
-    /// Batch number `index`, of the examples that can be read; none where there is no such example.
+    /// Batch number `index` of the examples that can be read; none if there is no such example.
     fn batch(&self, index: usize, device: &Device) -> Option<C::Batch> {
-        // Steps are counted in batches, so that one without examples takes those of the next. Two
-        // rounds hold each example, wherever they begin.
+        // A run counts its steps in batches. So a batch without readable examples takes those of a
+        // later one. Two rounds contain each example, wherever they begin.
         let tried = match self.order.repeats() {
             true => 2 * self.source.len().div_ceil(self.batch_size),
             false => 1,
@@ -196,12 +199,12 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
     }
 }
 
-/// Why a pass ends before its last batch.
+/// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("no example could be read: {first}")]
     NothingReadable { first: String },
-    #[error("a thread that prepares batches has ended: {made} of {expected} were prepared")]
+    #[error("a thread that prepares batches panicked after {made} of {expected} batches")]
     ThreadEnded { made: usize, expected: usize },
 }
 
@@ -220,7 +223,7 @@ where
             let mut batches =
                 pass.clone().skip(first + worker * devices).step_by(workers * devices);
             std::thread::spawn(move || {
-                // Ends when all are made, or when nobody listens any more.
+                // Ends after the last batch, or when the iterator is dropped.
                 while let Some(index) = batches.next()
                     && sender.send(shared.batch(index, &device)).is_ok()
                 {}
@@ -246,7 +249,7 @@ where
         Arc::new(self.sharing(self.share, device))
     }
 
-    /// One of equal parts, as burn cuts a loader for several devices.
+    /// One of equal parts: burn cuts a loader into slices for several devices.
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<C::Batch>> {
         let length = end.saturating_sub(start).max(1);
         let parts = (self.num_items() / length).max(1);
@@ -260,20 +263,20 @@ impl<S, C> Loader<S, C> {
         Self {
             shared: Arc::clone(&self.shared),
             device: device.clone(),
-            per_pass: self.per_pass,
+            passes: self.passes,
             share,
             next: AtomicUsize::new(self.next.load(Ordering::Relaxed)),
         }
     }
 }
 
-/// One iterator: takes batches from the workers in turn.
+/// An iterator that takes batches from the workers in turn.
 struct Pass<'a, S, C, B> {
-    /// Nothing instead of a batch without a readable example.
+    /// None stands for a batch without a readable example.
     receivers: Vec<Receiver<Option<B>>>,
     loader: &'a Loader<S, C>,
     taken: usize,
-    /// Whether there was a readable example.
+    /// If true, there was a readable example.
     read: bool,
     batches: usize,
     pass: Range<usize>,
@@ -284,7 +287,7 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.taken < self.batches {
-            // A worker that hung up has panicked; there is nothing left to wait for.
+            // A worker that hung up has panicked.
             let Ok(batch) = self.receivers[self.taken % self.receivers.len()].recv() else {
                 let (made, expected) = (self.taken, self.batches);
                 return self.fail(Failure::ThreadEnded { made, expected });
@@ -296,7 +299,7 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
             if let Some(batch) = batch {
                 return Some(Ok(batch));
             }
-            // For a batch to learn from, every example was tried.
+            // A shuffled batch has tried every example.
             let all_tried = self.taken == self.batches || self.loader.shared.order.repeats();
             if all_tried && !self.read {
                 let first = self.loader.skipped().reasons.into_iter().next();
@@ -308,7 +311,7 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
 }
 
 impl<S, C, B> Pass<'_, S, C, B> {
-    /// The last that is handed out.
+    /// Ends the pass with an error.
     fn fail(&mut self, failure: Failure) -> Option<Result<B, DatasetError>> {
         self.taken = self.batches;
         Some(Err(DatasetError::new(failure)))

@@ -1,5 +1,5 @@
-//! Recipes run from their file to a model: exactly resumed, and refused in one line where they
-//! cannot be run.
+//! Recipes run from their file to a model, resume exactly, and are refused in one line if they cannot
+//! run.
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![cfg(feature = "flex")]
@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use perceiver_models::{PerceiverForSequenceClassification, PerceiverHead as _};
-use perceiver_train::recipe::{Data, Finished, Progress, Recipe, Start, StopHandle, start};
+use perceiver_train::recipe::{Data, Recipe, TrainOptions};
 use perceiver_train::report::{LOG_NAME, Log, Part, Record};
-use perceiver_train::run::Ending;
+use perceiver_train::{Ending, Finished, StopHandle, TrainingEvent};
 
-/// Ten steps on texts of two kinds, with everything that a run keeps beside its weights: moments,
-/// a schedule, an average, accumulated gradients and dropout.
+/// Ten steps on texts of two kinds, with all state of a run beside its weights: moments, a schedule, an
+/// average, accumulated gradients and dropout.
 const RECIPE: &str = r#"
 name = "parity of vowels"
 architecture = "PerceiverForSequenceClassification"
@@ -67,9 +67,13 @@ fn folder_with(recipe: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Fresh weights and dropout draw from a generator of the whole process, so that runs side by
-/// side would disturb each other.
+/// Fresh weights and dropout draw from a generator of the whole process: concurrent runs would disturb
+/// each other.
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn options(folder: &Path, out: &str) -> TrainOptions {
+    TrainOptions::new(folder.join(out)).data(folder).device(&Device::flex())
+}
 
 /// Runs the recipe of a folder, and stops it when the log reaches a step.
 fn run(folder: &Path, out: &str, resume: bool, stop_at: Option<u64>) -> Result<Ending, String> {
@@ -86,19 +90,10 @@ fn run_freezing(
     let recipe = Recipe::from_file(folder.join("recipe.toml")).map_err(|e| e.to_string())?;
     let stop = StopHandle::default();
     let handle = stop.clone();
-    let order = Start {
-        folder: folder.join(out),
-        data: folder.to_path_buf(),
-        devices: vec![Device::flex()],
-        init: None,
-        freeze_encoder,
-        resume,
-        dashboard: false,
-        interrupter: stop,
-    };
+    let options = options(folder, out).freeze_encoder(freeze_encoder).resume(resume);
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let finished = start(&recipe, order, move |progress| {
-        if let Progress::Logged(record) = progress
+    let finished = recipe.train(options.stop_handle(&stop), move |event| {
+        if let TrainingEvent::Logged(record) = event
             && Some(record.step) == stop_at
         {
             handle.stop();
@@ -119,7 +114,7 @@ fn weights(folder: &Path, out: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
+fn a_resumed_run_is_the_run_that_was_never_stopped() {
     let folder = folder_with(RECIPE);
     let folder = folder.path();
     assert_eq!(run(folder, "whole", false, None).unwrap(), Ending::Complete);
@@ -131,7 +126,7 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
-fn a_run_that_was_stopped_in_its_last_validation_is_not_complete() {
+fn a_run_stopped_in_its_last_validation_is_not_complete() {
     let folder = folder_with(RECIPE);
     let folder = folder.path();
     run(folder, "whole", false, None).unwrap();
@@ -143,7 +138,7 @@ fn a_run_that_was_stopped_in_its_last_validation_is_not_complete() {
 }
 
 #[test]
-fn a_run_that_goes_on_keeps_its_encoder_frozen() {
+fn a_resumed_run_keeps_its_encoder_frozen() {
     let folder = folder_with(RECIPE);
     let folder = folder.path();
     run_freezing(true, folder, "whole", false, None).unwrap();
@@ -151,7 +146,7 @@ fn a_run_that_goes_on_keeps_its_encoder_frozen() {
     let finished = run_freezing(false, folder, "parts", true, None).unwrap();
     assert_eq!(finished.ending, Ending::Complete);
     assert!(weights(folder, "parts") == weights(folder, "whole"), "other weights");
-    // Runs of before this was kept, and runs that froze nothing, leave no mark.
+    // Older runs, and runs that froze nothing, leave no mark.
     let mark = "checkpoints/encoder-is-frozen";
     assert!(folder.join("parts").join(mark).exists());
     run(folder, "learning", false, None).unwrap();
@@ -231,7 +226,7 @@ fn the_same_seed_gives_the_same_run_bit_for_bit() {
 }
 
 #[test]
-fn steps_are_validated_as_often_as_asked_and_at_the_end() {
+fn steps_are_validated_at_intervals_and_at_the_end() {
     let folder = folder_with(RECIPE);
     run(folder.path(), "out", false, None).unwrap();
     let steps = |part| {
@@ -243,7 +238,7 @@ fn steps_are_validated_as_often_as_asked_and_at_the_end() {
 }
 
 #[test]
-fn what_was_learned_is_a_folder_that_loads() {
+fn a_trained_model_is_a_folder_that_loads() {
     let folder = folder_with(RECIPE);
     run(folder.path(), "out", false, None).unwrap();
     let out = folder.path().join("out");
@@ -287,7 +282,7 @@ fn a_run_does_not_write_over_a_model() {
     }
 }
 
-/// Burn adds up the gradients of devices; a step of two is one of twice the batches.
+/// burn adds up the gradients of devices: a step of two has twice the batches.
 #[test]
 fn two_devices_make_the_steps_of_one_that_accumulates_twice_as_much() {
     let recipe = RECIPE
@@ -299,24 +294,15 @@ fn two_devices_make_the_steps_of_one_that_accumulates_twice_as_much() {
     fs::write(folder.join("recipe.toml"), recipe.replace("accumulation = 2", "accumulation = 1"))
         .unwrap();
     let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
-    let order = Start {
-        folder: folder.join("two"),
-        data: folder.to_path_buf(),
-        devices: vec![Device::flex(), Device::flex()],
-        init: None,
-        freeze_encoder: false,
-        resume: false,
-        dashboard: false,
-        interrupter: StopHandle::default(),
-    };
+    let options = options(folder, "two").devices([Device::flex(), Device::flex()]);
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let finished = start(&recipe, order, |_| {}).unwrap();
+    let finished = recipe.train(options, |_| {}).unwrap();
     assert_eq!(finished.ending, Ending::Complete);
     assert!(weights(folder, "two") == weights(folder, "one"), "other weights");
 }
 
 #[test]
-fn a_checkpoint_of_another_head_gives_what_fits() {
+fn a_checkpoint_of_another_head_gives_all_weights_that_fit() {
     let folder = folder_with(RECIPE);
     let folder = folder.path();
     fs::write(folder.join("text.txt"), "the cat sat on the mat\n").unwrap();
@@ -337,23 +323,15 @@ fn a_checkpoint_of_another_head_gives_what_fits() {
     )
     .unwrap();
     let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
-    let order = Start {
-        folder: folder.join("spam"),
-        data: folder.to_path_buf(),
-        devices: vec![Device::flex()],
-        init: Some(folder.join("language")),
-        freeze_encoder: true,
-        resume: false,
-        dashboard: false,
-        interrupter: StopHandle::default(),
-    };
+    let options = options(folder, "spam").init(folder.join("language")).freeze_encoder(true);
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    start(&recipe, order, |progress| {
-        if let Progress::Fresh(keys) = progress {
-            assert!(keys.iter().all(|key| key.starts_with("perceiver.decoder.")), "{keys:?}");
-        }
-    })
-    .unwrap();
+    recipe
+        .train(options, |event| {
+            if let TrainingEvent::Fresh(keys) = event {
+                assert!(keys.iter().all(|key| key.starts_with("perceiver.decoder.")), "{keys:?}");
+            }
+        })
+        .unwrap();
     let tensor = |out: &str, key: &str| {
         perceiver_models::Checkpoint::open(folder.join(out)).unwrap().read(key).unwrap()
     };
@@ -367,14 +345,14 @@ fn a_checkpoint_of_another_head_gives_what_fits() {
 }
 
 #[test]
-fn what_cannot_be_run_is_refused_in_one_line() {
+fn wrong_recipes_are_refused_in_one_line() {
     let wrong = [
         ("steps = 10", "stepz = 10", "line 32, column 1: unknown field `stepz`"),
         ("steps = 10", "steps = 0", "`run.steps` is 0, expected a positive number"),
         ("steps = 10", "steps = \"many\"", "line 32, column 9: invalid type: string"),
-        ("num_latents = 2", "num_latentz = 2", "[model]: `num_latentz` is no field"),
+        ("num_latents = 2", "num_latentz = 2", "[model]: unknown field `num_latentz`"),
         ("d_latents = 4", "d_latents = 5", "[model]: "),
-        ("length = 8", "length = 16", "beyond the model's `max_position_embeddings`, 8"),
+        ("length = 8", "length = 16", "expected at most the 8 of `model.max_position_embeddings`"),
         ("\"train.csv\"", "\"absent.csv\"", "absent.csv: cannot read"),
         ("label = \"kind\"", "label = \"sort\"", "train.csv: "),
         ("PerceiverForSequence", "PerceiverForSequences", "`architecture` "),

@@ -55,7 +55,7 @@ fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<(
     let labels: Vec<_> = labels.chunks(length).map(<[i64]>::to_vec).collect();
     let batch = MaskedTexts::new(ids, padding, &labels);
     let model = MaskedLanguageModelling::new(load(settings, device)?);
-    steps(model, device, |model| Some(model.outcome(batch.clone()).loss))
+    steps(model, device, |model| Some(model.step(batch.clone()).loss))
 }
 
 /// A published head without the dropout that its configuration asks for.

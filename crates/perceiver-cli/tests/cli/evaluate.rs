@@ -1,4 +1,4 @@
-//! A model measured on data with answers.
+//! `perceiver evaluate`: metrics of models on labelled data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -275,10 +275,13 @@ fn data_that_does_not_fit_is_told_in_one_line() {
         (arguments!["evaluate", &short, &book], "takes 8 tokens, expected 9 or more"),
         (arguments!["evaluate", fixture("image_fourier"), &book], "expected a folder"),
         (arguments!["evaluate", fixture("optical_flow"), folder.path()], "holds no pairs"),
-        (arguments!["evaluate", fixture("model_blocks"), &book], "nothing can be measured"),
+        (
+            arguments!["evaluate", fixture("model_blocks"), &book],
+            "cannot evaluate a PerceiverModel",
+        ),
         (
             arguments!["evaluate", fixture("masked_lm"), &book, "--confusion", &picture],
-            "takes no class for another",
+            "has no classes to confuse",
         ),
         (arguments!["evaluate", &sequence, &letters, "--confusion", &book], "--force replaces it"),
     ] {

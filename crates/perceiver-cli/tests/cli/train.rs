@@ -1,4 +1,4 @@
-//! `perceiver train`: what is left of a run however it ends.
+//! `perceiver train`: the files of a run, however it ends.
 
 use std::fs;
 use std::path::Path;
@@ -125,7 +125,7 @@ fn an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     let reached = *checkpoints(folder.path()).iter().max().unwrap();
-    assert!(said.contains(&format!("interrupted at step {reached}; --resume goes on")), "{said}");
+    assert!(said.contains(&format!("interrupted at step {reached}; --resume continues")), "{said}");
 }
 
 #[test]

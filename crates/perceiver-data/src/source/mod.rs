@@ -57,6 +57,19 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
+/// Examples in memory.
+impl<E: Clone + Send + Sync> Source for Vec<E> {
+    type Example = E;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn example(&self, index: usize, _: &mut ChaCha8Rng) -> Result<E> {
+        Ok(self[index].clone())
+    }
+}
+
 /// An image and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImage {

@@ -6,38 +6,37 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::loader::Collate;
-use crate::objective::Clips;
+use crate::objective::ClipBatch;
 
-/// Batches of clips of the model's size, asked for at all points or at some that are drawn.
+/// Makes batches of clips of the model's size, with targets at all points or at random ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipBatcher {
-    /// How many classes there are.
+    /// Number of classes.
     pub labels: usize,
-    /// Samples that the model decodes at once.
+    /// Samples in a patch of sound, which the model decodes as one.
     pub samples_per_patch: usize,
-    /// How many points are drawn for each batch; all are taken when absent.
+    /// Number of random points in each batch; all points if absent.
     pub points: Option<ClipPoints>,
-    /// The share of labels that the model does not see, from 0 to 1: a half when it learns, all
-    /// when it is tried.
+    /// Share of labels that the model does not see, from 0 to 1: 0.5 in training, 1 in validation.
     pub hidden_labels: f64,
 }
 
-/// How many points a model is asked for.
+/// Numbers of points to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClipPoints {
     /// Pixels: 512 in the paper.
     pub pixels: usize,
-    /// Samples of sound, in whole patches and at least one of them: 512 in the paper.
+    /// Samples of sound, rounded down to whole patches, at least one: 512 in the paper.
     pub samples: usize,
 }
 
 impl Collate<Clip> for ClipBatcher {
-    type Batch = Clips;
+    type Batch = ClipBatch;
 
     /// # Panics
-    /// If clips have no frame or differ in shape, samples are no whole patches, or a label is not
-    /// below `labels`.
-    fn batch(&self, examples: Vec<Clip>, random: &mut ChaCha8Rng, device: &Device) -> Clips {
+    /// If clips have no frame or differ in shape, their samples are not whole patches, or a label is
+    /// not below `labels`.
+    fn batch(&self, examples: Vec<Clip>, random: &mut ChaCha8Rng, device: &Device) -> ClipBatch {
         let shape = Shape::of(&examples, self.samples_per_patch);
         let (pixels, patches) = match self.points {
             None => (None, None),
@@ -53,7 +52,7 @@ impl Collate<Clip> for ClipBatcher {
             .iter()
             .map(|clip| random.random_bool(self.hidden_labels) || clip.label.is_none())
             .collect();
-        Clips {
+        ClipBatch {
             input: self.input(&examples, shape, hidden, device),
             targets: self.targets(&examples, pixels.as_deref(), patches.as_deref(), device),
             points: OutputPoints {
@@ -96,7 +95,7 @@ impl ClipBatcher {
         }
     }
 
-    /// What the clips are at some points, or at all.
+    /// Values of the clips at some points, or at all points.
     fn targets(
         &self,
         clips: &[Clip],
@@ -106,7 +105,7 @@ impl ClipBatcher {
     ) -> AutoencodingTargets {
         let (mut image, mut audio) = (Vec::<f32>::new(), Vec::<f32>::new());
         for clip in clips {
-            // Levels lie in the order of points, with the colours of each next to each other.
+            // Levels are in the order of points, with the three colours of each side by side.
             let levels = || clip.frames.iter().flat_map(|frame| frame.as_raw());
             match pixels {
                 None => image.extend(levels().map(|&level| colour(level))),
@@ -137,7 +136,7 @@ impl ClipBatcher {
     }
 }
 
-/// What the clips of a batch have in common.
+/// The common shape of the clips of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     clips: usize,
@@ -158,7 +157,7 @@ impl Shape {
         assert!(clips.iter().all(is_equal), "clips of a batch differ in shape");
         assert!(
             samples.is_multiple_of(samples_per_patch),
-            "{samples} samples are no whole patches"
+            "{samples} samples, expected a multiple of the {samples_per_patch} of a patch"
         );
         let (width, height) = (first.width() as usize, first.height() as usize);
         Self { clips: clips.len(), frames, height, width, samples }
@@ -169,7 +168,7 @@ impl Shape {
     }
 }
 
-/// So many of all points, none of them favoured; absent where those are no fewer.
+/// Random points, drawn with replacement; absent if all points are as few.
 fn drawn(count: usize, all: usize, random: &mut ChaCha8Rng) -> Option<Vec<usize>> {
     (count < all).then(|| (0..count).map(|_| random.random_range(0..all)).collect())
 }
@@ -199,7 +198,7 @@ mod tests {
         hidden_labels: 0.5,
     };
 
-    /// Two frames of 4x4 pixels with 24 samples: every number names its place.
+    /// Two frames of 4x4 pixels with 24 samples; every value encodes its place.
     fn clip(label: Option<usize>) -> Clip {
         let frame = |time: u8| {
             RgbImage::from_fn(4, 4, |x, y| {
@@ -211,7 +210,7 @@ mod tests {
         Clip { frames: vec![frame(0), frame(1)], sound, label }
     }
 
-    fn batch(batcher: ClipBatcher, clips: Vec<Clip>, seed: u64) -> Clips {
+    fn batch(batcher: ClipBatcher, clips: Vec<Clip>, seed: u64) -> ClipBatch {
         batcher.batch(clips, &mut ChaCha8Rng::seed_from_u64(seed), &Device::flex())
     }
 
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_what_the_clip_is_at_the_points() {
+    fn targets_are_the_values_of_the_clip_at_the_points() {
         let batch = batch(BATCHER, vec![clip(Some(1)), clip(None)], 1);
         let pixels = numbers(batch.points.image.unwrap().into_data());
         assert_eq!((pixels.len(), batch.targets.image.dims()), (7, [2, 7, 3]));
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_hidden_as_often_as_asked_for_and_where_there_is_none() {
+    fn labels_are_hidden_as_often_as_set_and_where_there_is_none() {
         let hidden = |share, label| {
             let batcher = ClipBatcher { hidden_labels: share, ..BATCHER };
             let clips = vec![clip(label); 64];
@@ -273,7 +272,7 @@ mod tests {
             hidden.iter::<bool>().filter(|&hidden| hidden).count()
         };
         assert_eq!((hidden(1.0, Some(0)), hidden(0.0, Some(0)), hidden(0.0, None)), (64, 0, 64));
-        // Six deviations of a fair coin thrown 64 times are 24.
+        // Six standard deviations of 64 tosses of a fair coin are 24.
         assert!((9..=55).contains(&hidden(0.5, Some(0))));
     }
 

@@ -3,9 +3,9 @@ use perceiver_data::flow::{FlowPair, patches};
 use rand_chacha::ChaCha8Rng;
 
 use crate::loader::Collate;
-use crate::objective::FlowPairs;
+use crate::objective::FlowBatch;
 
-/// Batches of pairs of the model's size, as 3x3 patches in `[-1, 1]`.
+/// Makes batches of pairs of the model's size, as 3x3 patches in `[-1, 1]`.
 ///
 /// # Source
 /// The preparation of DeepMind's notebook, see [`patches`].
@@ -13,7 +13,7 @@ use crate::objective::FlowPairs;
 pub struct FlowBatcher;
 
 impl Collate<FlowPair> for FlowBatcher {
-    type Batch = FlowPairs;
+    type Batch = FlowBatch;
 
     /// # Panics
     /// If pairs differ in size.
@@ -22,7 +22,7 @@ impl Collate<FlowPair> for FlowBatcher {
         examples: Vec<FlowPair>,
         _random: &mut ChaCha8Rng,
         device: &Device,
-    ) -> FlowPairs {
+    ) -> FlowBatch {
         let batch = examples.len();
         let (height, width) = examples.first().map_or((0, 0), |pair| pair.valid.dim());
         let (mut values, mut flow, mut known) = (Vec::new(), Vec::new(), Vec::new());
@@ -35,7 +35,7 @@ impl Collate<FlowPair> for FlowBatcher {
         let values = TensorData::new(values, [batch, 2, 27, height, width]);
         let flow = TensorData::new(flow, [batch, height, width, 2]);
         let known = TensorData::new(known, [batch, height, width]);
-        FlowPairs {
+        FlowBatch {
             patches: Tensor::from_data(values, device),
             flow: Tensor::from_data(flow, device),
             known: Tensor::from_data(known, device),
@@ -66,16 +66,16 @@ mod tests {
         }
     }
 
-    fn batch(pairs: Vec<FlowPair>) -> FlowPairs {
+    fn batch(pairs: Vec<FlowPair>) -> FlowBatch {
         FlowBatcher.batch(pairs, &mut ChaCha8Rng::seed_from_u64(0), &Device::flex())
     }
 
     #[test]
     fn every_number_is_at_its_place() {
-        let FlowPairs { patches, flow, known } = batch(vec![pair(1), pair(4)]);
+        let FlowBatch { patches, flow, known } = batch(vec![pair(1), pair(4)]);
         assert_eq!(patches.dims(), [2, 2, 27, 3, 4]);
-        // The channels 12 to 14 are the pixel itself: here that of row 2 and column 1 of the
-        // second frame of the second pair.
+        // Channels 12 to 14 are the pixel itself: here row 2 and column 1 of the second frame of the
+        // second pair.
         let pixel = patches.slice([1..2, 1..2, 12..15, 2..3, 1..2]).into_data();
         let levels = [201.0_f32, 202.0, 4.0];
         assert_eq!(

@@ -7,24 +7,23 @@ use super::mixing;
 use crate::loader::Collate;
 use crate::objective::LabelledImages;
 
-/// Batches of images, whose values are brought to the model's range.
+/// Makes batches of images, with values scaled to the model's range.
 ///
 /// # Differences
-/// DeepMind mixes pairs of two batches into one; here the images of one batch are mixed with each
-/// other.
+/// DeepMind mixes two batches into one; here the images of one batch are mixed with each other.
 ///
 /// # Source
 /// `perceiver/train/dataset.py` and `experiment.py` of DeepMind's deepmind-research.
 #[derive(Debug, Clone)]
 pub struct ImageBatcher {
-    /// How values are scaled. Images have their size already.
+    /// Scales values. Images have the right size already.
     pub processor: PerceiverImageProcessor,
-    /// How many classes there are.
+    /// Number of classes.
     pub classes: usize,
-    /// The share of an image's target that is spread evenly over all classes: 0.1 in the paper.
+    /// Share of an image's target that is spread evenly over all classes: 0.1 in the paper.
     pub label_smoothing: f32,
-    /// Whether half of a batch gets MixUp (arXiv 1710.09412, shares drawn from Beta(0.2, 0.2)),
-    /// the other half CutMix (arXiv 1905.04899), as in the paper.
+    /// Applies MixUp (arXiv 1710.09412, shares drawn from Beta(0.2, 0.2)) to half of a batch, and
+    /// CutMix (arXiv 1905.04899) to the other half, as in the paper.
     pub mixed: bool,
 }
 
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mixed_repeats_with_its_seed_alone() {
+    fn mixtures_repeat_with_their_seed_alone() {
         let values = |seed| numbers(&batch(true, seed).pixels);
         assert_eq!(values(1), values(1));
         assert_ne!(values(1), values(2));

@@ -1,10 +1,10 @@
-//! Two images of a batch become one, and so do their targets.
+//! MixUp and CutMix: mixes pairs of images in a batch, and their targets.
 
 use ndarray::{Array2, Array4, ArrayView3, ArrayViewMut3, Zip, s};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Both parameters of the beta distribution that the shares of MixUp are drawn from.
+/// Both parameters of the beta distribution of MixUp's shares.
 const ALPHA: f64 = 0.2;
 
 /// Mixes the first half of a batch by MixUp, the second by CutMix, each with itself in reverse.
@@ -31,7 +31,7 @@ pub(super) fn mix(pixels: &mut Array4<f32>, targets: &mut Array2<f32>, random: &
     }
 }
 
-/// Shows both images through each other. Returns the image's own share.
+/// Blends both images. Returns the image's own share.
 fn mix_up(image: ArrayViewMut3<f32>, other: ArrayView3<f32>, random: &mut ChaCha8Rng) -> f32 {
     let share = symmetric_beta(ALPHA, random) as f32;
     Zip::from(image).and(other).for_each(|value, other| {
@@ -40,11 +40,11 @@ fn mix_up(image: ArrayViewMut3<f32>, other: ArrayView3<f32>, random: &mut ChaCha
     share
 }
 
-/// Keeps a box of the image, the other image is around it. Returns the box's share.
+/// Keeps a box of the image inside the other image. Returns the box's share.
 fn cut_mix(mut image: ArrayViewMut3<f32>, other: ArrayView3<f32>, random: &mut ChaCha8Rng) -> f32 {
     let (_, height, width) = image.dim();
     let (centre_y, centre_x) = (random.random_range(0..height), random.random_range(0..width));
-    // The share, before the box is cut off at the image's borders, is drawn evenly.
+    // The share is uniform, before the image's borders cut the box.
     let side = random.random::<f32>().sqrt();
     let range = |centre: usize, length: usize| {
         let reach = (side * length as f32) as usize / 2;
@@ -57,8 +57,8 @@ fn cut_mix(mut image: ArrayViewMut3<f32>, other: ArrayView3<f32>, random: &mut C
     (rows.len() * columns.len()) as f32 / (height * width) as f32
 }
 
-/// A number from Beta(`alpha`, `alpha`), by Jöhnk's method (Metrika 8, 1964), which is quick for
-/// an `alpha` below one.
+/// A sample of Beta(`alpha`, `alpha`) by Jöhnk's method (Metrika 8, 1964), which is fast for an `alpha`
+/// below one.
 fn symmetric_beta(alpha: f64, random: &mut ChaCha8Rng) -> f64 {
     loop {
         let [first, second] = [(); 2].map(|()| random.random::<f64>().powf(1.0 / alpha));
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Images of one value each, which is the number of their class.
+    /// Images with the number of their class as their only value.
     fn mixed(images: usize, seed: u64) -> (Array4<f32>, Array2<f32>) {
         let mut pixels = Array4::from_shape_fn((images, 3, 5, 4), |(index, ..)| index as f32);
         let mut targets = Array2::eye(images);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_only_image_is_left_alone() {
+    fn a_single_image_stays_unchanged() {
         let (pixels, targets) = mixed(1, 0);
         assert!(pixels.iter().all(|value| *value == 0.0));
         assert!((targets[[0, 0]] - 1.0).abs() < 1e-6);

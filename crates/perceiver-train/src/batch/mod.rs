@@ -1,4 +1,4 @@
-//! From examples to what an objective takes: one [`Collate`](crate::Collate) a kind of example.
+//! Batches for the objectives: one [`Collate`](crate::Collate) per kind of example.
 
 mod clips;
 mod flow;

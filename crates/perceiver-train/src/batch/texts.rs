@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::loader::Collate;
 use crate::objective::{LabelledTexts, MaskedTexts};
 
-/// Batches of texts with labels, padded to the longest.
+/// Makes batches of texts with labels, padded to the longest.
 #[derive(Debug, Clone)]
 pub struct TextBatcher {
     tokenizer: PerceiverTokenizer,
@@ -17,19 +17,19 @@ pub struct TextBatcher {
 }
 
 impl TextBatcher {
-    /// Cuts texts to `length` tokens, special ones included, and pads them to a multiple of
-    /// `multiple`. As large as `length`, it gives all batches one shape, which spares a GPU
-    /// compilations.
+    /// Cuts texts to `length` tokens, including special ones, and pads them to a multiple of
+    /// `multiple`. A multiple equal to `length` gives all batches one shape, which saves compilations
+    /// on a GPU.
     ///
     /// # Panics
-    /// If `length` is not a multiple of `multiple`, or beyond 2²⁴.
+    /// If `length` is not a multiple of `multiple`, or above 2²⁴.
     #[must_use]
     pub fn new(tokenizer: PerceiverTokenizer, length: usize, multiple: usize) -> Self {
         assert!(
             length > 0 && length.is_multiple_of(multiple),
-            "a length of {length} is not a multiple of {multiple}"
+            "length is {length}, expected a multiple of {multiple}"
         );
-        assert!(length <= 1 << 24, "a length of {length} is beyond what is padded");
+        assert!(length <= 1 << 24, "length is {length}, expected at most 2²⁴");
         let options = EncodeOptions::default()
             .with_truncation(Truncation::LongestFirst)
             .with_max_length(length)
@@ -43,7 +43,7 @@ impl Collate<LabelledText> for TextBatcher {
     type Batch = LabelledTexts;
 
     /// # Panics
-    /// If some labels are classes, others values, or if there are no examples.
+    /// If some labels are classes and others values, or there are no examples.
     fn batch(
         &self,
         examples: Vec<LabelledText>,
@@ -82,17 +82,20 @@ fn labels(labels: Vec<Label>, device: &Device) -> Labels {
     if values.is_empty() {
         return Labels::Classes(Tensor::from_data(TensorData::new(classes, [examples]), device));
     }
-    assert!(classes.is_empty(), "labels of a batch are classes or values, not both");
+    assert!(
+        classes.is_empty(),
+        "a batch has labels with classes and with values, expected one kind"
+    );
     let shape = [examples, values.len() / examples];
     Labels::Values(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
-/// Batches of texts with masked bytes, padded to the longest.
+/// Makes batches of texts with masked bytes, padded to the longest.
 #[derive(Debug, Clone)]
 pub struct MaskedTextBatcher {
-    /// Knows what is padded with.
+    /// Knows the padding token.
     pub tokenizer: PerceiverTokenizer,
-    /// Lengths are padded to a multiple of this many tokens.
+    /// Pads lengths to a multiple of this many tokens.
     pub multiple: usize,
 }
 
@@ -121,7 +124,7 @@ impl Collate<MaskedText> for MaskedTextBatcher {
     }
 }
 
-/// `[rows, columns]`, of rows equally long.
+/// `[rows, columns]`, from rows of one length.
 fn rows(rows: impl ExactSizeIterator<Item = Vec<i64>>, device: &Device) -> Tensor<2, Int> {
     let count = rows.len();
     let values: Vec<i64> = rows.flatten().collect();
@@ -129,7 +132,7 @@ fn rows(rows: impl ExactSizeIterator<Item = Vec<i64>>, device: &Device) -> Tenso
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// What hides zeros, where there is any.
+/// A mask that hides zeros, if there are any.
 fn padding(mask: Vec<Vec<i64>>, device: &Device) -> Option<KeyMask> {
     let is_padded = mask.iter().flatten().any(|&kept| kept == 0);
     is_padded.then(|| KeyMask::from_attention_mask(rows(mask.into_iter(), device)))
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_one_row_a_text() {
+    fn values_are_one_row_per_text() {
         let label = |numbers: [f32; 3]| Label::Values(numbers.into());
         let texts = [("a", label([1.0, 2.0, 3.0])), ("b", label([4.0, 5.0, 6.0]))];
         let Labels::Values(values) = batch(&texts, 1).labels else { panic!("classes") };
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_masked_bytes_are_asked_about() {
+    fn only_masked_bytes_are_predicted() {
         let batcher = MaskedTextBatcher { tokenizer: PerceiverTokenizer::default(), multiple: 2 };
         let examples = vec![
             MaskedText { ids: vec![4, 3, 5], labels: vec![-100, 70, -100] },

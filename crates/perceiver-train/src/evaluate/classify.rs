@@ -1,6 +1,6 @@
-//! Classifiers, whose answers are counted one by one.
+//! Classifiers, whose answers are counted by class.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{
     LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
 };
@@ -9,49 +9,53 @@ use perceiver_models::{Head, PerceiverForSequenceClassification, PerceiverHead a
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Evaluation, Evaluator, longest_text};
+use super::{Evaluation, Evaluator, longest_text, measure};
 use crate::objective::{image_classification, sequence_classification};
+use crate::recipe::sources::BoxedSource;
 use crate::report::Confusion;
 use crate::{ImageBatcher, ImageClassifier, Result, TextBatcher};
 
-impl Evaluator<'_> {
+impl Evaluator {
     pub(super) fn images<H: ImageClassifier>(
         &self,
-        source: Box<dyn Source<Example = LabelledImage>>,
-        told: &mut dyn FnMut(usize),
+        source: BoxedSource<LabelledImage>,
+        device: &Device,
+        on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, config, warnings) = self.load::<H>()?;
-        let processor = PerceiverImageProcessor::from_pretrained(self.folder)?;
+        let (head, warnings) = self.load::<H>(device)?;
+        let config = &self.config;
+        let processor = PerceiverImageProcessor::from_pretrained(&self.folder)?;
         let collate = ImageBatcher {
             processor: processor.clone(),
             classes: config.num_labels(),
             label_smoothing: 0.0,
             mixed: false,
         };
-        let learned = config.head()? == Head::ImageClassificationLearned;
-        let size = learned.then(|| config.image_size.height_width().map(|side| side as u32));
-        let loader = self.loader(Fitted::new(source, processor, size), collate);
+        let has_one_size = self.head == Head::ImageClassificationLearned;
+        let size = has_one_size.then(|| config.image_size.height_width().map(|side| side as u32));
+        let loader = self.loader(Fitted::new(source, processor, size), collate, device);
         let mut confusion = Confusion::default();
-        let evaluation = self.all(&loader, warnings, told, |batch| {
+        let evaluation = measure(&loader, on_progress, |batch| {
             let scores = head.scores(batch.pixels);
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
         })?;
-        Ok(Evaluation { confusion: Some(confusion), ..evaluation })
+        Ok(Evaluation { confusion: Some(confusion), warnings, ..evaluation })
     }
 
     pub(super) fn texts(
         &self,
-        source: Box<dyn Source<Example = LabelledText>>,
-        told: &mut dyn FnMut(usize),
+        source: BoxedSource<LabelledText>,
+        device: &Device,
+        on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, config, warnings) = self.load::<PerceiverForSequenceClassification>()?;
-        let tokenizer = PerceiverTokenizer::from_pretrained(self.folder)?;
-        let length = longest_text(self.folder, &tokenizer, &config)?;
-        let loader = self.loader(source, TextBatcher::new(tokenizer, length, 1));
+        let (head, warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
+        let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
+        let length = longest_text(&self.folder, &tokenizer, &self.config)?;
+        let loader = self.loader(source, TextBatcher::new(tokenizer, length, 1), device);
         let mut confusion = Confusion::default();
-        let evaluation = self.all(&loader, warnings, told, |batch| {
-            self.check_ids(&batch.ids, &config)?;
+        let evaluation = measure(&loader, on_progress, |batch| {
+            self.check_ids(&batch.ids)?;
             let scores = head.forward(Request::new(batch.ids).mask(batch.padding)).logits;
             if let Labels::Classes(classes) = &batch.labels {
                 count(&mut confusion, &scores, classes.clone());
@@ -59,7 +63,7 @@ impl Evaluator<'_> {
             Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
         })?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
-        Ok(Evaluation { confusion, ..evaluation })
+        Ok(Evaluation { confusion, warnings, ..evaluation })
     }
 }
 
@@ -75,7 +79,7 @@ fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>)
     for (scores, class) in scores.chunks_exact(width).zip(classes.into_data().iter::<i64>()) {
         let class = class as usize;
         let mut ranked: Vec<usize> = (0..width).collect();
-        // As in the measures, what is as high as the right class's score or not a number is higher.
+        // As in the metrics, a score counts as higher if it equals the right class's or is NaN.
         ranked.sort_by(|&one, &other| {
             let order = scores[other].partial_cmp(&scores[one]);
             let order = order.unwrap_or_else(|| scores[other].is_nan().cmp(&scores[one].is_nan()));
@@ -85,18 +89,18 @@ fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>)
     }
 }
 
-/// Images as large as the model takes them, all of one size.
+/// Images of the size that the model takes, all of one size.
 struct Fitted {
-    source: Box<dyn Source<Example = LabelledImage>>,
+    source: BoxedSource<LabelledImage>,
     processor: PerceiverImageProcessor,
-    /// Height and width; none where no image can be read.
+    /// Height and width; absent if no image can be read.
     size: Option<[u32; 2]>,
 }
 
 impl Fitted {
-    /// Without a `size` of the model, that of the first image which can be read holds.
+    /// Without a `size`, takes that of the first image that can be read.
     fn new(
-        source: Box<dyn Source<Example = LabelledImage>>,
+        source: BoxedSource<LabelledImage>,
         processor: PerceiverImageProcessor,
         size: Option<[u32; 2]>,
     ) -> Self {
@@ -143,9 +147,9 @@ mod tests {
 
     use super::*;
 
-    /// Right alone, as high as another, and beside what is not a number.
+    /// The right score is the highest, equal to another, and beside NaN.
     #[test]
-    fn the_answer_is_right_where_no_score_is_as_high() {
+    fn an_answer_is_right_if_no_score_is_as_high() {
         let device = Device::flex();
         let rows = [[0.1, 0.7, 0.2], [0.7, 0.7, 0.1], [-2.0, -1.0, f32::NAN]];
         let (scores, classes) =

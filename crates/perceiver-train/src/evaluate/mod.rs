@@ -1,14 +1,15 @@
-//! What a model is worth on data it was not trained on.
+//! Evaluation: loss and metrics of a model on held-out data.
 
 mod classify;
-mod totals;
+mod data;
+mod flow;
+mod mean_frame;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::DataLoader;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_data::{Clip, LabelledImage, LabelledText, MaskedText, PerceiverTokenizer, Source};
+use perceiver_data::{PerceiverTokenizer, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
     Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
@@ -16,184 +17,233 @@ use perceiver_models::{
     Pretrained,
 };
 
-pub use self::totals::Totals;
+pub use self::data::{EvaluationData, Examples};
+pub use self::flow::{FlowEvaluation, FlowSums};
 use crate::report::Confusion;
+use crate::totals::Totals;
 use crate::{
-    Autoencoding, ClipBatcher, Collate, Error, Loader, MaskedLanguageModelling, MaskedTextBatcher,
-    Objective, Outcome, Quantity, Result, Skipped,
+    Autoencoding, ClipBatcher, Collate, Error, Loader, LoaderBuilder, MaskedLanguageModelling,
+    MaskedTextBatcher, Metric, MetricValues, Objective, Result, Skipped, StepOutput,
 };
 
-/// What a model is worth on some examples.
+/// Loss and metrics of a model on some examples.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// What people read, in the units of [`Quantity::unit`].
-    pub measures: BTreeMap<Quantity, f64>,
-    /// Answers by right class, of a head that chooses one class of several.
+    /// Values of the objective's metrics.
+    pub measures: MetricValues,
+    /// Answers by right class, for heads that choose one class of several.
     pub confusion: Option<Confusion>,
+    /// Scores of simple methods on the same examples.
+    pub baselines: Vec<Baseline>,
     /// Examples that were read.
     pub examples: usize,
     /// Examples that could not be read.
     pub skipped: Skipped,
-    /// What was suspicious about the folder, a line each.
+    /// Warnings about the model's folder, one per line.
     pub warnings: Vec<String>,
 }
 
-/// Examples to be measured on, which a head can take.
-#[expect(missing_debug_implementations, reason = "sources need none")]
-pub enum Examples {
-    /// For the heads that classify images.
-    Images(Box<dyn Source<Example = LabelledImage>>),
-    /// For sequence classification.
-    Texts(Box<dyn Source<Example = LabelledText>>),
-    /// For masked language modelling.
-    MaskedTexts(Box<dyn Source<Example = MaskedText>>),
-    /// For autoencoding.
-    Clips(Box<dyn Source<Example = Clip>>),
+/// The score of a simple method.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    /// The method: `the mean frame`.
+    pub method: &'static str,
+    /// The metric.
+    pub metric: Metric,
+    /// Its value.
+    pub value: f64,
 }
 
-impl Examples {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Images(source) => source.len(),
-            Self::Texts(source) => source.len(),
-            Self::MaskedTexts(source) => source.len(),
-            Self::Clips(source) => source.len(),
-        }
+/// Evaluates any objective on a loader that is not shuffled.
+///
+/// # Errors
+/// [`Error::Training`] if no example can be read, and [`Error::EmptyEvaluation`] if a metric counts no
+/// examples.
+pub fn evaluate<O, S, C>(objective: &O, loader: &Loader<S, C>) -> Result<Evaluation>
+where
+    O: Objective,
+    S: Source + 'static,
+    C: Collate<S::Example, Batch = O::Batch> + 'static,
+{
+    measure(loader, &mut |_| {}, |batch| Ok(objective.step(batch)))
+}
+
+/// Adds up the outputs of all batches.
+fn measure<S, C>(
+    loader: &Loader<S, C>,
+    on_progress: &mut dyn FnMut(usize),
+    mut step: impl FnMut(C::Batch) -> Result<StepOutput>,
+) -> Result<Evaluation>
+where
+    S: Source + 'static,
+    C: Collate<S::Example, Batch: Send + 'static> + 'static,
+{
+    let examples = loader.examples();
+    let mut totals = Totals::default();
+    let mut batches = loader.iter();
+    while let Some(batch) = batches.next() {
+        totals.add(step(batch.map_err(|error| Error::Training(error.to_string()))?)?);
+        on_progress(batches.progress().items_processed.min(examples));
     }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    if let Some(metric) = totals.without_examples() {
+        return Err(Error::EmptyEvaluation { metric: metric.name.to_string() });
     }
+    let skipped = loader.skipped();
+    Ok(Evaluation {
+        loss: totals.loss(),
+        measures: totals.values(),
+        confusion: None,
+        baselines: Vec::new(),
+        examples: examples - skipped.count,
+        skipped,
+        warnings: Vec::new(),
+    })
 }
 
-/// A model's folder and where to run it.
-#[derive(Debug)]
-pub struct Evaluator<'a> {
-    /// The folder: config.json, weights, the settings of tokenizer or image processor.
-    pub folder: &'a Path,
-    /// Examples that go through the model at once.
-    pub batch: usize,
-    /// Threads that prepare examples.
-    pub workers: usize,
-    /// Where the model runs.
-    pub device: &'a Device,
+/// Evaluates the model in a folder: config.json, weights, and the settings of its tokenizer or image
+/// processor.
+#[derive(Debug, Clone)]
+pub struct Evaluator {
+    folder: PathBuf,
+    head: Head,
+    config: PerceiverConfig,
+    batch_size: usize,
+    workers: usize,
 }
 
-impl Evaluator<'_> {
-    /// Runs the model over all examples. `told` counts those that are done.
+impl Evaluator {
+    /// Reads the configuration in a folder.
     ///
     /// # Errors
-    /// Where the model or its settings cannot be loaded, its head cannot take such examples, or no
-    /// example of a batch can be read. Fewer that cannot are [`skipped`](Evaluation::skipped).
-    pub fn evaluate(&self, examples: Examples, told: &mut dyn FnMut(usize)) -> Result<Evaluation> {
-        let head = PerceiverConfig::from_pretrained(self.folder)?.head()?;
-        match (head, examples) {
+    /// [`Error::Model`] if it cannot be read.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_path_buf();
+        let config = PerceiverConfig::from_pretrained(&folder)?;
+        Ok(Self { head: config.head()?, folder, config, batch_size: 16, workers: 1 })
+    }
+
+    /// Examples of a batch: 16 by default.
+    #[must_use]
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Threads that prepare examples: 1 by default.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The model's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The model's head.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The name of a class.
+    #[must_use]
+    pub fn class_name(&self, class: usize) -> String {
+        let name = i64::try_from(class).ok().and_then(|id| self.config.id2label.get(&id));
+        name.map_or_else(|| format!("LABEL_{class}"), String::clone)
+    }
+
+    /// Runs the model over all examples. `on_progress` receives the number of examples so far.
+    ///
+    /// # Errors
+    /// If the model or its settings cannot be loaded, its head cannot take such examples, or no
+    /// example can be read. [`skipped`](Evaluation::skipped) counts those that could not.
+    pub fn evaluate(
+        &self,
+        examples: Examples,
+        device: &Device,
+        on_progress: &mut dyn FnMut(usize),
+    ) -> Result<Evaluation> {
+        let evaluation = match (self.head, examples) {
             (Head::MaskedLm, Examples::MaskedTexts(source)) => {
-                let (head, config, warnings) = self.load()?;
+                let (head, warnings) = self.load(device)?;
                 let objective = MaskedLanguageModelling::new(head);
-                let tokenizer = PerceiverTokenizer::from_pretrained(self.folder)?;
-                let loader = self.loader(source, MaskedTextBatcher { tokenizer, multiple: 1 });
-                self.all(&loader, warnings, told, |batch| {
-                    self.check_ids(&batch.ids, &config)?;
-                    self.check_ids(&batch.labels, &config)?;
-                    Ok(objective.outcome(batch))
-                })
+                let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
+                let batcher = MaskedTextBatcher { tokenizer, multiple: 1 };
+                let loader = self.loader(source, batcher, device);
+                let evaluation = measure(&loader, on_progress, |batch| {
+                    self.check_ids(&batch.ids)?;
+                    self.check_ids(&batch.labels)?;
+                    Ok(objective.step(batch))
+                });
+                evaluation.map(|evaluation| Evaluation { warnings, ..evaluation })
             }
-            (Head::SequenceClassification, Examples::Texts(source)) => self.texts(source, told),
+            (Head::SequenceClassification, Examples::Texts(source)) => {
+                self.texts(source, device, on_progress)
+            }
             (Head::ImageClassificationLearned, Examples::Images(source)) => {
-                self.images::<PerceiverForImageClassificationLearned>(source, told)
+                self.images::<PerceiverForImageClassificationLearned>(source, device, on_progress)
             }
             (Head::ImageClassificationFourier, Examples::Images(source)) => {
-                self.images::<PerceiverForImageClassificationFourier>(source, told)
+                self.images::<PerceiverForImageClassificationFourier>(source, device, on_progress)
             }
             (Head::ImageClassificationConvProcessing, Examples::Images(source)) => {
-                self.images::<PerceiverForImageClassificationConvProcessing>(source, told)
+                self.images::<PerceiverForImageClassificationConvProcessing>(
+                    source,
+                    device,
+                    on_progress,
+                )
             }
-            (Head::MultimodalAutoencoding, Examples::Clips(source)) => {
-                let (head, config, warnings) = self.load()?;
+            (Head::MultimodalAutoencoding, Examples::Clips { clips, train }) => {
+                let train = train.as_ref().unwrap_or(&clips);
+                let baselines = mean_frame::mean_frame_and_silence(&**train, &*clips);
+                let (head, warnings) = self.load(device)?;
                 let objective = Autoencoding::new(head, AutoencodingLoss::default());
-                let collate = ClipBatcher {
-                    labels: config.num_labels(),
-                    samples_per_patch: config.samples_per_patch,
+                let batcher = ClipBatcher {
+                    labels: self.config.num_labels(),
+                    samples_per_patch: self.config.samples_per_patch,
                     points: None,
                     hidden_labels: 1.0,
                 };
-                let loader = self.loader(source, collate);
-                self.all(&loader, warnings, told, |batch| Ok(objective.outcome(batch)))
+                let loader = self.loader(clips, batcher, device);
+                let evaluation = measure(&loader, on_progress, |batch| Ok(objective.step(batch)));
+                evaluation.map(|evaluation| Evaluation { warnings, baselines, ..evaluation })
             }
-            (head, _) => Err(self.refuse(format!("a {head} cannot be measured on such data"))),
-        }
-    }
-
-    fn refuse(&self, reason: impl std::fmt::Display) -> Error {
-        Error::Evaluation { folder: self.folder.to_path_buf(), reason: reason.to_string() }
+            (head, _) => Err(self.refused(format!("a {head} cannot be evaluated on such data"))),
+        };
+        evaluation.map_err(|error| match error {
+            error @ (Error::Training(_) | Error::EmptyEvaluation { .. }) => self.refused(error),
+            error => error,
+        })
     }
 
     /// Some models know fewer tokens than there are bytes.
-    fn check_ids(&self, ids: &Tensor<2, Int>, config: &PerceiverConfig) -> Result<()> {
-        let known = config.vocab_size;
+    fn check_ids(&self, ids: &Tensor<2, Int>) -> Result<()> {
+        let known = self.config.vocab_size;
         if known >= PerceiverTokenizer::default().vocabulary_size() {
             return Ok(());
         }
         match ids.clone().max().into_scalar::<i64>() {
             id if id < known as i64 => Ok(()),
-            id => {
-                Err(self.refuse(format!("the model knows {known} tokens, a text has number {id}")))
-            }
+            id => Err(self.refused(format!("the model knows {known} tokens, found token {id}"))),
         }
     }
 
-    fn load<H: PerceiverHead>(&self) -> Result<(H, PerceiverConfig, Vec<String>)> {
-        let Pretrained { model, config, report } = H::from_pretrained(self.folder, self.device)?;
-        Ok((model, config, report.warnings()))
+    fn load<H: PerceiverHead>(&self, device: &Device) -> Result<(H, Vec<String>)> {
+        let Pretrained { model, report, .. } = H::from_pretrained(&self.folder, device)?;
+        Ok((model, report.warnings()))
     }
 
-    fn loader<S: Source, C>(&self, source: S, collate: C) -> Loader<S, C> {
-        Loader::validation(source, collate, self.batch, self.workers, self.device)
-    }
-
-    /// Adds up what `outcome` says of every batch.
-    fn all<S, C>(
-        &self,
-        loader: &Loader<S, C>,
-        warnings: Vec<String>,
-        told: &mut dyn FnMut(usize),
-        mut outcome: impl FnMut(C::Batch) -> Result<Outcome>,
-    ) -> Result<Evaluation>
-    where
-        S: Source + 'static,
-        C: Collate<S::Example, Batch: Send + 'static> + 'static,
-    {
-        let examples = loader.examples();
-        let mut totals = Totals::default();
-        let mut batches = loader.iter();
-        while let Some(batch) = batches.next() {
-            totals.add(outcome(batch.map_err(|error| self.refuse(error))?)?);
-            told(batches.progress().items_processed.min(examples));
-        }
-        let skipped = loader.skipped();
-        Ok(Evaluation {
-            loss: totals.loss(),
-            measures: totals.values(),
-            confusion: None,
-            examples: examples - skipped.count,
-            skipped,
-            warnings,
-        })
+    fn loader<S: Source, C>(&self, source: S, collate: C, device: &Device) -> Loader<S, C> {
+        let loader = LoaderBuilder::new(collate).batch_size(self.batch_size);
+        loader.workers(self.workers).device(device).build(source)
     }
 }
 
-/// How many tokens of a text a model takes, special ones included.
-///
-/// # Errors
-/// [`Error::Evaluation`] where there is no place for a word.
-pub fn longest_text(
+/// The longest text that a model takes, in tokens including special ones.
+fn longest_text(
     folder: &Path,
     tokenizer: &PerceiverTokenizer,
     config: &PerceiverConfig,
@@ -203,7 +253,7 @@ pub fn longest_text(
     let length = tokenizer.model_max_length().map_or(places, |length| length.min(places));
     if length < SHORTEST {
         let reason = format!("the model takes {length} tokens, expected {SHORTEST} or more");
-        return Err(Error::Evaluation { folder: folder.to_path_buf(), reason });
+        return Err(Error::evaluation(folder, reason));
     }
     Ok(length)
 }

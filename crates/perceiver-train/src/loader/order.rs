@@ -5,19 +5,18 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Which example stands at which place of a run, and what is drawn there.
+/// The example at each place of a run, and its random numbers.
 #[derive(Debug)]
 pub(super) struct Order {
     examples: usize,
-    /// None where examples come as they stand.
+    /// Absent if examples come in order.
     seed: Option<u64>,
-    /// The last permutation that was asked for, with its number: workers ask for the same one
-    /// many times.
+    /// The last permutation used, with its number: workers need the same one many times.
     permutation: Mutex<Option<(usize, Arc<[usize]>)>>,
 }
 
-/// Streams of one seed's generator: what is drawn for examples, for batches and for the order
-/// must not repeat each other.
+/// Streams of one seed's generator: random numbers of examples, of batches and of the order must not
+/// repeat each other.
 const EXAMPLES: u64 = 0;
 const BATCHES: u64 = 1 << 62;
 const PERMUTATIONS: u64 = 2 << 62;
@@ -28,17 +27,16 @@ impl Order {
         Self::new(examples, Some(seed))
     }
 
-    /// Examples as they stand, once.
+    /// Examples in order, once.
     pub(super) fn fixed(examples: usize) -> Self {
         Self::new(examples, None)
     }
 
     fn new(examples: usize, seed: Option<u64>) -> Self {
-        assert!(examples > 0, "there is no example");
         Self { examples, seed, permutation: Mutex::default() }
     }
 
-    /// Whether examples come again after the last.
+    /// If true, examples come again after the last.
     pub(super) const fn repeats(&self) -> bool {
         self.seed.is_some()
     }
@@ -57,12 +55,12 @@ impl Order {
         }
     }
 
-    /// What an example draws from at a place.
+    /// Random numbers of the example at a place.
     pub(super) fn random(&self, position: usize) -> ChaCha8Rng {
         stream(self.seed, EXAMPLES + position as u64)
     }
 
-    /// What a batch draws from.
+    /// Random numbers of a batch.
     pub(super) fn batch_random(&self, batch: usize) -> ChaCha8Rng {
         stream(self.seed, BATCHES + batch as u64)
     }
@@ -82,8 +80,8 @@ impl Order {
     }
 }
 
-/// What the example at a place of [`Loader::validation`](super::Loader::validation) draws from, for
-/// who measures the same examples one by one.
+/// Random numbers of the example at a place of a [`Loader`](super::Loader) that is not shuffled. Use
+/// them to measure the same examples one by one.
 #[must_use]
 pub fn validation_random(position: usize) -> ChaCha8Rng {
     stream(None, EXAMPLES + position as u64)

@@ -34,7 +34,7 @@ impl Source for Numbers {
     }
 }
 
-/// Batches that are what they are made of.
+/// Batches that are their examples.
 struct Together;
 
 impl<E> Collate<E> for Together {
@@ -51,8 +51,18 @@ fn taken(loader: &Loader<Numbers, Together>) -> Vec<Vec<(usize, u32)>> {
     loader.iter().map(|batch| batch.unwrap()).collect()
 }
 
+/// A run of so many batches in passes of so many, from one of them on.
+fn passes(
+    loader: &Loader<Numbers, Together>,
+    start: usize,
+    [end, batches]: [usize; 2],
+) -> Loader<Numbers, Together> {
+    loader.with_passes(Passes { start, batches, end }, &Device::flex())
+}
+
 fn training(workers: usize) -> Loader<Numbers, Together> {
-    Loader::training(ALL, Together, 3, [9, 4], workers, 5, &Device::flex())
+    let loader = LoaderBuilder::new(Together).batch_size(3).shuffle(5).workers(workers);
+    passes(&loader.build(ALL), 0, [9, 4])
 }
 
 #[test]
@@ -80,13 +90,13 @@ fn passes_end_at_multiples_of_their_length_and_at_the_last_step() {
 fn a_later_start_gives_the_batches_that_a_whole_run_gives_there() {
     let whole = training(2);
     let batches = [taken(&whole), taken(&whole)].concat();
-    let resumed = training(2).starting_at(2);
+    let resumed = passes(&training(2), 2, [9, 4]);
     assert_eq!(taken(&resumed), batches[2..4]);
     assert_eq!(taken(&resumed), batches[4..8]);
 }
 
 #[test]
-fn an_iterator_that_was_left_early_is_gone_on_with() {
+fn the_next_iterator_continues_one_that_was_dropped_early() {
     let whole = taken(&training(1));
     let loader = training(2);
     drop(loader.iter().next());
@@ -95,7 +105,7 @@ fn an_iterator_that_was_left_early_is_gone_on_with() {
 
 #[test]
 fn validation_is_every_example_in_order_in_every_pass() {
-    let loader = Loader::validation(ALL, Together, 3, 2, &Device::flex());
+    let loader = LoaderBuilder::new(Together).batch_size(3).workers(2).build(ALL);
     let order = |batches: Vec<Vec<(usize, u32)>>| -> Vec<usize> {
         batches.concat().into_iter().map(|(index, _)| index).collect()
     };
@@ -114,9 +124,9 @@ fn two_devices_share_the_batches_of_one() {
 }
 
 #[test]
-fn unreadable_examples_are_left_out_counted_and_named() {
+fn unreadable_examples_are_skipped_counted_and_named() {
     let source = Numbers { count: 4, unreadable: |index| index % 2 == 1 };
-    let loader = Loader::validation(source, Together, 4, 1, &Device::flex());
+    let loader = LoaderBuilder::new(Together).batch_size(4).build(source);
     let read: Vec<_> = taken(&loader).concat().into_iter().map(|(index, _)| index).collect();
     assert_eq!(read, [0, 2]);
     let skipped = loader.skipped();
@@ -125,38 +135,36 @@ fn unreadable_examples_are_left_out_counted_and_named() {
 }
 
 #[test]
-fn a_validation_passes_over_batches_without_a_readable_example() {
+fn a_validation_skips_batches_without_a_readable_example() {
     let source = Numbers { count: 5, unreadable: |index| index != 2 };
-    let loader = Loader::validation(source, Together, 1, 2, &Device::flex());
+    let loader = LoaderBuilder::new(Together).workers(2).build(source);
     for _ in 0..2 {
         let read: Vec<_> = taken(&loader).concat().into_iter().map(|(index, _)| index).collect();
         assert_eq!(read, [2]);
     }
 }
 
-/// Steps are counted in batches, and a run goes on at a step.
+/// A run counts its steps in batches and resumes at a step.
 #[test]
 fn training_has_as_many_batches_whatever_can_be_read_and_the_same_after_a_later_start() {
-    let loader = |workers| {
+    let loader = |workers, start| {
         let source = Numbers { count: 7, unreadable: |index| index != 3 };
-        Loader::training(source, Together, 1, [9, 9], workers, 5, &Device::flex())
+        let loader = LoaderBuilder::new(Together).shuffle(5).workers(workers).build(source);
+        passes(&loader, start, [9, 9])
     };
-    let whole = taken(&loader(1));
+    let whole = taken(&loader(1, 0));
     assert_eq!(whole.len(), 9);
     assert!(whole.concat().iter().all(|(index, _)| *index == 3), "{whole:?}");
-    assert_eq!(taken(&loader(3)), whole);
-    assert_eq!(taken(&loader(2).starting_at(4)), whole[4..]);
+    assert_eq!(taken(&loader(3, 0)), whole);
+    assert_eq!(taken(&loader(2, 4)), whole[4..]);
 }
 
 #[test]
 fn where_no_example_can_be_read_one_error_tells_the_first_reason() {
     let loaders: [Loader<Numbers, Together>; 2] = [true, false].map(|training| {
         let source = Numbers { count: 3, unreadable: |_| true };
-        let device = Device::flex();
-        match training {
-            true => Loader::training(source, Together, 2, [4, 4], 1, 5, &device),
-            false => Loader::validation(source, Together, 2, 1, &device),
-        }
+        let loader = LoaderBuilder::new(Together).batch_size(2);
+        if training { loader.shuffle(5).build(source) } else { loader.build(source) }
     });
     for loader in loaders {
         let batches: Vec<_> = loader.iter().collect();
@@ -170,14 +178,15 @@ fn where_no_example_can_be_read_one_error_tells_the_first_reason() {
 #[test]
 fn a_thread_that_panics_ends_the_pass_in_an_error() {
     let source = Numbers { count: 7, unreadable: |index| panic!("example {index}") };
-    let loader = Loader::training(source, Together, 1, [9, 4], 2, 5, &Device::flex());
+    let loader = LoaderBuilder::new(Together).shuffle(5).workers(2).batches_per_pass(4);
+    let loader = loader.build(source);
     let batches: Vec<_> = loader.iter().collect();
     assert_eq!(batches.len(), 1);
     let error = batches[0].as_ref().unwrap_err().to_string();
-    assert!(error.contains("has ended: 0 of 4 were prepared"), "{error}");
+    assert!(error.contains("panicked after 0 of 4 batches"), "{error}");
 
     let source = Numbers { count: 4, unreadable: |index| index == 3 && panic!("the last") };
-    let loader = Loader::validation(source, Together, 1, 1, &Device::flex());
+    let loader = LoaderBuilder::new(Together).build(source);
     let batches: Vec<_> = loader.iter().collect();
     assert_eq!(batches.len(), 4);
     assert!(batches[3].is_err() && batches[..3].iter().all(Result::is_ok));
@@ -185,7 +194,7 @@ fn a_thread_that_panics_ends_the_pass_in_an_error() {
 
 #[test]
 fn examples_of_a_validation_are_drawn_by_their_places() {
-    let loader = Loader::validation(ALL, Together, 2, 1, &Device::flex());
+    let loader = LoaderBuilder::new(Together).batch_size(2).build(ALL);
     let validated: Vec<_> = taken(&loader).into_iter().flatten().collect();
     let expected = (0..ALL.count).map(|place| (place, validation_random(place).random()));
     assert_eq!(validated, expected.collect::<Vec<(usize, u32)>>());

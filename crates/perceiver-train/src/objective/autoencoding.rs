@@ -4,16 +4,17 @@ use perceiver_io::{MultimodalInput, MultimodalOutput, OutputPoints};
 use perceiver_models::losses::{AutoencodingLoss, AutoencodingTargets, IGNORED_LABEL};
 use perceiver_models::{PerceiverForMultimodalAutoencoding, PerceiverHead as _, Request};
 
-use super::{Measure, Objective, Outcome, Quantity, classification};
+use super::{Measure, Objective, StepOutput, classification};
+use crate::Metric;
 
-/// Re-creating clips at some of their points.
+/// Reconstructs clips at some of their points.
 ///
 /// # Source
-/// Perceiver IO section 4.3, where half of the labels are masked and each step asks for 512 pixels,
-/// 512 samples and the label.
+/// Perceiver IO section 4.3, which masks half of the labels and decodes 512 pixels, 512 samples and
+/// the label in each step.
 ///
 /// # Differences
-/// All clips of a batch are asked at the same points.
+/// All clips of a batch are decoded at the same points.
 #[derive(Module, Debug)]
 pub struct Autoencoding {
     head: PerceiverForMultimodalAutoencoding,
@@ -21,20 +22,20 @@ pub struct Autoencoding {
     loss: AutoencodingLoss,
 }
 
-/// Clips, and what they are at some points.
+/// Clips, and their values at some points.
 #[derive(Debug, Clone)]
-pub struct Clips {
-    /// The clips. [`MultimodalInput::hidden_labels`] says whose label is to be guessed: of clips
-    /// without a label, and of half of the others.
+pub struct ClipBatch {
+    /// The clips. [`MultimodalInput::hidden_labels`] marks the labels that the head has to guess:
+    /// those of clips without a label, and half of the others.
     pub input: MultimodalInput,
-    /// The points, of sound and of pixels at least one.
+    /// The points: at least one of the sound and one of the pixels.
     pub points: OutputPoints,
-    /// What is there.
+    /// Values at the points.
     pub targets: AutoencodingTargets,
 }
 
 impl Autoencoding {
-    /// For a head to learn, with the loss it makes small.
+    /// Trains a head to minimise a loss.
     #[must_use]
     pub const fn new(head: PerceiverForMultimodalAutoencoding, loss: AutoencodingLoss) -> Self {
         Self { head, loss }
@@ -43,23 +44,23 @@ impl Autoencoding {
 
 impl Objective for Autoencoding {
     type Head = PerceiverForMultimodalAutoencoding;
-    type Batch = Clips;
+    type Batch = ClipBatch;
 
     fn head(&self) -> &PerceiverForMultimodalAutoencoding {
         &self.head
     }
 
-    fn outcome(&self, batch: Clips) -> Outcome {
-        let Clips { input, points, targets } = batch;
+    fn step(&self, batch: ClipBatch) -> StepOutput {
+        let ClipBatch { input, points, targets } = batch;
         let hidden_labels = input.hidden_labels.clone();
         let found = self.head.forward(Request::new(input).points(points)).logits;
         let measures = measures(&found, targets.clone(), hidden_labels);
-        Outcome { loss: self.loss.forward(found, targets), measures }
+        StepOutput::new(self.loss.forward(found, targets)).with_all(measures)
     }
 }
 
-/// Pictures are compared as they are shown, within their range. Labels that the head was shown are
-/// not counted.
+/// Compares pictures as they are shown, clamped to their range. Counts only labels that the head did
+/// not see.
 fn measures(
     found: &MultimodalOutput,
     expected: AutoencodingTargets,
@@ -72,9 +73,11 @@ fn measures(
         None => expected.label,
     };
     let mut measures = vec![
-        Measure::mean_of(Quantity::PictureError, image.square()),
-        Measure::mean_of(Quantity::SoundError, audio.square()),
+        Measure::mean(Metric::PICTURE_PSNR, image.square()),
+        Measure::mean(Metric::SOUND_PSNR, audio.square()),
     ];
-    measures.extend(classification::accuracies(&found.label.clone().detach(), guessed));
+    let accuracies = classification::accuracies(&found.label.clone().detach(), guessed);
+    // Videos may have no labels.
+    measures.extend(accuracies.into_iter().map(Measure::optional));
     measures
 }

@@ -6,9 +6,9 @@ use perceiver_models::{
     PerceiverForImageClassificationLearned, PerceiverHead,
 };
 
-use super::{Objective, Outcome, classification};
+use super::{Objective, StepOutput, classification};
 
-/// Classifying images, with targets that may be smoothed or mixed.
+/// Classifies images; targets may be smoothed or mixed.
 ///
 /// # Source
 /// Perceiver IO section 4.4.
@@ -17,17 +17,19 @@ pub struct ImageClassification<H: Module> {
     head: H,
 }
 
-/// Images and how much each is of every class.
+/// Images, and the share of every class in each.
 #[derive(Debug, Clone)]
 pub struct LabelledImages {
     /// `[batch, 3, height, width]`, normalised.
     pub pixels: Tensor<4>,
-    /// `[batch, labels]`, every row sums to one.
+    /// `[batch, labels]`, each row sums to one.
     pub targets: Tensor<2>,
 }
 
-/// A head that scores images.
+/// A head that scores the classes of images.
 pub trait ImageClassifier: PerceiverHead + ModuleDisplay + 'static {
+    /// Scores of all classes.
+    ///
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`
     /// - returns: `[batch, labels]`
@@ -38,7 +40,7 @@ pub trait ImageClassifier: PerceiverHead + ModuleDisplay + 'static {
 }
 
 impl<H: ImageClassifier> ImageClassification<H> {
-    /// For a head to learn.
+    /// Trains a head.
     #[must_use]
     pub const fn new(head: H) -> Self {
         Self { head }
@@ -53,8 +55,8 @@ impl<H: ImageClassifier> Objective for ImageClassification<H> {
         &self.head
     }
 
-    /// The right class of an image is the one it is the most of.
-    fn outcome(&self, batch: LabelledImages) -> Outcome {
+    /// The right class of an image is the one with the largest share.
+    fn step(&self, batch: LabelledImages) -> StepOutput {
         let LabelledImages { pixels, targets } = batch;
         compare(self.head.scores(pixels), targets)
     }
@@ -62,10 +64,10 @@ impl<H: ImageClassifier> Objective for ImageClassification<H> {
 
 /// # Shapes
 /// - `scores`, `targets`: `[batch, labels]`
-pub(crate) fn compare(scores: Tensor<2>, targets: Tensor<2>) -> Outcome {
+pub(crate) fn compare(scores: Tensor<2>, targets: Tensor<2>) -> StepOutput {
     let classes = targets.clone().argmax(1).squeeze_dim(1);
     let measures = classification::accuracies(&scores.clone().detach(), classes);
-    Outcome { loss: soft_cross_entropy(scores, targets), measures }
+    StepOutput::new(soft_cross_entropy(scores, targets)).with_all(measures)
 }
 
 impl ImageClassifier for PerceiverForImageClassificationLearned {

@@ -6,9 +6,10 @@ use perceiver_core::KeyMask;
 use perceiver_models::losses::{IGNORED_LABEL, cross_entropy_sum};
 use perceiver_models::{PerceiverForMaskedLM, PerceiverHead as _, Request};
 
-use super::{Measure, Objective, Outcome, Quantity};
+use super::{Measure, Objective, StepOutput};
+use crate::Metric;
 
-/// Filling in bytes of a text that were masked.
+/// Predicts masked bytes of texts.
 ///
 /// # Source
 /// Perceiver IO section 4.1; BERT, arXiv 1810.04805.
@@ -17,32 +18,35 @@ pub struct MaskedLanguageModelling {
     head: PerceiverForMaskedLM,
 }
 
-/// Texts, and the bytes that were masked in them.
+/// Texts, and the bytes that are masked in them.
 #[derive(Debug, Clone)]
 pub struct MaskedTexts {
     /// `[batch, tokens]`, some of them masked.
     pub ids: Tensor<2, Int>,
-    /// `[batch, tokens]`, hides padding; none where every text is as long.
+    /// `[batch, tokens]`, hides padding; absent if all texts are equally long.
     pub padding: Option<KeyMask>,
-    /// `[batch, points]`, the positions that are asked about. Only they are decoded.
+    /// `[batch, points]`, the positions to predict. Only they are decoded.
     pub points: Tensor<2, Int>,
-    /// `[batch, points]`, what was there, or [`IGNORED_LABEL`] where a text is asked about fewer
-    /// positions than another.
+    /// `[batch, points]`, the original ids, or [`IGNORED_LABEL`] where a text has fewer positions to
+    /// predict than another.
     pub labels: Tensor<2, Int>,
 }
 
 impl MaskedTexts {
+    /// Collects the positions to predict from labels of all positions.
+    ///
     /// # Shapes
     /// - `ids`: `[batch, tokens]`
     /// - `padding`: `[batch, tokens]`
-    /// - `labels`: one row a text of what was there, or [`IGNORED_LABEL`] where nothing is asked
+    /// - `labels`: a row per text with its original ids, or [`IGNORED_LABEL`] where there is nothing
+    ///   to predict
     ///
     /// # Panics
-    /// If there are not as many rows as texts.
+    /// If the number of rows is not the number of texts.
     #[must_use]
     pub fn new(ids: Tensor<2, Int>, padding: Option<KeyMask>, labels: &[Vec<i64>]) -> Self {
         let [batch, _] = ids.dims();
-        assert_eq!(labels.len(), batch, "labels are of another number of texts");
+        assert_eq!(labels.len(), batch, "labels need a row per text");
         let asked = |row: &Vec<i64>| -> Vec<(i64, i64)> {
             let labels = (0..).zip(row.iter().copied());
             labels.filter(|&(_, label)| label != IGNORED_LABEL).collect()
@@ -60,7 +64,7 @@ impl MaskedTexts {
 }
 
 impl MaskedLanguageModelling {
-    /// For a head to learn.
+    /// Trains a head.
     #[must_use]
     pub const fn new(head: PerceiverForMaskedLM) -> Self {
         Self { head }
@@ -75,13 +79,13 @@ impl Objective for MaskedLanguageModelling {
         &self.head
     }
 
-    /// The mean over all masked bytes of the batch; zero where nothing is asked.
-    fn outcome(&self, batch: MaskedTexts) -> Outcome {
+    /// The loss is the mean over all masked bytes of the batch, or zero without any.
+    fn step(&self, batch: MaskedTexts) -> StepOutput {
         let MaskedTexts { ids, padding, points, labels } = batch;
         let encoded = self.head.encode(Request::new(ids).mask(padding));
         let scores = self.head.decode(&encoded, points).flatten(0, 1);
         let (total, count) = cross_entropy_sum(scores, labels.flatten(0, 1));
-        let bits = Measure::new(Quantity::BitsPerByte, total.clone() / LN_2, count.clone());
-        Outcome { loss: total / count.clamp_min(1.0), measures: vec![bits] }
+        let bits = Measure::new(Metric::BITS_PER_BYTE, total.clone() / LN_2, count.clone());
+        StepOutput::new(total / count.clamp_min(1.0)).with(bits)
     }
 }

@@ -3,13 +3,14 @@ use burn::tensor::{Bool, Tensor};
 use perceiver_models::losses::FlowLoss;
 use perceiver_models::{PerceiverForOpticalFlow, PerceiverHead as _};
 
-use super::{Measure, Objective, Outcome, Quantity};
+use super::{Measure, Objective, StepOutput};
+use crate::Metric;
 
-/// Saying where every pixel went.
+/// Predicts the motion of every pixel.
 ///
 /// # Source
-/// Perceiver IO section 4.2. Targets are divided by 20, as DeepMind's were: the head answers in
-/// twentieths.
+/// Perceiver IO section 4.2. Targets are divided by 20, as DeepMind's were, since the head's unit is
+/// 20 pixels.
 #[derive(Module, Debug)]
 pub struct FlowEstimation {
     head: PerceiverForOpticalFlow,
@@ -19,19 +20,19 @@ pub struct FlowEstimation {
 
 /// Pairs of frames and the flow between them.
 #[derive(Debug, Clone)]
-pub struct FlowPairs {
+pub struct FlowBatch {
     /// `[batch, 2, 27, height, width]`: the 3x3 patch around every pixel of two frames, in
     /// `[-1, 1]`.
     pub patches: Tensor<5>,
-    /// `[batch, height, width, 2]`, in pixels, to the right and down. Anything may stand where it is
-    /// not known.
+    /// `[batch, height, width, 2]`, in pixels, to the right and down. Values that are not known are
+    /// arbitrary.
     pub flow: Tensor<4>,
-    /// `[batch, height, width]`, whether the flow is known.
+    /// `[batch, height, width]`, true where the flow is known.
     pub known: Tensor<3, Bool>,
 }
 
 impl FlowEstimation {
-    /// For a head to learn, with the loss it makes small.
+    /// Trains a head to minimise a loss.
     #[must_use]
     pub const fn new(head: PerceiverForOpticalFlow, loss: FlowLoss) -> Self {
         Self { head, loss }
@@ -40,19 +41,19 @@ impl FlowEstimation {
 
 impl Objective for FlowEstimation {
     type Head = PerceiverForOpticalFlow;
-    type Batch = FlowPairs;
+    type Batch = FlowBatch;
 
     fn head(&self) -> &PerceiverForOpticalFlow {
         &self.head
     }
 
-    /// The loss is in the head's unit, the measures are in pixels.
-    fn outcome(&self, batch: FlowPairs) -> Outcome {
-        let FlowPairs { patches, flow, known } = batch;
+    /// The loss is in the head's unit, the metrics are in pixels.
+    fn step(&self, batch: FlowBatch) -> StepOutput {
+        let FlowBatch { patches, flow, known } = batch;
         let scale = PerceiverForOpticalFlow::PIXELS;
         let found = self.head.forward(patches).logits;
         let measures = measures(found.clone().detach() * scale, flow.clone(), known.clone());
-        Outcome { loss: self.loss.forward(found, flow / scale, known), measures }
+        StepOutput::new(self.loss.forward(found, flow / scale, known)).with_all(measures)
     }
 }
 
@@ -67,8 +68,8 @@ fn measures(found: Tensor<4>, flow: Tensor<4>, known: Tensor<3, Bool>) -> Vec<Me
         errors.clone().greater_elem(3.0).bool_and(errors.clone().greater(lengths * 0.05));
     let count = known.float().sum();
     vec![
-        Measure::new(Quantity::EndPointError, errors.sum(), count.clone()),
-        Measure::new(Quantity::FlowOutliers, outliers.float().sum(), count),
+        Measure::new(Metric::END_POINT_ERROR, errors.sum(), count.clone()),
+        Measure::new(Metric::FLOW_OUTLIERS, outliers.float().sum(), count),
     ]
 }
 
@@ -78,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Of errors of 5, 4, 4 and unknown, the second is within a twentieth of its motion.
+    /// The errors are 5, 4, 4 and unknown; the second lies within a twentieth of its motion.
     #[test]
     fn errors_and_outliers_are_counted_over_known_pixels() {
         let device = Device::flex();

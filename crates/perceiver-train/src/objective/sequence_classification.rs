@@ -6,9 +6,10 @@ use perceiver_models::{
     PerceiverForSequenceClassification, PerceiverHead as _, ProblemType, Request,
 };
 
-use super::{Measure, Objective, Outcome, Quantity, classification};
+use super::{Measure, Objective, StepOutput, classification};
+use crate::Metric;
 
-/// Classifying texts, or predicting numbers from them, by the problem type of the configuration.
+/// Classifies texts, or predicts numbers from them, by the configuration's problem type.
 ///
 /// # Source
 /// `PerceiverForSequenceClassification.forward`.
@@ -22,14 +23,14 @@ pub struct SequenceClassification {
 pub struct LabelledTexts {
     /// `[batch, tokens]`.
     pub ids: Tensor<2, Int>,
-    /// `[batch, tokens]`, hides padding; none where every text is as long.
+    /// `[batch, tokens]`, hides padding; absent if all texts are equally long.
     pub padding: Option<KeyMask>,
-    /// Classes or values, as the problem type takes them.
+    /// Classes or values, as the problem type expects.
     pub labels: Labels,
 }
 
 impl SequenceClassification {
-    /// For a head to learn.
+    /// Trains a head.
     #[must_use]
     pub const fn new(head: PerceiverForSequenceClassification) -> Self {
         Self { head }
@@ -44,14 +45,14 @@ impl Objective for SequenceClassification {
         &self.head
     }
 
-    fn outcome(&self, batch: LabelledTexts) -> Outcome {
+    fn step(&self, batch: LabelledTexts) -> StepOutput {
         let LabelledTexts { ids, padding, labels } = batch;
         let scores = self.head.forward(Request::new(ids).mask(padding)).logits;
         compare(scores, labels, self.head.problem_type())
     }
 }
 
-/// Without a problem type in the configuration, the labels tell it.
+/// Derives the problem type from the labels if the configuration has none.
 ///
 /// # Shapes
 /// - `scores`: `[batch, labels]`
@@ -59,22 +60,22 @@ pub(crate) fn compare(
     scores: Tensor<2>,
     labels: Labels,
     configured: Option<ProblemType>,
-) -> Outcome {
+) -> StepOutput {
     let loss = classification_loss(scores.clone(), &labels, configured);
     let problem = configured.unwrap_or_else(|| labels.problem_type(scores.dims()[1]));
-    Outcome { loss, measures: measures(problem, scores.detach(), labels) }
+    StepOutput::new(loss).with_all(measures(problem, scores.detach(), labels))
 }
 
 fn measures(problem: ProblemType, scores: Tensor<2>, labels: Labels) -> Vec<Measure> {
     match (problem, labels) {
         (ProblemType::Regression, labels) => {
             let errors = (scores.clone() - labels.values(&scores)).square();
-            vec![Measure::mean_of(Quantity::SquaredError, errors)]
+            vec![Measure::mean(Metric::SQUARED_ERROR, errors)]
         }
         (ProblemType::MultiLabelClassification, labels) => {
             let wanted = labels.values(&scores).greater_elem(0.5);
             let right = scores.greater_elem(0.0).equal(wanted);
-            vec![Measure::mean_of(Quantity::Accuracy, right.float())]
+            vec![Measure::mean(Metric::ACCURACY, right.float())]
         }
         (ProblemType::SingleLabelClassification, Labels::Classes(classes)) => {
             classification::accuracies(&scores, classes)

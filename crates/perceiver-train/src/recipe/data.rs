@@ -8,18 +8,18 @@ use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
 use serde::Deserialize;
 
-/// What to learn from, and what to be measured on. Relative paths begin at the folder that the
-/// caller names.
+/// Data to train on and to validate on. Relative paths begin at the folder given by
+/// [`TrainOptions::data`](super::TrainOptions::data).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Data {
-    /// Grey pictures and labels in IDX files.
+    /// Grey-scale images and labels in IDX files.
     IdxImages(IdxImagesData),
-    /// A folder of pictures for every class.
+    /// A folder of images per class.
     ImageFolder(ImageFolderData),
     /// Texts with labels in a CSV file or JSON lines.
     TextTable(TextTableData),
-    /// Texts in which words are masked.
+    /// Texts whose words are masked.
     PlainText(PlainTextData),
     /// Pairs of frames made from photos, with exact flow.
     GeneratedFlow(GeneratedFlowData),
@@ -33,13 +33,13 @@ pub enum Data {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdxImagesData {
-    /// Pictures, then labels, to learn from.
+    /// Training images, then their labels.
     pub train: [PathBuf; 2],
-    /// Pictures, then labels, to be measured on.
+    /// Validation images, then their labels.
     pub validation: [PathBuf; 2],
-    /// Names of the classes in the order of their numbers.
+    /// Names of the classes, in order of their numbers.
     pub classes: Vec<String>,
-    /// What is done to pictures.
+    /// Preparation of images.
     pub images: ImageOptions,
 }
 
@@ -47,60 +47,60 @@ pub struct IdxImagesData {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderData {
-    /// To learn from.
+    /// Training folder.
     pub train: PathBuf,
-    /// To be measured on.
+    /// Validation folder.
     pub validation: PathBuf,
-    /// What is done to pictures.
+    /// Preparation of images.
     pub images: ImageOptions,
 }
 
-/// What is done to pictures.
+/// Preparation of images.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageOptions {
-    /// Height and width that the model takes.
+    /// Height and width, to which images are resized.
     pub size: [u32; 2],
-    /// Means of the channels, of values from 0 to 1.
+    /// Means of the channels, for values from 0 to 1.
     #[serde(default = "image_mean")]
     pub mean: [f64; 3],
     /// Standard deviations of the channels.
     #[serde(default = "image_deviation")]
     pub deviation: [f64; 3],
-    /// The share of a target that is spread over all classes.
+    /// Share of a target that is spread over all classes.
     #[serde(default)]
     pub label_smoothing: f32,
-    /// Whether half of a batch gets MixUp, the other half CutMix.
+    /// Applies MixUp to half of a batch and CutMix to the other half.
     #[serde(default)]
     pub mixed: bool,
-    /// What is drawn anew every time a picture is learned from.
+    /// Random changes, drawn anew each time an image is used for training.
     #[serde(default)]
     pub augmentation: AugmentationSettings,
 }
 
-/// The reference's mean of ImageNet.
+/// The reference's means for ImageNet.
 const fn image_mean() -> [f64; 3] {
     [0.485, 0.456, 0.406]
 }
 
-/// The reference's deviation of ImageNet.
+/// The reference's standard deviations for ImageNet.
 const fn image_deviation() -> [f64; 3] {
     [0.229, 0.224, 0.225]
 }
 
-/// How a picture is changed before it is learned from.
+/// Random changes of training images.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentationSettings {
-    /// A random crop of 8 to 100 percent of the area, resized.
+    /// Crops 8 to 100 percent of the area at random, and resizes the crop.
     pub random_resized_crop: bool,
-    /// Mirrored half of the time.
+    /// Mirrors images half of the time.
     pub flip: bool,
-    /// Shifted by up to so many pixels.
+    /// Largest shift in pixels.
     pub shift: u32,
-    /// How many operations of RandAugment, none by default.
+    /// Number of RandAugment's operations, 0 by default.
     pub rand_augment_layers: usize,
-    /// How strong they are, from 0 to 30.
+    /// Strength of RandAugment's operations, from 0 to 30.
     pub rand_augment_magnitude: u32,
 }
 
@@ -108,29 +108,29 @@ pub struct AugmentationSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTableData {
-    /// To learn from.
+    /// Training table.
     pub train: PathBuf,
-    /// To be measured on.
+    /// Validation table.
     pub validation: PathBuf,
-    /// The column of the text.
+    /// The column with the text.
     #[serde(default = "text_column")]
     pub text: String,
-    /// The column of the class's name.
+    /// The column with the name of the class.
     pub label: Option<String>,
-    /// The columns of numbers, where these are to be predicted.
+    /// The columns with numbers to predict, instead of a class.
     pub values: Option<Vec<String>>,
-    /// Tokens to which texts are cut, special ones included.
+    /// Longest text in tokens, including special ones; longer texts are cut.
     pub length: usize,
-    /// Whether a random piece of each text is learned from.
+    /// Trains on a random piece of each text.
     #[serde(default)]
     pub random_pieces: bool,
-    /// The least share of a text's words that a random piece has.
+    /// Smallest share of a text's words in a random piece.
     #[serde(default = "half")]
     pub shortest_piece: f64,
-    /// Probability that a word of what is learned from is hidden, 0 by default.
+    /// Probability that a word of a training text is masked, 0 by default.
     #[serde(default)]
     pub mask_probability: f64,
-    /// Lengths are padded to a multiple of this many tokens.
+    /// Pads lengths to a multiple of this many tokens.
     #[serde(default = "eight")]
     pub multiple: usize,
 }
@@ -151,23 +151,22 @@ const fn eight() -> usize {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlainTextData {
-    /// To learn from.
+    /// Training texts.
     pub train: Vec<PathBuf>,
-    /// To be measured on.
+    /// Validation texts.
     pub validation: Vec<PathBuf>,
-    /// Tokens of a piece, special ones included.
+    /// Tokens of a piece, including special ones.
     pub length: usize,
-    /// Probability that a word of what is learned from is asked for.
+    /// Probability that a word of a training text is to be predicted.
     #[serde(default = "mask_probability")]
     pub mask_probability: f64,
-    /// The share of those that become `[MASK]`s.
+    /// Share of those words that become `[MASK]`s.
     #[serde(default = "mask_share")]
     pub masked: f64,
-    /// The share of those that become random bytes.
+    /// Share of those words that become random bytes.
     #[serde(default = "random_share")]
     pub random: f64,
-    /// Whether everything else is asked for as well, to be copied. When a model is measured it is
-    /// not.
+    /// Predicts all other bytes as well, which the model learns to copy. Validation does not.
     #[serde(default)]
     pub copied: bool,
 }
@@ -184,28 +183,28 @@ const fn random_share() -> f64 {
     0.1
 }
 
-/// Photos of [`Data::GeneratedFlow`], and what is made of them. Frames are as large as the
-/// model's `train_size`.
+/// Photos of [`Data::GeneratedFlow`], and the pairs made from them. Frames have the model's
+/// `train_size`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratedFlowData {
-    /// Folder of photos to learn from.
+    /// Folder of training photos.
     pub train: PathBuf,
-    /// Folder of photos to be measured on.
+    /// Folder of validation photos.
     pub validation: PathBuf,
-    /// Pairs to be measured on.
+    /// Number of validation pairs.
     pub validation_pairs: usize,
-    /// Most pieces that move over the background.
+    /// Largest number of pieces that move over the background.
     pub pieces: Option<usize>,
-    /// How far a pixel moves at most, in pixels.
+    /// Largest motion in pixels.
     pub max_motion: Option<f32>,
-    /// Whether the second frame has another light, noise and blur than the first.
+    /// Changes light, noise and blur of the second frame.
     #[serde(default = "yes")]
     pub changes_light: bool,
-    /// Whether pixels count that the second frame does not show.
+    /// Counts pixels that the second frame does not show.
     #[serde(default = "yes")]
     pub counts_hidden: bool,
-    /// How flow is compared with the truth.
+    /// The loss.
     #[serde(default)]
     pub loss: FlowLoss,
 }
@@ -215,9 +214,8 @@ const fn yes() -> bool {
 }
 
 impl GeneratedFlowData {
-    /// How so many pairs of this height and width are made.
-    #[must_use]
-    pub fn options(&self, pairs: usize, size: [usize; 2]) -> FlowGeneratorOptions {
+    /// Options for a number of pairs of a height and width.
+    pub(super) fn options(&self, pairs: usize, size: [usize; 2]) -> FlowGeneratorOptions {
         let usual = FlowGeneratorOptions::new(pairs, size);
         FlowGeneratorOptions {
             pieces: self.pieces.unwrap_or(usual.pieces),
@@ -233,11 +231,11 @@ impl GeneratedFlowData {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowPairsData {
-    /// To learn from.
+    /// Training folder.
     pub train: PathBuf,
-    /// To be measured on.
+    /// Validation folder.
     pub validation: PathBuf,
-    /// How flow is compared with the truth.
+    /// The loss.
     #[serde(default)]
     pub loss: FlowLoss,
 }
@@ -246,24 +244,24 @@ pub struct FlowPairsData {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VideosData {
-    /// Videos, of whose end the last seconds are kept apart to be measured on.
+    /// Videos, whose last seconds are held out for validation.
     pub files: Vec<PathBuf>,
-    /// The class of each video, where they have any.
+    /// The class of each video, if they have any.
     #[serde(default)]
     pub labels: Vec<usize>,
-    /// How long that end is.
+    /// Length of the held-out end.
     pub held_out_seconds: f64,
-    /// Frames a second.
+    /// Frames per second.
     #[serde(default = "frames_per_second")]
     pub frames_per_second: f64,
     /// Frames from the start of a clip to that of the next.
     pub stride: usize,
-    /// Whether clips to learn from are random squares of the frames, mirrored half of the time.
+    /// Crops random squares of training clips, mirrored half of the time.
     #[serde(default)]
     pub random_crops: bool,
-    /// Pixels that every step asks for.
+    /// Pixels to decode in each step.
     pub pixels: usize,
-    /// Patches of sound that every step asks for.
+    /// Patches of sound to decode in each step.
     pub sound_patches: usize,
 }
 
@@ -281,7 +279,7 @@ impl Data {
         }
     }
 
-    /// The name it has in a recipe.
+    /// The name in a recipe.
     const fn kind(&self) -> &'static str {
         match self {
             Self::IdxImages(_) => "idx-images",
@@ -294,7 +292,7 @@ impl Data {
         }
     }
 
-    /// Whether a head can learn from this, and what else can be told without its files.
+    /// Checks that a head can learn from this, and everything else that needs no files.
     pub(super) fn check(&self, head: Head) -> Result<(), String> {
         let kinds: &[&str] = match head {
             Head::Model => {
@@ -312,7 +310,7 @@ impl Data {
         let kind = self.kind();
         if !kinds.contains(&kind) {
             let expected = kinds.join(" or ");
-            return Err(format!("`data.kind` is {kind}, {head} learns from {expected}"));
+            return Err(format!("`data.kind` is {kind}, expected {expected} for {head}"));
         }
         let share = |name: &str, share: f64| {
             let fits = (0.0..=1.0).contains(&share);
@@ -323,9 +321,7 @@ impl Data {
             Self::ImageFolder(data) => data.images.check(),
             Self::TextTable(data) => {
                 if data.label.is_some() == data.values.is_some() {
-                    return Err(
-                        "`data` names a `label` column or `values` columns, one of both".into()
-                    );
+                    return Err("`data` needs either a `label` column or `values` columns".into());
                 }
                 if data.multiple == 0 || data.length == 0 || data.length % data.multiple != 0 {
                     return Err(format!(
@@ -345,7 +341,7 @@ impl Data {
             }
             Self::GeneratedFlow(data) => {
                 let some = data.validation_pairs > 0;
-                some.then_some(()).ok_or("`data.validation_pairs` is 0, expected some".into())
+                some.then_some(()).ok_or("`data.validation_pairs` is 0, expected 1 or more".into())
             }
             Self::FlowPairs(_) => Ok(()),
             Self::Videos(data) => {
@@ -357,15 +353,15 @@ impl Data {
                 let timed = data.held_out_seconds > 0.0 && data.frames_per_second > 0.0;
                 (some && timed && !data.files.is_empty())
                     .then_some(())
-                    .ok_or("`data` needs files, and all its numbers positive".into())
+                    .ok_or("`data` needs files and positive numbers".into())
             }
         }
     }
 }
 
 impl AugmentationSettings {
-    /// What is drawn.
-    pub(super) fn drawn(&self) -> Augmentation {
+    /// The augmentation.
+    pub(super) fn augmentation(&self) -> Augmentation {
         let (layers, magnitude) = (self.rand_augment_layers, self.rand_augment_magnitude);
         Augmentation {
             random_resized_crop: self.random_resized_crop,

@@ -1,13 +1,13 @@
-//! A recipe: one TOML file that says what to train on what, and how.
+//! A recipe: one TOML file with a model, its data and the settings of its training.
 
-mod agreement;
-mod aligned;
-mod card;
+mod compatibility;
 pub mod data;
-mod prepare;
-mod start;
+mod options;
+mod position_aware_init;
+mod session;
+pub(crate) mod sources;
 mod update;
-mod white;
+mod whitening;
 
 use std::path::{Path, PathBuf};
 
@@ -15,69 +15,69 @@ use perceiver_models::{Head, PerceiverConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use self::card::CardSettings;
 pub use self::data::Data;
-pub use self::start::{Finished, Progress, Start, StopHandle, start};
+pub use self::options::TrainOptions;
 pub use self::update::{Optimiser, OptimiserName, Schedule, ScheduleShape};
+use crate::report::CardSettings;
 use crate::{Error, Result};
 
-/// Largest recipe that is read, in bytes.
+/// Largest recipe to read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What to train, on what, and how.
+/// A model, its data and the settings of its training.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     /// The file, for errors.
     pub path: PathBuf,
-    /// The file's text, for the model's card.
+    /// The file's text, for the model card.
     pub text: String,
-    /// What the file says.
+    /// The settings in the file.
     pub settings: Settings,
-    /// The head that learns.
+    /// The head to train.
     pub head: Head,
 }
 
-/// What stands in a recipe's file.
+/// The settings in a recipe's file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the model is called.
+    /// The model's name.
     pub name: String,
-    /// The head, by the name of its class: `PerceiverForMaskedLM`.
+    /// The head's class: `PerceiverForMaskedLM`.
     pub architecture: String,
-    /// Fields of `config.json`; those that are absent have the reference's defaults.
+    /// Fields of `config.json`; absent ones have the reference's defaults.
     #[serde(default)]
     pub model: toml::Table,
-    /// What to learn from, and what to be measured on.
+    /// Data to train on and to validate on.
     pub data: Data,
-    /// How weights follow gradients.
+    /// The optimiser.
     pub optimiser: Optimiser,
     /// The learning rate by step.
     #[serde(default)]
     pub schedule: Schedule,
-    /// How long, and how often what.
+    /// Length and intervals of the run.
     pub run: RunSettings,
-    /// What is said for people about the model.
+    /// Text of the model card.
     pub card: Option<CardSettings>,
 }
 
-/// How long a run is, and how often it does what.
+/// Length and intervals of a run.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunSettings {
     /// Steps of the optimiser.
     pub steps: usize,
-    /// Examples of a batch.
+    /// Examples per batch.
     pub batch_size: usize,
     /// Batches whose gradients are averaged for a step.
     #[serde(default = "one")]
     pub accumulation: usize,
     /// Steps between two validations, and two checkpoints.
     pub validate_every: usize,
-    /// Steps that a line of the log is the mean of.
+    /// Steps that a line of the log averages over.
     #[serde(default = "fifty")]
     pub log_every: usize,
-    /// Of fresh weights, of the order of examples, and of all else that is drawn.
+    /// Seed of fresh weights, of the order of examples, and of all other random numbers.
     #[serde(default)]
     pub seed: u64,
     /// Threads that prepare batches.
@@ -85,16 +85,16 @@ pub struct RunSettings {
     pub workers: usize,
     /// Largest norm of all gradients together.
     pub max_norm: Option<f64>,
-    /// Part of the averaged weights that every step keeps; without it the last weights count.
+    /// Share of the averaged weights that each step keeps; without it the weights themselves count.
     pub average_decay: Option<f64>,
-    /// Whether memory-bound operations are computed again in the backward pass, not kept.
+    /// Recomputes memory-bound operations in the backward pass instead of keeping them.
     #[serde(default)]
     pub gradient_checkpointing: bool,
-    /// Whether fresh latents are spread over the input, and read their own part of it from the first
-    /// step on: of texts, images with Fourier positions, flow and videos.
+    /// Spreads fresh latents over the input, so that each reads its own part from the first step on.
+    /// For texts, images with Fourier positions, flow and videos.
     #[serde(default)]
     pub aligned_start: bool,
-    /// Whether weights are stored in half precision; they are learned in single.
+    /// Saves weights in half precision; training is in single precision.
     #[serde(default)]
     pub half_precision: bool,
 }
@@ -108,16 +108,19 @@ const fn fifty() -> usize {
 }
 
 impl Recipe {
-    /// Reads a recipe and checks all that can be checked without its data.
+    /// Reads a recipe, and checks everything that needs no data.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read; [`Error::Recipe`] with the place where it is not
-    /// TOML, has an unknown key or a value that makes no sense.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Recipe`], with the place, if it is not TOML,
+    /// has an unknown key or a value out of range.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let size = std::fs::metadata(path).map_err(Error::io(path, "read"))?.len();
         if size > MAX_BYTES {
-            return Err(Error::recipe(path, format!("{size} bytes, at most {MAX_BYTES} are read")));
+            return Err(Error::recipe(
+                path,
+                format!("size is {size} bytes, expected at most {MAX_BYTES}"),
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
         Self::parse(path, text)
@@ -133,10 +136,10 @@ impl Recipe {
         Ok(Self { path: path.to_path_buf(), text, settings, head })
     }
 
-    /// The model's configuration, whose classes are called so.
+    /// The model's configuration, with these names of classes.
     ///
     /// # Errors
-    /// [`Error::Recipe`] where no such model can be built, or it cannot take the recipe's data.
+    /// [`Error::Recipe`] if no such model can be built, or it cannot take the recipe's data.
     pub fn config(&self, class_names: &[String]) -> Result<PerceiverConfig> {
         let refused =
             |error: &dyn std::fmt::Display| Error::recipe(&self.path, format!("[model]: {error}"));
@@ -149,9 +152,9 @@ impl Recipe {
             fields["id2label"] = names.collect();
         }
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
-        // Other readers keep what they do not know; in a recipe it is a misspelling.
+        // Other readers keep unknown fields; in a recipe they are misspellings.
         if let Some(unknown) = config.extra.keys().find(|key| *key != "hidden_act") {
-            return Err(Error::recipe(&self.path, format!("[model]: `{unknown}` is no field")));
+            return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
         let labels = config.num_labels();
         if !class_names.is_empty() && labels != class_names.len() {
@@ -159,14 +162,14 @@ impl Recipe {
                 format!("`id2label` names {labels} classes, the data has {}", class_names.len());
             return Err(Error::recipe(&self.path, format!("[model]: {reason}")));
         }
-        agreement::check(self.head, &config, &self.settings.data)
+        compatibility::check(self.head, &config, &self.settings.data)
             .map_err(|reason| Error::recipe(&self.path, reason))?;
         Ok(config)
     }
 }
 
 impl Settings {
-    /// What is wrong with the numbers, if anything.
+    /// Checks all numbers.
     fn check(&self, head: Head) -> Result<(), String> {
         let RunSettings {
             steps, batch_size, accumulation, validate_every, log_every, workers, ..
@@ -197,7 +200,7 @@ impl Settings {
     }
 }
 
-/// The parser's error without its picture of the line.
+/// The parser's error, without its drawing of the line.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', " ");
     match error.span() {

@@ -9,29 +9,29 @@ use serde::Deserialize;
 
 use crate::AdamW;
 
-/// How weights follow gradients.
+/// Settings of the optimiser.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optimiser {
-    /// Which rule.
+    /// The update rule.
     pub name: OptimiserName,
     /// The highest learning rate.
     pub learning_rate: f64,
-    /// Decay of weights, but for biases and the parameters of norms.
+    /// Decay of weights, except biases and parameters of norms.
     #[serde(default)]
     pub weight_decay: f32,
-    /// How much of the gradients' average every step keeps.
+    /// Share of the gradients' average that each step keeps.
     #[serde(default = "first_beta")]
     pub beta_1: f32,
-    /// How much of the squares' average every step keeps.
+    /// Share of the squares' average that each step keeps.
     #[serde(default = "second_beta")]
     pub beta_2: f32,
-    /// Added to the root of the squares' average: 1e-6 in the paper's LAMB.
+    /// Added to the root of the squares' average; the paper's LAMB uses 1e-6.
     #[serde(default = "small")]
     pub epsilon: f32,
 }
 
-/// A rule by which weights follow gradients.
+/// An update rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserName {
@@ -74,7 +74,7 @@ impl Optimiser {
         }
     }
 
-    /// The rule for a module, with no decay of biases and norms.
+    /// The optimiser, without decay of biases and norms.
     pub(super) fn build(&self) -> Result<ModuleOptimizer, String> {
         let kept = ParamGroup::from_any_regexes(WITHOUT_DECAY.to_vec())
             .map_err(|error| format!("{error:?}"))?;
@@ -107,27 +107,27 @@ impl Optimiser {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// How it goes after the warm-up.
+    /// The shape after the warm-up.
     #[serde(default)]
     pub shape: ScheduleShape,
-    /// Steps in which the rate rises evenly from nothing.
+    /// Steps in which the rate rises linearly from zero.
     #[serde(default)]
     pub warmup_steps: usize,
-    /// Steps of the highest rate before the cosine, of `flat-then-cosine`.
+    /// Steps at the highest rate before the cosine, for `flat-then-cosine`.
     #[serde(default)]
     pub flat_steps: usize,
 }
 
-/// How the learning rate goes after the warm-up.
+/// The shape of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleShape {
-    /// It stays.
+    /// It stays constant.
     #[default]
     Constant,
     /// It falls as half a cosine, to zero at the last step.
     Cosine,
-    /// It stays for `flat_steps`, then falls as half a cosine.
+    /// It stays constant for `flat_steps`, then falls as half a cosine.
     FlatThenCosine,
 }
 
@@ -136,21 +136,21 @@ impl Schedule {
         let before = self.warmup_steps.saturating_add(self.flat_steps);
         if before >= steps {
             return Err(format!(
-                "`schedule` rises and stays for {before} steps, expected fewer than the {steps} of the run"
+                "`schedule` rises and stays flat for {before} steps, expected fewer than the {steps} of the run"
             ));
         }
         if self.flat_steps > 0 && self.shape != ScheduleShape::FlatThenCosine {
-            return Err("`schedule.flat_steps` goes with the shape flat-then-cosine alone".into());
+            return Err("`schedule.flat_steps` needs the shape flat-then-cosine".into());
         }
         self.build(steps, rate).map(|_| ())
     }
 
-    /// Burn's schedulers one after the other.
+    /// burn's schedulers in sequence.
     pub(super) fn build(&self, steps: usize, rate: f64) -> Result<ModuleLrScheduler, String> {
         let mut parts: Vec<(LrSchedulerConfig, usize)> = Vec::new();
         let warm = self.warmup_steps;
         if warm > 0 {
-            // The first step has the first part of the rate, the last of them all of it.
+            // The first step has the first fraction of the rate, the last warm-up step all of it.
             let rise = LinearLrSchedulerConfig::new(rate / warm as f64, rate, warm.max(2) - 1);
             parts.push((rise.into(), warm));
         }

@@ -1,4 +1,4 @@
-//! What people are told about a model before they use it.
+//! Model cards: pages about models for people who may use them.
 
 use std::fmt::Write as _;
 
@@ -6,119 +6,195 @@ use perceiver_models::Head;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{CURVE_NAME, grouped};
-use crate::Quantity;
+use super::{CURVE_NAME, Record, grouped};
+
+/// Name of the model card in a folder.
+pub const CARD_NAME: &str = "README.md";
 
 /// The README.md of a model's folder, as the Hugging Face hub shows it.
 ///
 /// # Source
-/// "Model Cards" of the hub's documentation; Model Cards for Model Reporting, arXiv 1810.03993.
-#[derive(Debug, Clone, PartialEq)]
+/// "Model Cards" in the hub's documentation; Model Cards for Model Reporting, arXiv 1810.03993.
+#[derive(Debug, Clone)]
 pub struct ModelCard {
-    /// What the model is called.
+    /// The model's name.
     pub name: String,
-    /// What it does, in a sentence or two.
-    pub summary: String,
-    /// What it must not be relied on for.
-    pub limits: String,
-    /// Its class.
-    pub head: Head,
-    /// Numbers that were learned.
-    pub parameters: usize,
-    /// Licence of the weights, by the hub's name: `mit`.
-    pub licence: String,
-    /// What it was trained and evaluated on.
-    pub data: Vec<CardData>,
-    /// The recipe's file as it was run.
-    pub recipe: String,
-    /// On what machine and for how long it was trained, in a sentence.
-    pub training: String,
-    /// How good it is on data that it was not trained on.
-    pub results: Vec<CardResult>,
+    /// Its class, and how to use it.
+    pub model: CardModel,
+    /// Text for people.
+    pub settings: CardSettings,
+    /// The recipe's file, if the model was trained by one.
+    pub recipe: Option<String>,
 }
 
-/// Data that a model has seen.
+/// The class of a model, and how to use it.
+#[derive(Debug, Clone)]
+pub enum CardModel {
+    /// One of the heads that the program `perceiver` and transformers load.
+    Pretrained(Head),
+    /// A model of your own.
+    Custom {
+        /// Name of its type.
+        class: String,
+        /// How to use it, in Markdown.
+        usage: String,
+    },
+}
+
+/// Text of a model card.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardSettings {
+    /// The model's task, in a sentence or two.
+    pub summary: String,
+    /// Uses the model is not good enough for.
+    pub limits: String,
+    /// Licence of the weights, by its name on the hub: `mit`.
+    pub licence: String,
+    /// The validation data.
+    pub measured_on: String,
+    /// The score of simple methods on that data, in the unit of the first metric.
+    pub baseline: Option<String>,
+    /// All data of the training.
+    pub data: Vec<CardData>,
+}
+
+/// A data set that a model has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardData {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Under what terms it is used.
+    /// Its terms of use.
     pub licence: String,
-    /// What carries it, with the version.
+    /// The package or site that provides it, with the version.
     pub origin: String,
-    /// How much of it was used for what.
+    /// The parts used, and their purpose.
     pub parts: String,
 }
 
-/// A number beside what it is to be compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CardResult {
-    /// What was measured.
-    pub quantity: Quantity,
-    /// On which data.
-    pub data: String,
-    /// In [`Quantity::unit`].
-    pub value: f64,
-    /// What a simple method reaches: `83.3 (logistic regression)`.
-    pub baseline: Option<String>,
+/// Facts about a training.
+#[derive(Debug, Clone)]
+pub struct TrainingSummary<'a> {
+    /// The validation of the best weights.
+    pub best: &'a Record,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// Examples of a step.
+    pub examples_per_step: usize,
+    /// The machine, if known: `one core of an AMD EPYC`.
+    pub machine: Option<&'a str>,
+}
+
+impl TrainingSummary<'_> {
+    fn sentence(&self) -> String {
+        let Self { best, steps, examples_per_step, .. } = self;
+        let machine = self.machine.map(|machine| format!(" on {machine}")).unwrap_or_default();
+        let minutes = best.seconds / 60.0;
+        format!(
+            "{} of {steps} steps of {examples_per_step} examples in {minutes:.0} minutes{machine}.",
+            best.step
+        )
+    }
 }
 
 impl ModelCard {
     /// The whole file: front matter in YAML, then Markdown.
     #[must_use]
-    pub fn markdown(&self) -> String {
-        let Self { name, summary, limits, parameters, training, .. } = self;
-        let (class, parameters) = (self.head.name(), grouped(*parameters as u64));
-        let mut page = self.front_matter();
+    pub fn markdown(&self, training: &TrainingSummary<'_>) -> String {
+        let Self { name, model, settings, recipe } = self;
+        let parameters = grouped(training.parameters as u64);
+        let mut page = self.front_matter(training.best);
         let _ = write!(
             page,
-            "\n# {}\n\n{summary}\n\n`{class}`, {parameters} parameters.\n",
-            one_line(name)
+            "\n# {}\n\n{}\n\n`{}`, {parameters} parameters.\n",
+            one_line(name),
+            settings.summary,
+            model.class()
         );
         page.push_str("\n## Results\n\nOn data that the model was not trained on:\n\n");
         table(
             &mut page,
             ["data", "measure", "this model", "baseline"],
-            self.results.iter().map(row),
+            self.results(training.best),
         );
-        page.push_str("\n## Use\n\nWith Perceiver for [burn](https://burn.dev):\n\n");
-        fenced(&mut page, "sh", command(self.head));
-        page.push_str("\nWith transformers:\n\n");
-        fenced(&mut page, "python", &python(self.head));
-        let _ = write!(page, "\n## Limits\n\n{limits}\n\n## Data\n\n");
-        let data = self.data.iter().map(|data| {
+        page.push_str("\n## Use\n\n");
+        match model {
+            CardModel::Pretrained(head) => {
+                page.push_str("With Perceiver for [burn](https://burn.dev):\n\n");
+                fenced(&mut page, "sh", command(*head));
+                page.push_str("\nWith transformers:\n\n");
+                fenced(&mut page, "python", &python(*head));
+            }
+            CardModel::Custom { usage, .. } => page.push_str(&format!("{}\n", usage.trim_end())),
+        }
+        let _ = write!(page, "\n## Limits\n\n{}\n\n## Data\n\n", settings.limits);
+        let data = settings.data.iter().map(|data| {
             [&data.name, &data.licence, &data.origin, &data.parts].map(|cell| cell.clone())
         });
         table(&mut page, ["data", "licence", "from", "used"], data);
-        let _ =
-            write!(page, "\n## Training\n\n{training} `perceiver train recipe.toml --out DIR` ");
-        page.push_str("repeats it with this recipe:\n\n");
-        fenced(&mut page, "toml", &self.recipe);
+        let _ = write!(page, "\n## Training\n\n{}", training.sentence());
+        if let Some(recipe) = recipe {
+            page.push_str(
+                " `perceiver train recipe.toml --out DIR` repeats it with this recipe:\n\n",
+            );
+            fenced(&mut page, "toml", recipe);
+        } else {
+            page.push('\n');
+        }
         let _ = writeln!(page, "\n![Loss and measure over steps]({CURVE_NAME})");
         page
     }
 
     /// Values are JSON, which YAML includes.
-    fn front_matter(&self) -> String {
-        let mut metrics: Vec<_> =
-            self.results.iter().map(|result| result.quantity.name()).collect();
-        metrics.dedup();
-        let datasets: Vec<_> = self.data.iter().map(|data| &data.name).collect();
+    fn front_matter(&self, best: &Record) -> String {
+        let metrics: Vec<_> = best.measures.iter().map(|(metric, _)| &metric.name).collect();
+        let datasets: Vec<_> = self.settings.data.iter().map(|data| &data.name).collect();
+        let library = match self.model {
+            CardModel::Pretrained(_) => "transformers",
+            CardModel::Custom { .. } => "burn",
+        };
         let mut lines = vec![
-            ("license", json!(self.licence)),
-            ("library_name", json!("transformers")),
+            ("license", json!(self.settings.licence)),
+            ("library_name", json!(library)),
             ("tags", json!(["perceiver", "burn"])),
             ("datasets", json!(datasets)),
             ("metrics", json!(metrics)),
         ];
-        lines.extend(task(self.head).map(|task| ("pipeline_tag", json!(task))));
+        lines.extend(self.model.task().map(|task| ("pipeline_tag", json!(task))));
         let lines = lines.iter().map(|(key, value)| format!("{key}: {value}\n"));
         format!("---\n{}---\n", lines.collect::<String>())
     }
+
+    fn results(&self, best: &Record) -> impl Iterator<Item = [String; 4]> {
+        best.measures.iter().enumerate().map(|(index, (metric, value))| {
+            let value = format!("{value:.2} {}", metric.unit).trim_end().to_owned();
+            let baseline = self.settings.baseline.clone().filter(|_| index == 0);
+            let name = metric.name.clone().into_owned();
+            [self.settings.measured_on.clone(), name, value, baseline.unwrap_or_default()]
+        })
+    }
 }
 
-/// The hub's name of what a head does, where it has one.
+impl CardModel {
+    fn class(&self) -> &str {
+        match self {
+            Self::Pretrained(head) => head.name(),
+            Self::Custom { class, .. } => class,
+        }
+    }
+
+    const fn task(&self) -> Option<&'static str> {
+        match self {
+            Self::Pretrained(head) => task(*head),
+            Self::Custom { .. } => None,
+        }
+    }
+}
+
+/// The hub's name for a head's task, if it has one.
 const fn task(head: Head) -> Option<&'static str> {
     match head {
         Head::MaskedLm => Some("fill-mask"),
@@ -188,12 +264,6 @@ model = {class}.from_pretrained(\"DIR\")"
     }
 }
 
-fn row(result: &CardResult) -> [String; 4] {
-    let CardResult { quantity, data, value, baseline } = result;
-    let value = format!("{value:.2} {}", quantity.unit()).trim_end().to_owned();
-    [data.clone(), quantity.name().to_owned(), value, baseline.clone().unwrap_or_default()]
-}
-
 fn table<const N: usize>(
     page: &mut String,
     names: [&str; N],
@@ -206,7 +276,7 @@ fn table<const N: usize>(
     }
 }
 
-/// A block of code, which cannot end itself.
+/// A block of code, fenced by more ticks than the code contains.
 fn fenced(page: &mut String, language: &str, code: &str) {
     let ticks = code.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(3.max(ticks + 1));
@@ -218,64 +288,5 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
-mod tests {
-    use super::*;
-
-    fn card(head: Head) -> ModelCard {
-        let data = CardData {
-            name: "fashion: \"mnist\"".to_owned(),
-            licence: "MIT".to_owned(),
-            origin: "Debian | dataset".to_owned(),
-            parts: "60,000 pictures\nto learn from".to_owned(),
-        };
-        let result = CardResult {
-            quantity: Quantity::Accuracy,
-            data: "10,000 pictures".to_owned(),
-            value: 89.504,
-            baseline: Some("83.3 (logistic regression)".to_owned()),
-        };
-        ModelCard {
-            name: "A classifier".to_owned(),
-            summary: "Says what clothes are.".to_owned(),
-            limits: "Knows ten kinds.".to_owned(),
-            head,
-            parameters: 1_234_567,
-            licence: "mit".to_owned(),
-            data: vec![data],
-            recipe: "seed = 1 # ```\n".to_owned(),
-            training: "Two minutes on two cores.".to_owned(),
-            results: vec![result],
-        }
-    }
-
-    #[test]
-    fn front_matter_is_what_the_hub_reads() {
-        let page = card(Head::ImageClassificationFourier).markdown();
-        let (_, rest) = page.split_once("---\n").unwrap();
-        let (front, _) = rest.split_once("---\n").unwrap();
-        let expected = "license: \"mit\"\n\
-                        library_name: \"transformers\"\n\
-                        tags: [\"perceiver\",\"burn\"]\n\
-                        datasets: [\"fashion: \\\"mnist\\\"\"]\n\
-                        metrics: [\"accuracy\"]\n\
-                        pipeline_tag: \"image-classification\"\n";
-        assert_eq!(front, expected);
-        assert!(!card(Head::OpticalFlow).markdown().contains("pipeline_tag"));
-    }
-
-    #[test]
-    fn results_stand_beside_their_baseline() {
-        let page = card(Head::MaskedLm).markdown();
-        let row = "| 10,000 pictures | accuracy | 89.50 % | 83.3 (logistic regression) |\n";
-        assert!(page.contains(row), "{page}");
-        assert!(page.contains("`PerceiverForMaskedLM`, 1,234,567 parameters."), "{page}");
-    }
-
-    #[test]
-    fn text_from_strangers_breaks_neither_table_nor_block() {
-        let page = card(Head::MaskedLm).markdown();
-        assert!(page.contains("| Debian \\| dataset | 60,000 pictures to learn from |"), "{page}");
-        assert!(page.contains("````toml\nseed = 1 # ```\n````\n"), "{page}");
-    }
-}
+#[path = "card/tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! Which classes are taken for which.
+//! Confusion matrices of classifiers.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::grouped;
 use super::picture::{Area, BLUE, Drawn, FONT, INK, shortened, svg};
 
-/// Classes that a picture shows; of more, those with the lowest F1.
+/// Largest number of classes in a picture, which prefers the lowest F1.
 const MAX_CLASSES: usize = 32;
 
-/// Characters of a class's name that a picture shows.
+/// Largest number of characters of a class's name in a picture.
 const MAX_NAME: usize = 18;
 
 const CELL: i32 = 38;
@@ -20,21 +20,20 @@ const TITLE: i32 = 84;
 const MARGIN: i32 = 16;
 const GAP: i32 = 8;
 
-/// The title's.
+/// Width of the title.
 const MIN_WIDTH: i32 = 480;
 
-/// A classifier's answers counted by what was right.
+/// A classifier's answers, counted by right class.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Confusion {
-    /// Examples by right class and answer. Most pairs of many classes never occur.
+    /// Examples by right class and answer. With many classes, most pairs never occur.
     counts: BTreeMap<(usize, usize), u64>,
     /// Examples whose right class was among the five highest scores.
     in_top_five: u64,
 }
 
 impl Confusion {
-    /// Counts an answer: classes with the highest scores, highest first, at least five of them
-    /// where there are as many.
+    /// Counts an answer: the classes with the highest scores, best first; five of them or all.
     ///
     /// # Panics
     /// If there is no class.
@@ -43,32 +42,32 @@ impl Confusion {
         self.in_top_five += u64::from(ranked.iter().take(5).any(|class| *class == right));
     }
 
-    /// Examples counted.
+    /// Number of examples.
     #[must_use]
     pub fn examples(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// Examples of class `right` for which `answer` was the highest score.
+    /// Examples of class `right` whose highest score was that of `answer`.
     #[must_use]
     pub fn count(&self, right: usize, answer: usize) -> u64 {
         self.counts.get(&(right, answer)).copied().unwrap_or(0)
     }
 
-    /// Share of examples whose highest score is the right class's. Not a number without examples.
+    /// Share of examples whose right class had the highest score; NaN without examples.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         let right = self.counts.iter().filter(|((right, answer), _)| right == answer);
         right.map(|(_, count)| count).sum::<u64>() as f64 / self.examples() as f64
     }
 
-    /// Share of examples whose right class is among the five highest scores.
+    /// Share of examples whose right class was among the five highest scores; NaN without examples.
     #[must_use]
     pub fn top_five_accuracy(&self) -> f64 {
         self.in_top_five as f64 / self.examples() as f64
     }
 
-    /// Harmonic mean of precision and recall of every class that was right or answered.
+    /// Harmonic mean of precision and recall, for each class that was right or answered.
     ///
     /// # Source
     /// `sklearn.metrics.f1_score`.
@@ -86,17 +85,15 @@ impl Confusion {
         sums.into_iter().map(|(class, [hit, all])| (class, hit as f64 / all as f64)).collect()
     }
 
-    /// Mean of [`f1`](Self::f1), every class counting the same. Not a number without examples.
+    /// Unweighted mean of [`f1`](Self::f1) over the classes; NaN without examples.
     #[must_use]
     pub fn macro_f1(&self) -> f64 {
         let all = self.f1();
         all.values().sum::<f64>() / all.len() as f64
     }
 
-    /// Draws the counts, a row for each right class and a column for each answer, shaded by their
-    /// share of the row. Gives SVG.
-    ///
-    /// `name` gives what a class is called.
+    /// Draws the counts as SVG: a row for each right class, a column for each answer, shaded by the
+    /// share of the row. `name` names the classes.
     #[must_use]
     pub fn picture(&self, name: impl Fn(usize) -> String) -> String {
         let f1 = self.f1();
@@ -168,13 +165,13 @@ impl Confusion {
     }
 }
 
-/// From white to blue. A root, so that rare mistakes are seen.
+/// From white to blue. The square root makes rare mistakes visible.
 fn shade(share: f64) -> RGBColor {
     let mix = |end: u8| (255.0 + (f64::from(end) - 255.0) * share.sqrt()).round() as u8;
     RGBColor(mix(BLUE.0), mix(BLUE.1), mix(BLUE.2))
 }
 
-/// A count that fits its cell.
+/// A count short enough for its cell.
 fn short(count: u64) -> String {
     match count {
         0..10_000 => count.to_string(),
@@ -233,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_classes_the_worst_are_shown() {
+    fn a_picture_shows_the_worst_of_many_classes() {
         let mut answers: Vec<_> = (0..1000).map(|class| (class, class)).collect();
         answers.push((777, 888));
         let picture = confusion(&answers).picture(|class| format!("class {class};"));

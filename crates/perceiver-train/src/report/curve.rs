@@ -1,4 +1,4 @@
-//! How a run went, as a picture.
+//! The learning curve of a run.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::picture::{Area, BLUE, Drawn, FONT, INK, VERMILION, svg};
 use super::{Log, Record};
-use crate::Quantity;
+use crate::Metric;
 
 /// Name of the picture in a run's folder.
 pub const CURVE_NAME: &str = "learning-curve.svg";
@@ -14,38 +14,38 @@ pub const CURVE_NAME: &str = "learning-curve.svg";
 const WIDTH: u32 = 800;
 const PANEL_HEIGHT: u32 = 320;
 
-/// Points of a line that are told apart at this width.
+/// Points of a line that this width can show.
 const MAX_POINTS: usize = 1000;
 
-/// Up to so many, points are seen as such.
+/// Lines with fewer points show them as dots.
 const MAX_DOTS: usize = 100;
 
-/// No honest number is larger, and axes of larger ones have no labels that differ.
+/// No genuine value is larger, and axis labels of larger ones would not differ.
 const MAX_VALUE: f64 = 1e9;
 
-/// Draws a run's loss over its steps, and below it the first of its measures. Gives SVG.
+/// Draws a run's loss over its steps and, below it, its first metric. Returns SVG.
 ///
-/// Of a long log, each point of a line is the mean of several records. Numbers that are not finite
-/// or beyond 10⁹ leave a gap.
+/// In a long log, each point of a line is the mean of several records. Values that are not finite or
+/// beyond 10⁹ leave a gap.
 #[must_use]
 pub fn learning_curve(log: &Log) -> String {
     let records = || log.train.iter().chain(&log.validation);
-    let quantity = records().flat_map(|record| record.measures.keys()).min().copied();
-    let panels = 1 + usize::from(quantity.is_some());
+    let metric = records().find_map(|record| record.measures.iter().next()).map(|(found, _)| found);
+    let panels = 1 + usize::from(metric.is_some());
     svg((WIDTH, PANEL_HEIGHT * panels as u32), |area| {
         let areas = area.split_evenly((panels, 1));
         panel(&areas[0], "loss", false, log, |record| Some(record.loss))?;
-        let Some(quantity) = quantity else { return Ok(()) };
-        let value = |record: &Record| record.measures.get(&quantity).copied();
-        panel(&areas[1], &label(quantity), quantity.rises(), log, value)
+        let Some(metric) = metric else { return Ok(()) };
+        let value = |record: &Record| record.measures.get(metric);
+        panel(&areas[1], &label(metric), metric.higher_is_better, log, value)
     })
 }
 
-/// A measure with its unit.
-fn label(quantity: Quantity) -> String {
-    match quantity.unit() {
-        "" | "bits" => quantity.name().to_owned(),
-        unit => format!("{} ({unit})", quantity.name()),
+/// A metric with its unit.
+fn label(metric: &Metric) -> String {
+    match metric.unit.as_ref() {
+        "" | "bits" => metric.name.clone().into_owned(),
+        unit => format!("{} ({unit})", metric.name),
     }
 }
 
@@ -93,12 +93,12 @@ fn panel(
             .draw_series(runs.map(|run| PathElement::new(run, style)))?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
-        // A number with gaps on both sides is a line of no length.
+        // A value with gaps on both sides is a line of length zero.
         let dots = if points.len() < MAX_DOTS { &points[..] } else { &[] };
         let dots = dots.iter().filter(|at| is_drawn(at));
         chart.draw_series(dots.map(|at| Circle::new(*at, 3, colour.filled())))?;
     }
-    // Where the lines do not end.
+    // The corner where the lines do not end.
     let corner =
         if rises { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight };
     chart
@@ -116,7 +116,7 @@ fn is_drawn((step, value): &(f64, f64)) -> bool {
     value.abs() <= MAX_VALUE && *step <= MAX_VALUE
 }
 
-/// Means of so many neighbours that there are not too many points.
+/// Means over neighbours, at most [`MAX_POINTS`] of them.
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(MAX_POINTS).max(1);
     let mean = |some: &[(f64, f64)]| {
@@ -126,14 +126,14 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.chunks(size).map(mean).collect()
 }
 
-/// From the least to the greatest value, with some air around them.
+/// From the lowest to the highest value, with a margin.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
         let (low, high) = ends.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))
     });
     let (low, high) = ends.unwrap_or((0.0, 1.0));
-    // Equal values are not told apart by their last digits.
+    // The margin keeps the last digits of nearly equal values off the axis.
     let air = ((high - low) / 20.0).max(high.abs().max(low.abs()) / 1e3);
     let air = if air > 0.0 { air } else { 1.0 };
     low - air..high + air
@@ -148,7 +148,7 @@ fn step_label(step: f64) -> String {
     }
 }
 
-/// Few digits of a number of any size.
+/// A number of any size in a few digits.
 fn value_label(value: f64) -> String {
     if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
         return format!("{value:.1e}");
@@ -167,7 +167,7 @@ mod tests {
             step,
             part: Part::Train,
             loss,
-            measures: [(Quantity::Accuracy, loss)].into(),
+            measures: [(Metric::ACCURACY, loss)].into_iter().collect(),
             learning_rate: None,
             seconds: 0.0,
         });
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// A line in each of two panels, and its sample in the legend.
+    /// Each of two panels has a line, and a sample of it in the legend.
     #[test]
     fn a_number_that_is_not_finite_leaves_a_gap() {
         let whole = lines(&learning_curve(&log(&[3.0, 2.0, 1.5, 1.0, 0.5])));

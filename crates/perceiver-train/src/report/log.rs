@@ -1,46 +1,46 @@
-//! What a run writes down while it learns.
+//! The log of a run.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Quantity, Result};
+use crate::metric::MetricValues;
+use crate::{Error, Metric, Result};
 
 /// Name of a run's log in its folder.
 pub const LOG_NAME: &str = "metrics.jsonl";
 
-/// Longest line that is read, in bytes; an honest one has a few hundred.
+/// Longest line to read, in bytes; a genuine one has a few hundred.
 const MAX_LINE: u64 = 1 << 16;
 
 /// A run's `metrics.jsonl`, in the order of its steps.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Log {
-    /// Lines about what was learned from.
+    /// Lines about the training part.
     pub train: Vec<Record>,
-    /// Lines about what was only looked at.
+    /// Lines about the validation part.
     pub validation: Vec<Record>,
 }
 
 /// A line of a run's `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Steps that had been made.
+    /// Steps made so far.
     pub step: u64,
-    /// What the numbers were measured on.
+    /// The part of the data that was measured.
     pub part: Part,
-    /// Mean loss; not a number, which JSON writes as `null`, where the run diverged.
+    /// Mean loss; NaN, which JSON writes as `null`, if the run diverged.
     #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// What people read, in the units of [`Quantity::unit`].
-    #[serde(deserialize_with = "numbers")]
-    pub measures: BTreeMap<Quantity, f64>,
-    /// Learning rate of the step; none of validation.
+    /// Values of the metrics, which the log stores under their names.
+    pub measures: MetricValues,
+    /// Learning rate of the step; absent in lines about validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// Time spent, over all the times that the run was resumed.
+    /// Time spent, summed over all sessions of the run.
     pub seconds: f64,
 }
 
@@ -48,18 +48,33 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// What is learned from.
+    /// The model learns from it.
     Train,
-    /// What is only looked at.
+    /// The model is only measured on it.
     Validation,
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+        })
+    }
+}
+
 impl Log {
-    /// Reads a log. A last line without its end, as a killed run leaves it, is passed over. Where
-    /// a resumed run made steps again, the lines of the first time no longer count.
+    /// The validation with the lowest loss: that of the model in the run's folder.
+    #[must_use]
+    pub fn best(&self) -> Option<&Record> {
+        self.validation.iter().min_by(|first, second| first.loss.total_cmp(&second.loss))
+    }
+
+    /// Reads a log. Skips an incomplete last line, as a killed run leaves it. Where a resumed run
+    /// repeated steps, only their last lines count. Metrics of any name are read.
     ///
     /// # Errors
-    /// Where the file cannot be read, or a line is no [`Record`]: names the file and the line.
+    /// If the file cannot be read or a line is not a [`Record`]: names the file and the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::Io { path: path.to_owned(), action: "read", source };
@@ -90,10 +105,19 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Gives metrics of other crates, which a log knows by name alone, their units.
+    pub(crate) fn describe(&mut self, metrics: &[Metric]) {
+        for record in self.train.iter_mut().chain(&mut self.validation) {
+            record.measures.describe(metrics);
+        }
+    }
+}
+
 impl Record {
-    /// As it stands in the log, with the end of its line.
+    /// The line in the log, with its end.
     pub(crate) fn line(&self) -> Vec<u8> {
-        // A map of names to numbers always has a JSON form.
+        // A map from names to numbers always has a JSON form.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
@@ -102,14 +126,6 @@ impl Record {
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-}
-
-fn numbers<'de, D>(deserializer: D) -> Result<BTreeMap<Quantity, f64>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let numbers = BTreeMap::<Quantity, Option<f64>>::deserialize(deserializer)?;
-    Ok(numbers.into_iter().map(|(name, number)| (name, number.unwrap_or(f64::NAN))).collect())
 }
 
 #[cfg(test)]
@@ -132,13 +148,13 @@ mod tests {
     #[test]
     fn lines_are_read_and_written_as_they_are() {
         let log = read(&format!("{TRAIN}\n{VALIDATION}\n")).unwrap();
-        assert_eq!(log.train[0].measures[&Quantity::Accuracy], 12.5);
+        assert_eq!(log.train[0].measures.get(&Metric::ACCURACY), Some(12.5));
         assert_eq!(serde_json::to_string(&log.train[0]).unwrap(), TRAIN);
         assert_eq!(serde_json::to_string(&log.validation[0]).unwrap(), VALIDATION);
     }
 
     #[test]
-    fn a_half_line_at_the_end_is_passed_over() {
+    fn a_half_line_at_the_end_is_skipped() {
         for length in [0, 1, TRAIN.len() / 2, TRAIN.len()] {
             let log = read(&format!("{VALIDATION}\n{}", &TRAIN[..length])).unwrap();
             assert_eq!((log.train.len(), log.validation.len()), (0, 1), "{length}");
@@ -146,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_made_again_replace_those_of_the_first_time() {
+    fn repeated_steps_replace_the_first_ones() {
         let at = |step: u64, loss: f64| {
             let record = Record { step, loss, ..serde_json::from_str(TRAIN).unwrap() };
             serde_json::to_string(&record).unwrap() + "\n"
@@ -159,9 +175,17 @@ mod tests {
     }
 
     #[test]
+    fn metrics_of_other_crates_are_read_and_written_as_they_are() {
+        let line = TRAIN.replace("\"accuracy\":12.5", "\"luck\":0.25,\"accuracy\":12.5");
+        let log = read(&format!("{line}\n")).unwrap();
+        assert_eq!(log.train[0].measures.get(&Metric::new("luck", "")), Some(0.25));
+        assert_eq!(serde_json::to_string(&log.train[0]).unwrap(), line);
+    }
+
+    #[test]
     fn a_foreign_line_is_named() {
         let endless = "[".repeat(MAX_LINE as usize);
-        for wrong in ["", "{}", "\u{1b}", &TRAIN.replace("accuracy", "luck"), &endless] {
+        for wrong in ["", "{}", "\u{1b}", &TRAIN.replace("12.5", "true"), &endless] {
             let error = read(&format!("{TRAIN}\n{wrong}\n")).unwrap_err().to_string();
             assert!(error.contains("metrics.jsonl:2: "), "{error}");
         }

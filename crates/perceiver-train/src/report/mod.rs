@@ -1,4 +1,4 @@
-//! What a run leaves behind for people to look at.
+//! Logs, learning curves, confusions and model cards.
 
 mod card;
 mod confusion;
@@ -6,12 +6,12 @@ mod curve;
 mod log;
 mod picture;
 
-pub use self::card::{CardData, CardResult, ModelCard};
+pub use self::card::{CARD_NAME, CardData, CardModel, CardSettings, ModelCard, TrainingSummary};
 pub use self::confusion::Confusion;
 pub use self::curve::{CURVE_NAME, learning_curve};
 pub use self::log::{LOG_NAME, Log, Part, Record};
 
-/// A count with its thousands apart.
+/// A count with separated thousands.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));

@@ -11,21 +11,21 @@ use burn::train::checkpoint::{
 };
 use burn::train::metric::store::EventStoreClient;
 
-use crate::{Error, Result};
+use crate::weights::check_parameters;
+use crate::{Error, Objective, Result, TrainingModel};
 
-/// Steps of which a run keeps the state: the last, and the one before in case the last cannot be
-/// read.
+/// Checkpoints to keep: the last, and the one before it in case the last cannot be read.
 const KEPT: usize = 2;
 
-/// The state of a run by step: a folder `step-120` of three files, which appears when all three
-/// are on the disk.
+/// The states of a run by step: a folder such as `step-120` with three files, which appears when all
+/// three are on the disk.
 #[derive(Debug, Clone)]
 pub(super) struct Checkpoints {
     folder: PathBuf,
-    /// Burn writes the three files from three threads.
+    /// burn writes the three files from three threads.
     finishing: Arc<Mutex<()>>,
-    /// Steps of what burn counts.
-    steps_an_epoch: usize,
+    /// Steps of an epoch, in which burn counts.
+    steps_per_epoch: usize,
 }
 
 /// The files of a checkpoint.
@@ -33,14 +33,14 @@ const PARTS: [&str; 3] = ["model.bpk", "optimiser.bpk", "schedule.bpk"];
 
 impl Checkpoints {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, finishing: Arc::default(), steps_an_epoch: 1 }
+        Self { folder, finishing: Arc::default(), steps_per_epoch: 1 }
     }
 
-    pub(super) fn with_steps_an_epoch(self, steps_an_epoch: usize) -> Self {
-        Self { steps_an_epoch, ..self }
+    pub(super) fn with_steps_per_epoch(self, steps_per_epoch: usize) -> Self {
+        Self { steps_per_epoch, ..self }
     }
 
-    /// The steps there are, in order.
+    /// Steps of the checkpoints, in order.
     pub(super) fn steps(&self) -> Result<Vec<usize>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -53,7 +53,7 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// The last step that can be read whole: burn's learner panics where it cannot load.
+    /// The last step whose checkpoint can be read: burn's learner panics on a damaged one.
     pub(super) fn last_readable(&self) -> Result<Option<usize>> {
         let readable = |step: &usize| {
             let folder = self.place(*step);
@@ -64,22 +64,38 @@ impl Checkpoints {
         Ok(self.steps()?.into_iter().rev().find(readable))
     }
 
-    /// The three that burn's learner asks for.
+    /// The three checkpointers of burn's learner.
     pub(super) fn parts(&self) -> [Part; 3] {
         PARTS.map(|name| Part { of: self.clone(), name })
+    }
+
+    /// Checks that a checkpoint holds the parameters of this model, where burn's learner would panic.
+    pub(super) fn check_model<O: Objective>(
+        &self,
+        step: usize,
+        model: &TrainingModel<O>,
+    ) -> Result<()> {
+        check_parameters(model, &self.place(step).join(PARTS[0]))
+    }
+
+    /// Writes an empty file among the checkpoints, whose name is its content.
+    pub(super) fn write_mark(&self, name: &str) -> Result<()> {
+        fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
+        let path = self.folder.join(name);
+        fs::write(&path, "").map_err(Error::io(&path, "write"))
     }
 
     fn place(&self, step: usize) -> PathBuf {
         self.folder.join(format!("step-{step}"))
     }
 
-    /// Where a checkpoint is until it is complete.
+    /// The place of a checkpoint until it is complete.
     fn unfinished(&self, step: usize) -> PathBuf {
         self.folder.join(format!(".step-{step}"))
     }
 
-    /// Removes what a run that was stopped while it wrote has left: its files must not complete
-    /// another run's.
+    /// Removes the files of an unfinished checkpoint, as a killed run leaves them, lest they complete
+    /// a later one.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -118,10 +134,10 @@ pub(super) struct Part {
 
 impl<R: Checkpoint> Checkpointer<R> for Part {
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        let step = epoch * self.of.steps_an_epoch;
+        let step = epoch * self.of.steps_per_epoch;
         let folder = self.of.unfinished(step);
         fs::create_dir_all(&folder).map_err(CheckpointerError::IOError)?;
-        // Under another name until it is written, so that no half of a file counts.
+        // A file has another name until it is complete.
         let (path, partial) = (folder.join(self.name), folder.join(format!("{}.part", self.name)));
         record.save(partial.clone())?;
         let finished = sync(&partial)
@@ -131,7 +147,7 @@ impl<R: Checkpoint> Checkpointer<R> for Part {
     }
 
     fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
-        let step = epoch * self.of.steps_an_epoch;
+        let step = epoch * self.of.steps_per_epoch;
         let _finishing = self.of.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::remove_dir_all(self.of.place(step)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -142,24 +158,24 @@ impl<R: Checkpoint> Checkpointer<R> for Part {
     }
 
     fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
-        let step = epoch * self.of.steps_an_epoch;
+        let step = epoch * self.of.steps_per_epoch;
         R::load(self.of.place(step).join(self.name))
     }
 }
 
-/// On the disk, not only on its way there.
+/// Waits until a file is on the disk.
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Keeps the last few of the epochs, as burn counts, that it is asked about.
+/// Keeps the checkpoints of the last few epochs, as burn counts.
 #[derive(Debug, Clone)]
 pub(super) struct KeepLast {
     epochs: Vec<usize>,
 }
 
 impl KeepLast {
-    /// Beside those that are there already.
+    /// Counts the checkpoints of an earlier session.
     pub(super) const fn after(epochs: Vec<usize>) -> Self {
         Self { epochs }
     }
@@ -171,7 +187,7 @@ impl CheckpointingStrategy for KeepLast {
         self.epochs.push(epoch);
         let old = self.epochs.len().saturating_sub(KEPT);
         let deleted = self.epochs.drain(..old).map(CheckpointingAction::Delete);
-        // Deleted before the new one is whole, so the one before stays.
+        // This runs before the new checkpoint is complete, so the one before stays.
         deleted.chain([CheckpointingAction::Save]).collect()
     }
 }
@@ -205,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_a_stopped_run_left_complete_no_checkpoint() {
+    fn files_of_a_killed_run_complete_no_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
         checkpoints.remove_unfinished().unwrap();
@@ -218,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_is_restored() {
+    fn saved_states_are_restored() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().to_path_buf());
         save(&checkpoints, 7, 3);
@@ -227,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_checkpoint_is_passed_over() {
+    fn a_damaged_checkpoint_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().to_path_buf());
         for step in [5, 10] {

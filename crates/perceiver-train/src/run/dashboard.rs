@@ -2,65 +2,64 @@ use std::sync::Arc;
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::{
-    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
+    Adaptor, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
     NumericEntry, SerializedEntry,
 };
 
-use crate::{Outcome, Quantity};
+use crate::{Metric, StepOutput};
 
-/// A quantity as burn's dashboard shows it.
+/// A metric on burn's dashboard.
 #[derive(Clone)]
-pub(super) struct QuantityMetric {
-    quantity: Quantity,
+pub(super) struct DashboardMetric {
+    metric: Metric,
     name: MetricName,
     /// Total and count of the last batch, and of all since the last reset.
     batch: [f64; 2],
     all: [f64; 2],
 }
 
-impl QuantityMetric {
-    pub(super) fn new(quantity: Quantity) -> Self {
-        let name = Arc::new(quantity.name().to_owned());
-        Self { quantity, name, batch: [0.0; 2], all: [0.0; 2] }
+impl DashboardMetric {
+    pub(super) fn new(metric: Metric) -> Self {
+        let name = Arc::new(metric.name.clone().into_owned());
+        Self { metric, name, batch: [0.0; 2], all: [0.0; 2] }
     }
 
     fn shown(&self, [total, count]: [f64; 2]) -> f64 {
-        self.quantity.value(total, count)
+        self.metric.value(total, count)
     }
 
     fn entry(&self) -> SerializedEntry {
-        let (all, batch, unit) =
-            (self.shown(self.all), self.shown(self.batch), self.quantity.unit());
+        let (all, batch, unit) = (self.shown(self.all), self.shown(self.batch), &self.metric.unit);
         let formatted = format!("epoch {all:.3} {unit} - batch {batch:.3} {unit}");
         SerializedEntry::new(formatted, NumericEntry::Value(all).serialize())
     }
 }
 
-impl Adaptor<Self> for Outcome {
+impl Adaptor<Self> for StepOutput {
     fn adapt(&self) -> Self {
         self.clone()
     }
 }
 
-impl Metric for QuantityMetric {
-    type Input = Outcome;
+impl burn::train::metric::Metric for DashboardMetric {
+    type Input = StepOutput;
 
     fn name(&self) -> MetricName {
         Arc::clone(&self.name)
     }
 
     fn attributes(&self) -> MetricAttributes {
-        let unit = Some(self.quantity.unit().to_owned());
-        NumericAttributes { unit, higher_is_better: self.quantity.rises() }.into()
+        let unit = Some(self.metric.unit.clone().into_owned());
+        NumericAttributes { unit, higher_is_better: self.metric.higher_is_better }.into()
     }
 
     fn update(
         &mut self,
-        outcome: &Outcome,
+        output: &StepOutput,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         self.batch = [0.0; 2];
-        for measure in outcome.measures.iter().filter(|m| m.quantity == self.quantity) {
+        for measure in output.measures.iter().filter(|m| m.metric == self.metric) {
             self.batch = [
                 measure.total.clone().try_into_scalar::<f64>()?,
                 measure.count.clone().try_into_scalar::<f64>()?,
@@ -79,7 +78,7 @@ impl Metric for QuantityMetric {
     }
 }
 
-impl Numeric for QuantityMetric {
+impl Numeric for DashboardMetric {
     fn value(&self) -> Option<NumericEntry> {
         (self.batch[1] > 0.0).then(|| NumericEntry::Value(self.shown(self.batch)))
     }

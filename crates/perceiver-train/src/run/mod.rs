@@ -1,82 +1,123 @@
-//! A run: from fresh weights, or from where an earlier one ended, to learned ones.
+//! Training runs: from fresh weights, or from where an earlier session stopped, to trained ones.
 
 mod checkpoints;
 mod dashboard;
-mod quiet;
+mod launch;
+mod loaders;
+mod null_renderer;
+mod reports;
 mod stepwise;
 
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use burn::data::dataloader::DataLoader;
-use burn::module::Module as _;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
-use burn::train::metric::{IterationSpeedMetric, LearningRateMetric, LossMetric};
-use burn::train::renderer::MetricsRenderer;
-use burn::train::{
-    ExecutionStrategy, InferenceStep, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining,
-    TrainingStrategy,
-};
-use tempfile::NamedTempFile;
+use burn::train::Interrupter;
+use perceiver_data::Source;
 
-use self::checkpoints::{Checkpoints, KeepLast};
-use self::dashboard::QuantityMetric;
-use self::quiet::Quiet;
-pub use self::stepwise::Event;
-use self::stepwise::{Observer, Stepwise};
-use crate::report::{LOG_NAME, Log};
-use crate::{Error, Objective, Quantity, Result, Trainee};
+use self::loaders::AnyLoader;
+use crate::report::{CardModel, CardSettings, ModelCard, Record};
+use crate::{AdamW, Collate, Error, Loader, Objective, Result, Skipped, UpdateRules, save_weights};
 
-/// Name of the folder, in a run's own, of the states from which it can go on.
+/// Name of the folder, inside a run's folder, of the states from which the run can resume.
 pub const CHECKPOINTS_NAME: &str = "checkpoints";
 
-/// All that a run is made of.
+/// Trains any [`Objective`], on data of any [`Source`].
+///
+/// The folder of the run then holds the weights with the lowest validation loss, the log
+/// [`metrics.jsonl`](crate::report::LOG_NAME), the [learning curve](crate::report::CURVE_NAME),
+/// checkpoints and, on request, a [model card](crate::report::CARD_NAME).
+///
+/// ```no_run
+/// # use burn::tensor::{Device, Tensor};
+/// # use perceiver_train::{ChaCha8Rng, Error, LoaderBuilder, Objective, TrainingRun, load_weights};
+/// # fn train<O: Objective<Batch = Tensor<2>>>(objective: O, fresh: O::Head) -> Result<(), Error> {
+/// # let batch = |rows: Vec<f32>, _: &mut ChaCha8Rng, device: &Device| {
+/// #     Tensor::<1>::from_floats(rows.as_slice(), device).unsqueeze()
+/// # };
+/// # let (examples, held_out) = (vec![0.0_f32; 100], vec![0.0_f32; 10]);
+/// let training = LoaderBuilder::new(batch).batch_size(16).shuffle(7).build(examples);
+/// let validation = LoaderBuilder::new(batch).batch_size(16).build(held_out);
+/// let finished = TrainingRun::new("run", objective, training, validation)
+///     .steps(1000)
+///     .validate_every(100)
+///     .learning_rate(1e-3)
+///     .resume(true)
+///     .train()?;
+/// println!("{:?}", finished.best);
+/// let head = load_weights(fresh, "run")?;
+/// # let _ = head;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A resumed run is the run that was never interrupted, bit for bit on a CPU.
+#[must_use = "a run does nothing until it trains"]
 #[expect(missing_debug_implementations, reason = "burn's learner and loaders have none")]
-pub struct Run<O: Objective> {
-    /// Where the log and the checkpoints are.
-    pub folder: PathBuf,
-    /// Steps that an earlier run in the folder made, as [`step_reached`] tells; 0 of a new one.
-    pub reached: usize,
-    /// How long, and how often what.
-    pub plan: Plan,
-    /// What learns, with weights that are fresh or loaded.
-    pub trainee: Trainee<O>,
-    /// How weights follow gradients.
-    pub optimiser: ModuleOptimizer,
-    /// The learning rate by step.
-    pub schedule: ModuleLrScheduler,
-    /// Batches to learn from: `accumulation` a step on each device, `validate_every` steps a pass,
-    /// beginning after those `reached`.
-    pub training: Arc<dyn DataLoader<O::Batch>>,
-    /// Batches to measure on.
-    pub validation: Arc<dyn DataLoader<O::Batch>>,
-    /// Where to train, without autodiff. Several share the batches by burn's own strategy.
-    pub devices: Vec<Device>,
-    /// By which the run can be stopped between two steps.
-    pub interrupter: Interrupter,
-    /// Whether burn's dashboard is shown on the terminal.
-    pub dashboard: bool,
+pub struct TrainingRun<O: Objective> {
+    folder: PathBuf,
+    objective: O,
+    training: Box<dyn AnyLoader<O::Batch>>,
+    validation: Box<dyn AnyLoader<O::Batch>>,
+    plan: Plan,
+    rules: UpdateRules,
+    optimiser: ModuleOptimizer,
+    schedule: ModuleLrScheduler,
+    devices: Vec<Device>,
+    resume: bool,
+    stop: StopHandle,
+    dashboard: bool,
+    machine: Option<String>,
+    card: Option<ModelCard>,
+    mark: Option<&'static str>,
+    save: Save<O::Head>,
+    on_progress: OnProgress,
 }
 
-/// How long a run is, and how often it does what.
+/// Saves the best weights in the run's folder.
+type Save<H> = Box<dyn Fn(&H, &Path) -> Result<()> + Send + Sync>;
+
+/// Is called at each event.
+type OnProgress = Box<dyn Fn(TrainingEvent<'_>) + Send + Sync>;
+
+/// The length of a run, and the intervals of its validations and log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// Steps of the optimiser.
-    pub steps: usize,
-    /// Batches whose gradients make a step.
-    pub accumulation: usize,
-    /// Steps between two validations, and two checkpoints.
-    pub validate_every: usize,
-    /// Steps that a line of the log is the mean of.
-    pub log_every: usize,
-    /// Of what is drawn while learning.
-    pub seed: u64,
-    /// Whether memory-bound operations are computed again in the backward pass, not kept.
-    pub gradient_checkpointing: bool,
+struct Plan {
+    steps: usize,
+    /// Batches whose gradients make a step, on each device.
+    accumulation: usize,
+    validate_every: usize,
+    log_every: usize,
+    seed: u64,
+    gradient_checkpointing: bool,
+}
+
+/// An event of a training.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrainingEvent<'a> {
+    /// A checkpoint was loaded to start from. It lacks these parameters, which are fresh.
+    Fresh(&'a [String]),
+    /// The training is about to begin, with this number of parameters.
+    Parameters(usize),
+    /// A line was written to the log.
+    Logged(&'a Record),
+    /// The weights so far are the best, and were saved.
+    Saved,
+}
+
+/// The end of a training that did not fail.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Complete or interrupted.
+    pub ending: Ending,
+    /// The validation of the weights in the folder; absent before the first validation.
+    pub best: Option<Record>,
+    /// Examples that could not be read.
+    pub skipped: Skipped,
+    /// Number of parameters.
+    pub parameters: usize,
 }
 
 /// How a run ended that did not fail.
@@ -84,155 +125,216 @@ pub struct Plan {
 pub enum Ending {
     /// All steps were made, and the last of them validated.
     Complete,
-    /// It was stopped, and can go on from here.
+    /// The run was stopped, and can resume at this step.
     Interrupted {
-        /// Steps that were made.
+        /// Steps made so far.
         step: usize,
     },
 }
 
-/// The step after which a run in this folder goes on: that of the last checkpoint that can be
-/// read, zero without one.
-///
-/// # Errors
-/// [`Error::Io`] where the folder cannot be read.
-pub fn step_reached(folder: &Path) -> Result<usize> {
-    Ok(Checkpoints::new(folder.join(CHECKPOINTS_NAME)).last_readable()?.unwrap_or(0))
+/// Stops a run between two steps, from another thread.
+#[derive(Clone, Default)]
+pub struct StopHandle(Interrupter);
+
+impl StopHandle {
+    /// Stops the run after its current step, with a checkpoint to resume from.
+    pub fn stop(&self) {
+        self.0.stop(None);
+    }
 }
 
-impl<O: Objective> Run<O> {
-    /// Trains to the end of the plan, from the checkpoint of the steps `reached`.
-    /// Tells `observer` every line of the log and every best model.
+impl std::fmt::Debug for StopHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StopHandle").field(&self.0.should_stop()).finish()
+    }
+}
+
+impl<O: Objective> TrainingRun<O> {
+    /// A run of 1000 steps in a folder, with [`AdamW`] and a learning rate of 1e-3. The training
+    /// loader has to be [shuffled](crate::LoaderBuilder::shuffle), the validation loader not.
+    pub fn new<T, V, C, D>(
+        folder: impl AsRef<Path>,
+        objective: O,
+        training: Loader<T, C>,
+        validation: Loader<V, D>,
+    ) -> Self
+    where
+        T: Source + 'static,
+        V: Source + 'static,
+        C: Collate<T::Example, Batch = O::Batch> + 'static,
+        D: Collate<V::Example, Batch = O::Batch> + 'static,
+    {
+        let devices = objective.devices().into_iter().map(Device::without_autodiff);
+        Self {
+            folder: folder.as_ref().to_path_buf(),
+            devices: devices.take(1).collect(),
+            objective,
+            training: Box::new(training),
+            validation: Box::new(validation),
+            plan: Plan {
+                steps: 1000,
+                accumulation: 1,
+                validate_every: 100,
+                log_every: 50,
+                seed: 0,
+                gradient_checkpointing: false,
+            },
+            rules: UpdateRules::default(),
+            optimiser: ModuleOptimizer::from(AdamW::default()),
+            schedule: ModuleLrScheduler::from(1e-3),
+            resume: false,
+            stop: StopHandle::default(),
+            dashboard: false,
+            machine: None,
+            card: None,
+            mark: None,
+            save: Box::new(|head, folder| save_weights(head, folder)),
+            on_progress: Box::new(|_| {}),
+        }
+    }
+
+    /// Steps of the optimiser: 1000 by default.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.plan.steps = steps;
+        self
+    }
+
+    /// Steps between two validations, and between two checkpoints: 100 by default. The last step is
+    /// always validated.
+    pub fn validate_every(mut self, steps: usize) -> Self {
+        self.plan.validate_every = steps;
+        self
+    }
+
+    /// Steps that a line of the log averages over: 50 by default.
+    pub fn log_every(mut self, steps: usize) -> Self {
+        self.plan.log_every = steps;
+        self
+    }
+
+    /// Batches whose gradients are averaged for a step: 1 by default.
+    pub fn accumulation(mut self, batches: usize) -> Self {
+        self.plan.accumulation = batches;
+        self
+    }
+
+    /// Seed of dropout and all else that the model draws during training.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.plan.seed = seed;
+        self
+    }
+
+    /// If true, recomputes memory-bound operations in the backward pass instead of keeping them.
+    pub fn gradient_checkpointing(mut self, recompute: bool) -> Self {
+        self.plan.gradient_checkpointing = recompute;
+        self
+    }
+
+    /// Largest norm of all gradients together; longer ones are scaled down to it.
+    pub fn max_norm(mut self, norm: impl Into<Option<f64>>) -> Self {
+        self.rules.max_norm = norm.into();
+        self
+    }
+
+    /// Keeps a moving average of the weights, which is then validated and saved. The decay is the
+    /// share of the average that each step keeps.
+    pub fn average_decay(mut self, decay: impl Into<Option<f64>>) -> Self {
+        self.rules.average_decay = decay.into();
+        self
+    }
+
+    /// The optimiser: [`AdamW`] by default.
+    pub fn optimiser(mut self, optimiser: impl Into<ModuleOptimizer>) -> Self {
+        self.optimiser = optimiser.into();
+        self
+    }
+
+    /// The learning rate, as a number or one of burn's schedulers: 1e-3 by default.
+    pub fn learning_rate(mut self, rate: impl Into<ModuleLrScheduler>) -> Self {
+        self.schedule = rate.into();
+        self
+    }
+
+    /// Devices that share the batches, by burn's own strategy: the device of the objective by
+    /// default.
+    pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
+        self.devices = devices.into_iter().map(Device::without_autodiff).collect();
+        self
+    }
+
+    /// If true, continues after the last checkpoint in the folder, or starts if there is none.
+    /// Otherwise refuses a folder that holds a run.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// A handle that stops the run from another thread.
+    pub fn stop_handle(mut self, handle: &StopHandle) -> Self {
+        self.stop = handle.clone();
+        self
+    }
+
+    /// If true, shows burn's dashboard on the terminal. Needs the feature `tui`.
+    pub fn dashboard(mut self, show: bool) -> Self {
+        self.dashboard = show;
+        self
+    }
+
+    /// Saves the best weights by a function of the head and the folder: [`save_weights`] by default.
+    /// The function replaces what it saved before.
+    pub fn save_with<E: Into<Error>>(
+        mut self,
+        save: impl Fn(&O::Head, &Path) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.save = Box::new(move |head, folder| save(head, folder).map_err(Into::into));
+        self
+    }
+
+    /// Writes a model card beside the weights.
+    pub fn model_card(
+        self,
+        name: impl Into<String>,
+        model: CardModel,
+        settings: CardSettings,
+    ) -> Self {
+        let card = ModelCard { name: name.into(), model, settings, recipe: None };
+        Self { card: Some(card), ..self }
+    }
+
+    /// The machine, for the model card: `one core of an AMD EPYC`.
+    pub fn machine(self, machine: impl Into<String>) -> Self {
+        Self { machine: Some(machine.into()), ..self }
+    }
+
+    /// Both at once, where either may be absent.
+    pub(crate) fn reports(self, card: Option<ModelCard>, machine: Option<String>) -> Self {
+        Self { card, machine, ..self }
+    }
+
+    /// Calls a function at each event.
+    pub fn on_progress(
+        mut self,
+        on_progress: impl Fn(TrainingEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_progress = Box::new(on_progress);
+        self
+    }
+
+    /// Puts an empty file of this name among the checkpoints, for later sessions of the run.
+    pub(crate) fn mark(mut self, name: Option<&'static str>) -> Self {
+        self.mark = name;
+        self
+    }
+
+    /// Trains to the last step, or until the run is stopped.
     ///
     /// # Errors
-    /// Where the log or a checkpoint cannot be written, no example can be read, the loss is no
-    /// longer a number, or the observer fails. The last checkpoint stays.
-    pub fn start(
-        self,
-        observer: impl Fn(Event<'_, O>) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<Ending> {
-        fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
-        let observer: Observer<O> = Arc::new(observer);
-        // Our strategy counts in steps, burn's own in passes of the loader.
-        let steps_an_epoch = if self.devices.len() == 1 { 1 } else { self.plan.validate_every };
-        let folder = self.folder.join(CHECKPOINTS_NAME);
-        let checkpoints = Checkpoints::new(folder).with_steps_an_epoch(steps_an_epoch);
-        checkpoints.remove_unfinished()?;
-        let reached = self.reached;
-        let (log, earlier) = open_log(&self.folder.join(LOG_NAME), reached)?;
-        let mut steps = checkpoints.steps()?;
-        steps.retain(|step| *step <= reached);
-        let epochs = steps.into_iter().map(|step| step / steps_an_epoch).collect();
-
-        let quantities = if self.dashboard { self.quantities() } else { Vec::new() };
-        let interrupter = self.interrupter.clone();
-        let [model, optimiser, schedule] = checkpoints.parts();
-        let mut training = SupervisedTraining::new(&self.folder, self.training, self.validation)
-            .metrics((LossMetric::new(),))
-            .metric_train(LearningRateMetric::new())
-            .metric_train(IterationSpeedMetric::new())
-            .with_custom_checkpointers(model, optimiser, schedule)
-            .with_checkpointing_strategy(KeepLast::after(epochs))
-            .with_interrupter(interrupter.clone())
-            .with_application_logger(None)
-            .renderer(renderer(self.dashboard, &interrupter, (reached > 0).then_some(reached)))
-            .num_epochs(self.plan.steps / steps_an_epoch);
-        let checkpoint = (reached > 0).then_some(reached / steps_an_epoch);
-        if let Some(epoch) = checkpoint {
-            training = training.checkpoint(epoch);
-        }
-        for quantity in quantities {
-            let metric = QuantityMetric::new(quantity);
-            training = training.metric_train_numeric(metric.clone()).metric_valid_numeric(metric);
-        }
-        let (training, stepwise) = match self.devices.as_slice() {
-            [device] => {
-                let device = device.clone().autodiff();
-                let device = match self.plan.gradient_checkpointing {
-                    true => device.gradient_checkpointing(),
-                    false => device,
-                };
-                let stepwise = Arc::new(Stepwise::new(
-                    device,
-                    self.plan,
-                    log,
-                    &earlier,
-                    Arc::clone(&observer),
-                ));
-                let strategy = TrainingStrategy::Custom(Arc::clone(&stepwise) as Arc<_>);
-                let training = training.with_metric_logger(quiet::NoLog);
-                (training.with_training_strategy(strategy), Some(stepwise))
-            }
-            devices => {
-                let strategy =
-                    ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
-                let training = training.grads_accumulation(self.plan.accumulation);
-                let training = match self.plan.gradient_checkpointing {
-                    true => training.gradient_checkpointing(),
-                    false => training,
-                };
-                (training.with_training_strategy(strategy.into()), None)
-            }
-        };
-        let result = training.launch(Learner::new(self.trainee, self.optimiser, self.schedule));
-        if let Some(error) = stepwise.as_ref().and_then(|stepwise| stepwise.take_failure()) {
-            return Err(error);
-        }
-        if let Some(error) = result.error {
-            return Err(Error::Training(error.to_string()));
-        }
-        let step = checkpoints.steps()?.last().copied().unwrap_or(0);
-        let unvalidated = stepwise.is_some_and(|stepwise| stepwise.validation_is_due(step));
-        let ending = match step < self.plan.steps || unvalidated {
-            true => Ending::Interrupted { step },
-            false => Ending::Complete,
-        };
-        if self.devices.len() > 1 {
-            // Burn's strategy tells of no validation: the last weights count.
-            observer(Event::Best(result.model.learned()))?;
-        }
-        Ok(ending)
+    /// Before the first step, if settings contradict each other, the folder holds a run and
+    /// [`resume`](Self::resume) is not set, or the run to resume is of another model. Later, if no
+    /// example can be read, a metric counts no examples, nothing can be written, or the loss is not
+    /// finite. The last checkpoint stays.
+    pub fn train(self) -> Result<Finished> {
+        launch::launch(self)
     }
-
-    /// What the objective measures, seen on a first batch: the dashboard wants to know before.
-    fn quantities(&self) -> Vec<Quantity> {
-        let Some(Ok(batch)) = self.validation.iter().next() else { return Vec::new() };
-        let outcome = InferenceStep::step(&self.trainee.valid(), batch);
-        outcome.measures.iter().map(|measure| measure.quantity).collect()
-    }
-}
-
-/// The log to go on writing, and what it says of the steps up to `reached`: what a run that was
-/// killed wrote after its last checkpoint is made again.
-fn open_log(path: &Path, reached: usize) -> Result<(File, Log)> {
-    let mut log = if path.exists() { Log::read(path)? } else { Log::default() };
-    for records in [&mut log.train, &mut log.validation] {
-        records.retain(|record| record.step as usize <= reached);
-    }
-    let mut records: Vec<_> = log.train.iter().chain(&log.validation).collect();
-    records.sort_by_key(|record| record.step);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).map_err(Error::io(path, "write"))?;
-    for record in records {
-        file.write_all(&record.line()).map_err(Error::io(path, "write"))?;
-    }
-    let file = file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
-    Ok((file, log))
-}
-
-fn renderer(
-    dashboard: bool,
-    interrupter: &Interrupter,
-    reached: Option<usize>,
-) -> Box<dyn MetricsRenderer> {
-    #[cfg(feature = "tui")]
-    if dashboard {
-        let interrupter = interrupter.clone();
-        return Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(
-            interrupter,
-            reached,
-        ));
-    }
-    let _ = (dashboard, interrupter, reached);
-    Box::new(Quiet)
 }

@@ -15,13 +15,14 @@ use burn::train::{
 
 use super::Plan;
 use crate::report::{LOG_NAME, Log, Part, Record};
-use crate::{Error, Objective, Result, Totals, Trainee};
+use crate::totals::Totals;
+use crate::{Error, Objective, Result, TrainingModel};
 
-/// Trains on one device and counts in steps, which are burn's epochs here: validates and keeps the
-/// state every so many, and where it is interrupted.
+/// Trains on one device. Each step is an epoch to burn, so that validations and checkpoints can follow
+/// any step, and an interruption costs none.
 ///
 /// # Differences
-/// Burn's own strategy knows epochs alone and throws away the one that is interrupted.
+/// burn's own strategy loses the epoch that is interrupted.
 pub(super) struct Stepwise<O: Objective> {
     device: Device,
     plan: Plan,
@@ -30,31 +31,31 @@ pub(super) struct Stepwise<O: Objective> {
     observer: Observer<O>,
 }
 
-/// Who is told what happens.
+/// Is called at every event.
 pub(super) type Observer<O> = Arc<dyn Fn(Event<'_, O>) -> Result<()> + Send + Sync>;
 
-/// What a run tells while it goes.
+/// An event of a run.
 #[derive(Debug)]
-pub enum Event<'a, O> {
+pub(super) enum Event<'a, O> {
     /// A line was written to the log.
     Logged(&'a Record),
     /// These weights have the lowest validation loss so far.
     Best(&'a O),
 }
 
-/// What the log and the best weights go on from.
+/// The state of the log and of validations.
 struct State {
     log: File,
-    /// Seconds of the run before this process.
+    /// Seconds of the run's earlier sessions.
     before: f64,
     since: Instant,
-    /// The last validation, and the lowest loss of all.
+    /// The step of the last validation, and the lowest loss of all.
     validated: Option<usize>,
     best: f64,
 }
 
 impl<O: Objective> Stepwise<O> {
-    /// Goes on after the records of an earlier run, all of them up to the step it goes on from.
+    /// Continues after the records of earlier sessions.
     pub(super) fn new(
         device: Device,
         plan: Plan,
@@ -73,7 +74,7 @@ impl<O: Objective> Stepwise<O> {
         Self { device, plan, state: Mutex::new(state), failure: Mutex::default(), observer }
     }
 
-    /// The error that ended the run, which is told once.
+    /// Takes the error that ended the run.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -82,13 +83,13 @@ impl<O: Objective> Stepwise<O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether these steps are to be validated, and were not yet.
+    /// If true, the weights after this step have to be validated, and were not yet.
     pub(super) fn validation_is_due(&self, step: usize) -> bool {
         let due = step.is_multiple_of(self.plan.validate_every) || step == self.plan.steps;
         due && step > self.state().validated.unwrap_or(0)
     }
 
-    /// Stops the run at an error.
+    /// Stops the run if there is an error.
     fn keep_failure(&self, result: Result<()>, interrupter: &Interrupter) {
         if let Err(error) = result {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -101,6 +102,14 @@ impl<O: Objective> Stepwise<O> {
     }
 
     fn log(&self, step: usize, part: Part, totals: &Totals, rate: Option<f64>) -> Result<Record> {
+        // A mean over a few steps may have no example of a rare kind; a validation may not.
+        let empty = match part {
+            Part::Train => totals.without_weight(),
+            Part::Validation => totals.without_examples(),
+        };
+        if let Some(metric) = empty {
+            return Err(Error::EmptyMetric { metric: metric.name.to_string(), part, step });
+        }
         let mut state = self.state();
         let record = Record {
             step: step as u64,
@@ -119,7 +128,7 @@ impl<O: Objective> Stepwise<O> {
         Err(Error::Diverged { step })
     }
 
-    /// Whether this is the lowest validation loss so far, which it is from now on.
+    /// Notes a validation. If true, its loss is the lowest so far.
     fn is_best(&self, step: usize, loss: f64) -> bool {
         let mut state = self.state();
         state.validated = Some(step);
@@ -129,22 +138,22 @@ impl<O: Objective> Stepwise<O> {
     }
 }
 
-impl<O: Objective> SupervisedLearningStrategy<Trainee<O>> for Stepwise<O> {
+impl<O: Objective> SupervisedLearningStrategy<TrainingModel<O>> for Stepwise<O> {
     fn fit(
         &self,
-        components: TrainingComponents<Trainee<O>>,
-        mut learner: Learner<Trainee<O>>,
-        training: TrainLoader<Trainee<O>>,
-        validation: ValidLoader<Trainee<O>>,
+        components: TrainingComponents<TrainingModel<O>>,
+        mut learner: Learner<TrainingModel<O>>,
+        training: TrainLoader<TrainingModel<O>>,
+        validation: ValidLoader<TrainingModel<O>>,
         first_step: usize,
-    ) -> (Trainee<O>, Processor<O>) {
+    ) -> (TrainingModel<O>, Processor<O>) {
         learner.fork(&self.device);
         let TrainingComponents { interrupter, event_processor: mut processor, .. } = components;
         let mut checkpointer = components.checkpointer;
         let reached = first_step - 1;
         let mut step = reached;
         loop {
-            // An earlier run may have ended between a step and its validation.
+            // An earlier session may have ended between a step and its validation.
             if self.validation_is_due(step) {
                 let done = self.validate(&learner, &validation, &mut processor, &interrupter, step);
                 self.keep_failure(done, &interrupter);
@@ -169,14 +178,14 @@ impl<O: Objective> SupervisedLearningStrategy<Trainee<O>> for Stepwise<O> {
     }
 }
 
-type Processor<O> = SupervisedTrainingEventProcessor<Trainee<O>>;
+type Processor<O> = SupervisedTrainingEventProcessor<TrainingModel<O>>;
 
 impl<O: Objective> Stepwise<O> {
-    /// Makes the steps of one pass of the loader, or up to an interruption.
+    /// Makes the steps of one pass of the loader, or those before an interruption.
     fn learn(
         &self,
-        learner: &mut Learner<Trainee<O>>,
-        batches: &TrainLoader<Trainee<O>>,
+        learner: &mut Learner<TrainingModel<O>>,
+        batches: &TrainLoader<TrainingModel<O>>,
         processor: &mut Processor<O>,
         interrupter: &Interrupter,
         step: &mut usize,
@@ -192,7 +201,7 @@ impl<O: Objective> Stepwise<O> {
         let mut accumulated = 0;
         while let Some(batch) = batches.next() {
             if accumulated == 0 {
-                // Dropout draws from the device: the same at this step, wherever a run began.
+                // Dropout draws from the device: the same numbers at this step in every session.
                 self.device.seed(self.plan.seed.wrapping_add(*step as u64));
             }
             let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
@@ -207,7 +216,7 @@ impl<O: Objective> Stepwise<O> {
                 *step += 1;
             }
             let (progress, rate) = (batches.progress(), learner.lr_current());
-            // The metric of speed counts from the pass's begin, as burn's own strategies do.
+            // As in burn's own strategies, the metric of speed counts from the start of the pass.
             let steps = Some(*step - before);
             let item = TrainingItem::new(output.item, progress, steps, Some(rate));
             interrupter.fail_on_error(processor.process_train(LearnerEvent::ProcessedItem(item)));
@@ -229,11 +238,11 @@ impl<O: Objective> Stepwise<O> {
         Ok(())
     }
 
-    /// Measures what was learned on all of the validation part, and keeps it if it is the best.
+    /// Measures the weights on all of the validation part, and saves the best.
     fn validate(
         &self,
-        learner: &Learner<Trainee<O>>,
-        batches: &ValidLoader<Trainee<O>>,
+        learner: &Learner<TrainingModel<O>>,
+        batches: &ValidLoader<TrainingModel<O>>,
         processor: &mut Processor<O>,
         interrupter: &Interrupter,
         step: usize,
@@ -247,12 +256,12 @@ impl<O: Objective> Stepwise<O> {
         let mut totals = Totals::default();
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
-            let outcome = InferenceStep::step(&model, batch);
-            totals.add(outcome.clone());
-            let item = TrainingItem::new(outcome, batches.progress(), Some(step), None);
+            let output = InferenceStep::step(&model, batch);
+            totals.add(output.clone());
+            let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             interrupter.fail_on_error(processor.process_valid(LearnerEvent::ProcessedItem(item)));
             if interrupter.should_stop() {
-                // Half a validation says nothing: the run that goes on does it whole.
+                // Half a validation is worthless: the next session repeats it.
                 return Ok(());
             }
         }

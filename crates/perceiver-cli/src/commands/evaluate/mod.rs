@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,12 +9,9 @@ use perceiver_data::flow::FlowPair;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::recipe::Recipe;
 use perceiver_train::report::Confusion;
-use perceiver_train::{Evaluation, Evaluator, Examples, Quantity};
+use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples, Metric};
 use serde_json::{Map, Value, json};
 
-use self::data::{Measured, Model};
-use self::flow::Methods;
-use self::still::still_psnr;
 use super::Context;
 use crate::args::HubArguments;
 use crate::batch::Batch;
@@ -23,11 +19,9 @@ use crate::device::OpenDevice;
 use crate::files::{check_output, write_whole};
 use crate::output::{grouped, one_line, table};
 
-mod data;
 mod flow;
-mod still;
 
-/// Threads that prepare examples while the model is busy.
+/// Threads that prepare examples while the model runs.
 const WORKERS: usize = 2;
 
 const EXAMPLES: &str = "\
@@ -39,37 +33,37 @@ Examples:
   perceiver evaluate ./optical-flow pairs/
   perceiver evaluate ./optical-flow recipes/flow.toml --data target/data
 
-An example that cannot be read is left out, and told on stderr.";
+An example that cannot be read is skipped, with a warning on stderr.";
 
-/// Measure a model on data with answers: accuracy, F1, bits per byte, end-point error, PSNR
+/// Evaluate a model on labelled data: accuracy, F1, bits per byte, end-point error, PSNR
 ///
-/// Classifiers also get top-5 accuracy, F1 and who is taken for whom; masked language models
-/// perplexity; optical flow is set beside zero flow and one shift of the whole frame.
+/// Classifiers also report top-5 accuracy, F1 and confusions; masked language models report perplexity;
+/// optical flow is compared with zero flow and with one shift of the whole frame.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct EvaluateArguments {
     /// Model: a folder or a hub id
     #[arg(value_name = "DIR")]
     model: OsString,
-    /// What the model's head takes
+    /// Data that the model's head takes, or a recipe
     ///
-    /// Image classifiers: a folder with a folder of photos for each class, or two IDX files, of
-    /// images and of labels. Text classifiers: *.csv or *.jsonl with text and label. Masked language
-    /// models: text files. Optical flow: a folder of NAME.flo, NAME_1.png and NAME_2.png, or
-    /// KITTI's. Autoencoders: videos. Any: a recipe, *.toml, for the data that its runs are measured on.
+    /// Image classifiers: a folder with a folder of photos per class, or two IDX files, of images and
+    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Masked language
+    /// models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
+    /// KITTI's. Autoencoders: videos. Any model: a recipe, *.toml, for its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
-    /// Picture of which classes are taken for which, *.svg
+    /// Write the confusion matrix as a picture, *.svg
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Replace what is there
+    /// Replace an existing picture
     #[arg(long, requires = "confusion")]
     force: bool,
     /// Examples that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     batch: usize,
-    /// Folder in which a recipe's relative paths begin
+    /// Folder where a recipe's relative paths begin
     #[arg(long = "data", value_name = "DIR", default_value = ".")]
     root: PathBuf,
     #[command(flatten)]
@@ -83,53 +77,42 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
             bail!("{}: exists; --force replaces it", path.display());
         }
     }
-    let model = Model::open(arguments.hub.folder(&arguments.model)?)?;
+    let evaluator = Evaluator::open(arguments.hub.folder(&arguments.model)?)?;
+    let evaluator = evaluator.batch_size(arguments.batch).workers(WORKERS);
     if let Some(path) = &arguments.confusion
-        && !model.head.is_classifier()
+        && !evaluator.head().is_classifier()
     {
-        bail!("{}: a {} takes no class for another", path.display(), model.head);
+        bail!("{}: a {} has no classes to confuse", path.display(), evaluator.head());
     }
-    let measured = match arguments.data.as_slice() {
+    let data = match arguments.data.as_slice() {
         [path] if path.extension().is_some_and(|ending| ending == "toml") => {
-            model.held_out(&Recipe::from_file(path)?, &arguments.root)?
+            evaluator.open_recipe(&Recipe::from_file(path)?, &arguments.root)?
         }
-        paths => model.data(paths)?,
+        paths => evaluator.open_files(paths)?,
     };
     let device = context.open_device()?;
     let start = Instant::now();
-    match measured {
-        Measured::Examples(examples) => {
-            let evaluation = evaluate(arguments, &model, examples, &device, context)?;
-            tell(arguments, &evaluation, &BTreeMap::new(), &model, context)?;
+    match data {
+        EvaluationData::Examples(examples) => {
+            let evaluation = evaluate(&evaluator, examples, &device, context)?;
+            print(arguments, &evaluation, &evaluator, context)?;
         }
-        Measured::Clips { clips, learned } => {
-            let still = still_psnr(learned.as_ref().unwrap_or(&clips), &clips);
-            let examples = Examples::Clips(Box::new(clips));
-            let evaluation = evaluate(arguments, &model, examples, &device, context)?;
-            tell(arguments, &evaluation, &still, &model, context)?;
-        }
-        Measured::Pairs(pairs) => evaluate_flow(&model, &*pairs, &device, context)?,
+        EvaluationData::FlowPairs(pairs) => evaluate_flow(&evaluator, &*pairs, &device, context)?,
     }
     context.note_device(&device, start);
     Ok(())
 }
 
 fn evaluate(
-    arguments: &EvaluateArguments,
-    model: &Model,
+    evaluator: &Evaluator,
     examples: Examples,
     device: &OpenDevice,
     context: &Context,
 ) -> Result<Evaluation> {
     let total = examples.len();
     let mut bar = context.output.progress("evaluate", "examples");
-    let evaluator = Evaluator {
-        folder: &model.folder,
-        batch: arguments.batch,
-        workers: WORKERS,
-        device: &device.device,
-    };
-    let evaluation = evaluator.evaluate(examples, &mut |done| bar.at(Progress { done, total }))?;
+    let on_progress = &mut |done| bar.at(Progress { done, total });
+    let evaluation = evaluator.evaluate(examples, &device.device, on_progress)?;
     drop(bar);
     context.output.warnings(&evaluation.warnings);
     let skipped = &evaluation.skipped;
@@ -141,48 +124,48 @@ fn evaluate(
 }
 
 fn evaluate_flow(
-    model: &Model,
+    evaluator: &Evaluator,
     pairs: &dyn Source<Example = FlowPair>,
     device: &OpenDevice,
     context: &Context,
 ) -> Result<()> {
-    let pipeline = OpticalFlow::from_pretrained(&model.folder, &device.device)?.pad(true);
+    let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?.pad(true);
     context.output.warnings(pipeline.warnings());
     let mut bar = context.output.progress("evaluate", "pairs");
     let mut batch = Batch::new(pairs.len());
-    let methods = Methods::measure(&pipeline, pairs, &mut bar, &mut batch)?;
+    let evaluation = flow::measure(&pipeline, pairs, &mut bar, &mut batch)?;
     drop(bar);
-    context.output.result(methods.json(), &methods.text())?;
+    context.output.result(flow::as_json(&evaluation), &flow::as_text(&evaluation))?;
     batch.finish()
 }
 
-fn tell(
+fn print(
     arguments: &EvaluateArguments,
     evaluation: &Evaluation,
-    still: &BTreeMap<Quantity, f64>,
-    model: &Model,
+    evaluator: &Evaluator,
     context: &Context,
 ) -> Result<()> {
-    let Evaluation { loss, measures, confusion, examples, skipped, .. } = evaluation;
+    let Evaluation { loss, measures, confusion, baselines, examples, skipped, .. } = evaluation;
     let mut rows = Vec::new();
     let mut json = Map::new();
     json.insert("examples".to_owned(), json!(examples));
     json.insert("skipped".to_owned(), json!(skipped.count));
     json.insert("loss".to_owned(), json!(loss));
     json.insert("measures".to_owned(), json!(measures));
-    for (quantity, value) in measures {
-        let text = format!("{value:.3} {}", quantity.unit());
-        rows.push([quantity.name().to_owned(), text.trim_end().to_owned()]);
+    for (metric, value) in measures.iter() {
+        let text = format!("{value:.3} {}", metric.unit);
+        rows.push([metric.name.to_string(), text.trim_end().to_owned()]);
     }
-    if !still.is_empty() {
-        json.insert("mean_frame_and_silence".to_owned(), json!(still));
+    if !baselines.is_empty() {
+        let values = baselines.iter().map(|found| (found.metric.name.to_string(), found.value));
+        let values: Map<_, _> = values.map(|(name, value)| (name, json!(value))).collect();
+        json.insert("mean_frame_and_silence".to_owned(), Value::Object(values));
     }
-    for (quantity, value) in still {
-        let what = if *quantity == Quantity::PictureError { "the mean frame" } else { "silence" };
-        let name = format!("{} of {what}", quantity.name());
-        rows.push([name, format!("{value:.3} {}", quantity.unit())]);
+    for Baseline { method, metric, value } in baselines {
+        let name = format!("{} of {method}", metric.name);
+        rows.push([name, format!("{value:.3} {}", metric.unit)]);
     }
-    if let Some(bits) = measures.get(&Quantity::BitsPerByte) {
+    if let Some(bits) = measures.get(&Metric::BITS_PER_BYTE) {
         let perplexity = bits.exp2();
         json.insert("perplexity".to_owned(), json!(perplexity));
         rows.push(["perplexity of a byte".to_owned(), format!("{perplexity:.3}")]);
@@ -191,7 +174,7 @@ fn tell(
     let mut text = String::new();
     if let Some(confusion) = confusion {
         rows.push(["macro F1".to_owned(), format!("{:.4}", confusion.macro_f1())]);
-        let name = |class: usize| model.class_name(class);
+        let name = |class: usize| evaluator.class_name(class);
         json.insert("macro_f1".to_owned(), json!(confusion.macro_f1()));
         json.insert("classes".to_owned(), classes(confusion, &name));
         text = f1_table(confusion, &name);
@@ -203,12 +186,12 @@ fn tell(
     let text = format!("{} examples\n{}{text}", grouped(*examples), table(&rows));
     context.output.result(Value::Object(json), &text)?;
     if let (Some(path), None) = (&arguments.confusion, confusion) {
-        bail!("{}: nothing to write, the model chooses no class", path.display());
+        bail!("{}: nothing to write, since the model chooses no class", path.display());
     }
     Ok(())
 }
 
-/// Every class with its F1 and how often which answer was given for it.
+/// Every class with its F1 and the number of each answer.
 fn classes(confusion: &Confusion, name: &impl Fn(usize) -> String) -> Value {
     let f1 = confusion.f1();
     let entries = f1.iter().map(|(&class, value)| {

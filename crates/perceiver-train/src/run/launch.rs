@@ -1,0 +1,228 @@
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::data::dataloader::DataLoader;
+use burn::module::Module as _;
+use burn::train::metric::{IterationSpeedMetric, LearningRateMetric, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{
+    ExecutionStrategy, InferenceStep, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining,
+    TrainingStrategy,
+};
+use perceiver_models::CONFIG_NAME;
+
+use super::checkpoints::{Checkpoints, KeepLast};
+use super::dashboard::DashboardMetric;
+use super::null_renderer::{NoLog, NullRenderer};
+use super::reports::{open_log, write_reports};
+use super::stepwise::{Event, Observer, Stepwise};
+use super::{CHECKPOINTS_NAME, Ending, Finished, TrainingEvent, TrainingRun};
+use crate::loader::Passes;
+use crate::report::{LOG_NAME, TrainingSummary};
+use crate::{Error, Metric, Objective, Result, TrainingModel, UpdateRules, WEIGHTS_NAME};
+
+/// Trains from the last checkpoint, or from the start, and writes the reports.
+pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
+    let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
+    let reached = if run.resume { checkpoints.last_readable()?.unwrap_or(0) } else { 0 };
+    check_folder(&run.folder, run.resume)?;
+    check_settings(&run, reached)?;
+    let TrainingRun { folder, objective, training, validation, plan, rules, devices, .. } = run;
+
+    // burn adds up the gradients of devices as it adds up those of accumulated batches.
+    let batches_per_step = plan.accumulation * devices.len();
+    let [start, batches, end] =
+        [reached, plan.validate_every, plan.steps].map(|steps| steps * batches_per_step);
+    let training = training.with_passes(Passes { start, batches, end }, &devices[0]);
+    let validation = validation.on(&devices[0]);
+    let examples_per_step = training.batch_size() * plan.accumulation;
+
+    let parameters = burn::module::Module::num_params(&objective);
+    let model =
+        TrainingModel::new(objective, UpdateRules { accumulation: batches_per_step, ..rules });
+    if reached > 0 {
+        checkpoints.check_model(reached, &model)?;
+    }
+    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
+    // Our strategy counts in steps, burn's own in passes of the loader.
+    let steps_per_epoch = if devices.len() == 1 { 1 } else { plan.validate_every };
+    let checkpoints = checkpoints.with_steps_per_epoch(steps_per_epoch);
+    checkpoints.remove_unfinished()?;
+    if let Some(mark) = run.mark {
+        checkpoints.write_mark(mark)?;
+    }
+    let (log, earlier) = open_log(&folder.join(LOG_NAME), reached)?;
+    let mut steps = checkpoints.steps()?;
+    steps.retain(|step| *step <= reached);
+    let epochs = steps.into_iter().map(|step| step / steps_per_epoch).collect();
+
+    (run.on_progress)(TrainingEvent::Parameters(parameters));
+    let metrics: Arc<Mutex<Vec<Metric>>> = Arc::default();
+    let (seen, place) = (Arc::clone(&metrics), folder.clone());
+    let (save, on_progress) = (run.save, run.on_progress);
+    let observer: Observer<O> = Arc::new(move |event| {
+        match event {
+            Event::Logged(record) => {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let new = record.measures.iter().map(|(metric, _)| metric);
+                let new: Vec<_> = new.filter(|metric| !seen.contains(metric)).cloned().collect();
+                seen.extend(new);
+                drop(seen);
+                on_progress(TrainingEvent::Logged(record));
+            }
+            Event::Best(objective) => {
+                save(objective.head(), &place)?;
+                on_progress(TrainingEvent::Saved);
+            }
+        }
+        Ok(())
+    });
+
+    let interrupter = run.stop.0.clone();
+    let dashboard_metrics = match run.dashboard {
+        true => first_metrics(&model, validation.as_ref()),
+        false => Vec::new(),
+    };
+    let [saved_model, saved_optimiser, saved_schedule] = checkpoints.parts();
+    let mut supervised = SupervisedTraining::new(&folder, training.clone(), validation.clone())
+        .metrics((LossMetric::new(),))
+        .metric_train(LearningRateMetric::new())
+        .metric_train(IterationSpeedMetric::new())
+        .with_custom_checkpointers(saved_model, saved_optimiser, saved_schedule)
+        .with_checkpointing_strategy(KeepLast::after(epochs))
+        .with_interrupter(interrupter.clone())
+        .with_application_logger(None)
+        .renderer(renderer(run.dashboard, &interrupter, (reached > 0).then_some(reached)))
+        .num_epochs(plan.steps / steps_per_epoch);
+    if reached > 0 {
+        supervised = supervised.checkpoint(reached / steps_per_epoch);
+    }
+    for metric in dashboard_metrics {
+        let metric = DashboardMetric::new(metric);
+        supervised = supervised.metric_train_numeric(metric.clone()).metric_valid_numeric(metric);
+    }
+    let (supervised, stepwise) = match devices.as_slice() {
+        [device] => {
+            let device = device.clone().autodiff();
+            let device = match plan.gradient_checkpointing {
+                true => device.gradient_checkpointing(),
+                false => device,
+            };
+            let stepwise = Stepwise::new(device, plan, log, &earlier, Arc::clone(&observer));
+            let stepwise = Arc::new(stepwise);
+            let strategy = TrainingStrategy::Custom(Arc::clone(&stepwise) as Arc<_>);
+            let supervised = supervised.with_metric_logger(NoLog);
+            (supervised.with_training_strategy(strategy), Some(stepwise))
+        }
+        devices => {
+            let strategy =
+                ExecutionStrategy::multi(devices.to_vec(), MultiDeviceOptim::OptimMainDevice);
+            let supervised = supervised.grads_accumulation(plan.accumulation);
+            let supervised = match plan.gradient_checkpointing {
+                true => supervised.gradient_checkpointing(),
+                false => supervised,
+            };
+            (supervised.with_training_strategy(strategy.into()), None)
+        }
+    };
+    let result = supervised.launch(Learner::new(model, run.optimiser, run.schedule));
+
+    if let Some(error) = stepwise.as_ref().and_then(|stepwise| stepwise.take_failure()) {
+        return Err(error);
+    }
+    if let Some(error) = result.error {
+        return Err(Error::Training(error.to_string()));
+    }
+    let step = checkpoints.steps()?.last().copied().unwrap_or(0);
+    let unvalidated = stepwise.is_some_and(|stepwise| stepwise.validation_is_due(step));
+    let ending = match step < plan.steps || unvalidated {
+        true => Ending::Interrupted { step },
+        false => Ending::Complete,
+    };
+    if devices.len() > 1 {
+        // burn's strategy reports no validation, so the last weights count.
+        observer(Event::Best(result.model.learned()))?;
+    }
+    let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    let best = write_reports(&folder, &metrics, |best| {
+        let (steps, machine) = (plan.steps, run.machine.as_deref());
+        let summary = TrainingSummary { best, parameters, steps, examples_per_step, machine };
+        run.card.as_ref().map(|card| card.markdown(&summary))
+    })?;
+    let skipped = training.skipped().and(validation.skipped());
+    Ok(Finished { ending, best, skipped, parameters })
+}
+
+/// Checks that the folder holds no other run or model.
+fn check_folder(folder: &Path, resume: bool) -> Result<()> {
+    let path = folder.to_path_buf();
+    let holds = |name: &str| path.join(name).exists();
+    let holds_run = holds(LOG_NAME) || holds(CHECKPOINTS_NAME);
+    if holds_run && !resume {
+        return Err(Error::RunExists { path });
+    }
+    if !holds_run && (holds(CONFIG_NAME) || holds(WEIGHTS_NAME)) {
+        return Err(Error::ModelExists { path });
+    }
+    Ok(())
+}
+
+fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
+    let refused = |reason: String| Err(Error::Settings { folder: run.folder.clone(), reason });
+    let plan = &run.plan;
+    for (name, value) in [
+        ("steps", plan.steps),
+        ("validate_every", plan.validate_every),
+        ("log_every", plan.log_every),
+        ("accumulation", plan.accumulation),
+        ("number of devices", run.devices.len()),
+    ] {
+        if value == 0 {
+            return refused(format!("{name} is 0, expected 1 or more"));
+        }
+    }
+    if !run.training.is_shuffled() {
+        return refused("training loader has a fixed order, expected a shuffled one".to_owned());
+    }
+    if run.validation.is_shuffled() {
+        return refused("validation loader is shuffled, expected a fixed order".to_owned());
+    }
+    let (steps, every) = (plan.steps, plan.validate_every);
+    let whole = steps.is_multiple_of(every) && reached.is_multiple_of(every);
+    if run.devices.len() > 1 && !whole {
+        return refused(format!(
+            "several devices stop only at validations: {reached} of {steps} steps are done, expected \
+             multiples of the {every} steps between validations"
+        ));
+    }
+    Ok(())
+}
+
+/// The metrics of the objective, which burn's dashboard needs before the first step: those of a
+/// first batch.
+fn first_metrics<O: Objective, L: DataLoader<O::Batch> + ?Sized>(
+    model: &TrainingModel<O>,
+    validation: &L,
+) -> Vec<Metric> {
+    let Some(Ok(batch)) = validation.iter().next() else { return Vec::new() };
+    let output = InferenceStep::step(&model.valid(), batch);
+    output.measures.into_iter().map(|measure| measure.metric).collect()
+}
+
+fn renderer(
+    dashboard: bool,
+    interrupter: &Interrupter,
+    reached: Option<usize>,
+) -> Box<dyn MetricsRenderer> {
+    #[cfg(feature = "tui")]
+    if dashboard {
+        let interrupter = interrupter.clone();
+        return Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(
+            interrupter,
+            reached,
+        ));
+    }
+    let _ = (dashboard, interrupter, reached);
+    Box::new(NullRenderer)
+}
