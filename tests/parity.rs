@@ -8,10 +8,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module as _;
 use burn::tensor::{Device, Tensor};
 use perceiver_models::{
-    AnyPerceiver, ForwardOptions, KeyMask, LoadOptions, NamedTensors, OutputOptions, PerceiverHead,
-    PerceiverModel, Pretrained, Request,
+    AnyPerceiver, Decoder, ForwardOptions, KeyMask, NamedTensors, OutputOptions, PerceiverConfig,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Preprocessor, Pretrained,
+    Request,
 };
 use perceiver_tests::{TOLERANCE, compare, devices, fixtures, read_tensors};
 use serde_json::Value;
@@ -52,9 +56,8 @@ fn cases() -> Vec<Case> {
 }
 
 fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> {
-    let Pretrained { model, config, .. } =
-        AnyPerceiver::from_pretrained(&case.checkpoint, device, &LoadOptions::default())
-            .map_err(|error| error.to_string())?;
+    let Pretrained { model, config, .. } = AnyPerceiver::from_pretrained(&case.checkpoint, device)
+        .map_err(|error| error.to_string())?;
     let options =
         ForwardOptions { outputs: EVERYTHING, interpolate_positions: case.interpolate_positions };
     let inputs = read_tensors(&case.folder.join("inputs.safetensors"));
@@ -97,7 +100,7 @@ fn attention_without_maps_gives_the_same_result() {
                     .any(|prefix| name.starts_with(prefix))
             });
             let Pretrained { model, config, .. } =
-                AnyPerceiver::from_pretrained(&case.checkpoint, &device, &LoadOptions::default())
+                AnyPerceiver::from_pretrained(&case.checkpoint, &device)
                     .expect("the checkpoint loads");
             let options = ForwardOptions {
                 interpolate_positions: case.interpolate_positions,
@@ -113,36 +116,69 @@ fn attention_without_maps_gives_the_same_result() {
     }
 }
 
-/// One at a time, in bounded memory.
+/// The maps of a model, one at a time and in bounded memory.
+fn assert_maps<P, D>(
+    name: &str,
+    model: &PerceiverModel<P, D>,
+    inputs: &NamedTensors,
+    request: Request<P::Input, (), D::Points>,
+) where
+    P: Preprocessor,
+    D: Decoder,
+{
+    let folder = fixtures("heads").join(name);
+    let mut expected = read_tensors(&folder.join("outputs.safetensors"));
+    expected.retain(|name, _| name.starts_with("cross_attentions"));
+    let mask = inputs.get("attention_mask").map(|mask| {
+        let device = model.devices().remove(0);
+        KeyMask::from_attention_mask(Tensor::from_data(mask.clone(), &device))
+    });
+    let maps = model.cross_attention_maps(request.mask(mask));
+    let encoder = Tensor::cat(maps.encoder.collect(), 2).into_data();
+    let decoder = maps.decoder.expect("the model has a decoder").into_data();
+    let found = [("cross_attentions.0", encoder), ("cross_attentions.1", decoder)];
+    let found = found.map(|(name, map)| (name.to_owned(), map)).into();
+    let (differences, _) = compare(&found, &expected, TOLERANCE);
+    assert!(differences.is_empty(), "{name}: {}", differences.join("\n"));
+}
+
+fn load<H: PerceiverHead>(name: &str, device: &Device) -> (H, PerceiverConfig, NamedTensors) {
+    let folder = fixtures("heads").join(name);
+    let Pretrained { model, config, .. } = H::from_pretrained(&folder, device).expect("it loads");
+    (model, config, read_tensors(&folder.join("inputs.safetensors")))
+}
+
 #[test]
 fn maps_in_blocks_match_the_reference() {
-    let (device_name, device) = devices().remove(0);
-    for (name, grid) in [
-        ("masked_lm", vec![13]),
-        ("sequence_single_label", vec![10]),
-        ("image_learned", vec![6, 6]),
-        ("image_fourier", vec![5, 8]),
-        ("image_conv", vec![11, 9]),
-    ] {
-        let folder = fixtures("heads").join(name);
-        let mut expected = read_tensors(&folder.join("outputs.safetensors"));
-        expected.retain(|name, _| name.starts_with("cross_attentions"));
-        let mut inputs = read_tensors(&folder.join("inputs.safetensors"));
-        inputs.remove("labels");
-        let Pretrained { model, config, .. } =
-            AnyPerceiver::from_pretrained(&folder, &device, &LoadOptions::default())
-                .expect("the checkpoint loads");
-        let (maps, found_grid) = model
-            .cross_attention_maps(inputs, &config, true, &device)
-            .expect("the inputs are valid");
-        assert_eq!(found_grid, grid, "{name}");
-        let encoder = Tensor::cat(maps.encoder.collect(), 2).into_data();
-        let decoder = maps.decoder.expect("it was asked for").into_data();
-        let found = [("cross_attentions.0", encoder), ("cross_attentions.1", decoder)];
-        let found = found.map(|(name, map)| (name.to_owned(), map)).into();
-        let (differences, _) = compare(&found, &expected, TOLERANCE);
-        assert!(differences.is_empty(), "{name} on {device_name}: {}", differences.join("\n"));
+    let (_, device) = devices().remove(0);
+    let data = |inputs: &NamedTensors, names: [&str; 2]| {
+        let [first, second] = names.map(|name| inputs.get(name));
+        first.or(second).expect("the input is there").clone()
+    };
+
+    let (head, _, inputs) = load::<PerceiverForMaskedLM>("masked_lm", &device);
+    let ids = Tensor::from_data(data(&inputs, ["inputs", "input_ids"]), &device);
+    assert_maps("masked_lm", head.perceiver(), &inputs, Request::new(ids));
+
+    let name = "sequence_single_label";
+    let (head, _, inputs) = load::<PerceiverForSequenceClassification>(name, &device);
+    let ids = Tensor::from_data(data(&inputs, ["inputs", "input_ids"]), &device);
+    assert_maps(name, head.perceiver(), &inputs, Request::new(ids));
+
+    macro_rules! image {
+        ($name:literal, $head:ident, $grid:expr) => {
+            let (head, config, inputs) = load::<$head>($name, &device);
+            let pixels = data(&inputs, ["inputs", "pixel_values"]);
+            let pixels = Tensor::<4>::from_data(pixels, &device);
+            let [_, _, height, width] = pixels.dims();
+            let grid = $head::preprocessor_config(&config).token_grid([height, width]);
+            assert_eq!(grid, Some($grid), $name);
+            assert_maps($name, head.perceiver(), &inputs, Request::new(pixels.into()));
+        };
     }
+    image!("image_learned", PerceiverForImageClassificationLearned, [6, 6]);
+    image!("image_fourier", PerceiverForImageClassificationFourier, [5, 8]);
+    image!("image_conv", PerceiverForImageClassificationConvProcessing, [11, 9]);
 }
 
 #[test]

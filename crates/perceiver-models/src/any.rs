@@ -3,16 +3,16 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::checkpoint::{Checkpoint, KeyMap, LoadOptions, SaveOptions};
+use crate::checkpoint::{KeyMap, LoadOptions, SaveOptions};
 use crate::config::{Head, PerceiverConfig};
 use crate::head::Pretrained;
 use crate::hub;
+use crate::source::Source;
 use crate::{
     Error, PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
     PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
-    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, load_module,
-    save_pretrained,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, save_pretrained,
 };
 
 /// A head of the reference that is known only when its folder is read.
@@ -75,21 +75,36 @@ impl AnyPerceiver {
     /// # Errors
     /// [`Error::Config`] if the configuration names no known head or does not describe it;
     /// [`Error::Hub`] if there is neither a folder nor such a model; and the errors of
-    /// [`Checkpoint::open`] and [`load_module`].
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
     pub fn from_pretrained(
+        source: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<Pretrained<Self>, Error> {
+        Self::from_pretrained_with(source, device, &LoadOptions::default())
+    }
+
+    /// Loads a head as [`from_pretrained`](Self::from_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`from_pretrained`](Self::from_pretrained).
+    pub fn from_pretrained_with(
         source: impl AsRef<Path>,
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Pretrained<Self>, Error> {
-        let folder = hub::folder(source)?;
-        let config = PerceiverConfig::from_pretrained(&folder)?;
-        let fresh = config
-            .head()
-            .and_then(|head| Self::from_config(head, &config, device))
-            .map_err(|error| error.in_folder(&folder))?;
-        let checkpoint = Checkpoint::open(&folder)?;
-        let (model, report) = load_module(fresh, &checkpoint, &KeyMap::PERCEIVER, options)?;
-        Ok(Pretrained { model, config, report })
+        let source = Source::Folder(hub::folder(source)?);
+        source.load(|config| fresh(config, device), &KeyMap::PERCEIVER, options)
+    }
+
+    /// Loads whichever head config.json names from the files of a model folder in memory, as
+    /// [`PerceiverHead::from_files`] does.
+    ///
+    /// # Errors
+    /// Those of [`from_pretrained`](Self::from_pretrained), which name the file;
+    /// [`Error::Checkpoint`] if a file is not given.
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Pretrained<Self>, Error> {
+        let options = LoadOptions::default();
+        Source::Files(files).load(|config| fresh(config, device), &KeyMap::PERCEIVER, &options)
     }
 
     /// Which head it is.
@@ -121,10 +136,27 @@ impl AnyPerceiver {
         &self,
         config: &PerceiverConfig,
         folder: impl AsRef<Path>,
+    ) -> Result<(), Error> {
+        self.save_pretrained_with(config, folder, &SaveOptions::default())
+    }
+
+    /// Saves as [`save_pretrained`](Self::save_pretrained) does, with options.
+    ///
+    /// # Errors
+    /// See [`save_pretrained`].
+    pub fn save_pretrained_with(
+        &self,
+        config: &PerceiverConfig,
+        folder: impl AsRef<Path>,
         options: &SaveOptions,
     ) -> Result<(), Error> {
         let config =
             PerceiverConfig { architectures: vec![self.head().to_string()], ..config.clone() };
         save_pretrained(self, &config, folder, &KeyMap::PERCEIVER, options)
     }
+}
+
+/// The head that `architectures` names.
+fn fresh(config: &PerceiverConfig, device: &Device) -> Result<AnyPerceiver, Error> {
+    AnyPerceiver::from_config(config.head()?, config, device)
 }

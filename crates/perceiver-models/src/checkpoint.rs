@@ -8,6 +8,7 @@ mod pickle;
 mod safetensors;
 mod save;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -23,22 +24,21 @@ pub(crate) use load::parameters;
 pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
+const SINGLE_NAME: &str = "model.safetensors";
+const INDEX_NAME: &str = "model.safetensors.index.json";
+
 /// Weight files of a model folder, in the order in which transformers looks for them.
-pub(crate) const FILE_NAMES: &[&str] = &[
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-];
+pub(crate) const FILE_NAMES: &[&str] =
+    &[SINGLE_NAME, INDEX_NAME, "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// A checkpoint whose tensors can be listed and read.
 ///
 /// Opening reads names, types and shapes only. Values are read one tensor at a time with plain file
 /// reads, so that no more than one is in memory.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct Checkpoint<'a> {
     path: PathBuf,
-    tensors: BTreeMap<String, Stored>,
+    tensors: BTreeMap<String, Stored<'a>>,
 }
 
 /// Type and shape of a tensor in a checkpoint.
@@ -65,20 +65,21 @@ impl TensorInfo {
 }
 
 #[derive(Debug)]
-struct Stored {
+struct Stored<'a> {
     info: TensorInfo,
     file: PathBuf,
-    place: Place,
+    place: Place<'a>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Place<'a> {
     /// Bytes from the start of the file.
     Offset(u64),
+    Memory(&'a [u8]),
     Pickle(pytorch_reader::Tensor),
 }
 
-impl Checkpoint {
+impl Checkpoint<'static> {
     /// Opens the checkpoint of a model folder: `model.safetensors`, else its shards, else
     /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
     /// `.index.json` or a pickle.
@@ -104,6 +105,41 @@ impl Checkpoint {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let tensors =
             if name.ends_with(".index.json") { index::open(&path)? } else { open_file(&path)? };
+        Ok(Self { path, tensors })
+    }
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Opens the safetensors files of a model folder in memory, given by name: `model.safetensors`,
+    /// else its shards.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if neither is given, and as for [`open`](Self::open).
+    pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, Error> {
+        if let Some(bytes) = files::named(files, SINGLE_NAME) {
+            return Self::from_bytes(SINGLE_NAME, bytes);
+        }
+        let path = PathBuf::from(INDEX_NAME);
+        let Some(index) = files::named(files, INDEX_NAME) else {
+            let message = format!("is not among the files, and neither is {INDEX_NAME}");
+            return Err(Error::checkpoint(Path::new(SINGLE_NAME), message));
+        };
+        let shards = index::parse(&path, files::text(&path, index)?)?;
+        let tensors = index::join(&path, shards, |shard| {
+            let parse = |bytes| safetensors::parse(Path::new(shard), bytes);
+            files::named(files, shard).map(parse).transpose()
+        })?;
+        Ok(Self { path, tensors })
+    }
+
+    /// Opens a safetensors file in memory, which errors call `name`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the file is damaged, if a tensor occurs twice, or if burn lacks the
+    /// type of its elements.
+    pub fn from_bytes(name: impl Into<PathBuf>, bytes: &'a [u8]) -> Result<Self, Error> {
+        let path = name.into();
+        let tensors = safetensors::parse(&path, bytes)?;
         Ok(Self { path, tensors })
     }
 
@@ -136,12 +172,13 @@ impl Checkpoint {
     }
 
     /// The stored bytes of a tensor, as many as its type and shape require.
-    fn bytes(&self, key: &str) -> Result<Vec<u8>, Error> {
+    fn bytes(&self, key: &str) -> Result<Cow<'_, [u8]>, Error> {
         let stored = self.stored(key)?;
         let expected = stored.info.bytes();
         let bytes = match &stored.place {
-            Place::Offset(offset) => safetensors::read(&stored.file, *offset, expected)?,
-            Place::Pickle(tensor) => pickle::read(&stored.file, tensor)?,
+            Place::Offset(offset) => safetensors::read(&stored.file, *offset, expected)?.into(),
+            Place::Memory(bytes) => Cow::Borrowed(*bytes),
+            Place::Pickle(tensor) => pickle::read(&stored.file, tensor)?.into(),
         };
         if bytes.len() == expected {
             return Ok(bytes);
@@ -150,7 +187,7 @@ impl Checkpoint {
         Err(self.unreadable(key, &message))
     }
 
-    fn stored(&self, key: &str) -> Result<&Stored, Error> {
+    fn stored(&self, key: &str) -> Result<&Stored<'a>, Error> {
         self.tensors
             .get(key)
             .ok_or_else(|| Error::checkpoint(&self.path, format!("has no tensor {key}")))
@@ -162,7 +199,7 @@ impl Checkpoint {
 }
 
 /// The tensors of a file other than an index.
-fn open_file(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+fn open_file(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         safetensors::open(path)
     } else {

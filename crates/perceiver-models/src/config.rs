@@ -254,6 +254,19 @@ impl PerceiverConfig {
         Self::from_file(folder.as_ref().join(CONFIG_NAME))
     }
 
+    /// Reads and validates the config.json among the files of a model folder in memory, given by
+    /// name.
+    ///
+    /// # Errors
+    /// Those of [`from_json`](Self::from_json); [`Error::Checkpoint`] if there is no config.json or
+    /// it is not UTF-8.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, Error> {
+        let path = Path::new(CONFIG_NAME);
+        let bytes = files::named(files, CONFIG_NAME);
+        let bytes = bytes.ok_or_else(|| Error::checkpoint(path, "is not among the files"))?;
+        Self::from_json(files::text(path, bytes)?).map_err(|error| error.in_file(path))
+    }
+
     /// The text of a config.json, with fields in the order in which transformers writes them.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -105,11 +105,6 @@ impl Error {
         Self::Input { tensor: tensor.into(), message: message.into() }
     }
 
-    /// Names the folder's configuration in an error about its contents.
-    pub(crate) fn in_folder(self, folder: &Path) -> Self {
-        self.in_file(&folder.join(crate::CONFIG_NAME))
-    }
-
     /// Names the file in an error about its contents.
     #[must_use]
     pub(crate) fn in_file(mut self, file: &Path) -> Self {

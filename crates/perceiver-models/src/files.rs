@@ -17,10 +17,20 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     if bytes.len() as u64 > limit {
         return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
+    text(path, &bytes).map(str::to_owned)
+}
+
+/// The text of a file.
+pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
         Error::checkpoint(path, format!("is not UTF-8 text at byte {at}"))
     })
+}
+
+/// The bytes of one of several files in memory.
+pub(crate) fn named<'a>(files: &[(&str, &'a [u8])], name: &str) -> Option<&'a [u8]> {
+    files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }
 
 /// The error of serde_json about `text`, without the place that it appends to its message.

@@ -3,11 +3,12 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::checkpoint::{Checkpoint, KeyMap, LoadOptions, LoadReport, SaveOptions};
-use crate::config::PerceiverConfig;
+use crate::checkpoint::{KeyMap, LoadOptions, LoadReport, SaveOptions};
+use crate::config::{PerceiverConfig, shown_name};
 use crate::hub;
 use crate::model::Encoded;
-use crate::{Error, Request, load_module, save_pretrained};
+use crate::source::Source;
+use crate::{Error, Request, save_pretrained};
 
 /// A Perceiver for one task: what all heads share.
 ///
@@ -61,7 +62,7 @@ pub trait PerceiverHead: Module {
     /// # Errors
     /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
     /// configuration names another head or does not describe this one; and the errors of
-    /// [`Checkpoint::open`] and [`load_module`].
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
     fn from_pretrained(
         source: impl AsRef<Path>,
         device: &Device,
@@ -78,14 +79,31 @@ pub trait PerceiverHead: Module {
         device: &Device,
         options: &LoadOptions,
     ) -> Result<Pretrained<Self>, Error> {
-        let folder = hub::folder(source)?;
-        let config = PerceiverConfig::from_pretrained(&folder)?;
-        let fresh = expect_head(&config, Self::NAME)
-            .and_then(|()| Self::from_config(&config, device))
-            .map_err(|error| error.in_folder(&folder))?;
-        let checkpoint = Checkpoint::open(&folder)?;
-        let (model, report) = load_module(fresh, &checkpoint, &Self::KEYS, options)?;
-        Ok(Pretrained { model, config, report })
+        let source = Source::Folder(hub::folder(source)?);
+        source.load(|config| fresh(config, device), &Self::KEYS, options)
+    }
+
+    /// Loads the head from the files of a model folder in memory, given by name, in single
+    /// precision: config.json and model.safetensors, or its index and shards.
+    ///
+    /// ```no_run
+    /// # use burn::tensor::Device;
+    /// # use perceiver_models::{PerceiverForSequenceClassification, PerceiverHead};
+    /// # fn main() -> Result<(), perceiver_models::Error> {
+    /// # let (config, weights) = ([0_u8; 0], [0_u8; 0]);
+    /// // Such as `include_bytes!("sentiment/config.json")`, to embed them in a program.
+    /// let files: [(&str, &[u8]); 2] = [("config.json", &config), ("model.safetensors", &weights)];
+    /// let model = PerceiverForSequenceClassification::from_files(&files, &Device::flex())?.model;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`from_pretrained`](Self::from_pretrained), which name the file;
+    /// [`Error::Checkpoint`] if a file is not given.
+    fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Pretrained<Self>, Error> {
+        let options = LoadOptions::default();
+        Source::Files(files).load(|config| fresh(config, device), &Self::KEYS, &options)
     }
 
     /// Writes config.json and the weights into a folder, which transformers loads.
@@ -152,14 +170,16 @@ impl<M: PerceiverHead> Pretrained<M> {
     }
 }
 
-fn expect_head(config: &PerceiverConfig, name: &str) -> Result<(), Error> {
+/// The head that `architectures` names, which has to be this one.
+fn fresh<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> Result<H, Error> {
     let names = &config.architectures;
-    if names.iter().any(|known| known == name) {
-        return Ok(());
+    if names.iter().any(|name| name == H::NAME) {
+        return H::from_config(config, device);
     }
+    let expected = H::NAME;
     let message = match names.first() {
-        None => format!("is absent, expected {name}"),
-        Some(found) => format!("names {}, expected {name}", crate::config::shown_name(found)),
+        None => format!("is absent, expected {expected}"),
+        Some(found) => format!("names {}, expected {expected}", shown_name(found)),
     };
     Err(Error::config("architectures", message))
 }

@@ -15,6 +15,7 @@ pub mod losses;
 mod model;
 mod named;
 mod request;
+mod source;
 
 pub use any::AnyPerceiver;
 pub use checkpoint::{

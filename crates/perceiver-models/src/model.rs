@@ -259,8 +259,9 @@ where
 /// ```
 #[must_use]
 pub fn freeze_encoder<M: Module>(head: M) -> M {
-    const PATHS: &str = r"((^|\.)perceiver\.|^)(input_preprocessor|embeddings|encoder)\.";
-    head.freeze_group(ParamGroup::from_regex(PATHS).expect("a valid expression"))
+    let parts = ["input_preprocessor", "embeddings", "encoder"];
+    let paths = parts.map(|part| format!("perceiver.{part}."));
+    head.freeze_group(ParamGroup::from_any_predicates(paths.into()))
 }
 
 impl<T> PerceiverModelOutput<T> {

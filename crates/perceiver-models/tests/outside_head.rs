@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use perceiver_models::losses::{Labels, classification_loss};
 use perceiver_models::{
-    AnyPerceiver, ClassificationDecoder, Encoded, Error, LoadOptions, NoPostprocessor,
+    AnyPerceiver, ClassificationDecoder, Encoded, Error, NoPostprocessor,
     PerceiverClassifierOutput, PerceiverConfig, PerceiverHead, PerceiverModel, Preprocessed,
     Preprocessor, Request,
 };
@@ -139,8 +139,7 @@ fn another_shape_or_head_is_refused_in_one_line() {
 #[test]
 fn programs_that_know_the_references_heads_alone_list_them() {
     let (folder, _) = saved();
-    let options = LoadOptions::default();
-    let loaded = AnyPerceiver::from_pretrained(folder.path(), &Device::flex(), &options);
+    let loaded = AnyPerceiver::from_pretrained(folder.path(), &Device::flex());
     let message = loaded.unwrap_err().to_string();
     for part in ["config.json", "\"Gestures\"", "PerceiverModel", "PerceiverForMaskedLM"] {
         assert!(message.contains(part), "{message}");

@@ -11,9 +11,7 @@ use std::path::Path;
 use burn::tensor::{Device, TensorData};
 use image::RgbImage;
 use perceiver_data::{Encoding, PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_models::{
-    AnyPerceiver, Head, LoadOptions, NamedTensors, PerceiverConfig, Pretrained,
-};
+use perceiver_models::{AnyPerceiver, Head, NamedTensors, PerceiverConfig, Pretrained};
 
 use self::tiles::Decoder;
 use crate::preparation::image_processor;
@@ -176,8 +174,7 @@ impl Attend {
             // Without a known head, the loading below fails and says so with the file's name.
             Err(_) => Preparation::Text(Box::default()),
         };
-        let Pretrained { model, config, report } =
-            AnyPerceiver::from_pretrained(folder, device, &LoadOptions::default())?;
+        let Pretrained { model, config, report } = AnyPerceiver::from_pretrained(folder, device)?;
         warnings.extend(report.warnings());
         Ok(Self { model, config, preparation, warnings, device: device.clone() })
     }

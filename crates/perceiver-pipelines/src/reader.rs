@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, TensorData};
 use perceiver_models::{
-    AnyPerceiver, ForwardOptions, Head, LoadOptions, NamedTensors, PerceiverConfig, Pretrained,
+    AnyPerceiver, ForwardOptions, Head, NamedTensors, PerceiverConfig, Pretrained,
 };
 
 use crate::ahead::{Ahead, Batch};
@@ -83,8 +83,7 @@ impl Reader {
             return Err(Error::WrongHead { path: folder.to_path_buf(), head, expected });
         }
         let preparation = Preparation::from_pretrained(folder, head, &config, &mut warnings)?;
-        let Pretrained { model, config, report } =
-            AnyPerceiver::from_pretrained(folder, device, &LoadOptions::default())?;
+        let Pretrained { model, config, report } = AnyPerceiver::from_pretrained(folder, device)?;
         warnings.extend(report.warnings());
         let device = device.clone();
         Ok(Self { model, config, preparation: Arc::new(preparation), warnings, device })

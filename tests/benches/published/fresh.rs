@@ -4,9 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use perceiver_models::{
-    AnyPerceiver, Head, NamedTensors, PerceiverConfig, SaveOptions, write_tensors,
-};
+use perceiver_models::{AnyPerceiver, Head, NamedTensors, PerceiverConfig, write_tensors};
 use perceiver_train::recipe::Recipe;
 use serde_json::{Value, json};
 
@@ -16,7 +14,7 @@ pub(crate) fn make(name: &str, folder: &Path) -> Result<()> {
     let mut config = PerceiverConfig::from_json(&settings.to_string())?;
     config.architectures = vec![head.to_string()];
     let model = AnyPerceiver::from_config(head, &config, &Device::flex())?;
-    model.save_pretrained(&config, folder, &SaveOptions::default())?;
+    model.save_pretrained(&config, folder)?;
     Ok(write_tensors(folder.join("inputs.safetensors"), inputs)?)
 }
 

@@ -92,7 +92,7 @@ fn forward(settings: &Settings) -> Result<()> {
     let device = settings.open()?;
     let options = settings.load_options();
     let Pretrained { model, config, .. } =
-        AnyPerceiver::from_pretrained(&settings.folder, &device, &options)?;
+        AnyPerceiver::from_pretrained_with(&settings.folder, &device, &options)?;
     let inputs = settings.inputs();
     serve(&device, || {
         let options = ForwardOptions::default();

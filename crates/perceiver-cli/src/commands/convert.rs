@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     let device = context.open_device()?;
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained(&folder, &device.device, &loading)?;
+        AnyPerceiver::from_pretrained_with(&folder, &device.device, &loading)?;
     let saving = SaveOptions {
         dtype: arguments.dtype.map(|dtype| match dtype {
             DtypeArgument::F32 => FloatDType::F32,
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
         max_shard_size: arguments.max_shard_size,
     };
     sweep_when_interrupted(&arguments.output);
-    model.save_pretrained(&config, &arguments.output, &saving)?;
+    model.save_pretrained_with(&config, &arguments.output, &saving)?;
     if folder != arguments.output {
         copy_companions(&folder, &arguments.output)?;
     }

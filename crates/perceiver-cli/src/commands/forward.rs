@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use clap::Args;
 use perceiver_core::OutputOptions;
 use perceiver_models::{
-    AnyPerceiver, Checkpoint, ForwardOptions, LoadOptions, NamedTensors, Pretrained, write_tensors,
+    AnyPerceiver, Checkpoint, ForwardOptions, NamedTensors, Pretrained, write_tensors,
 };
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
     let folder = arguments.hub.folder(&arguments.model)?;
     let start = Instant::now();
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained(folder, &device.device, &LoadOptions::default())?;
+        AnyPerceiver::from_pretrained(folder, &device.device)?;
     let options = ForwardOptions {
         outputs: OutputOptions {
             hidden_states: arguments.hidden_states,

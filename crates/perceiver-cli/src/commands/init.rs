@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer};
-use perceiver_models::{AnyPerceiver, Head, PerceiverConfig, SaveOptions};
+use perceiver_models::{AnyPerceiver, Head, PerceiverConfig};
 use serde_json::json;
 
 use super::{Context, written};
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &Context) -> Result<()> {
     let model = AnyPerceiver::from_config(arguments.head, &config, &device.device)
         .map_err(|error| anyhow::anyhow!("{}: {error}", arguments.config.display()))?;
     sweep_when_interrupted(&arguments.output);
-    model.save_pretrained(&config, &arguments.output, &SaveOptions::default())?;
+    model.save_pretrained(&config, &arguments.output)?;
     write_settings(arguments, &config)?;
     written(&arguments.output, arguments.head, context)
 }

@@ -12,16 +12,27 @@ use crate::files;
 /// Size limit of an index, in bytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
-    let shards = shards(path)?;
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    join(path, shards(path)?, |shard| {
+        let file = folder.join(shard);
+        files::is_file(&file).then(|| super::open_file(&file)).transpose()
+    })
+}
+
+/// The tensors of all shards, each of which `open` opens unless it is missing.
+pub(super) fn join<'a>(
+    path: &Path,
+    shards: BTreeMap<String, BTreeSet<String>>,
+    open: impl Fn(&str) -> Result<Option<BTreeMap<String, Stored<'a>>>, Error>,
+) -> Result<BTreeMap<String, Stored<'a>>, Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut tensors = BTreeMap::new();
     for (shard, named) in shards {
-        let file = folder.join(&shard);
-        if !files::is_file(&file) {
+        let Some(stored) = open(&shard)? else {
             return Err(Error::checkpoint(path, format!("names the missing shard {shard}")));
-        }
-        let stored = super::open_file(&file)?;
+        };
+        let file = folder.join(&shard);
         if let Some(key) = named.iter().find(|key| !stored.contains_key(*key)) {
             let message = format!("has no tensor {key}, which the index places there");
             return Err(Error::checkpoint(&file, message));
@@ -39,9 +50,13 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
 
 /// The file name of each shard, with the keys it should have.
 pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    let text = files::read_text(path, MAX_INDEX_BYTES)?;
-    let index: Value = serde_json::from_str(&text)
-        .map_err(|error| files::json_error(&error, &text).in_file(path))?;
+    parse(path, &files::read_text(path, MAX_INDEX_BYTES)?)
+}
+
+/// The same, from the text of an index.
+pub(super) fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let index: Value = serde_json::from_str(text)
+        .map_err(|error| files::json_error(&error, text).in_file(path))?;
     let map = index
         .get("weight_map")
         .and_then(Value::as_object)

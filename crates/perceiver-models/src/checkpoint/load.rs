@@ -71,7 +71,7 @@ impl LoadReport {
 /// read. The module is then lost: a checkpoint loads whole or not at all.
 pub fn load_module<M: Module>(
     module: M,
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
@@ -141,7 +141,7 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
 /// Lists what only the module or only the checkpoint has, if that is allowed and all else agrees.
 fn compare(
     slots: &[Slot],
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
     partial: bool,
 ) -> Result<LoadReport, Error> {
@@ -200,7 +200,7 @@ fn hint(missing: &[String], unused: &[String]) -> Option<String> {
 }
 
 struct Loader<'a> {
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a Checkpoint<'a>,
     keys: &'a KeyMap,
     options: &'a LoadOptions,
     place: Place,
@@ -212,7 +212,7 @@ impl Loader<'_> {
     /// The value that `read` makes of the bytes of the current parameter, unless there is an error.
     fn value<T>(
         &mut self,
-        read: impl FnOnce(&mut Self, String, &TensorInfo, Vec<u8>) -> Option<T>,
+        read: impl FnOnce(&mut Self, String, &TensorInfo, &[u8]) -> Option<T>,
     ) -> Option<T> {
         if self.error.is_some() {
             return None;
@@ -226,7 +226,7 @@ impl Loader<'_> {
         let bytes = checkpoint.bytes(&key);
         match (bytes, checkpoint.info(&key)) {
             (Ok(bytes), Some(info)) => {
-                let value = read(self, key.clone(), info, bytes);
+                let value = read(self, key.clone(), info, &bytes);
                 if value.is_none() {
                     let why = "its values do not fit their type";
                     self.error = Some(checkpoint.unreadable(&key, why));
@@ -245,7 +245,7 @@ impl Loader<'_> {
         let transpose = is_linear_weight(&self.place);
         self.value(|loader, key, info, bytes| {
             let dtype = stored_dtype.or_else(|| float_dtype(info.dtype))?;
-            let floats = elements::floats(&bytes, info.dtype, dtype, shape, transpose)?;
+            let floats = elements::floats(bytes, info.dtype, dtype, shape, transpose)?;
             if floats.non_finite > 0 {
                 let count = floats.non_finite;
                 loader.report.non_finite.push(NonFinite { key, count });
@@ -291,7 +291,7 @@ impl ModuleMapper for Loader<'_> {
         let shape = param.lazy_shape();
         let dtype = DType::from(device.settings().int_dtype);
         let data = self.value(|_, _, info, bytes| {
-            let values = elements::integers(&bytes, info.dtype)?;
+            let values = elements::integers(bytes, info.dtype)?;
             // Some devices have 32-bit integers, and burn panics if a value does not fit.
             let limit = 1u64 << (8 * dtype.size() - 1);
             let fits = values.iter().all(|value| value.unsigned_abs() < limit);

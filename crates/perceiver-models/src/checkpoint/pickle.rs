@@ -10,7 +10,7 @@ use pytorch_reader::{PickleValue, PytorchError, PytorchReader, Tensor};
 use super::{Place, Stored, TensorInfo};
 use crate::Error;
 
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     let value =
         PytorchReader::read_pickle_data(path, None).map_err(|error| refused(path, error))?;
     match value {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::{BoolStore, DType};
@@ -41,15 +42,37 @@ pub(super) fn dtype_name(dtype: DType) -> Option<String> {
     DTYPES.iter().find(|(_, known)| *known == dtype).map(|(name, _)| name.to_string())
 }
 
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
-    let (header, file_length) = header(path)?;
-    if let Err(error) = unique_keys(&header) {
+pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
+    let mut file = File::open(path).map_err(Error::io(path, "read"))?;
+    let length = file.metadata().map_err(Error::io(path, "read"))?.len();
+    let header = header(path, &mut file, length)?;
+    tensors(path, &header, length, |range| Place::Offset(range.start as u64))
+}
+
+/// The tensors of a file in memory, which errors call `name`.
+pub(super) fn parse<'a>(
+    name: &Path,
+    bytes: &'a [u8],
+) -> Result<BTreeMap<String, Stored<'a>>, Error> {
+    let length = bytes.len() as u64;
+    let header = header(name, &mut &*bytes, length)?;
+    tensors(name, &header, length, |range| Place::Memory(&bytes[range]))
+}
+
+/// The tensors that a header describes, each at the place of its range of the file.
+fn tensors<'a>(
+    path: &Path,
+    header: &[u8],
+    file_length: u64,
+    place: impl Fn(Range<usize>) -> Place<'a>,
+) -> Result<BTreeMap<String, Stored<'a>>, Error> {
+    if let Err(error) = unique_keys(header) {
         return Err(Error::checkpoint(path, format!("damaged header: {error}")));
     }
-    let metadata: Metadata = serde_json::from_slice(&header)
+    let metadata: Metadata = serde_json::from_slice(header)
         .map_err(|error| Error::checkpoint(path, format!("damaged header: {error}")))?;
-    let start = LENGTH_BYTES + header.len() as u64;
-    let expected = start + metadata.data_len() as u64;
+    let start = LENGTH_BYTES as usize + header.len();
+    let expected = (start + metadata.data_len()) as u64;
     if expected != file_length {
         let message = format!("is {file_length} bytes long, its header describes {expected}");
         return Err(Error::checkpoint(path, message));
@@ -63,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored>, Error> {
         let stored = Stored {
             info: TensorInfo { dtype, shape: tensor.shape.clone() },
             file: path.to_path_buf(),
-            place: Place::Offset(start + tensor.data_offsets.0 as u64),
+            place: place(start + tensor.data_offsets.0..start + tensor.data_offsets.1),
         };
         Ok((key, stored))
     });
@@ -78,11 +101,8 @@ pub(super) fn read(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, E
     Ok(bytes)
 }
 
-/// The header's bytes and the file's length. Allocates only once the header is known to lie within
-/// the file.
-fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
-    let mut file = File::open(path).map_err(Error::io(path, "read"))?;
-    let file_length = file.metadata().map_err(Error::io(path, "read"))?.len();
+/// The header's bytes. Allocates only once the header is known to lie within the file.
+fn header(path: &Path, file: &mut impl Read, file_length: u64) -> Result<Vec<u8>, Error> {
     let mut length = [0; LENGTH_BYTES as usize];
     if file_length < LENGTH_BYTES {
         let message = format!("is {file_length} bytes long, expected a safetensors header");
@@ -97,7 +117,7 @@ fn header(path: &Path) -> Result<(Vec<u8>, u64), Error> {
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(Error::io(path, "read"))?;
-    Ok((header, file_length))
+    Ok(header)
 }
 
 /// Refuses a header that names a tensor twice; JSON parsers keep the last one.

@@ -11,13 +11,10 @@ use super::elements;
 use super::keys::Place;
 use super::load::is_linear_weight;
 use super::safetensors::dtype_name;
-use super::{KeyMap, TensorInfo};
+use super::{INDEX_NAME, KeyMap, SINGLE_NAME, TensorInfo};
 use crate::config::{CONFIG_NAME, PerceiverConfig};
 use crate::files::Replacement;
 use crate::{Error, files};
-
-const SINGLE_NAME: &str = "model.safetensors";
-const INDEX_NAME: &str = "model.safetensors.index.json";
 
 /// How a model is saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
