@@ -10,7 +10,7 @@ use std::fs;
 use burn::tensor::TensorData;
 use image::RgbImage;
 use perceiver_models::NamedTensors;
-use perceiver_pipelines::{Error, OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{Error, OpticalFlow, Progress};
 use perceiver_tests::{TOLERANCE, devices, difference, fixtures, read_tensors};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,7 +49,7 @@ fn flow_over_tiles_is_that_of_the_reference() {
             let (first, second) = (frame(&tensors, "first"), frame(&tensors, "second"));
             let mut seen = Vec::new();
             let flow = pipeline
-                .run(&first, &second, &OpticalFlowOptions::default(), &mut |at| seen.push(at))
+                .run_with_progress(&first, &second, |at| seen.push(at))
                 .expect("the frames are large enough");
             let (height, width, directions) = flow.dim();
             let (flow, _) = flow.into_raw_vec_and_offset();
@@ -71,19 +71,15 @@ fn padded_frames_are_those_continued_by_their_last_pixels() {
     let tensors = read_tensors(&fixtures("flow").join("one_tile.safetensors"));
     let small = |name| image::imageops::crop_imm(&frame(&tensors, name), 0, 0, 44, 30).to_image();
     let (first, second) = (small("first"), small("second"));
-    let run = |first: &RgbImage, second: &RgbImage, options| {
-        pipeline.run(first, second, &options, &mut |_| {})
-    };
 
-    let error = run(&first, &second, OpticalFlowOptions::default()).expect_err("they are small");
+    let error = pipeline.run(&first, &second).expect_err("they are small");
     assert_eq!(error.to_string(), "the frames are 44x30 pixels, expected at least 44x42");
 
     let continued =
         |image: &RgbImage| RgbImage::from_fn(44, 42, |x, y| *image.get_pixel(x.min(43), y.min(29)));
-    let whole = run(&continued(&first), &continued(&second), OpticalFlowOptions::default());
+    let whole = pipeline.run(&continued(&first), &continued(&second));
     let whole = whole.expect("they are large enough");
-    let options = OpticalFlowOptions::default().with_pad(true);
-    let flow = run(&first, &second, options).expect("they are padded");
+    let flow = pipeline.pad(true).run(&first, &second).expect("they are padded");
     assert_eq!(flow.dim(), (30, 44, 2));
     for ((y, x, direction), &found) in flow.indexed_iter() {
         assert_eq!(found, whole[[y, x, direction]], "at {y}, {x}");
@@ -96,8 +92,7 @@ fn frames_of_two_sizes_are_refused() {
     let (_, device) = devices().into_iter().next().expect("a backend is compiled in");
     let pipeline = OpticalFlow::from_pretrained(folder.path(), &device).expect("it loads");
     let (first, second) = (RgbImage::new(44, 42), RgbImage::new(45, 42));
-    let options = OpticalFlowOptions::default();
-    let error = pipeline.run(&first, &second, &options, &mut |_| {}).expect_err("they differ");
+    let error = pipeline.run(&first, &second).expect_err("they differ");
     assert!(matches!(error, Error::FrameSizes { first: (44, 42), second: (45, 42) }));
     assert_eq!(error.to_string(), "the frames are 44x42 and 45x42 pixels, expected one size");
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::process::{has_python, python, root, run};
+use perceiver_workspace::{has_python, python, root, run};
 
-/// Writes every fixture again, or compares a fresh copy with what is committed.
+/// Writes every fixture again, or compares a fresh copy with the committed one.
 pub(crate) fn fixtures(check: bool) -> Result<()> {
     for generator in generators()? {
         let mut python = python()?;
@@ -16,12 +16,12 @@ pub(crate) fn fixtures(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// As a step of CI: a machine without Python goes without.
+/// As a step of CI: skipped without Python.
 pub(crate) fn check_where_possible() -> Result<()> {
     if has_python()? { fixtures(true) } else { Ok(()) }
 }
 
-/// Programs that have `--check`; the others of the folder write no fixtures.
+/// Programs with `--check`; the others in the folder write no fixtures.
 fn generators() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root().join("tests/generate"))? {

@@ -1,10 +1,10 @@
-//! docs/guide.md: runs its commands on real files, and writes down what they say.
+//! docs/guide.md: runs its commands on real files and fills in their output.
 //!
-//! In an indented block a line `$ …` is a command, and the lines below are its output. Before the
-//! reader's eyes, `<!-- $ … -->` makes what later commands need. All run one after the other in one
-//! folder, with a copy of the release program on the path (beside which they can put models),
-//! `$DATA` for the real data and `$ROOT` for the workspace. A picture that the page shows of
-//! `guide/` is the file of that name in that folder.
+//! In an indented block a line `$ …` is a command, and the lines below are its output. A hidden
+//! command, `<!-- $ … -->`, prepares files for later ones. All run in order in one folder, with a copy
+//! of the release program on the path (beside which they can put models), `$DATA` for the real data
+//! and `$ROOT` for the workspace. A picture that the page shows from `guide/` is the file of that name
+//! in that folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,17 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::files::replace;
-use crate::process::{root, target};
-use crate::{data, steps};
+use perceiver_workspace::{data_folder, release_program, replace, root, target};
 
 const PROMPT: &str = "    $ ";
 const INDENT: &str = "    ";
 const HIDDEN: [&str; 2] = ["<!-- $ ", " -->"];
 const PICTURE: [&str; 2] = ["](guide/", ")"];
 
-/// Writes the output of the guide's commands anew, and its pictures.
+/// Writes the output of the guide's commands and its pictures again.
 pub(crate) fn docs() -> Result<()> {
-    ensure!(data::folder().is_dir(), "the guide is about real files: first `cargo xtask data`");
-    let program = steps::build_program(true)?;
+    ensure!(data_folder().is_dir(), "no real files: run `cargo xtask data` first");
+    let program = release_program()?;
     let folder = target().join("guide");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -45,7 +43,7 @@ pub(crate) fn docs() -> Result<()> {
     replace(&page, &filled)
 }
 
-/// The page with what its commands say in place of the lines below them.
+/// Replaces the lines below each command by its output.
 fn fill(page: &str, mut run: impl FnMut(&str, bool) -> Result<String>) -> Result<String> {
     let mut filled = String::new();
     let mut lines = page.lines().peekable();
@@ -56,7 +54,7 @@ fn fill(page: &str, mut run: impl FnMut(&str, bool) -> Result<String>) -> Result
             run(command, true)?;
         }
         let Some(command) = line.strip_prefix(PROMPT) else { continue };
-        // Blank lines belong to the output where more of it follows.
+        // Blank lines belong to the output if more of it follows.
         let mut blank = 0;
         while let Some(next) = lines.peek() {
             if next.is_empty() {
@@ -77,7 +75,7 @@ fn fill(page: &str, mut run: impl FnMut(&str, bool) -> Result<String>) -> Result
     Ok(filled)
 }
 
-/// What stands between two marks on a line, wherever they do.
+/// The texts between two marks, line by line.
 fn between<'a>(text: &'a str, [start, end]: [&str; 2]) -> Vec<&'a str> {
     let found = text.lines().flat_map(|line| line.split(start).skip(1));
     found.filter_map(|rest| Some(rest.split_once(end)?.0)).collect()
@@ -89,7 +87,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// What a command says, on stdout and stderr in their order. One that prepares has to succeed.
+    /// The output of a command, stdout and stderr interleaved. A hidden one must succeed.
     fn run(&self, command: &str, prepares: bool) -> Result<String> {
         println!("$ {command}");
         let Output { status, stdout, .. } = self.command(command)?.output()?;
@@ -108,7 +106,7 @@ impl Shell {
             .args(["-c", &format!("{{ {command}\n}} 2>&1")])
             .current_dir(&self.folder)
             .env("PATH", format!("{}:{path}", self.bin.display()))
-            .env("DATA", absolute(&data::folder())?)
+            .env("DATA", absolute(&data_folder())?)
             .env("ROOT", root())
             .env("HF_HOME", "huggingface");
         Ok(shell)
@@ -119,7 +117,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("no folder {}", path.display()))
 }
 
-/// The last line on stderr: device and time.
+/// Returns true for the last line on stderr, which holds device and time.
 fn is_of_this_run(line: &str) -> bool {
     let told = line.strip_prefix("perceiver: flex, ");
     told.is_some_and(|told| told.ends_with(" s"))
@@ -135,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_said_before_gives_way() {
+    fn new_output_replaces_the_old() {
         let page = "Text\n\n    $ one\n    old\n\n    older\n\nMore\n";
         assert_eq!(filled(page), "Text\n\n    $ one\n    said by one\n\n    end\n\nMore\n");
     }
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_prepares_runs_and_stays_hidden() {
+    fn hidden_commands_run_and_stay_hidden() {
         let mut ran = Vec::new();
         let page = "<!-- $ mkdir a -->\nText\n";
         let same = fill(page, |command, hidden| {
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_preparation_is_told() {
+    fn a_failing_hidden_command_is_an_error() {
         let failed = fill("<!-- $ false -->\n", |command, _| anyhow::bail!("{command}"));
         assert_eq!(failed.unwrap_err().to_string(), "false");
     }

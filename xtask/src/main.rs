@@ -1,25 +1,23 @@
-//! The workspace's own commands: what CI runs, fixtures, full-size parity, benchmarks.
+//! The steps of development: what CI runs, fixtures, documents, packages.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
-mod bench;
-mod data;
-mod files;
+mod figures;
 mod fixtures;
 mod guide;
+mod licences;
 mod package;
-mod parity;
-mod process;
+mod release;
 mod round_trip;
 mod steps;
 mod tidy;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use self::steps::{Forwarded, member};
+
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "The workspace's own commands")]
+#[command(bin_name = "cargo xtask", about = "The steps of development")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -27,47 +25,44 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything that must pass before a change lands, cheapest first
+    /// Run everything that must pass before a change lands, cheapest first
     Ci,
-    /// Format, house rules, spelling, clippy with cuda compiled in
+    /// Check format, house rules and spelling, and run clippy with cuda compiled in
     Lint,
-    /// House rules that no compiler knows
+    /// Check the house rules that no compiler knows
     Tidy,
-    /// Licences, sources and bans of every dependency
+    /// Check licences, sources and bans of every dependency
     Deny,
-    /// Unit, parity, property, end-to-end and documentation tests
+    /// Run unit, parity, property, end-to-end and documentation tests
     Test,
     /// Fetch real photos, videos, sound and texts into target/data, or the folder PERCEIVER_DATA
-    Data(data::Arguments),
-    /// Tests on the real data that `data` fetched
+    Data(Forwarded),
+    /// Run the tests on the real data that `data` fetched
     DataTests,
-    /// Pages that the program writes, in chromium
+    /// Look at the pages that the program writes, in chromium
     BrowserTests,
-    /// Documentation of the crates, with warnings as errors
+    /// Build the documentation of the crates, with warnings as errors
     Rustdoc,
-    /// Run the commands of docs/guide.md and write down what they say, and their pictures
+    /// Run the commands of docs/guide.md and fill in their output and pictures
     Docs,
+    /// Draw docs/architecture.svg
+    Figures,
     /// Write the fixtures again with transformers (needs .venv)
     Fixtures {
-        /// Compare with what is committed instead, and write nothing
+        /// Compare with the committed files instead, and write nothing
         #[arg(long)]
         check: bool,
     },
     /// Let transformers load what `perceiver convert` wrote (needs .venv)
     RoundTrip,
-    /// Make and build the packages of every crate that goes to crates.io
+    /// Pack every crate that goes to crates.io and build each from its package
     Package,
+    /// Pack the program with licences and models for one platform and try it from the archive
+    Release(release::Arguments),
     /// Compare full-size random checkpoints with transformers and fill docs/parity.md (needs .venv)
-    Parity {
-        /// Only this head, such as `language`; all six otherwise
-        #[arg(long)]
-        head: Option<String>,
-        /// Where checkpoints are kept; those already there are not made again
-        #[arg(long, default_value = "target/parity")]
-        dir: PathBuf,
-    },
+    Parity(Forwarded),
     /// Time each attention operation; `bench compare` times published heads beside transformers
-    Bench(bench::Arguments),
+    Bench(Forwarded),
 }
 
 fn main() -> Result<()> {
@@ -77,15 +72,17 @@ fn main() -> Result<()> {
         Command::Tidy => tidy::tidy(),
         Command::Deny => steps::deny(),
         Command::Test => steps::test(),
-        Command::Data(arguments) => data::data(&arguments),
+        Command::Data(arguments) => member("perceiver-datasets", None, &arguments),
         Command::DataTests => steps::data_tests(),
         Command::BrowserTests => steps::browser_tests(),
         Command::Rustdoc => steps::rustdoc(),
         Command::Docs => guide::docs(),
+        Command::Figures => figures::figures(),
         Command::Fixtures { check } => fixtures::fixtures(check),
         Command::RoundTrip => round_trip::round_trip(),
         Command::Package => package::package(),
-        Command::Parity { head, dir } => parity::parity(head.as_deref(), &dir),
-        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Release(arguments) => release::release(&arguments),
+        Command::Parity(arguments) => member("perceiver-bench", Some("parity"), &arguments),
+        Command::Bench(arguments) => member("perceiver-bench", None, &arguments),
     }
 }

@@ -1,13 +1,13 @@
-//! transformers loads what `perceiver convert` wrote, bit for bit and with the same outputs.
+//! transformers loads checkpoints from `perceiver convert`, bit for bit and with the same outputs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::process::{has_python, program, python, root, run, target};
 use crate::steps::build_program;
+use perceiver_workspace::{has_python, program, python, root, run, target};
 
-/// Fixture folders: every head, and formats that have to become safetensors.
+/// Fixture folders: every head, and formats that are converted to safetensors.
 const FOLDERS: [&str; 11] = [
     "model_blocks",
     "masked_lm",
@@ -22,14 +22,14 @@ const FOLDERS: [&str; 11] = [
     "format_sharded",
 ];
 
-/// As a step of CI: a machine without Python goes without.
+/// As a step of CI: skipped without Python.
 pub(crate) fn where_possible() -> Result<()> {
     if has_python()? { round_trip() } else { Ok(()) }
 }
 
-/// Converts each folder with our program and gives both to transformers.
+/// Converts each folder with our program and compares both in transformers.
 pub(crate) fn round_trip() -> Result<()> {
-    let perceiver = build_program(false)?;
+    let perceiver = build_program()?;
     let written = target().join("round-trip");
     if written.exists() {
         std::fs::remove_dir_all(&written)?;

@@ -1,21 +1,24 @@
-//! What CI runs, cheapest first.
+//! The steps of CI, cheapest first.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, is_installed, left_out, run, target, tool};
-use crate::{data, fixtures, package, round_trip, tidy};
+use clap::Args;
+use perceiver_workspace::{cargo, data_folder, is_installed, run, skip, target, tool};
 
-/// One selection of features for every step that compiles tests: another one would build burn
+use crate::{fixtures, package, round_trip, tidy};
+
+/// One selection of features for every step that compiles tests: a second one would build burn
 /// again.
 const FEATURES: &str = "--no-default-features --features flex,ndarray,wgpu,autodiff,hub";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-/// Everything that must pass before a change lands.
+/// Runs everything that must pass before a change lands.
 pub(crate) fn ci() -> Result<()> {
     all(&[
         ("format", format),
@@ -32,12 +35,12 @@ pub(crate) fn ci() -> Result<()> {
     ])
 }
 
-/// What a reader of the code would object to.
+/// Checks what a reviewer would object to.
 pub(crate) fn lint() -> Result<()> {
     all(&[("format", format), ("tidy", tidy::tidy), ("spelling", spelling), ("clippy", clippy)])
 }
 
-/// Licences, sources and bans. Advisories need a database that not every machine reaches.
+/// Checks licences, sources and bans. Advisories need a database that not every machine reaches.
 pub(crate) fn deny() -> Result<()> {
     let Some(mut deny) = tool("cargo-deny")? else { return Ok(()) };
     run(deny
@@ -45,39 +48,51 @@ pub(crate) fn deny() -> Result<()> {
         .args(["licenses", "bans", "sources"]))
 }
 
-/// Unit, parity, property, end-to-end and documentation tests on flex, ndarray and wgpu.
+/// Runs unit, parity, property, end-to-end and documentation tests on flex, ndarray and wgpu.
 pub(crate) fn test() -> Result<()> {
     run(&mut cargo(&format!("test --workspace {FEATURES}")))
 }
 
-/// The ignored tests that look at pages. A machine without a browser goes without.
+/// Runs the ignored tests that look at pages; skipped without a browser.
 pub(crate) fn browser_tests() -> Result<()> {
     if !is_installed("chromium") {
-        return left_out("chromium");
+        return skip("chromium");
     }
     run(&mut cargo(&format!("test --workspace {FEATURES} --test cli -- --ignored browser::")))
 }
 
-/// The ignored tests of every test target called `real_data…`.
+/// Runs the ignored tests of every test target called `real_data…`.
 pub(crate) fn data_tests() -> Result<()> {
-    let folder = data::folder();
+    let folder = data_folder();
     ensure!(folder.is_dir(), "no folder {}: `cargo xtask data` fetches it", folder.display());
     let mut tests = cargo(&format!("test --workspace {FEATURES} --test real_data*"));
     run(tests.args(["--", "--ignored"]).env("PERCEIVER_DATA", folder))
 }
 
-/// Documentation as docs.rs would build it, with warnings as errors.
+/// Builds the documentation as docs.rs does, with warnings as errors.
 pub(crate) fn rustdoc() -> Result<()> {
     let arguments = format!("doc --workspace --no-deps {FEATURES},cuda,persistence");
     run(without_llvm(cargo(&arguments).env("RUSTDOCFLAGS", "-D warnings")))
 }
 
-/// The program `perceiver`: `release` as a user has it, otherwise as the tests have it.
-pub(crate) fn build_program(release: bool) -> Result<PathBuf> {
-    if release {
-        run(&mut cargo("build --release --package perceiver-cli"))?;
-        return Ok(target().join("release/perceiver"));
-    }
+/// Arguments for another member of the workspace, which reads them itself.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+/// Builds and runs the member `name`, which xtask does not depend on, so that it starts quickly.
+pub(crate) fn member(name: &str, command: Option<&str>, forwarded: &Forwarded) -> Result<()> {
+    let mut member = cargo("run --quiet --package");
+    let status = member.arg(name).arg("--").args(command).args(&forwarded.arguments).status()?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+/// The program `perceiver` as the tests have it.
+pub(crate) fn build_program() -> Result<PathBuf> {
     run(&mut cargo(&format!("build --workspace --all-targets {FEATURES}")))?;
     Ok(target().join("debug/perceiver"))
 }
@@ -91,14 +106,14 @@ fn spelling() -> Result<()> {
     run(&mut typos)
 }
 
-/// With cuda, which needs neither CUDA's toolkit nor a GPU to compile, and the store of kernels.
+/// Includes cuda, which type-checks without CUDA's toolkit or a GPU, and the store of kernels.
 fn clippy() -> Result<()> {
     let arguments = format!("clippy --workspace --all-targets {FEATURES},cuda,persistence");
     run(without_llvm(cargo(&arguments).args(["--", "-D", "warnings"])))
 }
 
-/// Type-checks cuda without its code generator's LLVM, which a build script would download: the
-/// scripts leave that out for docs.rs. Nothing else in the tree looks at this variable.
+/// Type-checks cuda without its code generator's LLVM: build scripts do not download it for docs.rs.
+/// Nothing else in the tree reads this variable.
 fn without_llvm(command: &mut Command) -> &mut Command {
     command.env("DOCS_RS", "1")
 }

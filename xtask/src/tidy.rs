@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{program, root};
+use perceiver_workspace::{program, root};
 
 /// Lines of a source file without its tests.
 const LONGEST_FILE: usize = 400;
 
-/// Folders of files that are not text, and the bytes that each may hold.
+/// Folders of binary files, and the bytes that each may hold.
 const LIMITS: [(&str, u64); 2] = [("tests/fixtures/", 11_000_000), ("models/", 24_000_000)];
 
-/// What each crate may know of the workspace. Dependencies point one way.
+/// The crates of the workspace that each crate may depend on. Dependencies point one way.
 const KNOWS: [(&str, &[&str]); 7] = [
     ("perceiver-core", &[]),
     ("perceiver-io", &["perceiver-core"]),
@@ -61,11 +61,11 @@ pub(crate) fn tidy() -> Result<()> {
     for (name, knows) in KNOWS {
         found.extend(package(name, knows)?);
     }
-    // The example that everybody sees is the one that is compiled.
+    // perceiver-models compiles the example of its page.
     if example(&read(&root().join("README.md"))?)
         != example(&read(&root().join("crates/perceiver-models/README.md"))?)
     {
-        found.push("README.md: its example is not that of perceiver-models".into());
+        found.push("README.md: its example differs from that of perceiver-models".into());
     }
     for line in &found {
         println!("{line}");
@@ -103,7 +103,7 @@ fn package(name: &str, knows: &[&str]) -> Result<Vec<String>> {
         found.push(format!("{name}: Cargo.toml does not take the workspace's lints"));
     }
     if read(&folder.join("README.md"))?.lines().count() < 5 {
-        found.push(format!("{name}: README.md says too little"));
+        found.push(format!("{name}: README.md has fewer than 5 lines"));
     }
     for (dependency, line) in dependencies(&manifest) {
         let ours = dependency.starts_with("perceiver-");
@@ -112,7 +112,9 @@ fn package(name: &str, knows: &[&str]) -> Result<Vec<String>> {
             found.push(format!("{name}: must not depend on {dependency}"));
         }
         if !line.contains("workspace = true") {
-            found.push(format!("{name}: {dependency}'s version belongs into the root Cargo.toml"));
+            found.push(format!(
+                "{name}: the version of {dependency} belongs in the root Cargo.toml"
+            ));
         }
     }
     Ok(found)

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
 
+use crate::bundled::{self, Bundled};
 use crate::commands::{
     AttendArguments, AutoencodeArguments, ClassifyArguments, CompletionsArguments,
     ConvertArguments, DoctorArguments, EvaluateArguments, FeaturesArguments, FillMaskArguments,
@@ -18,9 +19,8 @@ use crate::commands::{
 use crate::device;
 use crate::files::{check_output, check_output_folder};
 use crate::output::Output;
-use crate::shipped::{self, Shipped};
 
-/// What clap says when nothing was asked for: the help, on stderr.
+/// Clap's error for a command line without arguments: the help on stderr.
 pub(crate) const HELP_WITHOUT_ARGUMENTS: ErrorKind =
     ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
@@ -36,7 +36,7 @@ Examples:
 
 Errors are one line on stderr; the exit code is 2 for bad input, 1 for other failures.";
 
-/// Perceiver models on files: fill in text, classify, convert and inspect Hugging Face checkpoints
+/// Run Perceiver models on files: fill in text, classify, convert and inspect Hugging Face checkpoints
 #[derive(Debug, Parser)]
 #[command(name = "perceiver", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -48,13 +48,13 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArguments {
-    /// Backend to compute on, with an index where there are several devices: flex, wgpu:0
+    /// Backend to compute on, with an index if it has several devices: flex, wgpu:0
     #[arg(long, global = true, value_name = "NAME", default_value = device::DEFAULT)]
     pub(crate) device: String,
-    /// Print results as JSON, one document each
+    /// Print each result as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Do not name the device; warnings and errors stay
+    /// Print no notes; warnings and errors still appear
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
@@ -80,34 +80,34 @@ pub(crate) enum Command {
     Man(ManArguments),
 }
 
-/// A model, or that of the program's own which fits the command.
+/// A model; by default, the bundled one that fits the command.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// Model: a folder, a hub id such as deepmind/language-perceiver, or the name of one that comes
-    /// with the program; without it, a small one that does
+    /// Model: a folder, a hub id such as deepmind/language-perceiver, or the name of a bundled model
+    /// [default: a small bundled model]
     #[arg(long, value_name = "DIR")]
     model: Option<OsString>,
     #[command(flatten)]
     hub: HubArguments,
 }
 
-/// A model whose settings may be used.
+/// A model whose settings are used, if given.
 #[derive(Debug, Args)]
 pub(crate) struct OptionalModelArguments {
-    /// Model whose settings to use instead of the defaults: a folder or a hub id
+    /// Model whose settings replace the defaults: a folder or a hub id
     #[arg(long, value_name = "DIR")]
     model: Option<OsString>,
     #[command(flatten)]
     hub: HubArguments,
 }
 
-/// A file or a folder to write.
+/// A file or folder to write.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArguments {
-    /// What to write; the file's ending tells in what form
+    /// File to write; its extension selects the format
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,
-    /// Replace what is there
+    /// Replace an existing output
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -117,13 +117,13 @@ pub(crate) struct HubArguments {
     /// Branch, tag or commit of a hub model
     #[arg(long, value_name = "NAME", default_value = "main")]
     revision: String,
-    /// Look for hub models in the cache only
+    /// Use only cached hub models
     #[arg(long)]
     offline: bool,
 }
 
 impl OutputArguments {
-    /// Refuses what cannot or must not be written, before any work is done for it.
+    /// Refuses an output that cannot or must not be written, before any work is done for it.
     pub(crate) fn check(&self) -> Result<()> {
         if self.output.is_dir() {
             return check_output_folder(&self.output, self.force);
@@ -137,13 +137,13 @@ impl OutputArguments {
 }
 
 impl ModelArguments {
-    /// The model's folder; says so where it is the program's own.
-    pub(crate) fn folder(&self, own: Shipped, output: Output) -> Result<PathBuf> {
+    /// The model's folder; notes if it is a bundled one.
+    pub(crate) fn folder(&self, bundled: Bundled, output: Output) -> Result<PathBuf> {
         match &self.model {
             Some(model) => self.hub.folder(model),
             None => {
-                let folder = own.folder()?;
-                output.note(&format!("model: {}, which comes with this program", own.name()));
+                let folder = bundled.folder()?;
+                output.note(&format!("model: {}, which comes with this program", bundled.name()));
                 Ok(folder)
             }
         }
@@ -157,17 +157,17 @@ impl OptionalModelArguments {
 }
 
 impl HubArguments {
-    /// The folder of a model, one of the program's own by its name, downloaded if need be.
+    /// The folder of a model, which may be bundled, cached or downloaded.
     pub(crate) fn folder(&self, model: &OsStr) -> Result<PathBuf> {
         let Some(model) = model.to_str() else {
             let path = PathBuf::from(model);
             if !path.is_dir() {
-                bail!("{}: does not exist, expected a model's folder or a hub id", path.display());
+                bail!("{}: does not exist, expected a model folder or a hub id", path.display());
             }
             return Ok(path);
         };
         if !Path::new(model).exists()
-            && let Some(folder) = shipped::named(model)
+            && let Some(folder) = bundled::named(model)
         {
             return Ok(folder);
         }
@@ -187,7 +187,7 @@ pub(crate) enum ImageBackend {
     Torchvision,
 }
 
-/// A head by its class name, or by that in words: `PerceiverForMaskedLM`, `masked-lm`.
+/// A head by its class name or a short form: `PerceiverForMaskedLM`, `masked-lm`.
 pub(crate) fn head(name: &str) -> Result<Head, String> {
     let plain = |text: &str| {
         let text: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -202,14 +202,14 @@ pub(crate) fn head(name: &str) -> Result<Head, String> {
     })
 }
 
-/// What clap has to say about a wrong command line, without usage and on one line.
+/// Clap's error about a wrong command line, on one line and without the usage.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
     let text = text.split("\n\nFor more information").next().unwrap_or_default();
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{words} (--help tells more)")
+    format!("{words} (see --help)")
 }
 
 #[cfg(test)]

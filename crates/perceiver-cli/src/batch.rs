@@ -1,17 +1,17 @@
-//! Many inputs, of which some may be bad.
+//! Many inputs, some of which may fail.
 
 use anyhow::Result;
 
 use crate::output::{self, StandardOutputError, chain};
 
-/// Work on inputs one after the other, where a bad one does not stop those behind it.
+/// Work on inputs one after another; a failure does not stop the following ones.
 #[derive(Debug)]
 pub(crate) struct Batch {
     inputs: usize,
     failed: usize,
 }
 
-/// Some inputs of a batch failed; each has been told on its own.
+/// Some inputs of a batch failed; the error of each was printed.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed} of {inputs} inputs failed")]
 pub(crate) struct BatchError {
@@ -24,10 +24,10 @@ impl Batch {
         Self { inputs, failed: 0 }
     }
 
-    /// Works on one input, `name`. Its error is told at once; that of an only input is returned.
+    /// Works on one input, `name`. Prints its error at once, or returns it if it is the only input.
     pub(crate) fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let Err(error) = work() else { return Ok(()) };
-        // Nobody reads the others' results either.
+        // Nobody would read the other results either.
         if error.is::<StandardOutputError>() {
             return Err(error);
         }
@@ -41,7 +41,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Says how many inputs failed, if any did.
+    /// Returns an error with the number of failed inputs, if any.
     pub(crate) fn finish(self) -> Result<()> {
         match self.failed {
             0 => Ok(()),

@@ -5,7 +5,7 @@ use burn::tensor::{Device, DeviceType};
 
 use crate::output::without_panic;
 
-/// Every backend by the name of its feature, with whether this build has it.
+/// Every backend by the name of its feature, and if this build has it.
 const BACKENDS: [(&str, bool); 9] = [
     ("flex", cfg!(feature = "flex")),
     ("ndarray", cfg!(feature = "ndarray")),
@@ -18,7 +18,7 @@ const BACKENDS: [(&str, bool); 9] = [
     ("cpu", cfg!(feature = "cpu")),
 ];
 
-/// The first backend that this build has.
+/// The first backend of this build.
 pub(crate) const DEFAULT: &str = {
     let mut i = 0;
     while i < BACKENDS.len() - 1 && !BACKENDS[i].1 {
@@ -27,11 +27,11 @@ pub(crate) const DEFAULT: &str = {
     BACKENDS[i].0
 };
 
-/// A device that can be computed on.
+/// An open device.
 #[derive(Debug)]
 pub(crate) struct OpenDevice {
     pub(crate) device: Device,
-    /// What it is, for people.
+    /// Its description for messages.
     pub(crate) description: String,
 }
 
@@ -49,11 +49,11 @@ pub(crate) fn open(name: &str) -> Result<OpenDevice> {
     match BACKENDS.iter().find(|(known, _)| *known == backend) {
         Some((_, true)) => {}
         Some((_, false)) => bail!(
-            "device {name}: this build has {}; build with --features {backend} for it",
+            "device {name}: this build has {}; build with --features {backend} to add it",
             names(true)
         ),
         None => bail!(
-            "device {name}: no such backend, this build has {}; features bring {}",
+            "device {name}: unknown backend, this build has {}; features add {}",
             names(true),
             names(false)
         ),
@@ -88,7 +88,7 @@ pub(crate) fn open(name: &str) -> Result<OpenDevice> {
     }
 }
 
-/// Every device of this build with its name, or why it cannot be opened or a backend has none.
+/// Every device of this build by name, or the error if it cannot be opened or a backend has none.
 pub(crate) fn all() -> Vec<(String, Result<OpenDevice>)> {
     let mut found = Vec::new();
     for (backend, _) in BACKENDS.iter().filter(|(_, built)| *built) {
@@ -107,12 +107,12 @@ pub(crate) fn all() -> Vec<(String, Result<OpenDevice>)> {
     found
 }
 
-/// Names of the backends that this build has.
+/// Names of the backends in this build.
 pub(crate) fn built() -> Vec<&'static str> {
     BACKENDS.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect()
 }
 
-/// What burn calls a backend of which there may be several devices.
+/// Burn's type for a backend that may have several devices.
 fn kind(backend: &str) -> Option<DeviceType> {
     match backend {
         #[cfg(feature = "wgpu")]
@@ -133,18 +133,18 @@ fn kind(backend: &str) -> Option<DeviceType> {
     }
 }
 
-/// Backends that this build has, or has not.
+/// Names of the backends that are in this build, or not in it.
 fn names(built: bool) -> String {
     let names = BACKENDS.iter().filter(|(_, has)| *has == built).map(|(name, _)| *name);
     let names = names.collect::<Vec<_>>().join(", ");
     if names.is_empty() { "none".to_owned() } else { names }
 }
 
-/// All devices of a kind, at least one.
+/// All devices of a kind; an error if there are none.
 fn enumerated(name: &str, kind: DeviceType) -> Result<Vec<Device>> {
     #[cfg(all(feature = "_cube", feature = "persistence"))]
     perceiver_core::keep_compiled_kernels();
-    // Drivers that are missing or broken make the runtimes panic.
+    // Missing or broken drivers make the runtimes panic.
     match without_panic(|| Device::enumerate(kind).into_vec()) {
         Err(reason) => bail!("device {name}: cannot be opened: {reason}"),
         Ok(devices) if devices.is_empty() => {
@@ -154,7 +154,7 @@ fn enumerated(name: &str, kind: DeviceType) -> Result<Vec<Device>> {
     }
 }
 
-/// A device, opened to ask what it is.
+/// Opens a device to get its description.
 fn described(name: &str, device: Device) -> Result<OpenDevice> {
     let identity = without_panic(|| identity(&device));
     match identity {
@@ -169,7 +169,7 @@ fn identity(device: &Device) -> Option<String> {
     device.identity().map(|identity| identity.name)
 }
 
-/// Burn asks only CubeCL's devices who they are.
+/// Burn can identify only CubeCL's devices.
 #[cfg(not(feature = "_cube"))]
 fn identity(_: &Device) -> Option<String> {
     None

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::unfinished::Unfinished;
+use crate::atomic_output::AtomicOutput;
 
-/// Most that is read from standard input, in bytes.
+/// Largest standard input that is read, in bytes.
 const MAX_INPUT: u64 = 1 << 30;
 
-/// Settings beside config.json and the weights that belong to a model.
+/// Settings files of a model besides config.json and the weights.
 const COMPANIONS: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -20,29 +20,29 @@ const COMPANIONS: [&str; 5] = [
     "processor_config.json",
 ];
 
-/// Refuses what cannot be written, before any work is done for it.
+/// Refuses a path that cannot be written, before any work is done for it.
 pub(crate) fn check_output(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder
         && !folder.is_dir()
     {
-        bail!("{}: cannot write: {} is no folder", path.display(), folder.display());
+        bail!("{}: cannot write: {} is not a folder", path.display(), folder.display());
     }
-    // Files are replaced whole; a device or a pipe must not be.
+    // Files are replaced whole, which must not happen to a device or a pipe.
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            bail!("{}: cannot write: is there and no regular file", path.display())
+            bail!("{}: cannot write: exists and is not a regular file", path.display())
         }
         _ => Ok(()),
     }
 }
 
-/// Refuses a folder that holds something, unless that is wanted.
+/// Refuses a folder that is not empty, unless `force` is set.
 pub(crate) fn check_output_folder(path: &Path, force: bool) -> Result<()> {
     let path_text = path.display();
     match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
         Ok(false) if !force => {
-            bail!("{path_text}: is not empty; --force writes into it all the same")
+            bail!("{path_text}: is not empty; --force writes into it anyway")
         }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -50,7 +50,7 @@ pub(crate) fn check_output_folder(path: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// Copies the settings of tokenizer and image processor, where there are any.
+/// Copies the settings files of tokenizer and image processor that exist.
 pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
     for name in COMPANIONS {
         let source = from.join(name);
@@ -63,19 +63,19 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file that comes into its place only when it is complete.
+/// Writes a file that appears at its path only once it is complete.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let unfinished = Unfinished::file(path)?;
+    let output = AtomicOutput::file(path)?;
     let write = || -> io::Result<()> {
-        let mut file = File::create(unfinished.path())?;
+        let mut file = File::create(output.path())?;
         file.write_all(bytes)?;
         file.sync_all()
     };
     write().with_context(|| format!("{}: cannot write", path.display()))?;
-    unfinished.finish()
+    output.finish()
 }
 
-/// The text of an argument, or for `-` standard input without the line break at its end.
+/// The text of an argument; `-` stands for standard input, without its final line break.
 pub(crate) fn text_argument(argument: &str) -> Result<String> {
     if argument != "-" {
         return Ok(argument.to_owned());
@@ -85,7 +85,7 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
     Ok(line.unwrap_or(&text).to_owned())
 }
 
-/// The lines of a file, or for `-` of standard input, with the place of each.
+/// The lines of a file, each with its place; `-` stands for standard input.
 pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
     let (name, text) = if path == Path::new("-") {
         ("standard input".to_owned(), standard_input()?)
@@ -95,7 +95,7 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
     let lines = text.lines().zip(1..).map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {
-        bail!("{name}: is empty, expected a text on each line");
+        bail!("{name}: is empty, expected one text per line");
     }
     Ok(lines)
 }

@@ -1,4 +1,4 @@
-//! The program's own help, which groups commands by what they are for.
+//! The program's help, with commands grouped by purpose.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::Arguments;
 
-/// Commands by what they are for, most wanted first.
+/// Commands by purpose, the most common first.
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "From a text, photo or video to an answer",
@@ -19,14 +19,14 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("This program", &["doctor", "completions", "man", "help"]),
 ];
 
-/// What the command line says.
+/// Parses the command line.
 pub(crate) fn parse() -> Result<Arguments, clap::Error> {
     let mut command = command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// The command line with its help.
+/// The command line and its help.
 pub(crate) fn command() -> Command {
     let mut command = Arguments::command();
     command.build();

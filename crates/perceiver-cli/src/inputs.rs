@@ -1,4 +1,4 @@
-//! Photos and texts that a command is given, one or many.
+//! The photos or texts that a command works on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::files::{lines, text_argument};
 use crate::progress::Bar;
 
-/// Endings of the files that are taken from a folder, in lower case.
+/// Extensions of the files that are read from a folder, in lower case.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
 /// Photos or texts.
@@ -19,44 +19,43 @@ const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", 
 pub(crate) struct InputArguments {
     /// Photos (PNG, JPEG, WebP, TIFF, BMP, GIF), folders or patterns such as 'trip/**/*.jpg'
     ///
-    /// Of a folder, all photos are taken, also those in folders in it, without hidden ones and
-    /// without following links to folders.
+    /// Folders are searched recursively, without hidden files and without following links to folders.
     #[arg(value_name = "PHOTO", required_unless_present_any = ["text", "text_file"])]
     photos: Vec<PathBuf>,
     /// Text instead of photos; - reads it from standard input
     #[arg(long, conflicts_with_all = ["photos", "text_file"])]
     text: Option<String>,
-    /// File with a text on each line; - reads standard input
+    /// File with one text per line; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "photos")]
     text_file: Option<PathBuf>,
-    /// Inputs that go through the model at once
+    /// Number of inputs that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) batch: usize,
 }
 
-/// An input with its names.
+/// A named input.
 #[derive(Debug, Clone)]
 pub(crate) struct Named {
-    /// What an error calls it.
+    /// Its name in errors.
     pub(crate) name: String,
-    /// What a result calls it: its path or the text itself.
+    /// Its name in results: its path or the text itself.
     pub(crate) shown: String,
     pub(crate) input: Input,
 }
 
 impl InputArguments {
-    /// Whether texts were given, not photos.
+    /// Returns true if the inputs are texts.
     pub(crate) const fn are_texts(&self) -> bool {
         self.text.is_some() || self.text_file.is_some()
     }
 
-    /// The files and folders as they were given.
+    /// The files and folders on the command line.
     pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.photos
     }
 
-    /// Everything that was asked for, in order.
+    /// All inputs in order.
     pub(crate) fn read(&self) -> Result<Vec<Named>> {
         if let Some(text) = &self.text {
             let text = text_argument(text)?;
@@ -88,7 +87,7 @@ impl InputArguments {
         Ok(named.collect())
     }
 
-    /// What the inputs are called, several of them.
+    /// The plural noun for the inputs.
     pub(crate) fn unit(&self) -> &'static str {
         if self.photos.is_empty() { "texts" } else { "photos" }
     }
@@ -98,13 +97,13 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// The photos that an argument stands for.
+/// Adds the photos that an argument stands for.
 fn expand(path: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
     let before = photos.len();
     if path.is_dir() {
         walk(path, photos)?;
         if photos.len() == before {
-            bail!("{}: holds no photo, expected files *.{}", path.display(), ENDINGS.join(", *."));
+            bail!("{}: holds no photos, expected files *.{}", path.display(), ENDINGS.join(", *."));
         }
     } else if !path.exists() && is_pattern(path) {
         let pattern = path.to_string_lossy();
@@ -121,7 +120,7 @@ fn expand(path: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
             bail!("{pattern}: matches no file");
         }
     } else {
-        // Whether it can be read is found out when its turn comes.
+        // Reading it may fail later, when its turn comes.
         photos.push(path.to_path_buf());
     }
     Ok(())
@@ -151,8 +150,8 @@ fn is_photo(path: &Path) -> bool {
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
-/// Hands every input's answer on, while a bar tells how many are done. A bad input does not stop
-/// those behind it.
+/// Passes each input's answer to `take` and shows progress. A failure does not stop the following
+/// inputs.
 pub(crate) fn each_answer<T>(
     inputs: &[Named],
     answers: &mut impl Iterator<Item = Result<T, Error>>,
@@ -163,7 +162,7 @@ pub(crate) fn each_answer<T>(
     let mut batch = Batch::new(total);
     for (done, (named, answer)) in inputs.iter().zip(answers).enumerate() {
         bar.at(Progress { done, total });
-        // All the others are of the wrong kind, too.
+        // All other inputs have the wrong kind too.
         if let Err(error @ Error::WrongInput { .. }) = answer {
             return Err(error.into());
         }
@@ -172,7 +171,7 @@ pub(crate) fn each_answer<T>(
     Ok(batch)
 }
 
-/// Where the time of many inputs went.
+/// Where the time was spent.
 pub(crate) fn split(timings: Timings, unit: &str) -> String {
     let [model, waiting, decoding, preprocessing] =
         [timings.model, timings.waiting, timings.decoding, timings.preprocessing]
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(expanded(folder, "trip/day/[e].tif").unwrap(), ["trip/day/[e].tif"]);
         assert_eq!(expanded(folder, "nowhere.png").unwrap(), ["nowhere.png"]);
         for (argument, words) in
-            [("empty", "holds no photo"), ("*.bmp", "matches no file"), ("***", "not a pattern")]
+            [("empty", "holds no photos"), ("*.bmp", "matches no file"), ("***", "not a pattern")]
         {
             let error = format!("{:#}", expanded(folder, argument).unwrap_err());
             assert!(error.contains(words), "{error}");

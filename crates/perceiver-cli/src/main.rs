@@ -1,36 +1,38 @@
-//! The program `perceiver`: Perceiver models on files.
+//! The program `perceiver`: runs Perceiver models on files.
 #![allow(
     rustdoc::broken_intra_doc_links,
-    reason = "comments on arguments are the help, where [MASK] is a token"
+    reason = "comments on arguments are help texts, where [MASK] is a token"
 )]
 
 mod args;
+mod atomic_output;
 mod batch;
+mod bundled;
 mod commands;
 mod device;
 mod files;
 mod help;
 mod inputs;
+mod interrupt;
 mod output;
 mod progress;
-mod shipped;
+
 mod thumbnail;
-mod unfinished;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-/// Bad input or usage.
+/// Exit code of bad input or usage.
 const BAD_INPUT: u8 = 2;
-/// Anything else that a user can do something about.
+/// Exit code of every other failure that the user can do something about.
 const FAILURE: u8 = 1;
-/// A bug of ours, as Rust's own exit code of a panic.
+/// Exit code of a bug in this program, as Rust's own of a panic.
 const PANIC: u8 = 101;
 
 fn main() -> ExitCode {
     perceiver_core::keep_freed_memory();
     output::tame_panics();
-    unfinished::clean_up_when_interrupted();
+    interrupt::handle_interruptions();
     let arguments = match help::parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -38,16 +40,16 @@ fn main() -> ExitCode {
     match catch_unwind(|| commands::run(arguments)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => failure(&error),
-        // The hook has told what happened.
+        // The panic hook has printed the error.
         Err(_) => ExitCode::from(PANIC),
     }
 }
 
-/// Help and version as clap writes them; its errors as all others, on one line.
+/// Prints help and version as clap does, but its errors on one line like all others.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == args::HELP_WITHOUT_ARGUMENTS {
         let code = error.exit_code();
-        // A closed pipe is no reason to complain.
+        // A closed pipe is not an error.
         let _ = error.print();
         return ExitCode::from(u8::try_from(code).unwrap_or(BAD_INPUT));
     }
@@ -65,7 +67,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
         None => {
             output::error(&output::chain(error));
             ExitCode::from(match error {
-                _ if error.is::<unfinished::Interrupted>() => unfinished::INTERRUPTED,
+                _ if error.is::<interrupt::Interrupted>() => interrupt::INTERRUPTED,
                 _ if error.is::<batch::BatchError>() || ended_early(error) => FAILURE,
                 _ => BAD_INPUT,
             })
@@ -73,7 +75,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Whether a training ended that had begun well.
+/// Returns true if training failed after it had started.
 fn ended_early(error: &anyhow::Error) -> bool {
     use perceiver_train::Error::{Diverged, EmptyMetric, Training};
     matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))

@@ -1,4 +1,4 @@
-//! Everything the program says, on stdout and stderr.
+//! Everything the program prints, on stdout and stderr.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::progress::{Bar, beside_bars};
 
-/// How results are shown.
+/// How results are printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) json: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// One result: the JSON document, or the text for people.
+    /// Prints one result, as a JSON document or as text.
     pub(crate) fn result(self, json: Value, text: &str) -> Result<(), StandardOutputError> {
         let json = json.to_string();
         let text = if self.json { &json } else { text };
@@ -31,12 +31,12 @@ impl Output {
         written.map_err(StandardOutputError)
     }
 
-    /// A bar for work of many pieces, `unit` being what they are called.
+    /// A progress bar for many pieces of work, which are called `unit`.
     pub(crate) fn progress(self, what: &'static str, unit: &str) -> Bar {
         Bar::new(what, unit, !self.quiet)
     }
 
-    /// Something beside the result.
+    /// Prints a note beside the result.
     pub(crate) fn note(self, message: &str) {
         if !self.quiet {
             say("", message);
@@ -62,13 +62,13 @@ fn say(kind: &str, message: &str) {
     };
     let style = colour.map_or_else(Style::new, |colour| colour.on_default().bold());
     let message = one_line(message);
-    // There is nobody left to tell that stderr is closed.
+    // If stderr is closed, nobody can be told.
     let _ =
         beside_bars(|| writeln!(anstream::stderr(), "perceiver: {style}{kind}{style:#}{message}"));
 }
 
-/// File names and checkpoints choose parts of our messages; none may forge a line or reach the
-/// terminal.
+/// Escapes control characters: file names and checkpoints appear in our messages and must neither
+/// forge a line nor control the terminal.
 pub(crate) fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for character in message.chars() {
@@ -81,7 +81,7 @@ pub(crate) fn one_line(message: &str) -> String {
     line
 }
 
-/// An error and its causes, leaving out causes that the line before already ends with.
+/// An error and its causes, without causes that the message already ends with.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1) {
@@ -93,12 +93,12 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     message
 }
 
-/// Stdout could not be written to.
+/// Writing to stdout failed.
 #[derive(Debug)]
 pub(crate) struct StandardOutputError(io::Error);
 
 impl StandardOutputError {
-    /// Whether the reader has seen enough, as `head` does.
+    /// Returns true if the reader closed the pipe, as `head` does.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
@@ -116,8 +116,7 @@ thread_local! {
     static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics become one line without a backtrace; of several, as when threads fall together, the
-/// first.
+/// Turns a panic into one line without a backtrace; only the first one if several threads panic.
 pub(crate) fn tame_panics() {
     static SEEN: AtomicBool = AtomicBool::new(false);
     panic::set_hook(Box::new(|info| {
@@ -133,7 +132,7 @@ fn bug(info: &PanicHookInfo<'_>) -> String {
     format!("internal error{}: {what}", place.unwrap_or_default())
 }
 
-/// What `work` returns, or why it panicked.
+/// The result of `work`, or its panic message.
 pub(crate) fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     EXPECTED.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -145,7 +144,7 @@ pub(crate) fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Rows in columns: text to the left, columns of numbers to the right.
+/// Aligns rows in columns: text on the left, numbers on the right.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let number = |cell: &str| {
         cell.strip_prefix('-').unwrap_or(cell).starts_with(|first: char| first.is_ascii_digit())
@@ -171,7 +170,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// A count with its thousands apart.
+/// A count with commas between thousands.
 pub(crate) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -184,12 +183,12 @@ pub(crate) fn grouped(count: usize) -> String {
     text
 }
 
-/// Bytes in megabytes, 10⁶ of them.
+/// Bytes in megabytes of 10⁶ bytes.
 pub(crate) fn megabytes(bytes: usize) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// The name that PyTorch has for a type.
+/// PyTorch's name of a type.
 pub(crate) fn dtype_name(dtype: DType) -> String {
     let name = format!("{dtype:?}").to_lowercase();
     match dtype {

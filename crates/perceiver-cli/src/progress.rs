@@ -1,4 +1,4 @@
-//! Bars of long work, on stderr.
+//! Progress bars on stderr.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use perceiver_pipelines::Progress;
 /// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is on the terminal beside the lines of `output`, which asks for it to step aside.
+/// All bars on the terminal; `output` suspends them to print lines.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A bar with rate and time left; none without a terminal.
+/// A bar with rate and remaining time; hidden without a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -31,7 +31,7 @@ impl Bar {
         Self { bar, start: Instant::now(), is_wanted }
     }
 
-    /// Shows how far the work has come.
+    /// Shows the progress.
     pub(crate) fn at(&mut self, progress: Progress) {
         if self.is_wanted && self.start.elapsed() > PATIENCE && progress.done < progress.total {
             self.is_wanted = false;
@@ -48,7 +48,7 @@ impl Drop for Bar {
     }
 }
 
-/// Writes a line where a bar may be, which is drawn again below it.
+/// Writes a line above the bars.
 pub(crate) fn beside_bars<T>(write: impl FnOnce() -> T) -> T {
     BARS.suspend(write)
 }

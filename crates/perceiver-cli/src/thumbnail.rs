@@ -1,14 +1,14 @@
-//! Small pictures on a terminal.
+//! Thumbnails on a terminal.
 
 use clap::builder::styling::{RgbColor, Style};
 use image::{RgbImage, imageops};
 
-/// Most columns of a picture.
+/// Most columns of a thumbnail.
 const COLUMNS: u32 = 40;
-/// Most lines of a picture.
+/// Most lines of a thumbnail.
 const LINES: u32 = 12;
 
-/// A picture of half blocks: each character shows two pixels, one above the other.
+/// A thumbnail in half blocks: each character shows two pixels, one above the other.
 pub(crate) fn thumbnail(image: &RgbImage) -> String {
     let sides = [image.width(), image.height()].map(f64::from);
     let scale = (f64::from(COLUMNS) / sides[0]).min(f64::from(2 * LINES) / sides[1]).min(1.0);

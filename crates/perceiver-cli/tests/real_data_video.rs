@@ -52,7 +52,7 @@ fn the_film_is_re_created_with_its_sound() {
         .output()
         .unwrap();
     let said = String::from_utf8(run.stderr).unwrap();
-    assert!(said.contains("sound resampled from 48000 to 1000 samples a second"), "{said}");
+    assert!(said.contains("sound resampled from 48000 to 1000 Hz"), "{said}");
     let answer: Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(answer["frames"], 132);
     assert_eq!(answer["clips"].as_array().unwrap().len(), 44);

@@ -1,11 +1,11 @@
-//! The one error of this crate.
+//! The error type of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with text, images or the files that describe their processing.
+/// An error in a text, image, video or sound, or in a file that describes its processing.
 ///
-/// Every message is one line, and those about a file begin with its path.
+/// Every message is one line; messages about a file begin with its path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,20 +14,20 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was attempted, such as `read`.
+        /// The attempted action, such as `read`.
         action: &'static str,
-        /// The operating system's answer.
+        /// The error from the operating system.
         source: io::Error,
     },
 
-    /// A file is larger than any honest one of its kind.
-    #[error("{}: {size} bytes, at most {limit} were expected", path.display())]
+    /// A file is larger than any real file of its kind.
+    #[error("{}: {size} bytes, expected at most {limit}", path.display())]
     FileTooLarge {
         /// The file.
         path: PathBuf,
         /// Its size in bytes.
         size: u64,
-        /// The most that is read, in bytes.
+        /// The largest size that is read, in bytes.
         limit: u64,
     },
 
@@ -36,20 +36,20 @@ pub enum Error {
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser met, with line and column.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
 
-    /// A field of a settings file has a value that makes no sense.
+    /// A field of a settings file has an invalid value.
     #[error("{}: `{field}` is {found}, expected {expected}", path.display())]
     Field {
         /// The file.
         path: PathBuf,
-        /// The field, with the path to it where it is nested.
+        /// The field, with its path if it is nested.
         field: String,
         /// The value found, shortened.
         found: String,
-        /// What would have been accepted.
+        /// The values that are accepted.
         expected: String,
     },
 
@@ -58,7 +58,7 @@ pub enum Error {
     Utf8 {
         /// The file.
         path: PathBuf,
-        /// Offset in bytes of the first byte that cannot be decoded.
+        /// Offset of the first byte that cannot be decoded, in bytes.
         position: usize,
     },
 
@@ -67,86 +67,88 @@ pub enum Error {
     UnknownId {
         /// The identifier.
         id: u32,
-        /// Where in the list it stands.
+        /// Its position in the list.
         position: usize,
-        /// Number of entries of the vocabulary.
+        /// Number of entries in the vocabulary.
         vocabulary: usize,
     },
 
     /// Padding and truncation contradict each other.
-    #[error("the truncation length {length} is not a multiple of {multiple}, to which is padded")]
+    #[error(
+        "the truncation length is {length} tokens, expected a multiple of {multiple} to pad to"
+    )]
     LengthNotMultiple {
-        /// Length to which is truncated, in tokens.
+        /// Length to truncate to, in tokens.
         length: usize,
-        /// The multiple asked for.
+        /// Padded lengths must be a multiple of this many tokens.
         multiple: usize,
     },
 
-    /// A length to pad to is beyond what is allocated.
-    #[error("cannot pad to {length} tokens, at most {limit} are possible")]
+    /// The length to pad to is too large.
+    #[error("cannot pad to {length} tokens, expected at most {limit}")]
     PaddingTooLong {
-        /// The length asked for, in tokens.
+        /// The requested length, in tokens.
         length: usize,
-        /// The most that is accepted, in tokens.
+        /// The largest length that is accepted, in tokens.
         limit: usize,
     },
 
-    /// Text has more tokens than the model has positions.
-    #[error("the text has {length} tokens, the model takes at most {limit}")]
+    /// A text has more tokens than the model has positions.
+    #[error("the text has {length} tokens, expected at most the model's {limit}")]
     TextTooLong {
-        /// Tokens of the text, special ones included.
+        /// Number of tokens, including special ones.
         length: usize,
-        /// Positions of the model.
+        /// Number of positions of the model.
         limit: usize,
     },
 
-    /// An image file cannot be decoded.
+    /// An image cannot be decoded.
     #[error("{}: cannot read the image: {reason}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
-        /// Why not, on one line.
+        /// The reason, on one line.
         reason: String,
     },
 
-    /// A file that should hold optical flow does not.
+    /// A file of optical flow is invalid.
     #[error("{}: {reason}", path.display())]
     Flow {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
 
-    /// A file of examples is not what it should be, or one of its examples is not.
+    /// A file of examples, or one of its examples, is invalid.
     #[error("{}: {reason}", path.display())]
     Data {
         /// The file, or the folder of files.
         path: PathBuf,
-        /// What is wrong and where.
+        /// The problem and its place.
         reason: String,
     },
 
-    /// An image and the settings of its processing do not fit.
+    /// An image does not fit the settings of the image processor.
     #[error("image {index} of {width}x{height} pixels: {reason}")]
     Preprocess {
-        /// Place of the image in the batch.
+        /// Index of the image in the batch.
         index: usize,
-        /// Width of the image in pixels.
+        /// Width of the image, in pixels.
         width: u32,
-        /// Height of the image in pixels.
+        /// Height of the image, in pixels.
         height: u32,
-        /// What does not fit.
+        /// The problem.
         reason: String,
     },
 
-    /// Images of a batch end up with different sizes.
+    /// Images of a batch have different sizes after processing.
     #[error(
-        "image {index} of the batch is {width}x{height} pixels after processing, \
-         image 0 is {first_width}x{first_height}: turn on `do_resize` or give one image at a time"
+        "image {index} of the batch is {width}x{height} pixels after processing, expected \
+         image 0's {first_width}x{first_height}: turn on `do_resize` or process one image at a time"
     )]
     UnequalSizes {
-        /// Place of the first image that differs.
+        /// Index of the first image that differs.
         index: usize,
         /// Its width after processing, in pixels.
         width: u32,
@@ -158,25 +160,25 @@ pub enum Error {
         first_height: u32,
     },
 
-    /// A sound cannot be read, resampled or written.
+    /// A sound file cannot be read or written.
     #[error("{}: cannot {action} the sound: {reason}", path.display())]
     Sound {
         /// The file.
         path: PathBuf,
-        /// What was attempted, such as `read`.
+        /// The attempted action, such as `read`.
         action: &'static str,
-        /// Why not, on one line.
+        /// The reason, on one line.
         reason: String,
     },
 
-    /// A sound cannot be brought to another rate.
-    #[error("sound of {from} samples a second cannot be resampled to {to} of them: {reason}")]
+    /// A sound cannot be resampled.
+    #[error("cannot resample a sound from {from} Hz to {to} Hz: {reason}")]
     Resample {
-        /// Its own rate.
+        /// Its own rate, in samples per second.
         from: u32,
-        /// The rate asked for.
+        /// The requested rate, in samples per second.
         to: u32,
-        /// Why not, on one line.
+        /// The reason, on one line.
         reason: String,
     },
 
@@ -185,22 +187,22 @@ pub enum Error {
     Video {
         /// The file or the folder of frames.
         path: PathBuf,
-        /// What was attempted, such as `read`.
+        /// The attempted action, such as `read`.
         action: &'static str,
-        /// Why not, on one line.
+        /// The reason, on one line.
         reason: String,
     },
 
-    /// Frames of one video differ in size.
+    /// Frames of a video differ in size.
     #[error(
         "{}: frame {index} has {width}x{height} pixels, expected the first one's \
          {first_width}x{first_height}",
         path.display()
     )]
     FrameSize {
-        /// The file of the frame, or of the whole video.
+        /// The file of the frame or of the whole video.
         path: PathBuf,
-        /// Place of the frame in the video, from 0.
+        /// Index of the frame in the video, from 0.
         index: usize,
         /// Its width in pixels.
         width: u32,
@@ -220,14 +222,14 @@ pub enum Error {
         path.display()
     )]
     ProgramMissing {
-        /// The file that cannot be read or written without it.
+        /// The file that needs it.
         path: PathBuf,
         /// `ffmpeg` or `ffprobe`.
         program: &'static str,
     },
 
-    /// A batch without images has no shape.
-    #[error("no image was given")]
+    /// A batch has no images.
+    #[error("the batch has no images, expected at least one")]
     EmptyBatch,
 }
 
@@ -253,7 +255,7 @@ impl Error {
     }
 }
 
-/// Decoders nest their reasons over several lines.
+/// Joins the lines of a reason: decoders spread theirs over several.
 fn one_line(reason: impl ToString) -> String {
     reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Settings files: bounded reading, errors that name the field, writing without halves.
+//! Settings files: read within bounds, refused with the name of the field, written whole.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -8,28 +8,46 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// Settings files of strangers are read up to this size, in bytes.
+/// Largest settings file that is read, in bytes: files may come from anyone.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Longest excerpt of a refused value in an error, in characters.
 const MAX_EXCERPT: usize = 60;
 
-/// A JSON object together with the file it came from, so that complaints can name both.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) path: PathBuf,
-    pub(crate) fields: Map<String, Value>,
+/// Where settings files come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SettingsFiles<'a> {
+    Folder(&'a Path),
+    /// Names and contents.
+    Memory(&'a [(&'a str, &'a [u8])]),
 }
 
-impl Settings {
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = read_bounded(path, MAX_FILE)?;
-        Self::parse(path, &bytes)
+impl SettingsFiles<'_> {
+    /// What errors call the file of this name.
+    pub(crate) fn path(self, name: &str) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.join(name),
+            Self::Memory(_) => PathBuf::from(name),
+        }
     }
 
-    /// As [`Settings::read`], but a file that does not exist is no error.
-    pub(crate) fn read_if_present(path: &Path) -> Result<Option<Self>> {
-        match Self::read(path) {
+    pub(crate) fn read(self, name: &str) -> Result<Settings> {
+        let path = self.path(name);
+        match self {
+            Self::Folder(_) => Settings::parse(&path, &read_bounded(&path, MAX_FILE)?),
+            Self::Memory(files) => {
+                let bytes = files.iter().find(|(found, _)| *found == name);
+                let (_, bytes) = bytes
+                    .ok_or_else(|| Error::io(&path, "read")(std::io::ErrorKind::NotFound.into()))?;
+                check_size(&path, bytes.len() as u64, MAX_FILE)?;
+                Settings::parse(&path, bytes)
+            }
+        }
+    }
+
+    /// Like [`read`](Self::read), with `None` if there is no such file.
+    pub(crate) fn read_if_present(self, name: &str) -> Result<Option<Settings>> {
+        match self.read(name) {
             Ok(settings) => Ok(Some(settings)),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Ok(None)
@@ -37,7 +55,16 @@ impl Settings {
             Err(error) => Err(error),
         }
     }
+}
 
+/// A JSON object and the file it came from, so that errors can name both.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) path: PathBuf,
+    pub(crate) fields: Map<String, Value>,
+}
+
+impl Settings {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let value = serde_json::from_slice(bytes)
             .map_err(|source| Error::Json { path: path.to_owned(), source })?;
@@ -47,7 +74,7 @@ impl Settings {
         }
     }
 
-    /// The value of a field, if it is there and not `null`.
+    /// The value of a field that is present and not `null`.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
@@ -83,21 +110,29 @@ fn refusal(path: &Path, field: &str, found: &Value, expected: impl Into<String>)
     }
 }
 
-/// Reads a file, unless it is larger than `limit` bytes.
+/// Refuses a file of more than `limit` bytes.
+pub(crate) fn check_size(path: &Path, size: u64, limit: u64) -> Result<()> {
+    if size > limit {
+        return Err(Error::FileTooLarge { path: path.to_owned(), size, limit });
+    }
+    Ok(())
+}
+
+/// Reads a file of at most `limit` bytes.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
         let size = fs::metadata(path).map_or(limit + 1, |metadata| metadata.len());
-        return Err(Error::FileTooLarge { path: path.to_owned(), size, limit });
+        check_size(path, size.max(limit + 1), limit)?;
     }
     Ok(bytes)
 }
 
 /// Writes a settings file as the reference does: sorted keys, two spaces, a final newline.
 ///
-/// The old file stays as it was unless the new one is complete.
+/// An existing file is replaced only once the new one is complete.
 pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
     let mut value = Value::Object(fields);
     value.sort_all_objects();
@@ -109,7 +144,7 @@ pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // Temporary files are private by default; this one is to be an ordinary file in the end.
+        // Temporary files are private by default; this one ends up as an ordinary file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;

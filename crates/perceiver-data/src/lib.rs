@@ -14,7 +14,7 @@ mod video;
 
 pub use self::error::{Error, Result};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
-pub use self::read_image::read_image;
+pub use self::read_image::{decode_image, read_image};
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
@@ -27,6 +27,6 @@ pub use self::tokenizer::{
     Truncation, read_text,
 };
 pub use self::video::{
-    Frames, VideoFormat, VideoInfo, VideoWriter, centre_square, frame_files, read_frames,
+    VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, read_frames,
     read_video_sound,
 };

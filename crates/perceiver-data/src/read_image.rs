@@ -1,4 +1,4 @@
-//! Image files to pixels, as Pillow reads them.
+//! From image files to pixels, as Pillow reads them.
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
@@ -9,19 +9,21 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
 
 use crate::error::{Error, Result};
-use crate::json::read_bounded;
+use crate::json::{check_size, read_bounded};
 
-/// Files are read up to this size, in bytes.
+/// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 29;
 
-/// Images have at most this many pixels, as Pillow allows before it suspects a trap.
+/// Most pixels of an image: where Pillow suspects a decompression bomb.
 pub(crate) const MAX_PIXELS: u64 = 178_956_970;
 
-/// What a decoder may allocate, in bytes, its output included.
+/// Most memory that a decoder may allocate, in bytes, including its output.
 pub(crate) const MAX_MEMORY: u64 = 3 << 29;
 
-/// JPEG files are refused beyond this many scans, each of which can be made to take long.
+/// Most scans of a JPEG file: a crafted file can make each of them slow.
 const MAX_SCANS: usize = 256;
+
+const FEWER_PIXELS: &str = "it has fewer pixels than its header says";
 
 const FORMATS: [ImageFormat; 6] = [
     ImageFormat::Png,
@@ -34,41 +36,51 @@ const FORMATS: [ImageFormat; 6] = [
 
 /// Reads a PNG, JPEG, WebP, TIFF, BMP or GIF file as an upright RGB image.
 ///
-/// The format is told from the content. Of an animation, the first picture is taken. Turns and
-/// flips that the file's Exif or XMP orientation asks for are done. Pixels equal those of Pillow's
-/// `exif_transpose` and `convert("RGB")`: transparency is dropped, what is under it shows; grey
-/// values and palettes are spread to three channels; 16-bit colours lose their low byte, while
-/// **16-bit grey values are cut off at 255**; CMYK is converted without a colour profile.
+/// The content decides the format. An animation gives its first frame. The image is rotated and
+/// flipped as its Exif or XMP orientation says. Pixels equal those of Pillow's `exif_transpose`
+/// and `convert("RGB")`: transparency is dropped, and the colour under it shows; grey values and
+/// palettes become three channels; 16-bit colours lose their low byte, but **16-bit grey values
+/// are clipped at 255**; CMYK is converted without a colour profile.
 ///
-/// Files may have up to 512 MiB, images up to 178,956,970 pixels, and decoding may take 1.5 GiB.
+/// Files may have up to 512 MiB, images up to 178,956,970 pixels. Decoding may take 1.5 GiB.
 ///
 /// # Errors
-/// When the file cannot be read, has another format, is truncated, damaged or too large, or has no
-/// pixels.
+/// Returns an error if the file cannot be read, has another format, is truncated, damaged or too
+/// large, or has no pixels.
 ///
 /// # Source
 /// `load_image` of transformers 5.23 with Pillow 13.
 ///
 /// # Differences
-/// - JPEG files with damaged data are refused, where Pillow fills in what it can; those that lack
-///   nothing but the end marker are read.
-/// - An orientation that stands only in ImageMagick's own form is not seen.
-/// - Of TIFF, palettes, floating point, signed numbers, 2 and 4 bits, YCbCr and CIELab are refused;
-///   CMYK values and JPEG-compressed pixels can be up to two levels off, and colours that were
-///   multiplied by their transparency stay so.
-/// - 16-bit bitmaps can be one level off; where a run-length coded bitmap or the first picture of a
-///   GIF animation leaves pixels out, those are black.
+/// - JPEG files with damaged data are refused; Pillow fills in the missing parts. Files that lack
+///   only the end marker are read.
+/// - An orientation stored only in ImageMagick's own form is ignored.
+/// - TIFF files with palettes, floating-point or signed samples, 2 or 4 bits, YCbCr or CIELab are
+///   refused; CMYK values and JPEG-compressed pixels can be up to two levels off, and
+///   premultiplied colours stay premultiplied.
+/// - 16-bit bitmaps can be one level off. Pixels that a run-length encoded bitmap or the first
+///   frame of a GIF animation leaves out are black.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
     let bytes = read_bounded(path, MAX_FILE)?;
     decode(&bytes).map_err(|reason| Error::image(path, reason))
 }
 
+/// Decodes an image file in memory as [`read_image`] decodes one on disk; errors call it `name`.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn decode_image(bytes: &[u8], name: impl AsRef<Path>) -> Result<RgbImage> {
+    let name = name.as_ref();
+    check_size(name, bytes.len() as u64, MAX_FILE)?;
+    decode(bytes).map_err(|reason| Error::image(name, reason))
+}
+
 pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
     }
-    // Unlike the decoder behind it, the guess knows no TIFF files with 64-bit offsets.
+    // The decoder reads TIFF files with 64-bit offsets, but the guess does not recognise them.
     let big_tiff = bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b");
     let format = big_tiff
         .then_some(ImageFormat::Tiff)
@@ -79,14 +91,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         ImageFormat::Jpeg => decode_jpeg(bytes),
         format => decode_other(bytes, format).map_err(|error| error.to_string())?,
     });
-    // Tiles of single colours, for one, are a broken promise to the TIFF decoder.
-    let (image, orientation) = decoded.map_err(|_| "the decoder gave up on its form")??;
+    // Some valid files, such as TIFF tiles of a single colour, make a decoder panic.
+    let (image, orientation) = decoded.map_err(|_| "the decoder does not support this file")??;
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
 }
 
-/// Pillow decodes with libjpeg-turbo, whose rounding no decoder of the `image` crate follows.
+/// Pillow decodes with libjpeg-turbo, which rounds unlike every decoder of the `image` crate.
 fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
     let limits = DecodeLimits {
         max_width: usize::from(u16::MAX),
@@ -111,7 +123,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
     check_sides(side(decoded.width), side(decoded.height))?;
     RgbImage::from_raw(side(decoded.width), side(decoded.height), decoded.data)
         .map(|image| (image, orientation))
-        .ok_or_else(|| "fewer pixels than its header says".to_owned())
+        .ok_or_else(|| FEWER_PIXELS.to_owned())
 }
 
 fn decode_other(
@@ -134,21 +146,20 @@ fn decode_other(
         let xmp = decoder.xmp_metadata()?;
         orientation(exif.as_deref(), xmp.as_deref())
     };
-    // One grey value may be named transparent; to Pillow it is a grey value still.
     let is_grey = format == ImageFormat::Png && bytes.get(24..26) == Some(&[16, 0]);
     let mut image = DynamicImage::from_decoder(decoder)?;
     if is_grey {
-        // One of the grey values may be named transparent; to Pillow it is a grey value still.
+        // One grey value may be marked transparent; Pillow keeps it as a grey value.
         image = DynamicImage::ImageLuma16(image.into_luma16());
     }
     Ok(into_rgb(image).map(|image| (image, orientation)))
 }
 
-/// What Exif data says, or else XMP data, which is searched as Pillow does.
+/// The orientation in Exif data or, without one, in XMP data, searched as Pillow searches it.
 fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     const FIELD: &[u8] = b"tiff:Orientation";
     let from_exif = exif.and_then(|exif| {
-        // Some programs write the prefix that this data has in JPEG files into other ones as well.
+        // Some programs write the prefix of JPEG files into other formats too.
         let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
         Orientation::from_exif_chunk(exif)
     });
@@ -172,12 +183,12 @@ fn check_sides(width: u32, height: u32) -> Result<(), String> {
         return Err("it has no pixels".to_owned());
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("{width}x{height} pixels, at most {MAX_PIXELS} are read"));
+        return Err(format!("{width}x{height} pixels, expected at most {MAX_PIXELS}"));
     }
     Ok(())
 }
 
-/// Reduces to eight bits as Pillow does, which neither rounds nor treats grey as it does colours.
+/// Reduces to eight bits as Pillow does: it does not round, and treats grey unlike colours.
 fn into_rgb(image: DynamicImage) -> Result<RgbImage, String> {
     let (width, height) = (image.width(), image.height());
     let high = |value: u16| (value >> 8) as u8;
@@ -197,10 +208,9 @@ fn into_rgb(image: DynamicImage) -> Result<RgbImage, String> {
         DynamicImage::ImageLuma8(_)
         | DynamicImage::ImageLumaA8(_)
         | DynamicImage::ImageRgba8(_) => return Ok(image.into_rgb8()),
-        other => return Err(format!("pixels of type {:?} are not read", other.color())),
+        other => return Err(format!("pixels of type {:?} are not supported", other.color())),
     };
-    RgbImage::from_raw(width, height, pixels)
-        .ok_or_else(|| "fewer pixels than its header says".to_owned())
+    RgbImage::from_raw(width, height, pixels).ok_or_else(|| FEWER_PIXELS.to_owned())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Resizing of 8-bit images, to the bit as Pillow and torchvision do it.
+//! Resizing of 8-bit images, bit for bit as Pillow and torchvision do it.
 //!
-//! Both weigh the pixels under a filter, along rows and along columns, in integers, and round to 8
-//! bits after each pass; they differ in the number of bits of the weights and the order of the
-//! passes. No library in Rust keeps to this: `fast_image_resize` always begins with the columns,
-//! so that a third of the levels are one off, and next to clipped ones dozens.
+//! Both weight the pixels under a filter, along rows and along columns, in integers, and round to
+//! 8 bits after each pass. They differ in the number of bits of the weights and in the order of
+//! the passes. No Rust library does the same: `fast_image_resize` always begins with the columns,
+//! which puts a third of the levels off by one, and by dozens next to clipped ones.
 
 use std::f64::consts::PI;
 
@@ -11,27 +11,27 @@ use image::RgbImage;
 
 const CHANNELS: usize = 3;
 
-/// How pixels are weighed when an image is resized.
+/// The filter that weights pixels when an image is resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[doc(alias = "PILImageResampling")]
 pub enum Resample {
     /// The nearest pixel.
     Nearest,
-    /// A windowed sine cardinal over three pixels.
+    /// A windowed sinc over three pixels.
     Lanczos,
     /// A triangle over one pixel.
     Bilinear,
     /// A cubic over two pixels, with a = −0.5.
     #[default]
     Bicubic,
-    /// The mean of the pixels covered.
+    /// The mean of the covered pixels.
     Box,
     /// A Hamming window over one pixel.
     Hamming,
 }
 
 impl Resample {
-    /// Pillow's numbers, which settings files use.
+    /// In the order of Pillow's numbers, which settings files use.
     pub(crate) const NUMBERED: [Self; 6] =
         [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
 
@@ -78,7 +78,7 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// Whose arithmetic is followed.
+/// The library whose arithmetic is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
     /// torchvision: weights of 16 bits, with as many fractional bits as the largest one allows.
@@ -88,7 +88,7 @@ pub enum Backend {
     Pil,
 }
 
-/// Resizes to `(width, height)`, both at least 1, as the image's sides must be.
+/// Resizes to `(width, height)`. These and the sides of the image must be at least 1.
 pub(crate) fn resize(
     image: &RgbImage,
     (width, height): (u32, u32),
@@ -119,17 +119,17 @@ pub(crate) fn resize(
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
-/// Pillow 13 takes the columns first where that leaves it less to do along the rows.
+/// Pillow 13 resizes the columns first if that leaves less work along the rows.
 fn columns_first(image: &RgbImage, (width, height): (u32, u32), backend: Backend) -> bool {
     let lost_rows = i64::from(image.height()) - i64::from(height);
     let lost_columns = i64::from(image.width()) - i64::from(width);
     backend == Backend::Pil && lost_rows > 0 && lost_rows > 2 * lost_columns
 }
 
-/// For each pixel of the new image, along one axis, those of the old one that it is made of.
+/// For each pixel of the new image, along one axis, the old pixels that contribute to it.
 struct Axis {
     windows: Vec<Window>,
-    /// Fixed-point weights, those of one window after those of another.
+    /// Fixed-point weights, window after window.
     weights: Vec<i32>,
     fractional_bits: u32,
 }
@@ -137,7 +137,7 @@ struct Axis {
 struct Window {
     /// First pixel of the old image.
     start: usize,
-    /// Where its weights begin and end.
+    /// The range of its weights.
     weights: std::ops::Range<usize>,
 }
 
@@ -193,7 +193,7 @@ impl Axis {
         let mut position = step * 0.5;
         let windows = (0..new).map(|index| {
             let start = match backend {
-                // Pillow adds up the steps, with what they lose to rounding.
+                // Pillow sums the steps, including their rounding errors.
                 Backend::Pil => position as usize,
                 Backend::Torchvision => {
                     let step = old as f32 / new as f32;

@@ -33,7 +33,7 @@ fn beep() -> Sound {
     Sound { samples: (0..19_200).map(sample).collect(), rate: 48_000 }
 }
 
-/// Whether to try what needs ffmpeg.
+/// Returns true if tests of ffmpeg should run.
 fn has_ffmpeg() -> bool {
     let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
     assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
@@ -137,7 +137,7 @@ fn nothing_is_written_that_cannot_be_played() {
     assert!(write(&gif, &[], None).unwrap_err().to_string().contains("no frames"));
     let frames = greys(1, (2, 2));
     let message = write(&gif, &frames, Some(&beep())).unwrap_err().to_string();
-    assert!(message.contains("holds no sound"), "{message}");
+    assert!(message.contains("does not support sound"), "{message}");
     assert!(VideoWriter::create(&gif, VideoFormat::Gif, f64::NAN).is_err());
 }
 

@@ -2,7 +2,6 @@
 
 mod heads;
 mod inputs;
-mod maps;
 
 use std::collections::BTreeMap;
 
@@ -65,24 +64,6 @@ impl AnyPerceiver {
         let inputs = Inputs::new(inputs, config, device, interpolate);
         with_head!(self, head => forward(head, inputs, options.outputs))
     }
-
-    /// Encodes tensors from outside into latents. They are named as for
-    /// [`forward`](Self::forward); labels and points have no effect.
-    ///
-    /// # Shapes
-    /// - returns: `[batch, latents, latent_channels]`
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward).
-    pub fn encode(
-        &self,
-        inputs: NamedTensors,
-        config: &PerceiverConfig,
-        device: &Device,
-    ) -> Result<Tensor<3>, Error> {
-        let inputs = Inputs::new(inputs, config, device, false);
-        with_head!(self, head => encode(head, inputs))
-    }
 }
 
 fn forward<H: NamedHead>(
@@ -96,12 +77,6 @@ fn forward<H: NamedHead>(
     let mut outputs = Outputs::default();
     H::name(head.forward(request), &mut outputs);
     Ok(outputs.tensors)
-}
-
-fn encode<H: NamedHead>(head: &H, mut inputs: Inputs<'_>) -> Result<Tensor<3>, Error> {
-    let request = H::request(&mut inputs)?;
-    inputs.finish()?;
-    Ok(head.encode(request).encoder.last_hidden_state)
 }
 
 /// Named outputs.

@@ -1,4 +1,4 @@
-//! Where a model looks.
+//! Where a model attends.
 
 mod lines;
 mod page;
@@ -8,117 +8,95 @@ mod tiles;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use image::RgbImage;
-use perceiver_data::{Encoding, PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_models::{AnyPerceiver, Head, NamedTensors, PerceiverConfig, Pretrained};
+use perceiver_data::{Encoding, PerceiverTokenizer};
+use perceiver_models::{Head, hub};
 
-use self::tiles::Decoder;
-use crate::preparation::image_processor;
-use crate::{Error, Input, Result, text};
+use self::tiles::{Decoder, Selection};
+use crate::model_files::ModelFiles;
+use crate::preparation::{ImagePreparation, Prepared, TextPreparation};
+use crate::session::Session;
+use crate::{Input, Result};
 
 const HEADS: &str = "a PerceiverForMaskedLM, a PerceiverForSequenceClassification or one of the \
                      PerceiverForImageClassification heads";
 
-/// Shows where a model of texts or images looks: the maps of its cross-attentions, as heat over
-/// the photo or over the characters of the text.
+/// Shows where a model of texts or images attends: maps of its cross-attention, as heat over the
+/// photo or over the characters of the text.
 ///
 /// ```no_run
 /// use std::path::Path;
 ///
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::{Attend, AttendOptions};
+/// use perceiver_pipelines::Attend;
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = Attend::from_pretrained("vision-perceiver-conv", &Device::flex())?;
-/// let attention = pipeline.run(Path::new("cat.jpg"), &AttendOptions::default())?;
+/// let attention = pipeline.run(Path::new("cat.jpg"))?;
 /// std::fs::write("cat.html", attention.page("cat.jpg")).expect("the folder can be written");
 /// # }
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// The encoder's maps are computed in blocks of latents, so that memory does not grow with them.
+/// The encoder's maps are computed in blocks of latents, so memory does not grow with the number of
+/// latents.
 ///
 /// # Source
 /// Perceiver section 4.1, whose figures show such maps; `cross_attentions` of
 /// `PerceiverModelOutput`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Attend {
-    model: AnyPerceiver,
-    config: PerceiverConfig,
-    preparation: Preparation,
-    warnings: Vec<String>,
-    device: Device,
+    session: Session,
+    layer: AttendLayer,
+    selection: Selection,
 }
 
-#[derive(Debug)]
-enum Preparation {
-    Text(Box<PerceiverTokenizer>),
-    Image(Box<PerceiverImageProcessor>),
-}
-
-/// Which maps are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct AttendOptions {
-    /// The encoder's cross-attention by default.
-    pub layer: AttendLayer,
-    /// One head; the average of all when absent.
-    pub head: Option<usize>,
-    /// One latent of the encoder, or one query of the decoder: in a text, a token. The average of
-    /// all latents when absent; of the decoder's queries, that of the text's masks, where there
-    /// are any.
-    pub row: Option<usize>,
-    /// What is shown side by side; one average by default.
-    pub tiles: AttendTiles,
-}
-
-/// A cross-attention.
+/// A cross-attention of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttendLayer {
-    /// The latents look at the input.
+    /// The latents attend to the input.
     #[default]
     Encoder,
-    /// The answers look at the latents. What is shown is the input once more, as seen by the
-    /// latents in proportion to what the answers take of them; what the latents told each other
-    /// in between does not show.
+    /// The outputs attend to the latents. The maps show the input as seen by the latents, weighted
+    /// by how much the outputs attend to each; self-attention in between does not show.
     Decoder,
 }
 
-/// What is shown side by side.
+/// The maps to show side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttendTiles {
-    /// Nothing: everything that was chosen is averaged.
+    /// A single map: the average of everything selected.
     #[default]
     Average,
-    /// The heads.
+    /// One map per head.
     Heads,
-    /// The latents of the encoder or the queries of the decoder: of many, the 16 that look most
-    /// sharply, sharpest first.
+    /// One map per latent of the encoder or query of the decoder; if there are many, the 16
+    /// sharpest, sharpest first.
     Rows,
 }
 
-/// Where a model looks in an input.
+/// Where a model attends in an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     /// The cross-attention.
     pub layer: AttendLayer,
-    /// What the weights are of.
+    /// The positions that have weights.
     pub places: Places,
-    /// One map, or one a tile.
+    /// One map, or one per tile.
     pub maps: Vec<AttentionMap>,
 }
 
-/// What a model can look at.
+/// The positions that a model can attend to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Places {
-    /// The characters of a text, in its order.
+    /// The characters of a text, in order.
     Text(Vec<Character>),
     /// The tokens of an image, row by row.
     Image {
-        /// What the model sees of the photo, in the photo's own pixels.
+        /// The part of the photo that the model sees, at the photo's own resolution.
         photo: RgbImage,
         /// Rows of tokens.
         rows: usize,
@@ -127,100 +105,121 @@ pub enum Places {
     },
 }
 
-/// A character, or a special token.
+/// A character or a special token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Character {
-    /// How it is written.
+    /// The character as text.
     pub text: String,
-    /// Where it stands, in bytes; nowhere, if it was put around the text.
+    /// Its bytes in the text; `None` if it was added around the text.
     pub range: Option<Range<usize>>,
 }
 
-/// How much of the attention each place has.
+/// The attention to each position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionMap {
-    /// The head; absent for an average.
+    /// The head; `None` for an average.
     pub head: Option<usize>,
-    /// The encoder's latent or the decoder's query; absent for an average.
+    /// The encoder's latent or the decoder's query; `None` for an average.
     pub row: Option<usize>,
-    /// One a place; they sum to one.
+    /// One weight per position; they sum to one.
     pub weights: Vec<f32>,
 }
 
 impl Attend {
-    /// Loads the model of a folder onto a device, and its tokenizer or image processor.
+    /// Loads a model with its tokenizer or image processor from a folder, or by a hub id such as
+    /// `deepmind/vision-perceiver-conv`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] where the folder's model takes neither texts nor images;
-    /// [`Error::Model`] where it cannot be loaded; [`Error::Data`] where the settings of the
-    /// tokenizer or image processor are damaged.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = PerceiverConfig::from_pretrained(folder)?;
-        let mut warnings = Vec::new();
-        let preparation = match config.head() {
-            Ok(Head::MaskedLm | Head::SequenceClassification) => {
-                Preparation::Text(Box::new(PerceiverTokenizer::from_pretrained(folder)?))
-            }
-            Ok(
-                Head::ImageClassificationLearned
-                | Head::ImageClassificationFourier
-                | Head::ImageClassificationConvProcessing,
-            ) => Preparation::Image(Box::new(image_processor(folder, &mut warnings)?)),
-            Ok(head) => {
-                let path = folder.to_path_buf();
-                return Err(Error::WrongHead { path, head, expected: HEADS });
-            }
-            // Without a known head, the loading below fails and says so with the file's name.
-            Err(_) => Preparation::Text(Box::default()),
-        };
-        let Pretrained { model, config, report } = AnyPerceiver::from_pretrained(folder, device)?;
-        warnings.extend(report.warnings());
-        Ok(Self { model, config, preparation, warnings, device: device.clone() })
+    /// [`Error::WrongHead`](crate::Error::WrongHead) if the model reads neither texts nor single
+    /// images; [`Error::Model`](crate::Error::Model) if it cannot be loaded;
+    /// [`Error::Data`](crate::Error::Data) if the settings of the tokenizer or image processor are
+    /// invalid.
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
-    /// What was suspicious about the folder, a line each.
+    /// Loads a model from files in memory: names and contents of `config.json`,
+    /// `model.safetensors` and the settings of the tokenizer or image processor.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        let accepts = |head: Head| head == Head::MaskedLm || head.is_classifier();
+        let session = Session::load(files, device, accepts, HEADS)?;
+        Ok(Self { session, layer: AttendLayer::default(), selection: Selection::default() })
+    }
+
+    /// Sets the cross-attention to show. The encoder's by default.
+    #[must_use]
+    pub fn layer(mut self, layer: AttendLayer) -> Self {
+        self.layer = layer;
+        self
+    }
+
+    /// Selects one head. The average of all by default.
+    #[must_use]
+    pub fn head(mut self, head: usize) -> Self {
+        self.selection.head = Some(head);
+        self
+    }
+
+    /// Selects one latent of the encoder, or one query of the decoder, which in a text is a token.
+    /// By default all latents are averaged, or the queries of a text's masks, or all queries if
+    /// there are no masks.
+    #[must_use]
+    pub fn row(mut self, row: usize) -> Self {
+        self.selection.row = Some(row);
+        self
+    }
+
+    /// Sets the maps to show side by side. A single average by default.
+    #[must_use]
+    pub fn tiles(mut self, tiles: AttendTiles) -> Self {
+        self.selection.tiles = tiles;
+        self
+    }
+
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        &self.session.warnings
     }
 
-    /// Finds where the model looks.
+    /// Finds where the model attends.
     ///
     /// # Errors
-    /// When the model takes the other kind of input, the text is empty or too long, the image
-    /// cannot be read or does not fit the model, or there is no such head or row.
-    pub fn run(&self, input: impl Into<Input>, options: &AttendOptions) -> Result<Attention> {
-        match (&self.preparation, input.into()) {
-            (Preparation::Text(tokenizer), Input::Text(text)) => {
-                self.in_text(tokenizer, &text, options)
-            }
-            (Preparation::Image(processor), Input::Image(image)) => {
-                self.in_image(processor, &image, options)
-            }
-            (Preparation::Image(processor), Input::ImageFile(path)) => {
-                let image = read_image(&path)?;
-                self.in_image(processor, &image, options).map_err(|source| source.in_image(&path))
-            }
-            (Preparation::Text(_), _) => Err(self.wrong_input("a text", "an image")),
-            (Preparation::Image(_), _) => Err(self.wrong_input("an image", "a text")),
-        }
+    /// Returns an error if the model reads the other kind of input, the text is empty or too long,
+    /// the image cannot be read or does not fit the model, or the selected head or row does not
+    /// exist.
+    pub fn run(&self, input: impl Into<Input>) -> Result<Attention> {
+        let (result, _) = self.session.preparation.read(
+            &input.into(),
+            |texts, text| self.in_text(texts, text),
+            |images, image| self.in_image(images, image),
+        );
+        result
     }
 
-    fn wrong_input(&self, expected: &'static str, given: &'static str) -> Error {
-        Error::WrongInput { head: self.model.head(), expected, given }
+    /// Finds where the model attends in many inputs, one after another.
+    ///
+    /// # Errors
+    /// Each input has its own result, with the errors of [`run`](Self::run).
+    pub fn run_all<I>(&self, inputs: I) -> impl Iterator<Item = Result<Attention>> + use<'_, I>
+    where
+        I: IntoIterator<Item: Into<Input>>,
+    {
+        inputs.into_iter().map(|input| self.run(input))
     }
 
-    fn in_text(
-        &self,
-        tokenizer: &PerceiverTokenizer,
-        text: &str,
-        options: &AttendOptions,
-    ) -> Result<Attention> {
-        let encoding = text::encode(text, tokenizer, &self.config)?;
-        let ids: Vec<i64> = encoding.input_ids.iter().map(|&id| i64::from(id)).collect();
-        let queries = match self.model.head() {
-            // The query of rank i is asked about the token of rank i, however many there are.
+    fn in_text(&self, texts: &TextPreparation, text: &str) -> Result<Attention> {
+        let tokenizer = &texts.tokenizer;
+        let encoding = texts.encode(text)?;
+        let queries = match self.session.head {
+            // The query of rank i predicts the token of rank i, however many there are.
             Head::MaskedLm => encoding.len(),
             _ => 1,
         };
@@ -229,9 +228,8 @@ impl Attend {
             .filter(|&(place, &id)| place < queries && id == tokenizer.mask_token_id())
             .map(|(place, _)| place)
             .collect();
-        let chosen = if masks.is_empty() { (0..queries).collect() } else { masks };
-        let inputs = TensorData::new(ids, [1, encoding.len()]);
-        let (maps, _) = self.maps(inputs, queries, chosen, options)?;
+        let default = if masks.is_empty() { (0..queries).collect() } else { masks };
+        let maps = self.maps(&Prepared::Text(encoding.input_ids.clone()), queries, default)?;
         let (characters, owners) = characters(text, &encoding, tokenizer)?;
         let maps = maps.into_iter().map(|map| {
             let mut weights = vec![0.0; characters.len()];
@@ -241,82 +239,39 @@ impl Attend {
             AttentionMap { weights, ..map }
         });
         let maps = maps.collect();
-        Ok(Attention { layer: options.layer, places: Places::Text(characters), maps })
+        Ok(Attention { layer: self.layer, places: Places::Text(characters), maps })
     }
 
-    fn in_image(
-        &self,
-        processor: &PerceiverImageProcessor,
-        image: &RgbImage,
-        options: &AttendOptions,
-    ) -> Result<Attention> {
-        let pixels = processor.preprocess(std::slice::from_ref(image))?;
-        let (_, channels, height, width) = pixels.dim();
-        let (values, _) = pixels.into_raw_vec_and_offset();
-        let inputs = TensorData::new(values, [1, channels, height, width]);
-        let (maps, grid) = self.maps(inputs, 1, vec![0], options)?;
-        let photo = processor.crop(image)?.into_owned();
-        let (rows, columns) = (grid[0], grid[1]);
+    fn in_image(&self, images: &ImagePreparation, image: &RgbImage) -> Result<Attention> {
+        let pixels = images.pixels(image)?;
+        let [rows, columns] = images.grid(&pixels)?;
+        let maps = self.maps(&Prepared::Image(pixels), 1, vec![0])?;
+        let photo = images.crop(image)?;
         let places = Places::Image { photo, rows, columns };
-        Ok(Attention { layer: options.layer, places, maps })
+        Ok(Attention { layer: self.layer, places, maps })
     }
 
-    /// The maps over tokens, and how the tokens lie. The decoder has so many `queries` about the
-    /// input, of which the `chosen` ones are looked at unless the options choose.
+    /// The maps over tokens. The decoder has `queries` queries about the input; the `default` ones
+    /// are shown unless a row is selected.
     fn maps(
         &self,
-        inputs: TensorData,
+        input: &Prepared,
         queries: usize,
-        chosen: Vec<usize>,
-        options: &AttendOptions,
-    ) -> Result<(Vec<AttentionMap>, Vec<usize>)> {
-        let inputs = NamedTensors::from([("inputs".to_owned(), inputs)]);
-        let decoder = options.layer == AttendLayer::Decoder;
-        let (maps, grid) =
-            self.model.cross_attention_maps(inputs, &self.config, decoder, &self.device)?;
-        let maps = match maps.decoder {
-            None => tiles::of_encoder(maps.encoder, options)?,
+        default: Vec<usize>,
+    ) -> Result<Vec<AttentionMap>> {
+        let maps = self.session.maps(input, self.layer == AttendLayer::Decoder);
+        match maps.decoder {
+            None => tiles::of_encoder(maps.encoder, self.selection),
             Some(weights) => {
-                let decoder = Decoder::new(weights, queries, chosen);
-                tiles::of_decoder(&decoder, maps.encoder, options)?
+                let decoder = Decoder::new(weights, queries, default);
+                tiles::of_decoder(&decoder, maps.encoder, self.selection)
             }
-        };
-        Ok((maps, grid))
-    }
-}
-
-impl AttendOptions {
-    /// Shows another cross-attention.
-    #[must_use]
-    pub fn with_layer(mut self, layer: AttendLayer) -> Self {
-        self.layer = layer;
-        self
-    }
-
-    /// Shows one head.
-    #[must_use]
-    pub fn with_head(mut self, head: usize) -> Self {
-        self.head = Some(head);
-        self
-    }
-
-    /// Shows one latent of the encoder, or one query of the decoder.
-    #[must_use]
-    pub fn with_row(mut self, row: usize) -> Self {
-        self.row = Some(row);
-        self
-    }
-
-    /// Shows several maps side by side.
-    #[must_use]
-    pub fn with_tiles(mut self, tiles: AttendTiles) -> Self {
-        self.tiles = tiles;
-        self
+        }
     }
 }
 
 impl AttentionMap {
-    /// The `count` places of the greatest weights, greatest first: their ranks and weights.
+    /// The `count` positions with the largest weights, largest first, as pairs of index and weight.
     #[must_use]
     pub fn strongest(&self, count: usize) -> Vec<(usize, f32)> {
         let mut places: Vec<(usize, f32)> = self.weights.iter().copied().enumerate().collect();
@@ -326,8 +281,8 @@ impl AttentionMap {
     }
 }
 
-/// The characters of a text with the special tokens around them, and the character of every
-/// token.
+/// The characters of a text with the special tokens around them, and the character that each token
+/// belongs to.
 fn characters(
     text: &str,
     encoding: &Encoding,
@@ -338,8 +293,9 @@ fn characters(
     for (&id, offset) in encoding.input_ids.iter().zip(&encoding.offsets) {
         let range = offset
             .map(|span| text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end));
-        let goes_on = range.is_some() && characters.last().is_some_and(|last| last.range == range);
-        if !goes_on {
+        let continues =
+            range.is_some() && characters.last().is_some_and(|last| last.range == range);
+        if !continues {
             let text = match &range {
                 Some(range) => text[range.clone()].to_owned(),
                 None => tokenizer.decode(&[id], false)?,

@@ -6,40 +6,39 @@ use ndarray::Array2;
 use perceiver_data::centre_square;
 use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForMultimodalAutoencoding, PerceiverHead as _, Pretrained,
+    Head, PerceiverConfig, PerceiverForMultimodalAutoencoding, PerceiverHead as _, hub,
 };
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
 use crate::clips::{Clip, Clips};
 use crate::latent_rows::latent_rows;
+use crate::model_files::{ModelFiles, Opened};
 use crate::squared_error::SquaredError;
 use crate::{Error, Progress, Result};
 
-/// Pixels or samples of a clip; 334 times the published model's pixels.
+/// Most pixels or samples of a clip: 334 times the published model's pixels.
 const MAX_CLIP: usize = 1 << 28;
 
-/// Side of the patches that a frame is cut into, in pixels.
+/// Side of the patches of a frame, in pixels.
 const PATCH: usize = 4;
 
-/// Re-creates videos with their sound from a few latents, and names what is seen.
+/// Reconstructs videos with their sound from a few latents, and classifies them.
 ///
-/// Clips are independent of each other. Each is encoded once and decoded in a stream, so that
-/// memory does not grow with the length of the video. The label is always hidden from the model,
-/// whose guess makes it a classifier of videos.
+/// Clips are independent of each other. Each is encoded once and decoded block by block, so memory
+/// does not grow with the length of the video. The label is always hidden from the model; its
+/// prediction classifies the video.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use perceiver_data::{read_frames, read_video_sound};
-/// use perceiver_pipelines::Autoencode;
+/// use perceiver_pipelines::{Autoencode, read_frames, read_video_sound};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = Autoencode::from_pretrained("multimodal-perceiver", &Device::flex())?;
 /// let sound = read_video_sound("clip.mp4")?.at_rate(pipeline.sample_rate())?;
 /// let frames = read_frames("clip.mp4")?.at_rate(Autoencode::FRAMES_PER_SECOND);
-/// for clip in pipeline.clips(frames, sound.samples) {
-///     let reconstruction = pipeline.run(&clip?, &mut |_| ())?;
-///     println!("{:.2} dB", reconstruction.picture_error.psnr());
+/// for reconstruction in pipeline.run_all(pipeline.clips(frames, sound.samples)) {
+///     println!("{:.2} dB", reconstruction?.picture_error.psnr());
 /// }
 /// # }
 /// # Ok(())
@@ -51,8 +50,8 @@ const PATCH: usize = 4;
 ///
 /// # Differences
 /// The notebook runs the whole model for each of 128 parts of a clip; here the clip is encoded
-/// once, with the same result. Squares of frames are resized by [`centre_square`].
-#[derive(Debug)]
+/// once, with the same result. [`centre_square`] resizes the frames.
+#[derive(Debug, Clone)]
 pub struct Autoencode {
     model: PerceiverForMultimodalAutoencoding,
     config: PerceiverConfig,
@@ -60,76 +59,80 @@ pub struct Autoencode {
     device: Device,
 }
 
-/// A clip as the model remembers it.
+/// A clip as the model reconstructs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconstruction {
-    /// As many frames as the clip has, of [`frame_side`](Autoencode::frame_side) pixels.
+    /// The clip's frames, of [`frame_side`](Autoencode::frame_side) pixels a side.
     pub frames: Vec<RgbImage>,
     /// Their sound, mostly from −1 to 1.
     pub samples: Vec<f32>,
-    /// Every label with its probability, highest first.
+    /// All labels with their probabilities, highest first.
     pub labels: Vec<ScoredLabel>,
-    /// How far colours, from 0 to 1, are from those of the clip's squares.
+    /// Error of the colours, which go from 0 to 1, relative to the clip's square frames.
     pub picture_error: SquaredError,
-    /// How far samples are from the clip's.
+    /// Error of the samples.
     pub sound_error: SquaredError,
 }
 
 impl Autoencode {
-    /// Frames a second of the videos that the published model has seen.
+    /// Frame rate of the published model's training videos, in frames per second.
     pub const FRAMES_PER_SECOND: f64 = 25.0;
 
-    /// Loads the model of a folder onto a device.
+    /// Loads a model from a folder, or by a hub id such as `deepmind/multimodal-perceiver`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] where the folder's model does something else; [`Error::ClipShape`]
-    /// where what it decodes is not of the shape that it reads; [`Error::Model`] where it cannot be
-    /// loaded.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = PerceiverConfig::from_pretrained(folder)?;
-        if let Ok(head) = config.head()
-            && head != Head::MultimodalAutoencoding
-        {
-            let path = folder.to_path_buf();
-            let expected = "a PerceiverForMultimodalAutoencoding";
-            return Err(Error::WrongHead { path, head, expected });
-        }
-        check_shapes(&config)?;
-        let Pretrained { model, config, report } =
-            PerceiverForMultimodalAutoencoding::from_pretrained(folder, device)?;
-        Ok(Self { model, config, warnings: report.warnings(), device: device.clone() })
+    /// [`Error::WrongHead`] if the model is not an autoencoder; [`Error::ClipShape`],
+    /// [`Error::ClipTooLarge`] or [`Error::ClipSamples`] if it does not decode the clips that it
+    /// reads; [`Error::Model`] if it cannot be loaded.
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
-    /// What was suspicious about the weights, a line each.
+    /// Loads a model from files in memory: names and contents of `config.json` and
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        let expected = "a PerceiverForMultimodalAutoencoding";
+        check_shapes(&files.config(|head| head == Head::MultimodalAutoencoding, expected)?)?;
+        let Opened { head: model, config, warnings } = files.open(device)?;
+        Ok(Self { model, config, warnings, device: device.clone() })
+    }
+
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Frames of a whole clip.
+    /// Number of frames of a whole clip.
     #[must_use]
     pub fn clip_frames(&self) -> usize {
         self.config.num_frames
     }
 
-    /// Width and height of a frame as the model sees it, in pixels.
+    /// Width and height of the model's frames, in pixels.
     #[must_use]
     pub fn frame_side(&self) -> u32 {
         side(&self.config) as u32
     }
 
-    /// Samples of sound a second: those that go with so many frames.
+    /// Sample rate of the model's sound, in samples per second.
     #[must_use]
     pub fn sample_rate(&self) -> u32 {
         let samples = self.config.audio_samples_per_frame as f64;
         (samples * Self::FRAMES_PER_SECOND) as u32
     }
 
-    /// Cuts a video into clips, the last of which may have fewer frames.
+    /// Splits a video into clips, the last of which may have fewer frames.
     ///
-    /// The pictures say how long the video is: of the sound, what goes beyond them is left out, and
-    /// what is missing is silence.
+    /// The frames determine the length of the video: longer sound is cut, and missing sound is
+    /// silence.
     pub fn clips<I>(&self, frames: I, sound: Vec<f32>) -> Clips<I::IntoIter>
     where
         I: IntoIterator<Item = perceiver_data::Result<RgbImage>>,
@@ -140,20 +143,50 @@ impl Autoencode {
 
     /// Encodes a clip and decodes all of it.
     ///
-    /// A clip that is not whole is lengthened by its last frame and by silence, and what the model
-    /// makes of that is left out.
+    /// A short clip is padded with its last frame and silence; the reconstruction of the padding is
+    /// dropped.
     ///
     /// # Errors
-    /// [`Error::ClipLength`] where the clip has no frame, or more than
+    /// [`Error::ClipLength`] if the clip has no frames or more than
     /// [`clip_frames`](Self::clip_frames).
     ///
     /// # Panics
     /// If a frame has no pixels.
-    pub fn run(&self, clip: &Clip, progress: &mut dyn FnMut(Progress)) -> Result<Reconstruction> {
+    pub fn run(&self, clip: &Clip) -> Result<Reconstruction> {
+        self.run_with_progress(clip, |_| ())
+    }
+
+    /// Reconstructs many clips in order, such as those of [`clips`](Self::clips).
+    ///
+    /// # Errors
+    /// Each clip has its own result, with the errors of [`run`](Self::run). Errors of `clips` are
+    /// passed on.
+    ///
+    /// # Panics
+    /// If a frame has no pixels.
+    pub fn run_all<I>(&self, clips: I) -> impl Iterator<Item = Result<Reconstruction>> + use<'_, I>
+    where
+        I: IntoIterator<Item = Result<Clip>>,
+    {
+        clips.into_iter().map(|clip| self.run(&clip?))
+    }
+
+    /// Like [`run`](Self::run); `on_progress` counts decoded queries.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// If a frame has no pixels.
+    pub fn run_with_progress(
+        &self,
+        clip: &Clip,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Reconstruction> {
         let (squares, sound) = self.fitted(clip)?;
         let samples = sound.len();
         let input = self.input(&squares, sound.clone());
-        let [found_sound, colours, logits] = self.decode(input, progress);
+        let [found_sound, colours, logits] = self.decode(input, on_progress);
         let colours: Vec<f32> = colours.into_iter().map(|colour| colour.clamp(0.0, 1.0)).collect();
         let of_frame = 3 * side(&self.config) * side(&self.config);
         let mut picture_error = SquaredError::default();
@@ -170,13 +203,13 @@ impl Autoencode {
         Ok(Reconstruction { frames, samples, labels, picture_error, sound_error })
     }
 
-    /// Encodes a clip alone, as [`run`](Self::run) does, into the model's latents.
+    /// Encodes a clip into the model's latents, as [`run`](Self::run) does, without decoding it.
     ///
     /// # Shapes
     /// - returns: `[latents, latent_channels]`
     ///
     /// # Errors
-    /// Those of [`run`](Self::run).
+    /// As [`run`](Self::run).
     ///
     /// # Panics
     /// If a frame has no pixels.
@@ -187,7 +220,7 @@ impl Autoencode {
         Ok(latent_rows(encoded.encoder.last_hidden_state))
     }
 
-    /// The clip's frames as the model sees them, and as much sound.
+    /// The clip's frames at the model's size, and their sound.
     fn fitted(&self, clip: &Clip) -> Result<(Vec<RgbImage>, Vec<f32>)> {
         let (count, limit) = (clip.frames.len(), self.config.num_frames);
         if count == 0 || count > limit {
@@ -201,7 +234,7 @@ impl Autoencode {
         Ok((squares, sound))
     }
 
-    /// The tensors of a whole clip.
+    /// The tensors of a whole, padded clip.
     fn input(&self, squares: &[RgbImage], mut sound: Vec<f32>) -> MultimodalInput {
         let (frames, side) = (self.config.num_frames, side(&self.config));
         let repeated = squares.iter().chain(std::iter::repeat(&squares[squares.len() - 1]));
@@ -222,16 +255,20 @@ impl Autoencode {
         }
     }
 
-    /// Samples, colours of the pixels frame by frame, and the labels' scores.
-    fn decode(&self, input: MultimodalInput, progress: &mut dyn FnMut(Progress)) -> [Vec<f32>; 3] {
+    /// The samples, the colours of the pixels frame by frame, and the scores of the labels.
+    fn decode(
+        &self,
+        input: MultimodalInput,
+        mut on_progress: impl FnMut(Progress),
+    ) -> [Vec<f32>; 3] {
         let encoded = self.model.encode(input);
         let mut answers = self.model.stream(&encoded, &OutputPoints::default());
         let total = answers.queries();
-        progress(Progress { done: 0, total });
+        on_progress(Progress { done: 0, total });
         let mut found = [const { Vec::new() }; 3];
         while let Some(block) = answers.next() {
             found[block.segment].extend(block.answers.into_data().iter::<f32>());
-            progress(Progress { done: answers.answered(), total });
+            on_progress(Progress { done: answers.answered(), total });
         }
         found
     }
@@ -241,12 +278,12 @@ fn level_to_colour(level: u8) -> f32 {
     f32::from(level) / 255.0
 }
 
-/// Sides of a frame: the model's grid is one of patches.
+/// Side of a frame in pixels: the model's grid is one of patches.
 fn side(config: &PerceiverConfig) -> usize {
     config.image_size.height_width()[0].saturating_mul(PATCH)
 }
 
-/// Refuses models that decode another number of frames or pixels than they read.
+/// Refuses models that do not decode as many frames and pixels as they read.
 fn check_shapes(config: &PerceiverConfig) -> Result<()> {
     let expected = [config.num_frames, side(config), side(config)];
     let found = config.output_shape.get(1..).unwrap_or_default();

@@ -1,9 +1,10 @@
 //! The most probable texts of a number of independent bytes.
 
-/// What may stand at one place: bytes with the logarithms of their probabilities.
+/// Candidates for one position: bytes with their log-probabilities.
 pub(crate) type Choices = Vec<(u8, f64)>;
 
-/// Where in a character of several bytes a prefix ends, told apart by what may follow.
+/// The position inside a multi-byte character where a prefix ends, distinguished by the bytes that
+/// may follow.
 ///
 /// # Source
 /// Table 3-7, well-formed UTF-8 byte sequences, of the Unicode standard.
@@ -53,22 +54,21 @@ impl State {
     }
 }
 
-/// A prefix, as its last byte and the prefix before that.
+/// A prefix, as its last byte and the shorter prefix before it.
 #[derive(Debug, Clone, Copy)]
 struct Prefix {
     score: f64,
     state: State,
     byte: u8,
-    /// Where in the step before the shorter prefix stands.
+    /// Index of the shorter prefix in the previous step.
     before: u32,
 }
 
-/// The `count` most probable texts of one byte each from `places`, with the logarithms of their
-/// probabilities, best first; fewer where there are not as many.
+/// The `count` most probable texts with one byte per position, with their log-probabilities, best
+/// first; fewer if there are not as many.
 ///
-/// Prefixes that end alike inside a character have the same continuations, so keeping the best
-/// `count` of each kind finds the best texts exactly: nothing that is cut off could have become
-/// one of them.
+/// Prefixes that end in the same state have the same continuations, so keeping the best `count` of
+/// each state is exact: no discarded prefix could become one of the best texts.
 pub(crate) fn best_texts(places: &[Choices], count: usize) -> Vec<(String, f64)> {
     let mut steps: Vec<Vec<Prefix>> = Vec::with_capacity(places.len());
     let start = [Prefix { score: 0.0, state: State::Complete, byte: 0, before: 0 }];
@@ -85,7 +85,7 @@ pub(crate) fn best_texts(places: &[Choices], count: usize) -> Vec<(String, f64)>
     complete.filter_map(|(index, prefix)| Some((text(&steps, index)?, prefix.score))).collect()
 }
 
-/// The best `count` prefixes of every state that are one byte longer, best first.
+/// The best `count` prefixes of each state that are one byte longer, best first.
 fn extend(prefixes: &[Prefix], choices: &[(u8, f64)], count: usize) -> Vec<Prefix> {
     let mut longer: [Vec<Prefix>; STATES] = Default::default();
     for state in State::ALL {

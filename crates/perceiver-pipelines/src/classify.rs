@@ -1,26 +1,27 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use perceiver_models::{Head, PerceiverConfig, ProblemType};
+use perceiver_models::{Head, PerceiverConfig, ProblemType, hub};
 
-use crate::reader::{Answers, Question, Reader};
+use crate::model_files::ModelFiles;
+use crate::session::{Output, Outputs, Session};
 use crate::{Input, Result, Timings};
 
 const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
                      PerceiverForImageClassification heads";
 
-/// Classifies texts or images, as the folder's head does.
+/// Classifies texts or images.
 ///
 /// ```no_run
 /// use std::path::Path;
 ///
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::{Classify, ClassifyOptions};
+/// use perceiver_pipelines::Classify;
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = Classify::from_pretrained("vision-perceiver-conv", &Device::flex())?;
-/// for label in pipeline.run(Path::new("cat.jpg"), &ClassifyOptions::default())?.labels {
+/// for label in pipeline.run(Path::new("cat.jpg"))?.labels {
 ///     println!("{:.3} {}", label.score, label.name);
 /// }
 /// # }
@@ -32,62 +33,32 @@ const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
 /// `TextClassificationPipeline` and `ImageClassificationPipeline` of transformers 5.23.
 ///
 /// # Differences
-/// A model of one label without `problem_type` is a regression, as it is to its own loss, and
-/// gives its number; the reference's pipelines put a sigmoid on it.
-#[derive(Debug)]
+/// A model with one label and without `problem_type` is a regression, as in its own loss, and
+/// returns its value; the reference's pipelines apply a sigmoid to it.
+#[derive(Debug, Clone)]
 pub struct Classify {
-    reader: Reader,
+    session: Session,
+    top_k: usize,
+    batch: usize,
 }
 
-/// How [`Classify`] answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClassifyOptions {
-    /// Labels an answer has at most. 5 by default.
-    pub top_k: usize,
-    /// Inputs that go through the model at once, where there are many. 8 by default.
-    pub batch: usize,
-}
-
-impl Default for ClassifyOptions {
-    fn default() -> Self {
-        Self { top_k: 5, batch: 8 }
-    }
-}
-
-impl ClassifyOptions {
-    /// Sets how many labels an answer has at most.
-    #[must_use]
-    pub fn with_top_k(mut self, top_k: usize) -> Self {
-        self.top_k = top_k;
-        self
-    }
-
-    /// Sets how many inputs go through the model at once; none counts as one.
-    #[must_use]
-    pub fn with_batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
-        self
-    }
-}
-
-/// A model's answer.
+/// The labels of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classification {
-    /// What the scores are.
+    /// The meaning of the scores.
     pub kind: ScoreKind,
     /// Labels with their scores, highest first.
     pub labels: Vec<ScoredLabel>,
 }
 
-/// What the scores of a model are.
+/// The meaning of a model's scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScoreKind {
-    /// Probabilities of labels that exclude each other: softmax.
+    /// Probabilities of mutually exclusive labels: softmax.
     Softmax,
-    /// Probability of each label on its own: sigmoid.
+    /// Independent probabilities of the labels: sigmoid.
     Sigmoid,
-    /// The model's numbers as they are: a regression.
+    /// Values of a regression.
     Value,
 }
 
@@ -98,59 +69,83 @@ pub struct ScoredLabel {
     pub index: usize,
     /// Its name in the configuration's `id2label`.
     pub name: String,
-    /// A probability from 0 to 1, or the model's number.
+    /// A probability from 0 to 1, or a value.
     pub score: f64,
 }
 
 impl Classify {
-    /// Loads the model of a folder onto a device, and its tokenizer or image processor.
+    /// Loads a model with its tokenizer or image processor from a folder, or by a hub id such as
+    /// `deepmind/vision-perceiver-conv`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`](crate::Error::WrongHead) where the folder's model classifies nothing;
-    /// [`Error::Model`](crate::Error::Model) where it cannot be loaded;
-    /// [`Error::Data`](crate::Error::Data) where the settings of the tokenizer or image processor
-    /// are damaged. Where there are none, the reference's defaults hold, and
-    /// [`warnings`](Self::warnings) says so of images.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let reader = Reader::from_pretrained(folder.as_ref(), device, Head::is_classifier, HEADS)?;
-        Ok(Self { reader })
+    /// [`Error::WrongHead`](crate::Error::WrongHead) if the model is not a classifier;
+    /// [`Error::Model`](crate::Error::Model) if it cannot be loaded;
+    /// [`Error::Data`](crate::Error::Data) if the settings of the tokenizer or image processor are
+    /// invalid. If they are missing, the reference's defaults apply, for images with one of the
+    /// [`warnings`](Self::warnings).
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
-    /// What was suspicious about the folder, a line each.
+    /// Loads a model from files in memory: names and contents of `config.json`,
+    /// `model.safetensors` and the settings of the tokenizer or image processor.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        let session = Session::load(files, device, Head::is_classifier, HEADS)?;
+        Ok(Self { session, top_k: 5, batch: 8 })
+    }
+
+    /// Sets the largest number of labels in an answer. 5 by default.
+    #[must_use]
+    pub fn top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Sets how many inputs go through the model at once in [`run_all`](Self::run_all); zero counts
+    /// as one. 8 by default.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.reader.warnings
+        &self.session.warnings
     }
 
-    /// The model's head: whether it takes texts or images.
+    /// The model's head, which reads either texts or images.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.reader.head()
+        self.session.head
     }
 
-    /// Finds the labels of the highest scores.
+    /// Finds the labels with the highest scores.
     ///
     /// # Errors
-    /// When the model takes the other kind of input, the text is empty or too long, or the image
-    /// cannot be read or does not fit the model.
-    pub fn run(
-        &self,
-        input: impl Into<Input>,
-        options: &ClassifyOptions,
-    ) -> Result<Classification> {
-        let logits = self.reader.ask(Question::Logits, &input.into())?.values;
-        Ok(classification(&logits, &self.reader.config, options.top_k))
+    /// Returns an error if the model reads the other kind of input, the text is empty or too long,
+    /// or the image cannot be read or does not fit the model.
+    pub fn run(&self, input: impl Into<Input>) -> Result<Classification> {
+        let logits = self.session.run(Output::Logits, &input.into())?.values;
+        Ok(classification(&logits, &self.session.config, self.top_k))
     }
 
-    /// Classifies many texts or images in batches, in order. While the model is busy with one,
-    /// the next is read and made ready on other threads.
+    /// Classifies many texts or images in batches, in order. Other threads read and prepare the
+    /// next batch while the model works.
     ///
     /// ```no_run
     /// # use std::path::PathBuf;
-    /// # use perceiver_pipelines::{Classify, ClassifyOptions};
+    /// # use perceiver_pipelines::Classify;
     /// # fn example(pipeline: &Classify, photos: Vec<PathBuf>) {
-    /// let photos = photos.into_iter().map(Into::into);
-    /// let mut answers = pipeline.run_all(photos, &ClassifyOptions::default());
+    /// let mut answers = pipeline.run_all(photos);
     /// while let Some(answer) = answers.next() {
     ///     match answer {
     ///         Ok(answer) => println!("{}", answer.labels[0].name),
@@ -162,31 +157,30 @@ impl Classify {
     /// ```
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), for each input on its own.
+    /// Each input has its own result, with the errors of [`run`](Self::run).
     #[must_use]
-    pub fn run_all<I>(&self, inputs: I, options: &ClassifyOptions) -> Classifications<'_>
+    pub fn run_all<I>(&self, inputs: I) -> Classifications<'_>
     where
-        I: IntoIterator<Item = Input>,
-        I::IntoIter: Send + 'static,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        let answers = self.reader.ask_all(Question::Logits, inputs, options.batch);
-        Classifications { answers, config: &self.reader.config, top_k: options.top_k }
+        let outputs = self.session.run_all(Output::Logits, inputs, self.batch);
+        Classifications { outputs, config: &self.session.config, top_k: self.top_k }
     }
 }
 
-/// Answers to many inputs, in their order: what [`Classify::run_all`] returns.
+/// An iterator over the labels of many inputs, in order; see [`Classify::run_all`].
 #[derive(Debug)]
 pub struct Classifications<'a> {
-    answers: Answers<'a>,
+    outputs: Outputs<'a>,
     config: &'a PerceiverConfig,
     top_k: usize,
 }
 
 impl Classifications<'_> {
-    /// Where the time went so far.
+    /// How long the parts of the run took so far.
     #[must_use]
     pub fn timings(&self) -> Timings {
-        self.answers.timings()
+        self.outputs.timings()
     }
 }
 
@@ -194,8 +188,8 @@ impl Iterator for Classifications<'_> {
     type Item = Result<Classification>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let answer = self.answers.next()?;
-        Some(answer.map(|rows| classification(&rows.values, self.config, self.top_k)))
+        let output = self.outputs.next()?;
+        Some(output.map(|rows| classification(&rows.values, self.config, self.top_k)))
     }
 }
 

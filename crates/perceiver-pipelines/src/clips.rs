@@ -3,18 +3,18 @@ use perceiver_data::centre_square;
 
 use crate::Result;
 
-/// A piece of a video, as long as a model reads at once or shorter.
+/// A piece of a video, at most as long as the model's input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clip {
-    /// Upright frames in colour, in order.
+    /// Upright RGB frames, in order.
     pub frames: Vec<RgbImage>,
-    /// Their sound: one channel, from −1 to 1. What is missing is silence.
+    /// Their sound: one channel, from −1 to 1. Missing samples count as silence.
     pub samples: Vec<f32>,
 }
 
-/// The clips of a video, in order.
+/// An iterator over the clips of a video, in order.
 ///
-/// An item is an error where a frame cannot be read; none follows.
+/// It returns an error, and ends, if a frame cannot be read.
 #[derive(Debug)]
 pub struct Clips<I> {
     frames: I,
@@ -44,7 +44,7 @@ impl<I: Iterator<Item = perceiver_data::Result<RgbImage>>> Iterator for Clips<I>
         let mut frames = Vec::new();
         while !self.is_over && frames.len() < self.clip_frames {
             match self.frames.next() {
-                // Made small at once: sixteen frames of a large video are half a gigabyte.
+                // Reduced at once: sixteen frames of a large video are half a gigabyte.
                 Some(Ok(frame)) => frames.push(centre_square(&frame, self.side)),
                 Some(Err(error)) => {
                     self.is_over = true;

@@ -2,129 +2,129 @@ use std::path::{Path, PathBuf};
 
 use perceiver_models::Head;
 
-/// What can be wrong with a pipeline's model or with what it is given.
+/// An error in a pipeline's model or input.
 ///
-/// Every message is one line that names the file or the thing and what was expected.
+/// Every message is one line that names the file or the value and the expectation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The model's configuration or checkpoint.
+    /// The model's configuration or checkpoint is invalid.
     #[error(transparent)]
     Model(#[from] perceiver_models::Error),
-    /// The text, the image, or the settings of their processing.
+    /// A text, an image, or the settings of their processing are invalid.
     #[error(transparent)]
     Data(#[from] perceiver_data::Error),
-    /// An image file that could be read but not brought to the model's input.
+    /// An image file was read but does not fit the model.
     #[error("{}: {source}", path.display())]
     ImageFile {
         /// The image.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: Box<Self>,
     },
-    /// A folder holds a model that does another job.
+    /// The files hold a model for another task.
     #[error("{}: holds a {head}, expected {expected}", path.display())]
     WrongHead {
-        /// The folder.
+        /// The folder, or `config.json` for files in memory.
         path: PathBuf,
-        /// What it holds.
+        /// The model's head.
         head: Head,
-        /// Which heads do the job.
+        /// The heads that the pipeline accepts.
         expected: &'static str,
     },
-    /// A model that takes text was given an image, or the other way round.
+    /// A model of texts was given an image, or the reverse.
     #[error("{head} takes {expected}, not {given}")]
     WrongInput {
-        /// The model.
+        /// The model's head.
         head: Head,
-        /// What it takes: `a text` or `an image`.
+        /// The kind of input that it reads: `a text` or `an image`.
         expected: &'static str,
-        /// What it was given.
+        /// The kind of input that it was given.
         given: &'static str,
     },
-    /// A head, latent or query that the model does not have.
+    /// The model does not have this attention head, latent or query.
     #[error("there is no {what} {index}, expected 0 to {}", count.saturating_sub(1))]
     OutOfRange {
-        /// What was asked for.
+        /// `head`, `latent` or `query`.
         what: &'static str,
-        /// Which one.
+        /// Its index.
         index: usize,
-        /// How many there are.
+        /// The number of them.
         count: usize,
     },
-    /// A text without a character.
+    /// A text is empty.
     #[error("the text is empty, expected at least one character")]
     EmptyText,
-    /// A text without anything to fill in.
-    #[error("the text has no {mask}, expected one for every byte to fill in")]
+    /// A text has no masks.
+    #[error("the text has no {mask}, expected one per byte to fill in")]
     NoMask {
-        /// How the masking token is written.
+        /// The mask token as written in a text.
         mask: String,
     },
     /// A text has more tokens than the model has positions.
     #[error("the text has {length} tokens, expected at most the model's {limit}")]
     TextTooLong {
-        /// Tokens of the text, special ones included.
+        /// Number of tokens, including special ones.
         length: usize,
-        /// Positions of the model.
+        /// Number of positions of the model.
         limit: usize,
     },
-    /// A text is beyond what is worked on.
+    /// A text is too large.
     #[error("the text has {bytes} bytes, expected at most {limit}")]
     TextTooLarge {
-        /// Bytes of the text, masked ones included.
+        /// Number of bytes, including masked ones.
         bytes: usize,
-        /// The most that are read.
+        /// Largest number of bytes.
         limit: usize,
     },
-    /// Masks side by side, or a word to put in their place, leave no position for anything else.
-    #[error("{bytes} bytes are to be filled in together, expected at most the model's {limit}")]
+    /// Adjacent masks, or a word in their place, are too long for the model.
+    #[error("{bytes} bytes to fill in together, expected at most the model's {limit}")]
     SpanTooLong {
-        /// Bytes that are masked.
+        /// Number of masked bytes.
         bytes: usize,
-        /// Positions of the model, without those of the tokens around a text.
+        /// Number of positions of the model, without those of the tokens around a text.
         limit: usize,
     },
-    /// A word to choose from has no letters.
-    #[error("an empty word is to be filled in, expected at least one character")]
+    /// A word to choose from is empty.
+    #[error("a word to choose from is empty, expected at least one character")]
     EmptyWord,
-    /// The tokenizer and the model do not belong together.
+    /// The tokenizer does not fit the model.
     #[error(
         "the tokenizer gives token id {id}, expected ids below the model's `vocab_size` {vocabulary}"
     )]
     OutsideVocabulary {
         /// The identifier.
         id: u32,
-        /// Ids the model knows.
+        /// Size of the model's vocabulary.
         vocabulary: usize,
     },
-    /// Two frames that belong together differ in size.
+    /// Two frames of a pair differ in size.
     #[error(
         "the frames are {}x{} and {}x{} pixels, expected one size",
         first.0, first.1, second.0, second.1
     )]
     FrameSizes {
-        /// Width and height of the first.
+        /// Width and height of the first frame.
         first: (u32, u32),
-        /// Width and height of the second.
+        /// Width and height of the second frame.
         second: (u32, u32),
     },
-    /// Frames have fewer pixels than the model takes, and were not to be padded.
+    /// Frames are smaller than the model's, and padding is off.
     #[error(
         "the frames are {width}x{height} pixels, expected at least \
          {minimum_width}x{minimum_height}"
     )]
     FrameTooSmall {
-        /// Width of the frames in pixels.
+        /// Width of the frames, in pixels.
         width: u32,
-        /// Their height.
+        /// Height of the frames, in pixels.
         height: u32,
         /// The model's width: config.json's `train_size[1]`.
         minimum_width: usize,
         /// The model's height: config.json's `train_size[0]`.
         minimum_height: usize,
     },
-    /// The image processor and the model do not belong together.
+    /// The image processor does not fit the model.
     #[error(
         "the image processor gives {height}x{width} pixels, expected the {rows}x{columns} of the \
          model's `image_size`"
@@ -136,52 +136,63 @@ pub enum Error {
         width: usize,
         /// Height of the model's grid of positions.
         rows: usize,
-        /// Its width.
+        /// Width of the model's grid of positions.
         columns: usize,
     },
-    /// A clip has no frame, or more than the model reads at once.
+    /// An image is too small for the model's convolution.
+    #[error(
+        "the image processor gives {height}x{width} pixels, expected at least 5x5 for the \
+         convolution"
+    )]
+    ImageTooSmall {
+        /// Height after processing.
+        height: usize,
+        /// Width after processing.
+        width: usize,
+    },
+    /// A clip has no frames, or more than the model reads at once.
     #[error("the clip has {frames} frames, expected 1 to the model's {limit}")]
     ClipLength {
-        /// Frames of the clip.
+        /// Number of frames of the clip.
         frames: usize,
-        /// Frames the model reads.
+        /// Number of frames that the model reads.
         limit: usize,
     },
-    /// A model decodes videos of another shape than it reads.
+    /// The model does not decode videos of the shape that it reads.
     #[error(
         "the model's `output_shape` ends in {found:?}, expected the {expected:?} of `num_frames` \
          and of four times `image_size`"
     )]
     ClipShape {
-        /// Frames, height and width that are decoded.
+        /// Frames, height and width of the output.
         found: Vec<usize>,
-        /// Frames, height and width that are read.
+        /// Frames, height and width of the input.
         expected: [usize; 3],
     },
-    /// A model's clips are larger than any honest one's.
+    /// The model's clips are larger than any real model's.
     #[error("the model's clips have {size} {of}, expected at most {limit}")]
     ClipTooLarge {
-        /// How many there are.
+        /// The number of them.
         size: usize,
-        /// Of what: `pixels` or `samples`.
+        /// `pixels` or `samples`.
         of: &'static str,
-        /// The most that is decoded.
+        /// Largest number.
         limit: usize,
     },
-    /// A clip's sound cannot be cut into the model's patches.
+    /// A clip's sound does not divide into the model's patches.
     #[error(
         "the model's `samples_per_patch` is {patch}, expected a divisor of the {samples} samples of a clip"
     )]
     ClipSamples {
-        /// Samples of a clip.
+        /// Samples per clip.
         samples: usize,
-        /// Samples of a patch.
+        /// Samples per patch.
         patch: usize,
     },
 }
 
 impl Error {
-    /// The same about an image file, which this error does not name.
+    /// Adds the image file's path, which this error does not name.
     pub(crate) fn in_image(self, path: &Path) -> Self {
         Self::ImageFile { path: path.to_path_buf(), source: Box::new(self) }
     }

@@ -2,22 +2,22 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use ndarray::Array2;
-use perceiver_models::Head;
+use perceiver_models::{Head, hub};
 
-use crate::reader::{Answers, Question, Reader, Rows};
+use crate::model_files::ModelFiles;
+use crate::session::{Output, Outputs, Rows, Session};
 use crate::{Input, Result, Timings};
 
-/// What a model has made of a text or an image before any head reads it: its latents.
+/// Turns texts or images into vectors: the latents of a model, before its head decodes them.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::{Features, FeaturesOptions};
+/// use perceiver_pipelines::Features;
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = Features::from_pretrained("language-perceiver", &Device::flex())?;
-/// let options = FeaturesOptions::default();
-/// let [one, other] = ["A cat sat.", "The dog ran."].map(|text| pipeline.run(text, &options));
+/// let [one, other] = ["A cat sat.", "The dog ran."].map(|text| pipeline.run(text));
 /// println!("{}", (one? * other?).sum());
 /// # }
 /// # Ok(())
@@ -26,126 +26,125 @@ use crate::{Input, Result, Timings};
 ///
 /// # Source
 /// `last_hidden_state` of the reference's `PerceiverModel`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Features {
-    reader: Reader,
+    session: Session,
+    pooling: Pooling,
+    batch: usize,
 }
 
-/// What is made of the latents.
+/// How the latents of an input are combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pooling {
-    /// Their mean, one vector an input.
+    /// Their mean: one vector per input.
     #[default]
     Mean,
-    /// Nothing: all of them, a vector each.
+    /// No pooling: one vector per latent.
     None,
 }
 
-/// How [`Features`] answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FeaturesOptions {
-    /// What is made of the latents. Their mean by default.
-    pub pooling: Pooling,
-    /// Inputs that go through the model at once, where there are many. 8 by default.
-    pub batch: usize,
-}
-
-impl Default for FeaturesOptions {
-    fn default() -> Self {
-        Self { pooling: Pooling::default(), batch: 8 }
+impl Features {
+    /// Loads a model with its tokenizer or image processor from a folder, or by a hub id such as
+    /// `deepmind/language-perceiver`.
+    ///
+    /// # Errors
+    /// [`Error::WrongHead`](crate::Error::WrongHead) if the model reads neither texts nor single
+    /// images; [`Error::Model`](crate::Error::Model) if it cannot be loaded;
+    /// [`Error::Data`](crate::Error::Data) if the settings of the tokenizer or image processor are
+    /// invalid. If they are missing, the reference's defaults apply, for images with one of the
+    /// [`warnings`](Self::warnings).
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
-}
 
-impl FeaturesOptions {
-    /// Sets what is made of the latents.
+    /// Loads a model from files in memory: names and contents of `config.json`,
+    /// `model.safetensors` and the settings of the tokenizer or image processor.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        let accepts =
+            |head| !matches!(head, Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding);
+        let expected = "a model of texts or of single images";
+        let session = Session::load(files, device, accepts, expected)?;
+        Ok(Self { session, pooling: Pooling::default(), batch: 8 })
+    }
+
+    /// Sets how the latents of an input are combined. Their mean by default.
     #[must_use]
-    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = pooling;
         self
     }
 
-    /// Sets how many inputs go through the model at once; none counts as one.
+    /// Sets how many inputs go through the model at once in [`run_all`](Self::run_all); zero counts
+    /// as one. 8 by default.
     #[must_use]
-    pub fn with_batch(mut self, batch: usize) -> Self {
+    pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch;
         self
     }
 
-    fn question(&self) -> Question {
-        match self.pooling {
-            Pooling::Mean => Question::MeanLatent,
-            Pooling::None => Question::Latents,
-        }
-    }
-}
-
-impl Features {
-    /// Loads the model of a folder onto a device, and its tokenizer or image processor.
-    ///
-    /// # Errors
-    /// [`Error::WrongHead`](crate::Error::WrongHead) where the folder's model reads neither texts
-    /// nor single images; [`Error::Model`](crate::Error::Model) where it cannot be loaded;
-    /// [`Error::Data`](crate::Error::Data) where the settings of the tokenizer or image processor
-    /// are damaged. Where there are none, the reference's defaults hold, and
-    /// [`warnings`](Self::warnings) says so of images.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let reads =
-            |head| !matches!(head, Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding);
-        let expected = "a model of texts or of single images";
-        Ok(Self { reader: Reader::from_pretrained(folder.as_ref(), device, reads, expected)? })
-    }
-
-    /// What was suspicious about the folder, a line each.
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.reader.warnings
+        &self.session.warnings
     }
 
-    /// The model's head: whether it takes texts or images.
+    /// The model's head, which reads either texts or images.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.reader.head()
+        self.session.head
     }
 
-    /// Reads one input.
+    /// Turns one input into vectors.
     ///
     /// # Shapes
     /// - returns: `[1, latent_channels]`, or `[latents, latent_channels]` without pooling
     ///
     /// # Errors
-    /// When the model takes the other kind of input, the text is empty or too long, or the image
-    /// cannot be read or does not fit the model.
-    pub fn run(&self, input: impl Into<Input>, options: &FeaturesOptions) -> Result<Array2<f32>> {
-        Ok(array(self.reader.ask(options.question(), &input.into())?))
+    /// Returns an error if the model reads the other kind of input, the text is empty or too long,
+    /// or the image cannot be read or does not fit the model.
+    pub fn run(&self, input: impl Into<Input>) -> Result<Array2<f32>> {
+        Ok(array(self.session.run(self.output(), &input.into())?))
     }
 
-    /// Reads many inputs in batches, in order. While the model is busy with one, the next is read
-    /// and made ready on other threads.
+    /// Turns many inputs into vectors in batches, in order. Other threads read and prepare the next
+    /// batch while the model works.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), for each input on its own.
+    /// Each input has its own result, with the errors of [`run`](Self::run).
     #[must_use]
-    pub fn run_all<I>(&self, inputs: I, options: &FeaturesOptions) -> FeatureArrays<'_>
+    pub fn run_all<I>(&self, inputs: I) -> FeatureArrays<'_>
     where
-        I: IntoIterator<Item = Input>,
-        I::IntoIter: Send + 'static,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        FeatureArrays { answers: self.reader.ask_all(options.question(), inputs, options.batch) }
+        FeatureArrays { outputs: self.session.run_all(self.output(), inputs, self.batch) }
+    }
+
+    fn output(&self) -> Output {
+        match self.pooling {
+            Pooling::Mean => Output::MeanLatent,
+            Pooling::None => Output::Latents,
+        }
     }
 }
 
-/// Features of many inputs, in their order: what [`Features::run_all`] returns.
+/// An iterator over the vectors of many inputs, in order; see [`Features::run_all`].
 #[derive(Debug)]
 pub struct FeatureArrays<'a> {
-    answers: Answers<'a>,
+    outputs: Outputs<'a>,
 }
 
 impl FeatureArrays<'_> {
-    /// Where the time went so far.
+    /// How long the parts of the run took so far.
     #[must_use]
     pub fn timings(&self) -> Timings {
-        self.answers.timings()
+        self.outputs.timings()
     }
 }
 
@@ -153,7 +152,7 @@ impl Iterator for FeatureArrays<'_> {
     type Item = Result<Array2<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.answers.next()?.map(array))
+        Some(self.outputs.next()?.map(array))
     }
 }
 

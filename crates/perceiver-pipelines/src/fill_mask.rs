@@ -1,43 +1,36 @@
-mod options;
-
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use perceiver_core::KeyMask;
+use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_data::PerceiverTokenizer;
-use perceiver_models::{
-    PerceiverConfig, PerceiverForMaskedLM, PerceiverHead as _, Pretrained, Request,
-};
+use perceiver_models::{Head, PerceiverConfig, PerceiverForMaskedLM, PerceiverHead as _, hub};
 
 use crate::best_texts::{Choices, best_texts};
 use crate::masked_text::{MaskedText, Row};
+use crate::model_files::{ModelFiles, Opened};
 use crate::{Error, Result, text};
 
-pub use self::options::FillMaskOptions;
-
-/// The token of byte 0; those of the others follow in order.
+/// The token of byte 0; those of the other bytes follow in order.
 const FIRST_BYTE_ID: u32 = 6;
 
-/// Fills the masked bytes of a text.
+/// Fills in the masked bytes of a text.
 ///
-/// Every `[MASK]` stands for one byte of UTF-8, or as many as [`FillMaskOptions::span`] says, and
-/// masks without anything between them are filled together.
+/// Each `[MASK]` stands for one byte of UTF-8, or for as many as [`span`](Self::span) sets, and
+/// adjacent masks are filled in together.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use perceiver_pipelines::{FillMask, FillMaskOptions};
+/// use perceiver_pipelines::FillMask;
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = FillMask::from_pretrained("language-perceiver", &Device::flex())?;
-/// let options = FillMaskOptions::default().with_span(8).with_top_k(3);
-/// let filled = pipeline.run("Some words are[MASK].", &options)?;
-/// println!("{}", filled.text);
+/// println!("{}", pipeline.run("Some words are[MASK][MASK][MASK][MASK][MASK].")?.text);
 ///
-/// let options = FillMaskOptions::default().with_words(["dog", "elephant"]);
-/// for candidate in &pipeline.run("The [MASK] barked.", &options)?.spans[0].candidates {
+/// let pipeline = pipeline.words(["dog", "elephant"]);
+/// for candidate in &pipeline.run("The [MASK] barked.")?.spans[0].candidates {
 ///     println!("{:.6} {}", candidate.score, candidate.text);
 /// }
 /// # }
@@ -46,139 +39,213 @@ const FIRST_BYTE_ID: u32 = 6;
 /// ```
 ///
 /// # Differences
-/// - The reference's pipeline fills every mask on its own, also with special tokens and with bytes
-///   that are no text together.
+/// - The reference's pipeline fills each mask on its own, even with special tokens or with bytes
+///   that are not text together.
 /// - The reference's example pads the text to the model's length and masks the padding. Masked
-///   tokens have no weight in attention, so that the unpadded text, which is what runs here, gives
-///   the same scores.
-/// - A text of more tokens than the model has positions is read in windows. Neighbouring spans
-///   share one if they take up half of the positions at most; around them stands as much of the
-///   text as there are positions left for, in whole characters, on both sides alike.
-#[derive(Debug)]
+///   tokens have no weight in attention, so the unpadded text that this pipeline reads gives the
+///   same scores.
+/// - A text longer than the model's input is read in windows. Neighbouring spans share a window if
+///   they take at most half of the positions; the rest is surrounding text, in whole characters and
+///   equal parts on both sides.
+#[derive(Debug, Clone)]
 pub struct FillMask {
     model: PerceiverForMaskedLM,
     config: PerceiverConfig,
     tokenizer: PerceiverTokenizer,
     warnings: Vec<String>,
     device: Device,
+    top_k: usize,
+    span: usize,
+    words: Vec<String>,
+    rescored: usize,
+    batch: usize,
 }
 
-/// A text and what its masks could stand for.
+/// A text and the candidates for its masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilledText {
-    /// The text with the best candidate at every span.
+    /// The text with the best candidate in every span.
     pub text: String,
     /// The masked spans in the order of the text.
     pub spans: Vec<MaskedSpan>,
 }
 
-/// Masks that stand side by side.
+/// Adjacent masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaskedSpan {
-    /// Where in the text the masks are written, in bytes.
+    /// The bytes of the text where the masks are written.
     pub range: Range<usize>,
-    /// How many bytes they stand for, where there are no words to choose from.
+    /// Number of bytes that the masks stand for, unless there are words to choose from.
     pub bytes: usize,
-    /// What they could stand for, best first. Fewer than were asked for where there are not as
-    /// many: a single byte can only be one of the 128 characters of ASCII.
+    /// Candidates, best first. There may be fewer than requested: a single byte can only be one of
+    /// the 128 ASCII characters.
     pub candidates: Vec<Candidate>,
 }
 
-/// What a span of masks could stand for.
+/// A text that could replace a span of masks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// The whole span's text.
+    /// The text of the whole span.
     pub text: String,
-    /// Its probability among the texts of as many bytes: the product of its bytes' probabilities,
-    /// each independent of the others or, for rescored candidates, given those before it.
+    /// Its probability among texts of the same number of bytes: the product of its bytes'
+    /// probabilities, independent of each other or, if rescored, given the previous bytes.
     pub score: f64,
 }
 
-/// Candidates of a span, with the logarithms of their probabilities.
+/// Candidates of a span with their log-probabilities.
 type Scored = Vec<(String, f64)>;
 
 impl FillMask {
-    /// Loads the model and the tokenizer of a folder onto a device.
+    /// Loads a model with its tokenizer from a folder, or by a hub id such as
+    /// `deepmind/language-perceiver`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] where the folder is not that of a masked language model;
-    /// [`Error::Model`] where it cannot be loaded; [`Error::Data`] where the tokenizer's settings
-    /// are damaged.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = PerceiverConfig::from_pretrained(folder)?;
-        if let Ok(head) = config.head()
-            && head != perceiver_models::Head::MaskedLm
-        {
-            let path = folder.to_path_buf();
-            return Err(Error::WrongHead { path, head, expected: "a PerceiverForMaskedLM" });
-        }
-        let tokenizer = PerceiverTokenizer::from_pretrained(folder)?;
-        let Pretrained { model, config, report } =
-            PerceiverForMaskedLM::from_pretrained(folder, device)?;
-        let warnings = report.warnings();
-        Ok(Self { model, config, tokenizer, warnings, device: device.clone() })
+    /// [`Error::WrongHead`] if the model is not a masked language model; [`Error::Model`] if it
+    /// cannot be loaded; [`Error::Data`] if the tokenizer's settings are invalid.
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
-    /// What was suspicious about the weights, a line each.
+    /// Loads a model from files in memory: names and contents of `config.json`,
+    /// `model.safetensors` and `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        files.config(|head| head == Head::MaskedLm, "a PerceiverForMaskedLM")?;
+        let tokenizer = files.tokenizer()?;
+        let Opened { head: model, config, warnings } = files.open(device)?;
+        let device = device.clone();
+        let (top_k, span, words, rescored, batch) = (5, 1, Vec::new(), 0, 8);
+        Ok(Self { model, config, tokenizer, warnings, device, top_k, span, words, rescored, batch })
+    }
+
+    /// Sets the largest number of candidates per span. 5 by default.
+    #[must_use]
+    pub fn top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Sets the number of bytes that each mask stands for; zero counts as one. 1 by default.
+    #[must_use]
+    pub fn span(mut self, bytes: usize) -> Self {
+        self.span = bytes;
+        self
+    }
+
+    /// Sets the only texts to choose from, of any length. Each is scored with as many masks as it
+    /// has bytes; texts with bytes that are not in the model's vocabulary are dropped.
+    #[must_use]
+    pub fn words<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.words = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how many candidates, and at least `top_k`, are scored again as a whole. Zero, the
+    /// default, turns this off.
+    ///
+    /// The model predicts masked bytes independently of each other, so the best candidate may mix
+    /// two words. Rescoring predicts each byte given the previous ones, at the cost of one pass per
+    /// distinct prefix of the candidates.
+    ///
+    /// # Source
+    /// PLL-word-l2r in "A Better Way to Do Masked Language Model Scoring", Kauf and Ivanova 2023.
+    #[must_use]
+    pub fn rescored(mut self, candidates: usize) -> Self {
+        self.rescored = candidates;
+        self
+    }
+
+    /// Sets how many texts, or windows of them, go through the model at once; zero counts as one.
+    /// 8 by default.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Finds the most probable texts of every masked span.
+    /// Finds the most probable texts for every masked span.
     ///
-    /// Only texts of valid UTF-8 count. Probabilities are over the model's whole vocabulary,
-    /// special tokens included. While one span is filled, the others stay masked.
+    /// Candidates are valid UTF-8. Probabilities are over the model's whole vocabulary, including
+    /// special tokens. While one span is filled in, the others stay masked.
     ///
     /// # Errors
-    /// When the text is empty, has no mask, has more masks side by side than the model has
-    /// positions, or has tokens that the model does not know; and where a word to choose from is
+    /// Returns an error if the text is empty, has no mask, has more adjacent masks than the model
+    /// has positions, or has tokens outside the model's vocabulary; or if a word to choose from is
     /// empty or too long.
-    pub fn run(&self, text: &str, options: &FillMaskOptions) -> Result<FilledText> {
-        self.run_all(&[text], options).remove(0)
+    pub fn run(&self, text: &str) -> Result<FilledText> {
+        self.fill(&[text]).remove(0)
     }
 
-    /// Fills several texts, in batches. What comes back has their order.
+    /// Fills in many texts in batches, in order.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), for each text on its own.
-    #[must_use]
-    pub fn run_all(&self, texts: &[&str], options: &FillMaskOptions) -> Vec<Result<FilledText>> {
-        let masked = texts.iter().map(|text| self.masked(text, options));
+    /// Each text has its own result, with the errors of [`run`](Self::run).
+    pub fn run_all<I>(&self, texts: I) -> impl Iterator<Item = Result<FilledText>> + use<'_, I>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let mut texts = texts.into_iter();
+        let mut ready = VecDeque::new();
+        iter::from_fn(move || {
+            if ready.is_empty() {
+                let batch: Vec<I::Item> = texts.by_ref().take(self.batch.max(1)).collect();
+                ready.extend(self.fill(&batch));
+            }
+            ready.pop_front()
+        })
+    }
+
+    fn fill(&self, texts: &[impl AsRef<str>]) -> Vec<Result<FilledText>> {
+        let masked = texts.iter().map(|text| self.masked(text.as_ref()));
         let masked: Vec<Result<MaskedText>> = masked.collect();
         let mut candidates: Vec<Vec<Scored>> = masked
             .iter()
             .map(|text| vec![Scored::new(); text.as_ref().map_or(0, |text| text.spans.len())])
             .collect();
-        let count = options.top_k.max(options.rescored);
-        if options.words.is_empty() {
-            self.guess(&masked, &mut candidates, count, options);
+        let count = self.top_k.max(self.rescored);
+        if self.words.is_empty() {
+            self.guess(&masked, &mut candidates, count);
         } else {
-            self.choose(&masked, &mut candidates, count, options);
+            self.choose(&masked, &mut candidates, count);
         }
-        if options.rescored > 0 {
-            self.rescore(&masked, &mut candidates, options);
+        if self.rescored > 0 {
+            self.rescore(&masked, &mut candidates);
         }
-        let answers = texts.iter().zip(masked).zip(candidates);
-        answers.map(|((text, masked), found)| Ok(filled(text, &masked?, found, options))).collect()
+        let filled = texts.iter().zip(masked).zip(candidates);
+        filled
+            .map(|((text, masked), found)| {
+                Ok(filled_text(text.as_ref(), &masked?, found, self.top_k))
+            })
+            .collect()
     }
 
-    fn masked(&self, text: &str, options: &FillMaskOptions) -> Result<MaskedText> {
+    fn masked(&self, text: &str) -> Result<MaskedText> {
         let encoding = text::encode_of_any_length(text, &self.tokenizer, &self.config)?;
         let mask = self.tokenizer.mask_token_id();
         let masks = encoding.input_ids.iter().filter(|&&id| id == mask).count();
         if masks == 0 {
             return Err(Error::NoMask { mask: self.tokenizer.mask_token().to_owned() });
         }
-        let (span, limit) = (options.span.max(1), self.capacity());
+        let (span, limit) = (self.span.max(1), self.capacity());
         if span > limit {
             return Err(Error::SpanTooLong { bytes: span, limit });
         }
         text::check_size(text.len().saturating_add(masks.saturating_mul(span)))?;
         let text = MaskedText::new(text, &encoding, mask, span);
 
-        let lengths = || options.words.iter().map(String::len);
+        let lengths = || self.words.iter().map(String::len);
         if lengths().any(|length| length == 0) {
             return Err(Error::EmptyWord);
         }
@@ -192,19 +259,13 @@ impl FillMask {
         }
     }
 
-    /// Tokens that the model takes between `[CLS]` and `[SEP]`.
+    /// Most tokens that the model accepts between `[CLS]` and `[SEP]`.
     fn capacity(&self) -> usize {
         text::limit(&self.tokenizer, &self.config).saturating_sub(2)
     }
 
     /// Finds the best texts of independent bytes.
-    fn guess(
-        &self,
-        texts: &[Result<MaskedText>],
-        candidates: &mut [Vec<Scored>],
-        count: usize,
-        options: &FillMaskOptions,
-    ) {
+    fn guess(&self, texts: &[Result<MaskedText>], candidates: &mut [Vec<Scored>], count: usize) {
         let capacity = self.capacity();
         let rows = good(texts).flat_map(|(index, text)| {
             let groups = text.groups(capacity).into_iter();
@@ -212,7 +273,7 @@ impl FillMask {
                 ((index, text, group.clone()), text.row_of_group(group, capacity))
             })
         });
-        self.ask(rows, options.batch, |(index, text, group), choices| {
+        self.predict(rows, |(index, text, group), choices| {
             let first = text.spans[group.start].tokens.start;
             for span in group {
                 let tokens = &text.spans[span].tokens;
@@ -222,17 +283,11 @@ impl FillMask {
         });
     }
 
-    /// Scores the words to choose from, those of one length together.
-    fn choose(
-        &self,
-        texts: &[Result<MaskedText>],
-        candidates: &mut [Vec<Scored>],
-        count: usize,
-        options: &FillMaskOptions,
-    ) {
+    /// Scores the words to choose from; words of equal length share a pass.
+    fn choose(&self, texts: &[Result<MaskedText>], candidates: &mut [Vec<Scored>], count: usize) {
         let capacity = self.capacity();
         let mask = self.tokenizer.mask_token_id();
-        let lengths: BTreeSet<usize> = options.words.iter().map(String::len).collect();
+        let lengths: BTreeSet<usize> = self.words.iter().map(String::len).collect();
         let lengths = &lengths;
         let rows = good(texts).flat_map(|(index, text)| {
             (0..text.spans.len()).flat_map(move |span| {
@@ -242,8 +297,8 @@ impl FillMask {
                 })
             })
         });
-        self.ask(rows, options.batch, |(index, span), choices| {
-            let words = options.words.iter().filter(|word| word.len() == choices.len());
+        self.predict(rows, |(index, span), choices| {
+            let words = self.words.iter().filter(|word| word.len() == choices.len());
             let found = &mut candidates[index][span];
             found.extend(words.map(|word| {
                 let bytes = word.bytes().zip(&choices);
@@ -254,79 +309,70 @@ impl FillMask {
     }
 
     /// Scores candidates again, every byte given those before it.
-    fn rescore(
-        &self,
-        texts: &[Result<MaskedText>],
-        candidates: &mut [Vec<Scored>],
-        options: &FillMaskOptions,
-    ) {
+    fn rescore(&self, texts: &[Result<MaskedText>], candidates: &mut [Vec<Scored>]) {
         let capacity = self.capacity();
         let mask = self.tokenizer.mask_token_id();
-        // A beginning, and how many bytes it is the beginning of.
-        let mut beginnings: BTreeSet<(usize, usize, usize, Vec<u8>)> = BTreeSet::new();
+        // A prefix, and the number of bytes of the whole text.
+        let mut prefixes: BTreeSet<(usize, usize, usize, Vec<u8>)> = BTreeSet::new();
         for (index, spans) in candidates.iter_mut().enumerate() {
             for (span, found) in spans.iter_mut().enumerate() {
                 for (text, score) in found {
                     *score = 0.0;
                     let bytes = text.as_bytes();
-                    beginnings.extend(
+                    prefixes.extend(
                         (0..bytes.len())
                             .map(|length| (index, span, bytes.len(), bytes[..length].to_vec())),
                     );
                 }
             }
         }
-        let rows = beginnings.into_iter().filter_map(|(index, span, length, beginning)| {
+        let rows = prefixes.into_iter().filter_map(|(index, span, length, prefix)| {
             let text = texts[index].as_ref().ok()?;
             let mut ids: Vec<u32> =
-                beginning.iter().map(|&byte| FIRST_BYTE_ID + u32::from(byte)).collect();
+                prefix.iter().map(|&byte| FIRST_BYTE_ID + u32::from(byte)).collect();
             ids.resize(length, mask);
             let mut row = text.row(text.spans[span].tokens.clone(), &ids, capacity);
-            let next = row.places.start + beginning.len();
+            let next = row.places.start + prefix.len();
             row.places = next..next + 1;
-            Some(((index, span, length, beginning), row))
+            Some(((index, span, length, prefix), row))
         });
-        self.ask(rows, options.batch, |(index, span, length, beginning), choices| {
+        self.predict(rows, |(index, span, length, prefix), choices| {
             for (text, sum) in &mut candidates[index][span] {
                 let bytes = text.as_bytes();
-                if bytes.len() == length && bytes.starts_with(&beginning) {
-                    *sum += score(&choices[0], bytes[beginning.len()]);
+                if bytes.len() == length && bytes.starts_with(&prefix) {
+                    *sum += score(&choices[0], bytes[prefix.len()]);
                 }
             }
         });
         for found in candidates.iter_mut().flatten() {
-            keep_best(found, options.top_k);
+            keep_best(found, self.top_k);
         }
     }
 
-    /// Reads rows in batches, and gives what could stand at each row's places.
-    fn ask<K>(
+    /// Runs the model on rows in batches, and passes the choices for each row's places on.
+    fn predict<K>(
         &self,
         rows: impl Iterator<Item = (K, Row)>,
-        batch: usize,
-        mut answer: impl FnMut(K, Vec<Choices>),
+        mut take: impl FnMut(K, Vec<Choices>),
     ) {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
-            let (keys, rows): (Vec<K>, Vec<Row>) = rows.by_ref().take(batch.max(1)).unzip();
+            let (keys, rows): (Vec<K>, Vec<Row>) = rows.by_ref().take(self.batch.max(1)).unzip();
             let logits = self.logits(&rows);
             for (index, (key, row)) in keys.into_iter().zip(rows).enumerate() {
                 let logits = logits.clone().narrow(0, index, 1).narrow(1, 0, row.places.len());
                 let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
                 let places = logits.chunks(self.config.vocab_size);
-                answer(key, places.map(|logits| self.byte_choices(logits)).collect());
+                take(key, places.map(|logits| self.byte_choices(logits)).collect());
             }
         }
     }
 
-    /// `[rows, places, vocabulary]`, of each row's own places; the last again where they are few.
+    /// `[rows, places, vocabulary]` at each row's places; rows with fewer places repeat the last.
     fn logits(&self, rows: &[Row]) -> Tensor<3> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-        let (ids, mask) = text::stack(&texts, self.tokenizer.pad_token_id());
-        let ids = Tensor::<2, Int>::from_data(ids, &self.device);
-        let mask =
-            mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, &self.device)));
-        let encoded = self.model.encode(Request::new(ids).mask(mask));
+        let pad = self.tokenizer.pad_token_id();
+        let encoded = self.model.encode(text::request(&texts, pad, &self.device));
 
         let count = rows.iter().map(|row| row.places.len()).max().unwrap_or(0);
         let places = rows.iter().flat_map(|row| {
@@ -343,19 +389,19 @@ impl FillMask {
         let bytes = logits.iter().skip(FIRST_BYTE_ID as usize).zip(FIRST_BYTE_ID..);
         bytes
             .zip(0..=u8::MAX)
-            // An added token may have taken a byte's place in the vocabulary.
+            // An added token may replace a byte in the vocabulary.
             .filter(|((_, id), _)| !self.tokenizer.added_tokens().contains_key(id))
             .map(|((logit, _), byte)| (byte, logit - total))
             .collect()
     }
 }
 
-/// Texts without errors, with their places.
+/// Texts without errors, with their indices.
 fn good(texts: &[Result<MaskedText>]) -> impl Iterator<Item = (usize, &MaskedText)> {
     texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)))
 }
 
-/// The logarithm of a byte's probability; minus infinity where the model has no such byte.
+/// The log-probability of a byte; minus infinity if the vocabulary does not have it.
 fn score(choices: &Choices, byte: u8) -> f64 {
     let found = choices.iter().find(|(choice, _)| *choice == byte);
     found.map_or(f64::NEG_INFINITY, |(_, score)| *score)
@@ -367,14 +413,14 @@ fn keep_best(candidates: &mut Scored, count: usize) {
     candidates.truncate(count);
 }
 
-fn filled(
+fn filled_text(
     text: &str,
     masked: &MaskedText,
     candidates: Vec<Scored>,
-    options: &FillMaskOptions,
+    top_k: usize,
 ) -> FilledText {
     let spans = masked.spans.iter().zip(candidates).map(|(span, candidates)| {
-        let candidates = candidates.into_iter().take(options.top_k);
+        let candidates = candidates.into_iter().take(top_k);
         let candidates = candidates.map(|(text, score)| Candidate { text, score: score.exp() });
         MaskedSpan {
             range: span.written.clone(),
@@ -386,7 +432,7 @@ fn filled(
     FilledText { text: fill(text, &spans), spans }
 }
 
-/// The text with the best candidate in place of every span; a span without any stays as it is.
+/// The text with the best candidate in place of each span; a span without candidates stays.
 fn fill(text: &str, spans: &[MaskedSpan]) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut end = 0;

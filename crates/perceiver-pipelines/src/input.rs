@@ -2,17 +2,17 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-/// What a pipeline that reads texts or images is given.
+/// An input of a pipeline that reads texts or images.
 ///
-/// A `&str` or `String` is a text, a path is an image file.
+/// A `&str` or `String` is a text, a `Path` or `PathBuf` an image file.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Input {
     /// A text.
     Text(String),
-    /// An upright image in colour.
+    /// An upright RGB image.
     Image(RgbImage),
-    /// An image file, read as [`read_image`](perceiver_data::read_image) does.
+    /// An image file, read by [`read_image`](perceiver_data::read_image).
     ImageFile(PathBuf),
 }
 

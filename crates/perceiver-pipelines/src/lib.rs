@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod ahead;
 mod attend;
 mod autoencode;
 mod best_texts;
@@ -12,26 +11,34 @@ mod fill_mask;
 mod input;
 mod latent_rows;
 mod masked_text;
+mod model_files;
 mod optical_flow;
+mod prefetch;
 mod preparation;
 mod progress;
-mod reader;
+mod session;
 mod squared_error;
 mod text;
 
-pub use attend::{
-    Attend, AttendLayer, AttendOptions, AttendTiles, Attention, AttentionMap, Character, Places,
-};
+pub use attend::{Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Character, Places};
 pub use autoencode::{Autoencode, Reconstruction};
-pub use classify::{
-    Classification, Classifications, Classify, ClassifyOptions, ScoreKind, ScoredLabel,
-};
+pub use classify::{Classification, Classifications, Classify, ScoreKind, ScoredLabel};
 pub use clips::{Clip, Clips};
 pub use error::{Error, Result};
-pub use features::{FeatureArrays, Features, FeaturesOptions, Pooling};
-pub use fill_mask::{Candidate, FillMask, FillMaskOptions, FilledText, MaskedSpan};
+pub use features::{FeatureArrays, Features, Pooling};
+pub use fill_mask::{Candidate, FillMask, FilledText, MaskedSpan};
 pub use input::Input;
-pub use optical_flow::{OpticalFlow, OpticalFlowOptions};
+pub use optical_flow::OpticalFlow;
 pub use progress::Progress;
-pub use reader::Timings;
+pub use session::Timings;
 pub use squared_error::SquaredError;
+
+// The types of public signatures, and the functions that read files for them.
+pub use image::RgbImage;
+pub use ndarray::{Array2, Array3};
+pub use perceiver_data::flow::{Colours, Palette};
+pub use perceiver_data::{
+    Error as DataError, Sound, VideoFrames, decode_image, read_frames, read_image, read_sound,
+    read_video_sound,
+};
+pub use perceiver_models::{Error as ModelError, Head};

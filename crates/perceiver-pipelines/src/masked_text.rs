@@ -1,4 +1,4 @@
-//! A text with masks, and the part of it that a model reads around one of them.
+//! A text with masks, and the part of it that the model reads around one of them.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use perceiver_data::Encoding;
 #[derive(Debug)]
 pub(crate) struct MaskedText {
     tokens: Vec<Token>,
-    /// Masks that stand side by side.
+    /// Adjacent masks.
     pub(crate) spans: Vec<Span>,
     /// `[CLS]` and `[SEP]`.
     around: [u32; 2],
@@ -17,20 +17,20 @@ pub(crate) struct MaskedText {
 #[derive(Debug, Clone, Copy)]
 struct Token {
     id: u32,
-    /// Whether a character begins here, or something that is none.
+    /// True if a character, or a token that is not part of one, begins here.
     begins: bool,
 }
 
-/// Masks that stand side by side.
+/// Adjacent masks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Which tokens they are.
+    /// The tokens that they are.
     pub(crate) tokens: Range<usize>,
-    /// Where they are written, in bytes.
+    /// The bytes of the text where they are written.
     pub(crate) written: Range<usize>,
 }
 
-/// Tokens for the model, and where among them those stand that are asked about.
+/// Tokens for the model, and the positions among them to predict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) ids: Vec<u32>,
@@ -38,12 +38,12 @@ pub(crate) struct Row {
 }
 
 impl MaskedText {
-    /// From an encoding between `[CLS]` and `[SEP]`; every `mask` stands for `width` tokens.
+    /// From an encoding between `[CLS]` and `[SEP]`; each `mask` becomes `width` tokens.
     pub(crate) fn new(text: &str, encoding: &Encoding, mask: u32, width: usize) -> Self {
         let (mut tokens, mut spans) = (Vec::new(), Vec::<Span>::new());
         let ids = &encoding.input_ids;
         for (&id, offset) in ids.iter().zip(&encoding.offsets) {
-            // What was put around the text stands nowhere in it.
+            // Tokens added around the text have no place in it.
             let Some(offset) = offset else { continue };
             if id != mask {
                 tokens.push(Token { id, begins: text.is_char_boundary(offset.start) });
@@ -66,8 +66,8 @@ impl MaskedText {
         Self { tokens, spans, around: [cls, sep] }
     }
 
-    /// Spans that are read together: all of a text that fits, else neighbours that take up half
-    /// of the model's positions at most, so that the other half is left for the text around them.
+    /// Groups of spans that are read together: all spans of a text that fits, otherwise neighbours
+    /// that take at most half of the model's positions, which leaves half for the surrounding text.
     pub(crate) fn groups(&self, capacity: usize) -> Vec<Range<usize>> {
         let room = if self.tokens.len() <= capacity { capacity } else { capacity / 2 };
         let mut groups: Vec<Range<usize>> = Vec::new();
@@ -82,9 +82,9 @@ impl MaskedText {
         groups
     }
 
-    /// What the model reads when `ids` take the place of the tokens `focus`: as much of the text
-    /// around them as there are positions for, in whole characters, on both sides alike unless
-    /// one side has less.
+    /// The model's input with `ids` in place of the tokens `focus`: as much surrounding text as
+    /// there are positions for, in whole characters, with equal shares on both sides unless one
+    /// side has less.
     pub(crate) fn row(&self, focus: Range<usize>, ids: &[u32], capacity: usize) -> Row {
         let [before, after] = [focus.start, self.tokens.len() - focus.end];
         let room = capacity - ids.len();
@@ -106,7 +106,7 @@ impl MaskedText {
         Row { ids: row, places }
     }
 
-    /// What the model reads when it is asked about some spans.
+    /// The model's input for some spans.
     pub(crate) fn row_of_group(&self, group: Range<usize>, capacity: usize) -> Row {
         let focus = self.spans[group.start].tokens.start..self.spans[group.end - 1].tokens.end;
         let ids: Vec<u32> = self.tokens[focus.clone()].iter().map(|token| token.id).collect();

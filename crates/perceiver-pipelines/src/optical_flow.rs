@@ -1,32 +1,31 @@
 use std::borrow::Cow;
+use std::iter;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array2, Array3, s};
 use perceiver_data::flow::{Tiles, patches};
-use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForOpticalFlow, PerceiverHead as _, Pretrained,
-};
+use perceiver_models::{Head, PerceiverForOpticalFlow, PerceiverHead as _, hub};
 
 use crate::latent_rows::latent_rows;
+use crate::model_files::{ModelFiles, Opened};
 use crate::{Error, Progress, Result};
 
-/// Finds where every pixel of a frame goes until the next.
+/// Estimates the motion of every pixel from one frame to the next.
 ///
-/// Frames larger than the model's are taken in tiles, one at a time, whose answers are blended, so
-/// that memory does not grow with their number.
+/// Frames larger than the model's are split into tiles, whose flow is blended. The model runs on one
+/// tile at a time, so memory does not grow with their number.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use perceiver_data::read_image;
-/// use perceiver_pipelines::{OpticalFlow, OpticalFlowOptions};
+/// use perceiver_pipelines::{OpticalFlow, read_image};
 ///
 /// # fn main() -> perceiver_pipelines::Result<()> {
 /// # #[cfg(feature = "flex")] {
 /// let pipeline = OpticalFlow::from_pretrained("optical-flow-perceiver", &Device::flex())?;
 /// let (first, second) = (read_image("first.png")?, read_image("second.png")?);
-/// let flow = pipeline.run(&first, &second, &OpticalFlowOptions::default(), &mut |_| {})?;
+/// let flow = pipeline.run(&first, &second)?;
 /// println!("the first pixel moves {} to the right, {} down", flow[[0, 0, 0]], flow[[0, 0, 1]]);
 /// # }
 /// # Ok(())
@@ -34,122 +33,148 @@ use crate::{Error, Progress, Result};
 /// ```
 ///
 /// # Source
-/// Perceiver IO section 4.2; DeepMind's notebook, as transformers has the model alone.
+/// Perceiver IO section 4.2; DeepMind's notebook, because transformers has only the model.
 ///
 /// # Differences
-/// Tiles are placed as [`Tiles`] says: none twice, and none beyond the frame's end.
-#[derive(Debug)]
+/// Tiles are placed as [`Tiles`] says: none twice, and none past the end of the frame.
+#[derive(Debug, Clone)]
 pub struct OpticalFlow {
     model: PerceiverForOpticalFlow,
     tile: [usize; 2],
     warnings: Vec<String>,
     device: Device,
-}
-
-/// How frames are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct OpticalFlowOptions {
-    /// Whether frames smaller than the model's are continued with their last row and column.
-    pub pad: bool,
-}
-
-impl OpticalFlowOptions {
-    /// Continues frames smaller than the model's with their last row and column, instead of
-    /// refusing them.
-    #[must_use]
-    pub fn with_pad(mut self, pad: bool) -> Self {
-        self.pad = pad;
-        self
-    }
+    pad: bool,
 }
 
 impl OpticalFlow {
-    /// Loads the model of a folder onto a device.
+    /// Loads a model from a folder, or by a hub id such as `deepmind/optical-flow-perceiver`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] where the folder's model does another job; [`Error::Model`] where it
-    /// cannot be loaded.
-    pub fn from_pretrained(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = PerceiverConfig::from_pretrained(folder)?;
-        if let Ok(head) = config.head()
-            && head != Head::OpticalFlow
-        {
-            let path = folder.to_path_buf();
-            return Err(Error::WrongHead { path, head, expected: "a PerceiverForOpticalFlow" });
-        }
-        let Pretrained { model, config, report } =
-            PerceiverForOpticalFlow::from_pretrained(folder, device)?;
-        let tile = [config.train_size[0], config.train_size[1]];
-        Ok(Self { model, tile, warnings: report.warnings(), device: device.clone() })
+    /// [`Error::WrongHead`] if the model is not for optical flow; [`Error::Model`] if it cannot be
+    /// loaded.
+    pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
     }
 
-    /// What was suspicious about the weights, a line each.
+    /// Loads a model from files in memory: names and contents of `config.json` and
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
+        Self::load(ModelFiles::Memory(files), device)
+    }
+
+    fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+        files.config(|head| head == Head::OpticalFlow, "a PerceiverForOpticalFlow")?;
+        let Opened { head: model, config, warnings } = files.open(device)?;
+        let tile = [config.train_size[0], config.train_size[1]];
+        Ok(Self { model, tile, warnings, device: device.clone(), pad: false })
+    }
+
+    /// If `pad` is true, extends frames smaller than the model's by repeating their last row and
+    /// column. By default, such frames are an error.
+    #[must_use]
+    pub fn pad(mut self, pad: bool) -> Self {
+        self.pad = pad;
+        self
+    }
+
+    /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Height and width in pixels of what the model takes at once: frames are at least as large.
+    /// Height and width of the model's input in pixels: the smallest size of a frame.
     #[must_use]
     pub fn tile(&self) -> [usize; 2] {
         self.tile
     }
 
-    /// Finds the motion from the first frame to the second, in pixels; `progress` counts tiles.
+    /// Estimates the motion from the first frame to the second, in pixels.
     ///
     /// # Shapes
-    /// - returns: `[height, width, 2]`, to the right first, down second
+    /// - returns: `[height, width, 2]`, first to the right, then down
     ///
     /// # Errors
-    /// [`Error::FrameSizes`] when the frames differ in size; [`Error::FrameTooSmall`] when they
-    /// are smaller than the model's and not to be padded.
-    pub fn run(
+    /// [`Error::FrameSizes`] if the frames differ in size; [`Error::FrameTooSmall`] if they are
+    /// smaller than the model's, unless [`pad`](Self::pad) is set.
+    pub fn run(&self, first: &RgbImage, second: &RgbImage) -> Result<Array3<f32>> {
+        self.run_with_progress(first, second, |_| ())
+    }
+
+    /// Like [`run`](Self::run); `on_progress` counts tiles.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with_progress(
         &self,
         first: &RgbImage,
         second: &RgbImage,
-        options: &OpticalFlowOptions,
-        progress: &mut dyn FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<Array3<f32>> {
-        let (frames, tiles) = self.framed([first, second], options)?;
-        let flow = self.blended([&frames[0], &frames[1]], &tiles, progress);
+        let (frames, tiles) = self.framed([first, second])?;
+        let flow = self.blended([&frames[0], &frames[1]], &tiles, on_progress);
         Ok(flow.slice_move(s![..first.height() as usize, ..first.width() as usize, ..]))
     }
 
-    /// Reads two frames into the model's latents, those of one tile after the other, from left to
-    /// right and down; `progress` counts tiles.
+    /// Estimates the motion from each frame to the next, for example through a video that
+    /// [`read_frames`](crate::read_frames) reads. A single frame gives no flow.
+    ///
+    /// # Errors
+    /// Each pair has its own result, with the errors of [`run`](Self::run). An error of `frames`
+    /// is passed on and ends the iterator.
+    pub fn run_all<I, E>(
+        &self,
+        frames: I,
+    ) -> impl Iterator<Item = Result<Array3<f32>>> + use<'_, I, E>
+    where
+        I: IntoIterator<Item = Result<RgbImage, E>>,
+        E: Into<Error>,
+    {
+        let mut frames = frames.into_iter().fuse();
+        let mut first: Option<RgbImage> = None;
+        let mut is_over = false;
+        iter::from_fn(move || {
+            if is_over {
+                return None;
+            }
+            loop {
+                let second = match frames.next()? {
+                    Ok(second) => second,
+                    Err(error) => {
+                        is_over = true;
+                        return Some(Err(error.into()));
+                    }
+                };
+                let flow = first.as_ref().map(|first| self.run(first, &second));
+                first = Some(second);
+                if flow.is_some() {
+                    return flow;
+                }
+            }
+        })
+    }
+
+    /// Encodes two frames into the model's latents, tile after tile from left to right and down.
     ///
     /// # Shapes
     /// - returns: `[tiles · latents, latent_channels]`
     ///
     /// # Errors
-    /// Those of [`run`](Self::run).
-    pub fn latents(
-        &self,
-        first: &RgbImage,
-        second: &RgbImage,
-        options: &OpticalFlowOptions,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Array2<f32>> {
-        let (frames, tiles) = self.framed([first, second], options)?;
-        let total = tiles.starts().len();
-        let of_tiles = tiles.starts().iter().enumerate().map(|(done, start)| {
-            progress(Progress { done, total });
+    /// As [`run`](Self::run).
+    pub fn latents(&self, first: &RgbImage, second: &RgbImage) -> Result<Array2<f32>> {
+        let (frames, tiles) = self.framed([first, second])?;
+        let latents = tiles.starts().iter().map(|start| {
             let patches = self.tile_patches([&frames[0], &frames[1]], *start);
             self.model.encode(patches).encoder.last_hidden_state
         });
-        let latents = Tensor::cat(of_tiles.collect(), 1);
-        progress(Progress { done: total, total });
-        Ok(latent_rows(latents))
+        Ok(latent_rows(Tensor::cat(latents.collect(), 1)))
     }
 
-    /// Frames no smaller than the model's, and the tiles that they are taken in.
-    fn framed<'a>(
-        &self,
-        frames: [&'a RgbImage; 2],
-        options: &OpticalFlowOptions,
-    ) -> Result<([Cow<'a, RgbImage>; 2], Tiles)> {
+    /// Frames at least as large as the model's, and their tiles.
+    fn framed<'a>(&self, frames: [&'a RgbImage; 2]) -> Result<([Cow<'a, RgbImage>; 2], Tiles)> {
         let [first, second] = frames;
         let (width, height) = first.dimensions();
         if first.dimensions() != second.dimensions() {
@@ -157,7 +182,7 @@ impl OpticalFlow {
         }
         let (rows, columns) = (height as usize, width as usize);
         let [minimum_height, minimum_width] = self.tile;
-        let frame = if options.pad && rows > 0 && columns > 0 {
+        let frame = if self.pad && rows > 0 && columns > 0 {
             [rows.max(minimum_height), columns.max(minimum_width)]
         } else {
             [rows, columns]
@@ -175,15 +200,15 @@ impl OpticalFlow {
         &self,
         frames: [&RgbImage; 2],
         tiles: &Tiles,
-        progress: &mut dyn FnMut(Progress),
+        mut on_progress: impl FnMut(Progress),
     ) -> Array3<f32> {
         let total = tiles.starts().len();
         let mut done = 0;
-        progress(Progress { done, total });
+        on_progress(Progress { done, total });
         tiles.blend(|start| {
             let flow = self.tile_flow(frames, start);
             done += 1;
-            progress(Progress { done, total });
+            on_progress(Progress { done, total });
             flow
         })
     }
@@ -194,7 +219,7 @@ impl OpticalFlow {
         let output = self.model.forward(patches);
         let flow = (output.logits * PerceiverForOpticalFlow::PIXELS).into_data();
         let flow = flow.iter::<f32>().collect();
-        Array3::from_shape_vec((height, width, 2), flow).expect("a vector for every pixel")
+        Array3::from_shape_vec((height, width, 2), flow).expect("one vector per pixel")
     }
 
     fn tile_patches(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Tensor<5> {
@@ -205,7 +230,7 @@ impl OpticalFlow {
     }
 }
 
-/// The image, continued with its last column and row.
+/// The image, extended by repeating its last column and row.
 fn padded(image: &RgbImage, [height, width]: [usize; 2]) -> RgbImage {
     let (last_column, last_row) = (image.width() - 1, image.height() - 1);
     RgbImage::from_fn(width as u32, height as u32, |x, y| {

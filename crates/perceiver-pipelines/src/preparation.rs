@@ -1,38 +1,61 @@
 //! From texts and images to a model's tensors.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::slice;
+use std::time::Duration;
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
-use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_models::{Head, NamedTensors, PerceiverConfig};
+use ndarray::{Array3, Axis};
+use perceiver_data::{Encoding, PerceiverImageProcessor, PerceiverTokenizer, read_image};
+use perceiver_io::ImagePreprocessorConfig;
+use perceiver_models::{
+    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Request,
+};
+use web_time::Instant;
 
+use crate::model_files::ModelFiles;
 use crate::{Error, Input, Result, text};
 
-/// A model's tokenizer or image processor, with what the model can take.
+/// Prepares the inputs of a head that reads texts or images.
 #[derive(Debug)]
 pub(crate) struct Preparation {
     head: Head,
-    config: PerceiverConfig,
     kind: Kind,
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one per pipeline")]
 enum Kind {
-    Text(Box<PerceiverTokenizer>),
-    Image(Box<PerceiverImageProcessor>),
+    Text(TextPreparation),
+    Image(ImagePreparation),
 }
 
-/// An input that a model can take.
+/// A tokenizer, and the limits of its model.
+#[derive(Debug)]
+pub(crate) struct TextPreparation {
+    pub(crate) tokenizer: PerceiverTokenizer,
+    config: PerceiverConfig,
+}
+
+/// An image processor, and the images that its model accepts.
+#[derive(Debug)]
+pub(crate) struct ImagePreparation {
+    processor: PerceiverImageProcessor,
+    preprocessor: ImagePreprocessorConfig,
+    /// Height and width of the only size, if positions are learned.
+    size: Option<[usize; 2]>,
+}
+
+/// An input that the model accepts.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Prepared {
-    Tokens(Vec<u32>),
-    /// Channels, height and width.
-    Pixels(Vec<f32>, [usize; 3]),
+    Text(Vec<u32>),
+    /// `[3, height, width]`
+    Image(Array3<f32>),
 }
 
-/// How long an input took.
+/// How long preparing an input took.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
     pub(crate) decoding: Duration,
@@ -40,109 +63,147 @@ pub(crate) struct Cost {
 }
 
 impl Preparation {
-    /// For a folder whose head takes texts or images.
-    pub(crate) fn from_pretrained(
-        folder: &Path,
+    pub(crate) fn load(
+        files: ModelFiles<'_>,
         head: Head,
         config: &PerceiverConfig,
         warnings: &mut Vec<String>,
     ) -> Result<Self> {
-        let kind = match head {
-            Head::ImageClassificationLearned
-            | Head::ImageClassificationFourier
-            | Head::ImageClassificationConvProcessing => {
-                Kind::Image(Box::new(image_processor(folder, warnings)?))
+        let (preprocessor, size) = match head {
+            Head::ImageClassificationLearned => (
+                PerceiverForImageClassificationLearned::preprocessor_config(config),
+                Some(config.image_size.height_width()),
+            ),
+            Head::ImageClassificationFourier => {
+                (PerceiverForImageClassificationFourier::preprocessor_config(config), None)
             }
-            _ => Kind::Text(Box::new(PerceiverTokenizer::from_pretrained(folder)?)),
+            Head::ImageClassificationConvProcessing => {
+                (PerceiverForImageClassificationConvProcessing::preprocessor_config(config), None)
+            }
+            _ => {
+                let (tokenizer, config) = (files.tokenizer()?, config.clone());
+                let kind = Kind::Text(TextPreparation { tokenizer, config });
+                return Ok(Self { head, kind });
+            }
         };
-        Ok(Self { head, config: config.clone(), kind })
+        let processor = files.image_processor(warnings)?;
+        let kind = Kind::Image(ImagePreparation { processor, preprocessor, size });
+        Ok(Self { head, kind })
     }
 
-    /// Makes of an input what the model takes, and says how long that took.
+    /// Prepares an input for the model, and measures the time.
     pub(crate) fn prepare(&self, input: &Input) -> (Result<Prepared>, Cost) {
+        self.read(
+            input,
+            |texts, text| texts.encode(text).map(|encoding| Prepared::Text(encoding.input_ids)),
+            |images, image| images.pixels(image).map(Prepared::Image),
+        )
+    }
+
+    /// Passes an input on to the function for its kind, if the model reads that kind.
+    pub(crate) fn read<T>(
+        &self,
+        input: &Input,
+        text: impl FnOnce(&TextPreparation, &str) -> Result<T>,
+        image: impl FnOnce(&ImagePreparation, &RgbImage) -> Result<T>,
+    ) -> (Result<T>, Cost) {
         let mut cost = Cost::default();
         let start = Instant::now();
-        let prepared = match (&self.kind, input) {
-            (Kind::Text(tokenizer), Input::Text(text)) => {
-                text::encode(text, tokenizer, &self.config)
-                    .map(|encoding| Prepared::Tokens(encoding.input_ids))
-            }
-            (Kind::Image(processor), Input::Image(image)) => self.pixels(processor, image),
-            (Kind::Image(processor), Input::ImageFile(path)) => {
-                let image = read_image(path);
+        let wrong_input = |expected, given| {
+            let head = self.head;
+            Err(Error::WrongInput { head, expected, given })
+        };
+        let result = match (&self.kind, input) {
+            (Kind::Text(texts), Input::Text(input)) => text(texts, input),
+            (Kind::Image(images), Input::Image(input)) => image(images, input),
+            (Kind::Image(images), Input::ImageFile(path)) => {
+                let input = read_image(path);
                 cost.decoding = start.elapsed();
-                image.map_err(Error::from).and_then(|image| {
-                    let pixels = self.pixels(processor, &image);
-                    pixels.map_err(|source| source.in_image(path))
-                })
+                input
+                    .map_err(Error::from)
+                    .and_then(|input| image(images, &input).map_err(|source| source.in_image(path)))
             }
-            (Kind::Text(_), _) => Err(self.wrong_input("a text", "an image")),
-            (Kind::Image(_), _) => Err(self.wrong_input("an image", "a text")),
+            (Kind::Text(_), _) => wrong_input("a text", "an image"),
+            (Kind::Image(_), _) => wrong_input("an image", "a text"),
         };
         cost.preprocessing = start.elapsed() - cost.decoding;
-        (prepared, cost)
+        (result, cost)
     }
 
-    fn pixels(&self, processor: &PerceiverImageProcessor, image: &RgbImage) -> Result<Prepared> {
-        let pixels = processor.preprocess(std::slice::from_ref(image))?;
-        let (_, channels, height, width) = pixels.dim();
-        let [rows, columns] = self.config.image_size.height_width();
-        if self.head == Head::ImageClassificationLearned && (height, width) != (rows, columns) {
+    /// One batch of texts.
+    pub(crate) fn texts<L>(
+        &self,
+        inputs: &[Prepared],
+        device: &Device,
+    ) -> Request<Tensor<2, Int>, L> {
+        let texts = inputs.iter().filter_map(|input| match input {
+            Prepared::Text(ids) => Some(ids.as_slice()),
+            Prepared::Image(_) => None,
+        });
+        let pad = match &self.kind {
+            Kind::Text(texts) => texts.tokenizer.pad_token_id(),
+            Kind::Image(_) => 0,
+        };
+        text::request(&texts.collect::<Vec<_>>(), pad, device)
+    }
+}
+
+impl TextPreparation {
+    /// The tokens of a text that the model accepts.
+    pub(crate) fn encode(&self, text: &str) -> Result<Encoding> {
+        text::encode(text, &self.tokenizer, &self.config)
+    }
+}
+
+impl ImagePreparation {
+    /// The pixels of an image that the model accepts, `[3, height, width]`.
+    pub(crate) fn pixels(&self, image: &RgbImage) -> Result<Array3<f32>> {
+        let pixels = self.processor.preprocess(slice::from_ref(image))?;
+        let pixels = pixels.index_axis_move(Axis(0), 0);
+        let (_, height, width) = pixels.dim();
+        if let Some([rows, columns]) = self.size
+            && (height, width) != (rows, columns)
+        {
             return Err(Error::ImageSize { height, width, rows, columns });
         }
-        let (values, _) = pixels.into_raw_vec_and_offset();
-        Ok(Prepared::Pixels(values, [channels, height, width]))
+        self.grid(&pixels)?;
+        Ok(pixels)
     }
 
-    fn wrong_input(&self, expected: &'static str, given: &'static str) -> Error {
-        Error::WrongInput { head: self.head, expected, given }
+    /// Rows and columns of the model's tokens.
+    pub(crate) fn grid(&self, pixels: &Array3<f32>) -> Result<[usize; 2]> {
+        let (_, height, width) = pixels.dim();
+        let grid = self.preprocessor.token_grid([height, width]);
+        grid.ok_or(Error::ImageTooSmall { height, width })
     }
 
-    /// One batch of inputs that [fit together](Prepared::fits).
-    pub(crate) fn stack(&self, inputs: &[Prepared]) -> NamedTensors {
-        let (mut texts, mut values, mut image) = (Vec::new(), Vec::new(), [0; 3]);
-        for input in inputs {
-            match input {
-                Prepared::Tokens(tokens) => texts.push(tokens.as_slice()),
-                Prepared::Pixels(pixels, shape) => {
-                    values.extend_from_slice(pixels);
-                    image = *shape;
-                }
-            }
-        }
-        let (tensor, mask) = match &self.kind {
-            Kind::Text(tokenizer) => text::stack(&texts, tokenizer.pad_token_id()),
-            Kind::Image(_) => {
-                let [channels, height, width] = image;
-                (TensorData::new(values, [inputs.len(), channels, height, width]), None)
-            }
-        };
-        let mut tensors = NamedTensors::from([("inputs".to_owned(), tensor)]);
-        tensors.extend(mask.map(|mask| ("attention_mask".to_owned(), mask)));
-        tensors
+    /// The part of an image that the model sees, at the image's own resolution.
+    pub(crate) fn crop(&self, image: &RgbImage) -> Result<RgbImage> {
+        Ok(self.processor.crop(image)?.into_owned())
     }
 }
 
 impl Prepared {
-    /// Whether both can be in one batch.
+    /// Returns true if both inputs fit in one batch.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Tokens(_), Self::Tokens(_)) => true,
-            (Self::Pixels(_, one), Self::Pixels(_, other)) => one == other,
+            (Self::Text(_), Self::Text(_)) => true,
+            (Self::Image(one), Self::Image(other)) => one.dim() == other.dim(),
             _ => false,
         }
     }
 }
 
-/// The folder's image processor. A model that was saved alone has none.
-pub(crate) fn image_processor(
-    folder: &Path,
-    warnings: &mut Vec<String>,
-) -> Result<PerceiverImageProcessor> {
-    if let Some(processor) = PerceiverImageProcessor::from_pretrained_if_present(folder)? {
-        return Ok(processor);
+/// One batch of images of equal size, `[images, 3, height, width]`.
+pub(crate) fn stack_images(inputs: &[Prepared], device: &Device) -> Tensor<4> {
+    let (mut values, mut size) = (Vec::<f32>::new(), (0, 0, 0));
+    for input in inputs {
+        if let Prepared::Image(pixels) = input {
+            values.extend(pixels);
+            size = pixels.dim();
+        }
     }
-    let folder = folder.display();
-    warnings.push(format!("{folder}: no preprocessor_config.json, the default settings are used"));
-    Ok(PerceiverImageProcessor::default())
+    let (channels, height, width) = size;
+    let pixels = TensorData::new(values, [inputs.len(), channels, height, width]);
+    Tensor::from_data(pixels, device)
 }

@@ -1,11 +1,10 @@
-/// How far a long piece of work has come.
+/// Progress of a long run.
 ///
-/// Pipelines that take a while call a function of the caller's with it, in order, from the thread
-/// that they were called on.
+/// `run_with_progress` passes it to the caller's function, in order and on the caller's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Pieces that are done.
+    /// Number of finished pieces of work.
     pub done: usize,
-    /// Pieces in all.
+    /// Number of all pieces.
     pub total: usize,
 }

@@ -1,4 +1,4 @@
-/// How far a reconstruction is from what it reconstructs.
+/// Squared error of a reconstruction.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SquaredError {
     sum: f64,
@@ -6,28 +6,27 @@ pub struct SquaredError {
 }
 
 impl SquaredError {
-    /// Counts in the numbers of another part.
+    /// Adds the error of another part.
     pub fn merge(&mut self, other: Self) {
         self.sum += other.sum;
         self.count += other.count;
     }
 
-    /// The mean of the squares; 0 of no numbers.
+    /// The mean squared error; 0 without numbers.
     #[must_use]
     pub fn mean(self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
-    /// The peak signal-to-noise ratio in decibels; infinite where there is no error.
+    /// Peak signal-to-noise ratio in decibels; infinite without error.
     ///
-    /// The peak is 1, for colours and sound alike; Perceiver IO does not say which it takes of
-    /// sound.
+    /// The peak is 1 for colours and for sound; Perceiver IO does not state its peak for sound.
     #[must_use]
     pub fn psnr(self) -> f64 {
         -10.0 * self.mean().log10()
     }
 
-    /// Counts in numbers and what was expected of them, up to the shorter of the two.
+    /// Adds the errors of numbers, up to the length of the shorter argument.
     pub(crate) fn add(&mut self, expected: impl Iterator<Item = f32>, found: &[f32]) {
         for (expected, &found) in expected.zip(found) {
             self.sum += (f64::from(found) - f64::from(expected)).powi(2);

@@ -1,15 +1,16 @@
-//! From a text to the tokens of a model.
+//! From texts to a model's tokens.
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use perceiver_core::KeyMask;
 use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
-use perceiver_models::PerceiverConfig;
+use perceiver_models::{PerceiverConfig, Request};
 
 use crate::{Error, Result};
 
-/// Longer texts are refused before anything is made of them, in bytes.
+/// Longest text that is accepted, in bytes.
 const MAX_BYTES: usize = 1 << 24;
 
-/// The text between `[CLS]` and `[SEP]`, if the model can take it.
+/// Tokens of a text between `[CLS]` and `[SEP]`, if they fit the model.
 pub(crate) fn encode(
     text: &str,
     tokenizer: &PerceiverTokenizer,
@@ -23,7 +24,7 @@ pub(crate) fn encode(
     Ok(encoding)
 }
 
-/// The text between `[CLS]` and `[SEP]`, of tokens that the model knows.
+/// Tokens of a text between `[CLS]` and `[SEP]`, all in the model's vocabulary.
 pub(crate) fn encode_of_any_length(
     text: &str,
     tokenizer: &PerceiverTokenizer,
@@ -41,9 +42,18 @@ pub(crate) fn encode_of_any_length(
     }
 }
 
-/// Tokens of several texts, `[texts, tokens]`, and where they differ in length the
-/// `attention_mask` that hides what shorter ones are filled up with.
-pub(crate) fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
+/// One batch of texts, `[texts, tokens]`, with a mask that hides the padding of shorter ones.
+pub(crate) fn request<L>(
+    texts: &[&[u32]],
+    pad: u32,
+    device: &Device,
+) -> Request<Tensor<2, Int>, L> {
+    let (ids, mask) = stack(texts, pad);
+    let mask = mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, device)));
+    Request::new(Tensor::from_data(ids, device)).mask(mask)
+}
+
+fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
     let longest = texts.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
     let (mut ids, mut kept) = (Vec::new(), Vec::new());
     for tokens in texts {
@@ -58,7 +68,7 @@ pub(crate) fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorDat
     (TensorData::new(ids, shape), mask)
 }
 
-/// Refuses what would take too much memory.
+/// Refuses a text that would take too much memory.
 pub(crate) fn check_size(bytes: usize) -> Result<()> {
     if bytes > MAX_BYTES {
         return Err(Error::TextTooLarge { bytes, limit: MAX_BYTES });
@@ -66,7 +76,7 @@ pub(crate) fn check_size(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Tokens that the model takes at most, `[CLS]` and `[SEP]` included.
+/// Most tokens that the model accepts, including `[CLS]` and `[SEP]`.
 pub(crate) fn limit(tokenizer: &PerceiverTokenizer, config: &PerceiverConfig) -> usize {
     let limit = config.max_position_embeddings;
     tokenizer.model_max_length().map_or(limit, |length| length.min(limit))
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shorter_texts_are_filled_up_and_hidden() {
+    fn shorter_texts_are_padded_and_the_padding_is_hidden() {
         let (ids, mask) = stack(&[&[4, 70, 5], &[4, 70, 71, 5]], 0);
         assert_eq!(ids, TensorData::from([[4_i64, 70, 5, 0], [4, 70, 71, 5]]));
         assert_eq!(mask, Some(TensorData::from([[1_i64, 1, 1, 0], [1, 1, 1, 1]])));

@@ -5,15 +5,15 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use image::ImageFormat;
 use perceiver_pipelines::{
-    Attend, AttendLayer, AttendOptions, AttendTiles, Attention, AttentionMap, Input, Places,
+    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Input, Places,
 };
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
+use crate::bundled::Bundled;
 use crate::files::{text_argument, write_whole};
 use crate::output::{one_line, table};
-use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,20 +23,20 @@ Examples:
   perceiver attend --model ./language-perceiver --text \"Cats and [MASK][MASK][MASK].\" -o map.html
   perceiver attend --model ./language-perceiver --text \"A c[MASK]t\" -o map.html --layer decoder";
 
-/// Show where a model looks, as heat over a photo or a text
+/// Show where a model attends, as a heat map over a photo or a text
 ///
-/// Every latent of a Perceiver reads the whole input and looks at some places more than at
-/// others. The average of all is shown unless a head or latent is chosen. A PNG is a picture, an
-/// HTML page also tells the weight under the pointer.
+/// Each latent of a Perceiver reads the whole input and attends more to some positions than to
+/// others. The map shows the average over all latents and heads unless one is chosen. A PNG is a
+/// picture; an HTML page also shows the weight under the pointer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AttendArguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Photo to look at: PNG, JPEG, WebP, TIFF, BMP or GIF
+    /// Photo: PNG, JPEG, WebP, TIFF, BMP or GIF
     #[arg(value_name = "PHOTO", required_unless_present = "text")]
     photo: Option<PathBuf>,
-    /// Text to look at; - reads it from standard input
+    /// Text instead of a photo; - reads it from standard input
     #[arg(long, conflicts_with = "photo")]
     text: Option<String>,
     #[command(flatten)]
@@ -50,24 +50,24 @@ pub(crate) struct AttendArguments {
     /// Latent to show [default: the average of all]
     #[arg(long, value_name = "N")]
     latent: Option<usize>,
-    /// Query of the decoder to show, in a text the place of a token [default: the masks]
+    /// Decoder query to show; in a text, the position of a token [default: the masks]
     #[arg(long, value_name = "N", conflicts_with = "latent")]
     query: Option<usize>,
-    /// Show maps side by side: the 16 sharpest latents (queries, of the decoder), or every head
+    /// Show maps side by side: the 16 sharpest latents (queries with --layer decoder), or all heads
     #[arg(long, value_name = "OF-WHAT", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "latents")]
     grid: Option<Grid>,
-    /// Strongest places to print of each map
+    /// Number of strongest positions to print per map
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     top_k: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Layer {
-    /// The latents look at the input
+    /// The latents attend to the input
     #[value(alias = "0")]
     Encoder,
-    /// The answers look at the latents: shown is the input as those see it
+    /// The outputs attend to the latents: shows the input as those latents see it
     #[value(alias = "1")]
     Decoder,
 }
@@ -79,7 +79,7 @@ enum Grid {
     Heads,
 }
 
-/// In what form is written.
+/// The format of the output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Picture,
@@ -90,15 +90,15 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     let output = &arguments.output.output;
     let form = form(output)?;
     arguments.output.check()?;
-    let options = options(arguments)?;
+    let layer = layer(arguments)?;
     let (title, input) = input(arguments)?;
     let device = context.open_device()?;
     let folder =
-        arguments.model.folder(Shipped::classifier(arguments.text.is_some()), context.output)?;
+        arguments.model.folder(Bundled::classifier(arguments.text.is_some()), context.output)?;
     let start = Instant::now();
     let pipeline = Attend::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
-    let attention = pipeline.run(input, &options)?;
+    let attention = configured(pipeline, layer, arguments).run(input)?;
     let bytes = match form {
         Form::Page => attention.page(&title).into_bytes(),
         Form::Picture => png(&attention)?,
@@ -120,33 +120,36 @@ fn form(path: &Path) -> Result<Form> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("html") => Ok(Form::Page),
         Some("png") => Ok(Form::Picture),
-        _ => bail!("{}: expected a file called *.png or *.html", path.display()),
+        _ => bail!("{}: expected a file named *.png or *.html", path.display()),
     }
 }
 
-fn options(arguments: &AttendArguments) -> Result<AttendOptions> {
-    let layer = match (arguments.layer, arguments.latent, arguments.query) {
+fn layer(arguments: &AttendArguments) -> Result<AttendLayer> {
+    Ok(match (arguments.layer, arguments.latent, arguments.query) {
         (Layer::Encoder, _, Some(_)) => bail!("--query: the encoder has none, expected --latent"),
         (Layer::Decoder, Some(_), _) => bail!("--latent: the decoder has none, expected --query"),
         (Layer::Encoder, ..) => AttendLayer::Encoder,
         (Layer::Decoder, ..) => AttendLayer::Decoder,
-    };
+    })
+}
+
+fn configured(pipeline: Attend, layer: AttendLayer, arguments: &AttendArguments) -> Attend {
     let tiles = match arguments.grid {
         None => AttendTiles::Average,
         Some(Grid::Latents) => AttendTiles::Rows,
         Some(Grid::Heads) => AttendTiles::Heads,
     };
-    let mut options = AttendOptions::default().with_layer(layer).with_tiles(tiles);
+    let mut pipeline = pipeline.layer(layer).tiles(tiles);
     if let Some(head) = arguments.head {
-        options = options.with_head(head);
+        pipeline = pipeline.head(head);
     }
     if let Some(row) = arguments.latent.or(arguments.query) {
-        options = options.with_row(row);
+        pipeline = pipeline.row(row);
     }
-    Ok(options)
+    pipeline
 }
 
-/// What the page is called, and what is looked at.
+/// The page's title and the input.
 fn input(arguments: &AttendArguments) -> Result<(String, Input)> {
     const TITLE: usize = 60;
     match (&arguments.text, &arguments.photo) {

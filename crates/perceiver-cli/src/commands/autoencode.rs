@@ -5,16 +5,16 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use perceiver_data::{
-    Frames, Sound, VideoFormat, VideoWriter, read_frames, read_sound, read_video_sound,
+    Sound, VideoFormat, VideoFrames, VideoWriter, read_frames, read_sound, read_video_sound,
 };
 use perceiver_pipelines::{Autoencode, Progress, Reconstruction, ScoredLabel, SquaredError};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
+use crate::atomic_output::AtomicOutput;
+use crate::bundled::Bundled;
 use crate::output::{one_line, table, without_panic};
-use crate::shipped::Shipped;
-use crate::unfinished::Unfinished;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,29 +22,30 @@ Examples:
   perceiver autoencode --model ./multimodal frames/ --audio sound.wav -o again/
   perceiver autoencode --model ./multimodal clip.mp4 -o again.wav --json";
 
-/// Re-create a video with its sound from few numbers, and name what is seen
+/// Reconstruct a video with its sound from a few latents, and classify it
 ///
-/// The video is shown to the model at 25 frames a second, cut to its middle square, in clips of as
-/// many frames as the model reads at once; the last clip is filled up with its last frame and with
-/// silence. Sound is resampled to the model's rate (48 kHz), and of several channels the first is
-/// heard. PSNR compares what the model was shown with what it gives back.
+/// The model sees the centre square of the video at 25 frames per second, in clips of as many
+/// frames as it reads at once; the last clip is padded with its last frame and silence. Sound is
+/// resampled to the model's rate (48 kHz); only the first channel is used. PSNR compares the
+/// reconstruction with the model's input.
 ///
-/// The output is a .mp4 with sound, a .webp or .gif without, a .wav of the sound alone, or a folder of
-/// PNG frames with sound.wav, which can be given as the video again.
+/// The output is a .mp4 with sound, a .webp or .gif without sound, a .wav of the sound alone, or a
+/// folder of PNG frames with sound.wav, which this command also reads.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AutoencodeArguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Video: a folder of frames, 25 a second, with sound.wav in it if any; an animated GIF or WebP, or a file that ffmpeg reads
+    /// Video: a folder of frames at 25 per second, optionally with sound.wav; an animated GIF or
+    /// WebP; or a file that ffmpeg reads
     #[arg(value_name = "VIDEO")]
     video: PathBuf,
-    /// Sound instead of the video's own: WAV, FLAC, Ogg Vorbis or MP3
+    /// Sound file to use instead of the video's sound: WAV, FLAC, Ogg Vorbis or MP3
     #[arg(long, value_name = "FILE")]
     audio: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
-    /// Labels to show
+    /// Number of labels to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     top_k: usize,
@@ -56,7 +57,7 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     let frames = read_frames(&arguments.video)?;
     let sound = sound(arguments, &frames)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder(Shipped::Autoencoder, context.output)?;
+    let folder = arguments.model.folder(Bundled::Autoencoder, context.output)?;
     let start = Instant::now();
     let pipeline = Autoencode::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
@@ -77,11 +78,10 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
         let (done, clip) = (report.frames, clip?);
         let total = expected.max(done + clip.frames.len());
         let of_clip = clip.frames.len();
-        let mut progress = |part: Progress| {
+        let reconstruction = pipeline.run_with_progress(&clip, |part| {
             let done = done + of_clip * part.done / part.total.max(1);
             bar.at(Progress { done, total });
-        };
-        let reconstruction = pipeline.run(&clip, &mut progress)?;
+        })?;
         sink.write(&reconstruction)?;
         report.add(reconstruction);
     }
@@ -94,10 +94,10 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     Ok(())
 }
 
-/// What is to be heard beside the frames.
-fn sound(arguments: &AutoencodeArguments, frames: &Frames) -> Result<Option<Sound>> {
+/// The sound to go with the frames.
+fn sound(arguments: &AutoencodeArguments, frames: &VideoFrames) -> Result<Option<Sound>> {
     match &arguments.audio {
-        // Hostile files find faults of decoders, which are no bug of ours to be told apart.
+        // A damaged file can make a decoder panic, which is not a bug of this program.
         Some(audio) => without_panic(|| read_sound(audio))
             .map_err(|reason| anyhow!("{}: {reason}", audio.display()))?
             .map(Some)
@@ -110,27 +110,27 @@ fn sound(arguments: &AutoencodeArguments, frames: &Frames) -> Result<Option<Soun
 fn at_model_rate(sound: Sound, pipeline: &Autoencode, context: &Context) -> Result<Sound> {
     let (from, to) = (sound.rate, pipeline.sample_rate());
     if from != to {
-        context.output.note(&format!("sound resampled from {from} to {to} samples a second"));
+        context.output.note(&format!("sound resampled from {from} to {to} Hz"));
     }
     Ok(sound.at_rate(to)?)
 }
 
-fn note_frame_rate(frames: &Frames, context: &Context) {
+fn note_frame_rate(frames: &VideoFrames, context: &Context) {
     let wanted = Autoencode::FRAMES_PER_SECOND;
     match frames.info().frames_per_second {
-        Some(rate) if (rate - wanted).abs() > 0.001 => context
-            .output
-            .note(&format!("{rate:.2} frames a second are shown as {wanted}, by time")),
+        Some(rate) if (rate - wanted).abs() > 0.001 => {
+            context.output.note(&format!("{rate:.2} frames per second resampled to {wanted}"))
+        }
         _ => {}
     }
 }
 
-/// What becomes of the reconstruction.
+/// The destination of the reconstruction.
 struct Sink {
     path: PathBuf,
-    /// None where sound alone is written.
+    /// `None` if only sound is written.
     format: Option<VideoFormat>,
-    unfinished: Option<Unfinished>,
+    output: Option<AtomicOutput>,
     writer: Option<VideoWriter>,
     frames: usize,
     samples: Vec<f32>,
@@ -141,17 +141,17 @@ impl Sink {
         let is_sound = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
         let format = if is_sound { None } else { Some(VideoFormat::of(path)?) };
         let (path, samples) = (path.to_path_buf(), Vec::new());
-        Ok(Self { path, format, unfinished: None, writer: None, frames: 0, samples })
+        Ok(Self { path, format, output: None, writer: None, frames: 0, samples })
     }
 
     fn open(&mut self) -> Result<()> {
-        let unfinished = match self.format {
-            Some(VideoFormat::Folder) => Unfinished::folder(&self.path)?,
-            _ => Unfinished::file(&self.path)?,
+        let output = match self.format {
+            Some(VideoFormat::Folder) => AtomicOutput::folder(&self.path)?,
+            _ => AtomicOutput::file(&self.path)?,
         };
         let rate = Autoencode::FRAMES_PER_SECOND;
-        let writer = self.format.map(|format| VideoWriter::create(unfinished.path(), format, rate));
-        self.unfinished = Some(unfinished);
+        let writer = self.format.map(|format| VideoWriter::create(output.path(), format, rate));
+        self.output = Some(output);
         self.writer = writer.transpose().map_err(|error| self.named(error))?;
         Ok(())
     }
@@ -164,22 +164,22 @@ impl Sink {
         written.map_err(|error| self.named(error))
     }
 
-    /// Puts the video in its place, with sound if it had any.
+    /// Completes the video, with sound if the input had any.
     fn finish(mut self, rate: u32, has_sound: bool, context: &Context) -> Result<()> {
         let sound = Sound { samples: std::mem::take(&mut self.samples), rate };
-        let (writer, unfinished) = (self.writer.take(), self.unfinished.take());
-        let Some(unfinished) = unfinished else { return Ok(()) };
+        let (writer, output) = (self.writer.take(), self.output.take());
+        let Some(output) = output else { return Ok(()) };
         let holds_sound = self.format.is_none_or(VideoFormat::holds_sound);
         if has_sound && !holds_sound {
-            context.output.note("this format holds no sound: .mp4, a folder or .wav do");
+            context.output.note("this format does not support sound: .mp4, .wav and folders do");
         }
         let finished = match writer {
             Some(writer) => writer.finish((has_sound && holds_sound).then_some(&sound)),
-            None => sound.write_wav(unfinished.path()),
+            None => sound.write_wav(output.path()),
         };
-        self.unfinished = Some(unfinished);
+        self.output = Some(output);
         finished.map_err(|error| self.named(error))?;
-        self.unfinished.take().map_or(Ok(()), Unfinished::finish)?;
+        self.output.take().map_or(Ok(()), AtomicOutput::finish)?;
         if self.format == Some(VideoFormat::Folder) {
             remove_rest(&self.path, self.frames, has_sound)?;
         }
@@ -187,14 +187,14 @@ impl Sink {
     }
 
     fn named(&self, error: perceiver_data::Error) -> anyhow::Error {
-        match &self.unfinished {
-            Some(unfinished) => unfinished.named(error),
+        match &self.output {
+            Some(output) => output.named(error),
             None => error.into(),
         }
     }
 }
 
-/// Removes what an earlier, longer video in the same folder had beyond this one.
+/// Removes frames that an earlier, longer video left in the same folder.
 fn remove_rest(folder: &Path, frames: usize, has_sound: bool) -> Result<()> {
     let cannot = || format!("{}: cannot remove older frames", folder.display());
     for entry in fs::read_dir(folder).with_context(cannot)? {
@@ -210,7 +210,7 @@ fn remove_rest(folder: &Path, frames: usize, has_sound: bool) -> Result<()> {
     Ok(())
 }
 
-/// How well it went.
+/// Summary of all clips.
 struct Report {
     has_sound: bool,
     top_k: usize,
@@ -241,7 +241,7 @@ impl Report {
     fn note_length(&self, sound: Option<f64>, context: &Context) {
         let pictures = self.seconds();
         let note = match sound {
-            None => "no sound: the model was given silence".to_owned(),
+            None => "no sound: the model heard silence".to_owned(),
             Some(sound) if (sound - pictures).abs() < 1.0 / Autoencode::FRAMES_PER_SECOND => return,
             Some(sound) => {
                 let end = if sound < pictures { "ends in silence" } else { "was cut" };
@@ -251,7 +251,7 @@ impl Report {
         context.output.note(&note);
     }
 
-    /// The labels that are most probable on the mean of all clips.
+    /// The most probable labels, averaged over all clips.
     fn labels(&self) -> Vec<ScoredLabel> {
         let mut labels = self.clips.first().cloned().unwrap_or_default();
         labels.sort_by_key(|label| label.index);
@@ -265,7 +265,7 @@ impl Report {
     }
 
     fn as_json(&self, name: &str) -> Value {
-        // A ratio without error is infinite, which JSON tells as null.
+        // The ratio without any error is infinite, which JSON writes as null.
         let clips =
             self.clips.iter().map(|labels| as_json(&labels[..self.top_k.min(labels.len())]));
         json!({

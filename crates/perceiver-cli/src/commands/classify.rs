@@ -3,16 +3,14 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use perceiver_data::read_image;
-use perceiver_pipelines::{
-    Classification, Classify, ClassifyOptions, Input, ScoreKind, ScoredLabel,
-};
+use perceiver_pipelines::{Classification, Classify, Input, ScoreKind, ScoredLabel};
 use serde_json::json;
 
 use super::Context;
 use crate::args::ModelArguments;
+use crate::bundled::Bundled;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::{one_line, table};
-use crate::shipped::Shipped;
 use crate::thumbnail::thumbnail;
 
 const EXAMPLES: &str = "\
@@ -23,14 +21,14 @@ Examples:
   perceiver classify --model sentiment --text \"What a lovely day.\"
   perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt
 
-An input that cannot be read does not stop the others: each gets its line on stderr, and the exit
-code is 1.";
+An input that cannot be read does not stop the others: it gets a line on stderr, and the exit code
+is 1.";
 
-/// Name what photos or texts are, with scores
+/// Classify photos or texts, with scores
 ///
-/// Probabilities of labels that exclude each other, of each label on its own, or the numbers of a
-/// regression, as the model's problem_type says. Photos are read on other threads while the model
-/// is busy.
+/// The scores are probabilities of mutually exclusive labels, independent probabilities, or the
+/// values of a regression, depending on the model's problem_type. Photos are read on other threads
+/// while the model works.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ClassifyArguments {
@@ -38,14 +36,14 @@ pub(crate) struct ClassifyArguments {
     model: ModelArguments,
     #[command(flatten)]
     inputs: InputArguments,
-    /// Labels to show
+    /// Number of labels to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     top_k: usize,
-    /// Print comma-separated values, a line for every label
+    /// Print comma-separated values, one line per label
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Show every photo above its labels, on a terminal of 24-bit colours
+    /// Show each photo above its labels, on a terminal with 24-bit colours
     #[arg(long, conflicts_with_all = ["csv", "json", "text", "text_file"])]
     show: bool,
 }
@@ -55,16 +53,15 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     let device = context.open_device()?;
     let folder = arguments
         .model
-        .folder(Shipped::classifier(arguments.inputs.are_texts()), context.output)?;
+        .folder(Bundled::classifier(arguments.inputs.are_texts()), context.output)?;
     let start = Instant::now();
     let pipeline = Classify::from_pretrained(folder, &device.device)?;
     context.output.warnings(pipeline.warnings());
 
     let (total, unit) = (inputs.len(), arguments.inputs.unit());
-    let options =
-        ClassifyOptions::default().with_top_k(arguments.top_k).with_batch(arguments.inputs.batch);
+    let pipeline = pipeline.top_k(arguments.top_k).batch(arguments.inputs.batch);
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
-    let mut answers = pipeline.run_all(raw, &options);
+    let mut answers = pipeline.run_all(raw);
     let bar = context.output.progress("classify", unit);
     let mut is_first = true;
     let batch = each_answer(&inputs, &mut answers, bar, |named, answer| {
@@ -89,7 +86,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     batch.finish()
 }
 
-/// Lines of values, at first with their names.
+/// Lines of comma-separated values, with a header if asked.
 fn as_csv(name: &str, answer: &Classification, with_names: bool) -> String {
     let mut lines = String::new();
     if with_names {
@@ -102,7 +99,7 @@ fn as_csv(name: &str, answer: &Classification, with_names: bool) -> String {
     lines
 }
 
-/// A value of a line of RFC 4180, in quotes where it needs them.
+/// A field of RFC 4180, quoted if needed.
 fn quoted(value: &str) -> String {
     if value.contains([',', '"', '\r', '\n']) {
         return format!("\"{}\"", value.replace('"', "\"\""));

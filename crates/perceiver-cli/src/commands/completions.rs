@@ -12,7 +12,7 @@ Examples:
   perceiver completions zsh > ~/.zfunc/_perceiver
   perceiver completions fish > ~/.config/fish/completions/perceiver.fish";
 
-/// Print what lets a shell complete this program's command lines
+/// Print a script that completes this program's command lines in a shell
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArguments {

@@ -9,7 +9,7 @@ use perceiver_models::{AnyPerceiver, LoadOptions, Pretrained, SaveOptions};
 use super::{Context, written};
 use crate::args::HubArguments;
 use crate::files::{check_output_folder, copy_companions};
-use crate::unfinished::sweep_when_interrupted;
+use crate::interrupt::sweep_when_interrupted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,10 +19,10 @@ Examples:
 
 Units of --max-shard-size: KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).";
 
-/// Write a model anew: as safetensors, in another type, in shards
+/// Rewrite a model: as safetensors, in another type, in shards
 ///
-/// Reads safetensors and PyTorch pickles, whole or in shards, and writes a folder that transformers
-/// loads. The settings of tokenizer and image processor go along.
+/// Reads safetensors files and PyTorch pickles, whole or sharded, and writes a folder that
+/// transformers loads. Settings files of the tokenizer and image processor are copied.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConvertArguments {
@@ -32,10 +32,10 @@ pub(crate) struct ConvertArguments {
     /// Folder to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Type of the weights [default: as they are]
+    /// Type of the weights [default: unchanged]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<DtypeArgument>,
-    /// Most bytes in one file, such as 2GB [default: all in one]
+    /// Largest size of a file, such as 2GB [default: a single file]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
     /// Write into a folder that is not empty
@@ -53,7 +53,7 @@ enum DtypeArgument {
     /// Half precision
     #[value(alias = "float16")]
     F16,
-    /// Half as many bits with the range of single precision
+    /// Half the bits, with the range of single precision
     #[value(alias = "bfloat16")]
     Bf16,
 }
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     written(&arguments.output, model.head(), context)
 }
 
-/// A number of bytes with a unit.
+/// A number of bytes with an optional unit.
 fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 7] = [
         ("", 1),

@@ -19,15 +19,15 @@ Examples:
   perceiver doctor
   perceiver doctor --json";
 
-/// Tell what this build can do on this machine, and how fast
+/// Show what this build can do on this machine, and how fast
 ///
-/// Every device that the build knows runs the same small model, once to get warm and then three
-/// times, of which the fastest counts. A device that fails is named with its reason.
+/// Every device of the build runs the same small model, once to warm up and then three times; the
+/// fastest run counts. A device that fails is listed with its error.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {}
 
-/// A model of a quarter million parameters, and a text of this many tokens.
+/// A model with a quarter of a million parameters, and the number of tokens in its text.
 const MODEL: &str = r#"{"model_type": "perceiver", "num_latents": 32, "d_latents": 128,
     "d_model": 64, "num_self_attends_per_block": 2, "num_self_attention_heads": 4,
     "num_cross_attention_heads": 4, "max_position_embeddings": 128}"#;
@@ -35,7 +35,7 @@ const TOKENS: usize = 128;
 
 const RUNS: usize = 3;
 
-/// Instructions that our kernels or burn's make use of.
+/// Instruction sets that our kernels or burn's use.
 #[cfg(target_arch = "x86_64")]
 fn instructions() -> Vec<&'static str> {
     let known = [
@@ -47,7 +47,7 @@ fn instructions() -> Vec<&'static str> {
     known.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
 }
 
-/// Other machines have what their architecture promises.
+/// On other architectures, the compiler's target decides.
 #[cfg(not(target_arch = "x86_64"))]
 fn instructions() -> Vec<&'static str> {
     Vec::new()
@@ -122,7 +122,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// An error that says which device it is about.
+/// An error that names its device.
 fn named(name: &str, error: &anyhow::Error) -> String {
     let error = error.to_string();
     if error.contains(name) { error } else { format!("device {name}: {error}") }
@@ -143,14 +143,14 @@ fn features() -> Vec<&'static str> {
     features
 }
 
-/// The version of the `ffmpeg` program, where it is installed.
+/// The version of the `ffmpeg` program, if it is installed.
 fn ffmpeg() -> Option<String> {
     let said = Command::new("ffmpeg").arg("-version").stdin(Stdio::null()).output().ok()?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     said.split_whitespace().nth(2).map(str::to_owned)
 }
 
-/// Bytes of a folder's files, each once: links count nothing.
+/// Total size of a folder's files in bytes, without links.
 fn size(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let bytes = entries.flatten().map(|entry| match entry.metadata() {
@@ -161,7 +161,7 @@ fn size(folder: &Path) -> usize {
     bytes.sum()
 }
 
-/// How long a pass of the small model takes at best, once the device is warm.
+/// Fastest pass of the small model on the warm device, in milliseconds.
 fn milliseconds(name: &str, device: &OpenDevice) -> Result<f64> {
     let device = &device.device;
     let config = PerceiverConfig::from_json(MODEL)?;

@@ -3,15 +3,15 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use perceiver_pipelines::{FillMask, FillMaskOptions, FilledText, MaskedSpan, Progress};
+use perceiver_pipelines::{FillMask, FilledText, MaskedSpan, Progress};
 use serde_json::json;
 
 use super::Context;
 use crate::args::ModelArguments;
 use crate::batch::Batch;
+use crate::bundled::Bundled;
 use crate::files::{lines, text_argument};
 use crate::output::{one_line, table};
-use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,41 +21,41 @@ Examples:
   echo \"It is a[MASK][MASK][MASK][MASK]\" | perceiver fill-mask --model ./language-perceiver -
   perceiver fill-mask --model ./language-perceiver -k 10 --json --file texts.txt";
 
-/// Complete the masked bytes of a text
+/// Fill in the masked bytes of a text
 ///
-/// Every [MASK] stands for one byte: the model reads bytes, not words, and for most languages'
-/// letters that is one each. Spaces are bytes, too. Masks side by side are completed together. Of a
-/// text longer than the model's positions, a window around the masks is read.
+/// Each [MASK] stands for one byte: the model reads bytes, not words. A letter without accents is
+/// one byte, and so is a space. Adjacent masks are filled in together. If the text is longer than the
+/// model's input, the model reads a window around the masks.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FillMaskArguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Text with [MASK] for every byte to complete; - reads it from standard input
+    /// Text with one [MASK] per byte to fill in; - reads it from standard input
     #[arg(required_unless_present = "file")]
     text: Option<String>,
-    /// File with such a text on each line; - reads standard input
+    /// File with one such text per line; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// Completions to show for every masked span
+    /// Number of candidates to show per masked span
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     top_k: usize,
-    /// Bytes that every [MASK] stands for
+    /// Number of bytes that each [MASK] stands for
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     span: usize,
-    /// Words to choose from, of any length, with commas between them
+    /// Words to choose from, of any length, separated by commas
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "span")]
     candidates: Vec<String>,
-    /// File with a word to choose from on each line
+    /// File with words to choose from, one per line
     #[arg(long, value_name = "FILE", conflicts_with = "span")]
     words: Option<PathBuf>,
-    /// Score the best N completions again, every byte given those before it
+    /// Rescore the best N candidates, each byte given the previous ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1000))]
     rescore: usize,
-    /// Texts that go through the model at once
+    /// Number of texts that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     batch: usize,
@@ -63,29 +63,30 @@ pub(crate) struct FillMaskArguments {
 
 pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()> {
     let texts = arguments.texts()?;
-    let options = arguments.options()?;
+    let words = arguments.words()?;
+    let has_words = !words.is_empty();
     let device = context.open_device()?;
-    let folder = arguments.model.folder(Shipped::Language, context.output)?;
+    let folder = arguments.model.folder(Bundled::Language, context.output)?;
     let start = Instant::now();
-    let pipeline = FillMask::from_pretrained(folder, &device.device)?;
+    let pipeline = FillMask::from_pretrained(folder, &device.device)?
+        .top_k(arguments.top_k)
+        .span(arguments.span)
+        .words(words)
+        .rescored(arguments.rescore)
+        .batch(arguments.batch);
     context.output.warnings(pipeline.warnings());
 
     let mut batch = Batch::new(texts.len());
     let mut bar = context.output.progress("fill-mask", "texts");
-    let (mut done, total) = (0, texts.len());
-    for named in texts.chunks(arguments.batch) {
-        bar.at(Progress { done, total });
-        let texts: Vec<&str> = named.iter().map(|(_, text)| text.as_str()).collect();
-        let answers = pipeline.run_all(&texts, &options);
-        for ((name, text), answer) in named.iter().zip(answers) {
-            batch.run(name, || {
-                let filled = answer?;
-                let shown = as_text(text, &filled, &options);
-                context.output.result(as_json(text, &filled), &shown)?;
-                Ok(())
-            })?;
-        }
-        done += named.len();
+    let answers = pipeline.run_all(texts.iter().map(|(_, text)| text));
+    for (done, ((name, text), answer)) in texts.iter().zip(answers).enumerate() {
+        bar.at(Progress { done: done + 1, total: texts.len() });
+        batch.run(name, || {
+            let filled = answer?;
+            let shown = as_text(text, &filled, has_words);
+            context.output.result(as_json(text, &filled), &shown)?;
+            Ok(())
+        })?;
     }
     drop(bar);
     context.note_device(&device, start);
@@ -93,7 +94,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
 }
 
 impl FillMaskArguments {
-    /// The texts, each with what an error calls it.
+    /// The texts, each with its name in errors.
     fn texts(&self) -> Result<Vec<(String, String)>> {
         match (&self.file, &self.text) {
             (Some(file), _) => lines(file),
@@ -102,17 +103,13 @@ impl FillMaskArguments {
         }
     }
 
-    fn options(&self) -> Result<FillMaskOptions> {
+    /// The words to choose from, if any.
+    fn words(&self) -> Result<Vec<String>> {
         let mut words = self.candidates.clone();
         if let Some(file) = &self.words {
             words.extend(lines(file)?.into_iter().map(|(_, word)| word));
         }
-        Ok(FillMaskOptions::default()
-            .with_top_k(self.top_k)
-            .with_span(self.span)
-            .with_words(words)
-            .with_rescored(self.rescore)
-            .with_batch(self.batch))
+        Ok(words)
     }
 }
 
@@ -136,9 +133,9 @@ fn as_json(text: &str, filled: &FilledText) -> serde_json::Value {
     json!({ "text": text, "filled": filled.text, "spans": spans })
 }
 
-fn as_text(text: &str, filled: &FilledText, options: &FillMaskOptions) -> String {
+fn as_text(text: &str, filled: &FilledText, has_words: bool) -> String {
     let what = |span: &MaskedSpan| match span.bytes {
-        _ if !options.words.is_empty() => "a word".to_owned(),
+        _ if has_words => "a word".to_owned(),
         1 => "1 byte".to_owned(),
         bytes => format!("{bytes} bytes"),
     };
@@ -158,12 +155,12 @@ fn as_text(text: &str, filled: &FilledText, options: &FillMaskOptions) -> String
     lines
 }
 
-/// Long texts have small ones.
+/// In scientific notation if small, as for long texts.
 fn probability(score: f64) -> String {
     if score < 1e-4 { format!("{score:.2e}") } else { format!("{score:.6}") }
 }
 
-/// The end of the text before a place.
+/// The end of the text before a position.
 fn excerpt(text: &str, end: usize) -> &str {
     const CHARACTERS: usize = 30;
     let before = &text[..end];

@@ -13,9 +13,10 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::HubArguments;
+use crate::atomic_output::folder_of;
 use crate::files::check_output;
+use crate::interrupt::sweep_when_interrupted;
 use crate::output::{dtype_name, one_line, table};
-use crate::unfinished::{folder_of, sweep_when_interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +29,7 @@ labels; for the autoencoder inputs.image, inputs.audio, inputs.label and
 subsampled_output_points.image, .audio. Outputs are named as transformers returns them: logits (or
 logits.image, …), loss, last_hidden_state, hidden_states.0, attentions.0, cross_attentions.0, ….";
 
-/// Run any model on tensors of a file
+/// Run any model on tensors from a file
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ForwardArguments {
@@ -37,10 +38,10 @@ pub(crate) struct ForwardArguments {
     model: OsString,
     #[command(flatten)]
     hub: HubArguments,
-    /// Tensors to read, a safetensors file
+    /// Safetensors file with the inputs
     #[arg(long, value_name = "IN.safetensors")]
     inputs: PathBuf,
-    /// Where to write the results
+    /// Safetensors file for the outputs
     #[arg(long, value_name = "OUT.safetensors")]
     output: PathBuf,
     /// Also write the latents before every layer
@@ -49,7 +50,7 @@ pub(crate) struct ForwardArguments {
     /// Also write attention maps
     #[arg(long)]
     attentions: bool,
-    /// Fit learned positions to images of another size
+    /// Interpolate learned positions for images of another size
     #[arg(long)]
     interpolate_pos_encoding: bool,
 }
@@ -95,12 +96,12 @@ fn read(path: &Path) -> Result<NamedTensors> {
     names.into_iter().map(|name| Ok((name.clone(), file.read(&name)?))).collect()
 }
 
-/// What is said about a tensor that was written.
+/// Summary of a written tensor.
 struct Tensor {
     name: String,
     dtype: String,
     shape: Vec<usize>,
-    /// The number of a tensor without axes.
+    /// The value of a tensor without axes.
     value: Option<f64>,
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{Context, written};
 use crate::args::head;
-use crate::files::{check_output_folder, copy_companions, write_whole};
-use crate::unfinished::sweep_when_interrupted;
+use crate::files::{check_output_folder, copy_companions};
+use crate::interrupt::sweep_when_interrupted;
 
 const IMAGE_SETTINGS: &str = "preprocessor_config.json";
 
@@ -18,17 +18,18 @@ Examples:
   perceiver init --head masked-lm --config config.json ./fresh
   perceiver init --head PerceiverForImageClassificationConvProcessing --config config.json ./fresh --seed 7";
 
-/// Draw a fresh model as the reference initialises it
+/// Create a model with random weights, initialised as in the reference
 ///
-/// The same seed gives the same weights on the same device. The settings of tokenizer or image
-/// processor are copied from beside the configuration, or else the defaults.
+/// The same seed gives the same weights on the same device. Settings files of the tokenizer or
+/// image processor are copied from the configuration's folder; without them, the defaults are
+/// written.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InitArguments {
-    /// Head: its class name, or that in words, such as masked-lm
+    /// Head: its class name, or a short form such as masked-lm
     #[arg(long, value_name = "H", value_parser = head)]
     head: Head,
-    /// Configuration, a config.json
+    /// Configuration: a config.json
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Folder to write
@@ -56,7 +57,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &Context) -> Result<()> {
     written(&arguments.output, arguments.head, context)
 }
 
-/// The settings that pipelines need beside the model.
+/// Writes the settings files that pipelines need.
 fn write_settings(arguments: &InitArguments, config: &PerceiverConfig) -> Result<()> {
     let output = &arguments.output;
     let beside = arguments.config.parent().unwrap_or(Path::new(""));
@@ -74,26 +75,21 @@ fn write_settings(arguments: &InitArguments, config: &PerceiverConfig) -> Result
         | Head::ImageClassificationConvProcessing
             if absent(&[IMAGE_SETTINGS, "processor_config.json"]) =>
         {
-            image_processor(arguments.head, config, output)?.save_pretrained(output)?;
+            image_processor(arguments.head, config)?.save_pretrained(output)?;
         }
         _ => {}
     }
     Ok(())
 }
 
-/// The default processor, but for learned positions that need images of another size.
-fn image_processor(
-    head: Head,
-    config: &PerceiverConfig,
-    output: &Path,
-) -> Result<PerceiverImageProcessor> {
+/// The default processor, with the image size of learned positions if it differs.
+fn image_processor(head: Head, config: &PerceiverConfig) -> Result<PerceiverImageProcessor> {
     const SIDE: usize = 224;
     const CROP: usize = 256;
     let [side, _] = config.image_size.height_width();
     if head != Head::ImageClassificationLearned || side == SIDE {
         return Ok(PerceiverImageProcessor::default());
     }
-    let settings = json!({ "size": side, "crop_size": (side * CROP).div_ceil(SIDE) });
-    write_whole(&output.join(IMAGE_SETTINGS), settings.to_string().as_bytes())?;
-    Ok(PerceiverImageProcessor::from_pretrained(output)?)
+    let settings = json!({ "size": side, "crop_size": (side * CROP).div_ceil(SIDE) }).to_string();
+    Ok(PerceiverImageProcessor::from_files(&[(IMAGE_SETTINGS, settings.as_bytes())])?)
 }

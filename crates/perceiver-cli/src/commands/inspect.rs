@@ -27,7 +27,7 @@ Examples:
 
 /// Show a model's head, configuration, parameters and memory
 ///
-/// Reads the headers of the weights only, so that a model of any size is shown at once.
+/// Reads only the headers of the weights, so it is fast for models of any size.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArguments {
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &InspectArguments, context: &Context) -> Result<()>
     let config = PerceiverConfig::from_pretrained(&folder)?;
     let named = || folder.join(perceiver_models::CONFIG_NAME).display().to_string();
     let head = config.head().with_context(named)?;
-    // Drawn lazily, so that only names and shapes come into being.
+    // Parameters are lazy: only names and shapes are created.
     let device = device::open(device::DEFAULT)?.device;
     let model = AnyPerceiver::from_config(head, &config, &device).with_context(named)?;
     let checkpoint = Checkpoint::open(&folder)?;
@@ -58,7 +58,7 @@ struct Summary {
     head: Head,
     /// Parameters of each of [`PARTS`].
     parts: [usize; PARTS.len()],
-    /// Running statistics of batch norms, which are no parameters.
+    /// Running statistics of batch norms, which are not parameters.
     buffers: usize,
     /// Bytes of tensors by type.
     stored: BTreeMap<String, usize>,
@@ -169,7 +169,7 @@ fn files(folder: &Path) -> Result<Vec<(String, usize)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Caches hold links, whose targets' sizes count.
+        // Caches hold links; count the sizes of their targets.
         let metadata = fs::metadata(entry.path());
         if let Ok(metadata) = metadata
             && metadata.is_file()

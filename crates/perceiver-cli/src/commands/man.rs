@@ -11,11 +11,11 @@ Examples:
   perceiver man > ~/.local/share/man/man1/perceiver.1
   perceiver man attend | man -l -";
 
-/// Print the manual page of this program, or of one of its commands
+/// Print the manual page of this program or of one of its commands
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ManArguments {
-    /// Command whose page to print, such as classify
+    /// Command to document, such as classify
     command: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The subcommands, a file each.
+//! The subcommands, one file each.
 
 mod attend;
 mod autoencode;
@@ -46,7 +46,7 @@ use crate::args::{Arguments, Command};
 use crate::device::{self, OpenDevice};
 use crate::output::{Output, dtype_name, megabytes, one_line};
 
-/// What all subcommands are told.
+/// Settings shared by all subcommands.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
@@ -58,7 +58,7 @@ impl Context {
         device::open(&self.device)
     }
 
-    /// Names the device when work on it is done; before, an error would not be the only line.
+    /// Names the device once its work is done, so that an error is the only line.
     pub(crate) fn note_device(&self, device: &OpenDevice, since: Instant) {
         let seconds = since.elapsed().as_secs_f64();
         self.output.note(&format!("{}, {seconds:.2} s", device.description));
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// Tells what a model's folder has become.
+/// Prints a summary of a written model folder.
 fn written(folder: &Path, head: Head, context: &Context) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let tensors = || checkpoint.tensors().map(|(_, info)| info);

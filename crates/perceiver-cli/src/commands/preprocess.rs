@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::{ImageBackend, OptionalModelArguments};
+use crate::atomic_output::folder_of;
 use crate::files::check_output;
+use crate::interrupt::sweep_when_interrupted;
 use crate::output::one_line;
-use crate::unfinished::{folder_of, sweep_when_interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,19 +20,19 @@ Examples:
   perceiver preprocess *.png --model deepmind/vision-perceiver-learned --output pixels.safetensors
   perceiver preprocess photo.jpg --backend pil --output pixels.safetensors";
 
-/// Bring images to a model's input: crop, resize, rescale, normalise
+/// Turn images into a model's input: crop, resize, rescale, normalise
 ///
-/// Writes pixel_values, [images, 3, height, width], which `perceiver forward` takes.
+/// Writes pixel_values, [images, 3, height, width], which `perceiver forward` reads.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PreprocessArguments {
     /// Images to read: PNG, JPEG, WebP, TIFF, BMP or GIF
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Where to write the pixels
+    /// Safetensors file for the pixels
     #[arg(long, value_name = "X.safetensors")]
     output: PathBuf,
-    /// Whose arithmetic to follow [default: as the model's settings say]
+    /// Arithmetic to follow [default: as the model's settings say]
     #[arg(long, value_name = "NAME")]
     backend: Option<ImageBackend>,
     #[command(flatten)]

@@ -25,20 +25,20 @@ pub(crate) struct TokenizeArguments {
     /// Text to encode; - reads it from standard input
     #[arg(required_unless_present = "decode")]
     text: Option<String>,
-    /// Second text, to be encoded together with the first
+    /// Second text, encoded together with the first
     #[arg(long, value_name = "TEXT", requires = "text")]
     pair: Option<String>,
     /// Leave out [CLS] and [SEP] around the text
     #[arg(long)]
     no_special_tokens: bool,
-    /// Length in tokens to which is cut and padded [default: the model's]
+    /// Length to truncate and pad to, in tokens [default: the model's]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// Fill with [PAD] up to the maximal length
+    /// Pad with [PAD] to the maximum length
     #[arg(long, value_name = "UP-TO", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "max-length")]
     padding: Option<PaddingArgument>,
-    /// Cut what is beyond the maximal length
+    /// Truncate to the maximum length
     #[arg(long, value_name = "FROM", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "longest-first")]
     truncation: Option<TruncationArgument>,
@@ -55,22 +55,22 @@ pub(crate) struct TokenizeArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PaddingArgument {
-    /// To --max-length, or the model's maximum
+    /// Pad to --max-length or the model's maximum
     #[value(alias = "max_length")]
     MaxLength,
-    /// To the longest text, which with one text changes nothing
+    /// Pad to the longest text, which changes nothing for one text
     Longest,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum TruncationArgument {
-    /// From the longer text of a pair
+    /// Cut the longer text of a pair
     #[value(alias = "longest_first")]
     LongestFirst,
-    /// From the first text
+    /// Cut the first text
     #[value(alias = "only_first")]
     OnlyFirst,
-    /// From the second text
+    /// Cut the second text
     #[value(alias = "only_second")]
     OnlySecond,
 }
@@ -97,7 +97,7 @@ fn decode(
     let ids = ids.iter().flat_map(|ids| ids.split(separators)).filter(|id| !id.is_empty());
     let ids: Vec<u32> = ids
         .map(|id| {
-            id.parse().map_err(|_| anyhow!("--decode: {id:?} is no token id, expected numbers"))
+            id.parse().map_err(|_| anyhow!("--decode: {id:?} is not a token id, expected numbers"))
         })
         .collect::<Result<_>>()?;
     let text = tokenizer.decode(&ids, skip_special_tokens).context("--decode")?;
@@ -154,7 +154,7 @@ fn options(arguments: &TokenizeArguments) -> EncodeOptions {
     }
 }
 
-/// What each token stands for; a byte that is no character by itself as a number.
+/// The text of each token; bytes that are not characters of their own appear as numbers.
 fn tokens(tokenizer: &PerceiverTokenizer, encoding: &Encoding) -> Result<Vec<String>> {
     let token = |&id: &u32| {
         let bytes = tokenizer.decode_bytes(&[id], false)?;

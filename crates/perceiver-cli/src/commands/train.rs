@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::Context;
 use crate::device;
+use crate::interrupt::{self, Interrupted};
 use crate::output::{Output, grouped, one_line};
-use crate::unfinished::{self, Interrupted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,8 +82,8 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let dashboard = !lines && std::io::stdout().is_terminal();
     let stop = StopHandle::default();
     let handle = stop.clone();
-    unfinished::stop_first(move || handle.stop());
-    unfinished::sweep_when_interrupted(&arguments.out);
+    interrupt::stop_first(move || handle.stop());
+    interrupt::sweep_when_interrupted(&arguments.out);
     let folder = arguments.out.clone();
     let printer = ProgressPrinter {
         output: Output { quiet: output.quiet || dashboard, ..output },

@@ -194,7 +194,7 @@ fn what_cannot_be_shown_is_refused_before_anything_is_written() {
     let other = folder.path().join("map.jpg");
     let model = fixture("masked_lm");
     let ran = run(arguments!["attend", "--model", &model, "--text", TEXT, "-o", &other]);
-    assert!(ran.stderr.contains("expected a file called *.png or *.html"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("expected a file named *.png or *.html"), "{}", ran.stderr);
     let flow = fixture("optical_flow");
     let ran = run(arguments!["attend", "--model", &flow, "--text", TEXT, "-o", &page]);
     assert!(ran.stderr.contains("holds a PerceiverForOpticalFlow"), "{}", ran.stderr);

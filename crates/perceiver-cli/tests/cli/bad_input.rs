@@ -228,7 +228,7 @@ fn texts_that_cannot_be_read() {
     let empty = scene.folder.path().join("empty.txt");
     fs::write(&empty, "").unwrap();
     let command = arguments!["fill-mask", "--model", &model, "--file", &empty];
-    scene.refuses("no line", command, &["empty.txt", "a text on each line"]);
+    scene.refuses("no line", command, &["empty.txt", "one text per line"]);
     scene.refuses("unknown ids", fill("hello [MASK]"), &["token id 110", "53"]);
     assert_refused("empty input", &run_with_input(fill("-"), b"\n"), &["text is empty"]);
     let broken = run_with_input(fill("-"), b"!\xC3[MASK]");
@@ -302,7 +302,7 @@ fn images_that_cannot_be_read() {
     let none = folder.join("none");
     fs::create_dir(&none).unwrap();
     let command = arguments!["classify", "--model", &model, &good, &none];
-    scene.refuses("no photo", command, &["none", "holds no photo"]);
+    scene.refuses("no photo", command, &["none", "holds no photos"]);
     let command = arguments!["classify", "--model", &model, &good, none.join("*.png")];
     scene.refuses("no match", command, &["*.png", "matches no file"]);
 }
@@ -400,7 +400,7 @@ fn tensors_that_do_not_fit() {
     scene.refuses("nothing", forward(&model, &empty, &scene.output()), &["inputs"]);
     let folder = scene.folder.path();
     let command = forward(&model, folder, &scene.output());
-    scene.refuses("a folder", command, &["expected a file called *.safetensors"]);
+    scene.refuses("a folder", command, &["expected a file named *.safetensors"]);
     let command = forward(&model, &folder.join("none.safetensors"), &scene.output());
     scene.refuses("absent", command, &["none.safetensors", "No such file"]);
 }
@@ -413,11 +413,11 @@ fn places_that_cannot_be_written() {
     let folder = scene.folder.path();
     let command = forward(&case, &inputs, &folder.join("nowhere/out.safetensors"));
     scene.refuses("no folder", command, &["out.safetensors", "nowhere"]);
-    scene.refuses("a folder", forward(&case, &inputs, folder), &["no regular file"]);
+    scene.refuses("a folder", forward(&case, &inputs, folder), &["not a regular file"]);
     #[cfg(target_os = "linux")]
     {
         let command = forward(&case, &inputs, Path::new("/dev/full"));
-        scene.refuses("a device", command, &["/dev/full", "no regular file"]);
+        scene.refuses("a device", command, &["/dev/full", "not a regular file"]);
     }
     #[cfg(unix)]
     {

@@ -326,20 +326,24 @@ fn output_that_cannot_be_is_refused_before_any_work() {
     };
     refuses(&there, &[], &["there.flo: exists; --force replaces it"]);
     refuses(&full, &[], &["full: is not empty; --force"]);
-    refuses(&scene.path("no/out.flo"), &[], &["cannot write", "is no folder"]);
+    refuses(&scene.path("no/out.flo"), &[], &["cannot write", "is not a folder"]);
     refuses(&there.join("out"), &[], &["there.flo"]);
     refuses(&scene.path("out.jpg"), &[], &["unknown ending .jpg, expected .flo, .png"]);
-    refuses(&scene.path("out.gif"), &["--format", "kitti"], &["cannot hold the form kitti"]);
-    refuses(&scene.path("out.flo"), &["--format", "colours"], &["cannot hold the form colours"]);
+    refuses(&scene.path("out.gif"), &["--format", "kitti"], &["does not support the form kitti"]);
+    refuses(
+        &scene.path("out.flo"),
+        &["--format", "colours"],
+        &["does not support the form colours"],
+    );
     refuses(&scene.path("out.png"), &["--format", "kitti,colours"], &["expected a folder"]);
     refuses(&scene.path("out.png"), &["--max-motion", "0"], &["--max-motion", "more than 0"]);
-    refuses(&scene.path("out.gif"), &["--fps", "0"], &["0 frames a second"]);
+    refuses(&scene.path("out.gif"), &["--fps", "0"], &["0 frames per second"]);
     let third = scene.tile("c.png");
     let three = arguments![&first, &second, &third, "-o", scene.path("out.flo")];
     scene.refuses(three, &["out.flo: holds the flow of two frames, expected a folder or a video"]);
     fs::create_dir(scene.path("other")).unwrap();
     let twice = arguments![&first, scene.tile("other/a.png"), &second, "-o", scene.path("out")];
-    scene.refuses(twice, &["two frames are called a"]);
+    scene.refuses(twice, &["two frames are named a"]);
     assert_eq!(fs::read(&there).unwrap(), b"mine");
     let run = scene.flow(arguments![&first, &second, "-o", &there, "--force"]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -361,6 +365,6 @@ fn ground_truth_that_does_not_fit_is_refused() {
     let frame = arguments![&first, &second, "--ground-truth", &first];
     scene.refuses(frame, &["a.png: is a PNG of Rgb8 pixels, expected KITTI's Rgb16"]);
     let three = arguments![&first, &second, &third, "--ground-truth", &truth];
-    scene.refuses(three, &["is the truth of two frames"]);
+    scene.refuses(three, &["is the flow of two frames"]);
     scene.refuses(arguments![&first, &second], &["--output"]);
 }

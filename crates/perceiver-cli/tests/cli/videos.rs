@@ -166,7 +166,7 @@ fn endings_choose_what_is_written() {
     let (gif, wav) = (folder.path().join("out.gif"), folder.path().join("out.wav"));
     let more = ["--audio", sound.to_str().unwrap()];
     let run = autoencode(&model, &frames, &gif, &more);
-    assert!(run.stderr.contains("this format holds no sound"), "{}", run.stderr);
+    assert!(run.stderr.contains("this format does not support sound"), "{}", run.stderr);
     assert!(run.stdout.contains("out.gif: 5 frames in 2 clips, 0.20 s"), "{}", run.stdout);
     assert!(run.stdout.contains("dB  PSNR of the sound"), "{}", run.stdout);
     assert_eq!(read_frames(&gif).unwrap().count(), 5);
@@ -180,7 +180,7 @@ fn a_video_without_sound_is_given_silence_and_says_so() {
     let Reference { model, frames, .. } = reference(folder.path());
     let output = folder.path().join("out");
     let run = autoencode(&model, &frames, &output, &["--json"]);
-    assert!(run.stderr.contains("no sound: the model was given silence"), "{}", run.stderr);
+    assert!(run.stderr.contains("no sound: the model heard silence"), "{}", run.stderr);
     assert_eq!(run.json()["sound_psnr"], Value::Null);
     assert!(!output.join("sound.wav").exists());
 }
@@ -194,7 +194,7 @@ fn sound_of_another_rate_or_length_is_fitted_and_that_is_said() {
     let output = folder.path().join("out.wav");
     let run = autoencode(&model, &frames, &output, &["--audio", sound.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{run:?}");
-    let resampled = "sound resampled from 2000 to 1000 samples a second";
+    let resampled = "sound resampled from 2000 to 1000 Hz";
     assert!(run.stderr.contains(resampled), "{}", run.stderr);
     let cut = "2.00 s of sound for 0.20 s of pictures: it was cut";
     assert!(run.stderr.contains(cut), "{}", run.stderr);
@@ -210,7 +210,7 @@ fn videos_of_another_rate_are_shown_by_time() {
     (0..2).for_each(|_| writer.write(&RgbImage::new(9, 5)).unwrap());
     writer.finish(None).unwrap();
     let run = autoencode(&model, &gif, &folder.path().join("out"), &["--json"]);
-    let note = "10.00 frames a second are shown as 25, by time";
+    let note = "10.00 frames per second resampled to 25";
     assert!(run.stderr.contains(note), "{}", run.stderr);
     assert_eq!(run.json()["frames"], 5);
 }

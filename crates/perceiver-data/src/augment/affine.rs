@@ -1,10 +1,10 @@
 use image::{Rgb, RgbImage};
 
-/// From a pixel's place to that of what is shown there, rows of a matrix: `x` and `y` are counted
-/// from the image's centre, in pixels.
+/// A matrix from the position of an output pixel to that of the input pixel it shows. `x` and `y`
+/// are relative to the image's centre, in pixels.
 pub(super) type Affine = [[f64; 3]; 2];
 
-/// Moves pixels, between which is interpolated linearly. Outside the image is black.
+/// Transforms an image with bilinear interpolation. Pixels outside the image are black.
 ///
 /// # Source
 /// torchvision's `affine` and `rotate` of tensors with bilinear interpolation.
@@ -26,7 +26,7 @@ fn sample(image: &RgbImage, x: f64, y: f64) -> Rgb<u8> {
     for (row, row_share) in [(top, 1.0 - bottom_share), (top + 1.0, bottom_share)] {
         for (column, column_share) in [(left, 1.0 - right_share), (left + 1.0, right_share)] {
             let is_inside = column >= 0.0 && row >= 0.0;
-            // Numbers too large become the largest, which is outside.
+            // Numbers that are too large saturate, which is outside the image.
             let pixel = is_inside.then(|| image.get_pixel_checked(column as u32, row as u32));
             for (sum, value) in sums.iter_mut().zip(pixel.flatten().map_or([0; 3], |pixel| pixel.0))
             {

@@ -4,17 +4,17 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::resample::{Backend, Resample, resize};
 
-/// The share of an image's area that a crop has.
+/// Area of a crop, as a share of the image's.
 const AREA: std::ops::RangeInclusive<f64> = 0.08..=1.0;
 
-/// A crop is at most so many times as wide as it is high, or as high as it is wide.
+/// Largest aspect ratio of a crop, as width to height or height to width.
 const PROPORTION: f64 = 4.0 / 3.0;
 
-/// Draws before an unsuitable image gives its centre.
+/// Number of draws before the centre is used instead.
 const DRAWS: usize = 10;
 
-/// A random part of an image, of 8 to 100 percent of its area and 3:4 to 4:3, resized to `(width,
-/// height)` with the bicubic filter.
+/// A random crop of 8 to 100 percent of an image's area with an aspect ratio from 3:4 to 4:3,
+/// resized to `(width, height)` with the bicubic filter.
 ///
 /// # Panics
 /// If the image or the size has no pixels.
@@ -28,14 +28,14 @@ pub fn random_resized_crop(
     random: &mut ChaCha8Rng,
 ) -> RgbImage {
     let (width, height) = image.dimensions();
-    assert!(width > 0 && height > 0, "an image without pixels has no part");
-    assert!(size.0 > 0 && size.1 > 0, "an image cannot be resized to none");
+    assert!(width > 0 && height > 0, "the image has no pixels, expected at least one");
+    assert!(size.0 > 0 && size.1 > 0, "the size is empty, expected at least one pixel");
     let Part { left, top, width, height } = Part::draw(width, height, random);
     let part = imageops::crop_imm(image, left, top, width, height).to_image();
     resize(&part, size, Resample::Bicubic, Backend::Torchvision)
 }
 
-/// Pixels of an image.
+/// A rectangle of pixels.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     left: u32,
@@ -59,20 +59,21 @@ impl Part {
                 return Self { left, top, width, height };
             }
         }
-        // As much as has an allowed proportion, from the centre.
+        // The largest centred crop with an allowed aspect ratio.
         let width = full_width.min((full_height * PROPORTION).round()) as u32;
         let height = full_height.min((full_width * PROPORTION).round()) as u32;
         Self { left: (whole_width - width) / 2, top: (whole_height - height) / 2, width, height }
     }
 }
 
-/// Mirrors an image, left to right, half of the time.
+/// Flips an image horizontally with probability 0.5.
 #[must_use]
 pub fn flip(image: RgbImage, random: &mut ChaCha8Rng) -> RgbImage {
     if random.random() { imageops::flip_horizontal(&image) } else { image }
 }
 
-/// Shifts an image by up to `most` pixels each way. What comes in from beyond its border is black.
+/// Shifts an image by up to `most` pixels in each direction. Pixels from outside the image are
+/// black.
 #[must_use]
 pub fn shift(image: &RgbImage, most: u32, random: &mut ChaCha8Rng) -> RgbImage {
     let most = i64::from(most);

@@ -1,6 +1,6 @@
-//! Images changed at random, so that a model does not learn them by heart.
+//! Random changes of images, against overfitting.
 //!
-//! Everything is drawn from the generator that is handed in.
+//! The caller's generator is the only source of randomness.
 
 mod affine;
 mod crop;

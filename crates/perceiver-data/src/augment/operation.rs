@@ -3,44 +3,44 @@ use image::RgbImage;
 use super::affine::transform;
 use super::tones::{blend, blurred, equalised, grey, mean_grey, remap, stretched};
 
-/// What [`RandAugment`](super::RandAugment) draws from.
+/// The operations that [`RandAugment`](super::RandAugment) draws from.
 ///
 /// # Source
-/// `torchvision.transforms.RandAugment`, of tensors, with bilinear interpolation.
+/// `torchvision.transforms.RandAugment` on tensors, with bilinear interpolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// Nothing.
+    /// No change.
     Identity,
-    /// Rows slide, in proportion to their distance from the top.
+    /// Shifts rows in proportion to their distance from the top.
     ShearX,
-    /// Columns slide, in proportion to their distance from the left.
+    /// Shifts columns in proportion to their distance from the left.
     ShearY,
-    /// Right.
+    /// Shifts to the right.
     TranslateX,
-    /// Down.
+    /// Shifts down.
     TranslateY,
-    /// Against the clock.
+    /// Rotates counterclockwise.
     Rotate,
-    /// Away from black.
+    /// Blends with black.
     Brightness,
-    /// Away from grey.
+    /// Blends with the grey image.
     Color,
-    /// Away from the mean.
+    /// Blends with the mean grey.
     Contrast,
-    /// Away from a blurred image.
+    /// Blends with a blurred image.
     Sharpness,
-    /// Fewer levels.
+    /// Reduces the number of levels.
     Posterize,
-    /// Bright values are inverted.
+    /// Inverts bright values.
     Solarize,
-    /// Each channel from 0 to 255.
+    /// Stretches each channel to 0 to 255.
     AutoContrast,
-    /// Each channel's values as frequent as each other.
+    /// Equalises each channel's histogram.
     Equalize,
 }
 
 impl Operation {
-    /// All of them, as torchvision lists them.
+    /// All operations in torchvision's order.
     pub const ALL: [Self; 14] = [
         Self::Identity,
         Self::ShearX,
@@ -58,7 +58,7 @@ impl Operation {
         Self::Equalize,
     ];
 
-    /// Whether it goes either way.
+    /// Returns true if the operation has a direction.
     #[must_use]
     pub const fn is_signed(self) -> bool {
         matches!(
@@ -75,8 +75,8 @@ impl Operation {
         )
     }
 
-    /// Changes an image, with a magnitude from 0 to 30. `is_negative` turns the direction of the
-    /// operations that [have one](Self::is_signed). Where nothing of the image is, black comes in.
+    /// Applies the operation with a magnitude from 0 to 30. `is_negative` reverses operations that
+    /// [have a direction](Self::is_signed). Pixels from outside the image are black.
     ///
     /// # Panics
     /// If the magnitude is above 30.
@@ -135,14 +135,14 @@ impl Operation {
     }
 }
 
-/// The highest magnitude.
+/// The largest magnitude.
 const MAX_MAGNITUDE: u32 = 30;
 
-/// Of the image's side, at the highest magnitude.
+/// Largest shift, as a share of the image's side.
 const LONGEST_WAY: f64 = 150.0 / 331.0;
 
-/// An even scale from 0 to `most`, in single precision and counted from its nearer end as torch's
-/// `linspace` does it.
+/// A linear scale from 0 to `most`, in single precision and computed from its nearer end as torch's
+/// `linspace` does.
 fn level(magnitude: u32, most: f64) -> f64 {
     let most = most as f32;
     let step = most / MAX_MAGNITUDE as f32;

@@ -6,29 +6,29 @@ use crate::error::{Error, Result};
 use crate::image_processor::PerceiverImageProcessor;
 use crate::source::{LabelledImage, Source};
 
-/// What is drawn anew every time an image is learned from, in this order; nothing by default.
+/// Random changes of a training image, in this order; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Augmentation {
-    /// Whether a random part of the image is taken, instead of its centre.
+    /// Crops at random instead of around the centre.
     pub random_resized_crop: bool,
-    /// By how many pixels it is shifted at most, each way.
+    /// Largest shift in each direction, in pixels.
     pub shift: u32,
-    /// Whether it is mirrored half of the time.
+    /// Flips horizontally with probability 0.5.
     pub flip: bool,
-    /// Operations that are drawn from a list.
+    /// Random operations.
     pub rand_augment: Option<RandAugment>,
 }
 
-/// Images brought to the size that a model takes.
+/// Images at the size of a model's input.
 #[derive(Debug, Clone)]
 pub struct PreparedImages<S> {
-    /// Where images come from.
+    /// The source of images.
     pub source: S,
-    /// Crops and resizes where nothing is drawn instead.
+    /// Crops and resizes images that are not cropped at random.
     pub processor: PerceiverImageProcessor,
-    /// Height and width that the model takes, in pixels.
+    /// Height and width of the model's input, in pixels.
     pub size: [u32; 2],
-    /// What is drawn: nothing to be measured on.
+    /// Random changes; none for evaluation.
     pub augmentation: Augmentation,
 }
 
@@ -40,12 +40,12 @@ impl<S: Source<Example = LabelledImage>> Source for PreparedImages<S> {
     }
 
     /// # Errors
-    /// As the source's, and where the processor cannot bring an image to the model's size.
+    /// Returns an error if the source does, or if the processor does not produce the model's size.
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<LabelledImage> {
         let LabelledImage { image, label } = self.source.example(index, random)?;
         match self.prepare(&image, random) {
             Ok(image) => Ok(LabelledImage { image, label }),
-            // The image is an only one to what refuses it.
+            // The processor saw a batch of one image; name its index in the source.
             Err(Error::Preprocess { width, height, reason, .. }) => {
                 Err(Error::Preprocess { index, width, height, reason })
             }
@@ -65,7 +65,7 @@ impl<S> PreparedImages<S> {
         };
         let (found_width, found_height) = image.dimensions();
         if (found_width, found_height) != (width, height) {
-            let reason = format!("after processing, the model takes {width}x{height}");
+            let reason = format!("after processing, expected the model's {width}x{height}");
             let (width, height) = (found_width, found_height);
             return Err(Error::Preprocess { index: 0, width, height, reason });
         }
@@ -141,7 +141,7 @@ mod tests {
             augmentation: Augmentation::default(),
         };
         let error = images.example(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err().to_string();
-        let expected = "image 0 of 224x224 pixels: after processing, the model takes 6x6";
+        let expected = "image 0 of 224x224 pixels: after processing, expected the model's 6x6";
         assert_eq!(error, expected);
     }
 }

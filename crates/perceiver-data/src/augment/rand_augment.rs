@@ -4,25 +4,25 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Operation;
 
-/// Operations drawn from a list, all of one magnitude.
+/// Random operations of one magnitude.
 ///
 /// # Source
 /// arXiv 1909.13719; `torchvision.transforms.RandAugment`.
 ///
 /// # Differences
-/// Perceiver IO takes four layers of magnitude 5 in the scale from 0 to 10 of TensorFlow's
-/// implementation, 15 here. That one has other operations (inversion, cut-outs), longest ways and
-/// fills what is empty with grey.
+/// Perceiver IO uses four layers of magnitude 5 on the scale from 0 to 10 of TensorFlow's
+/// implementation, which is 15 here. That implementation has other operations (inversion,
+/// cut-outs) and other maximum shifts, and fills empty pixels with grey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandAugment {
-    /// How many operations follow each other.
+    /// Number of operations, applied one after another.
     pub layers: usize,
-    /// How strong they are, from 0 to 30.
+    /// Strength of the operations, from 0 to 30.
     pub magnitude: u32,
 }
 
 impl RandAugment {
-    /// Changes an image.
+    /// Applies random operations to an image.
     ///
     /// # Panics
     /// If the magnitude is above 30.

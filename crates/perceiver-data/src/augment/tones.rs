@@ -1,9 +1,9 @@
-//! Changes of values that leave pixels where they are.
+//! Changes of pixel values.
 
 use image::{Rgb, RgbImage};
 
-/// Mixes an image with another: `share` of it may be more than one. Single precision and cutting
-/// off after the point are torchvision's.
+/// Blends an image with another; its `share` may exceed one. As in torchvision, the arithmetic is in
+/// single precision and truncates.
 pub(super) fn blend(
     image: &RgbImage,
     other: impl Fn(u32, u32) -> [f32; 3],
@@ -29,7 +29,8 @@ pub(super) fn mean_grey(image: &RgbImage) -> f32 {
     sum as f32 / pixels as f32
 }
 
-/// A pixel weighs five times as much as each of its eight neighbours. Those at the border stay.
+/// Smooths a pixel, which weighs five times as much as each of its eight neighbours. Border pixels
+/// stay unchanged.
 pub(super) fn blurred(image: &RgbImage, x: u32, y: u32) -> [f32; 3] {
     let own = image.get_pixel(x, y).0.map(u32::from);
     let is_inside = |place: u32, side: u32| place > 0 && place + 1 < side;
@@ -42,11 +43,11 @@ pub(super) fn blurred(image: &RgbImage, x: u32, y: u32) -> [f32; 3] {
             *sum += u32::from(value);
         }
     }
-    // To the nearest whole number: thirteenths are never half way.
+    // Rounds to the nearest integer: thirteenths are never half way.
     sums.map(|sum| ((2 * sum + 13) / 26) as f32)
 }
 
-/// Replaces each channel's values by those of a table that is made of their counts.
+/// Maps each channel's values by a table computed from its histogram.
 pub(super) fn remap(image: &RgbImage, table: impl Fn(&[usize; 256]) -> [u8; 256]) -> RgbImage {
     let tables = [0, 1, 2].map(|channel| {
         let mut counts = [0; 256];
@@ -64,7 +65,7 @@ pub(super) fn remap(image: &RgbImage, table: impl Fn(&[usize; 256]) -> [u8; 256]
     remapped
 }
 
-/// Spreads values so that the lowest becomes 0, the highest 255.
+/// Stretches values so that the lowest becomes 0 and the highest 255.
 pub(super) fn stretched(counts: &[usize; 256]) -> [u8; 256] {
     let lowest = counts.iter().position(|count| *count > 0).unwrap_or(0);
     let highest = counts.iter().rposition(|count| *count > 0).unwrap_or(0);
@@ -75,7 +76,7 @@ pub(super) fn stretched(counts: &[usize; 256]) -> [u8; 256] {
     std::array::from_fn(|level| ((level as f32 - lowest as f32) * scale).clamp(0.0, 255.0) as u8)
 }
 
-/// Spreads values so that about as many pixels have each.
+/// Equalises the histogram of values.
 pub(super) fn equalised(counts: &[usize; 256]) -> [u8; 256] {
     let pixels: usize = counts.iter().sum();
     let brightest = counts.iter().rfind(|count| **count > 0).copied().unwrap_or(0);

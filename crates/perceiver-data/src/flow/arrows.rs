@@ -4,10 +4,11 @@ use ndarray::{ArrayView3, s};
 use super::colours::{coverage, mix};
 use super::{Colours, sides};
 
-/// Draws arrows over a frame, from where things are towards where they go.
+/// Draws the motion over a frame as arrows.
 ///
-/// There is one for every square of pixels, with the mean of what is known of its motion, in that
-/// motion's colour. [`Colours::largest`] is as long as a square is wide, and nothing is longer.
+/// Each square of pixels has one arrow, with the mean of its known motion, in that motion's colour.
+/// An arrow of [`Colours::largest`] is as long as a square is wide; longer ones are shortened to
+/// that.
 ///
 /// # Shapes
 /// - `flow`: `[height, width, 2]`
@@ -35,7 +36,7 @@ pub fn arrows(frame: &RgbImage, flow: ArrayView3<'_, f32>, colours: &Colours) ->
     picture
 }
 
-/// The mean of the vectors that are known, if any is.
+/// The mean of the known vectors; `None` if there are none.
 fn mean(flow: ArrayView3<'_, f32>) -> Option<[f32; 2]> {
     let known = || flow.rows().into_iter().filter(|vector| vector.iter().all(|x| x.is_finite()));
     let count = known().count() as f32;
@@ -45,11 +46,11 @@ fn mean(flow: ArrayView3<'_, f32>) -> Option<[f32; 2]> {
 
 type Point = [f32; 2];
 
-/// A shaft and two barbs with round ends, in a dark outline; without length, a dot.
+/// A shaft and two barbs with round ends and a dark outline; a dot if there is no motion.
 fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour: Rgb<u8>) {
     const OUTLINE: Rgb<u8> = Rgb([20; 3]);
     let shaft = [to[0] - from[0], to[1] - from[1]];
-    // A barb of a short arrow is not longer than the arrow.
+    // Barbs of a short arrow are at most as long as the arrow.
     let barb = (4.0 * thickness / shaft[0].hypot(shaft[1]).max(1e-6)).clamp(0.4, 0.7);
     let barbs = [0.6_f32, -0.6].map(|turn| {
         let (sine, cosine) = turn.sin_cos();
@@ -63,7 +64,7 @@ fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour:
     let range = |axis: usize, side: u32| {
         let least = corners().map(|corner| corner[axis]).fold(f32::INFINITY, f32::min);
         let most = corners().map(|corner| corner[axis]).fold(f32::NEG_INFINITY, f32::max);
-        // Numbers below zero become zero.
+        // Negative numbers become zero.
         (least - outline - 1.0) as u32..((most + outline + 2.0) as u32).min(side)
     };
     let (columns, rows) = (range(0, picture.width()), range(1, picture.height()));
@@ -77,7 +78,7 @@ fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour:
     }
 }
 
-/// How far a point is from a line between two others.
+/// Distance of a point from the line between two others.
 fn distance(point: Point, [from, to]: [Point; 2]) -> f32 {
     let line = [to[0] - from[0], to[1] - from[1]];
     let start = [point[0] - from[0], point[1] - from[1]];

@@ -6,7 +6,7 @@ use ndarray::{ArrayView3, Axis};
 
 use super::sides;
 
-/// How motion becomes colours: the direction a hue, the distance how strong it is.
+/// How motion maps to colours: direction to hue, distance to saturation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Palette {
     /// Hues of OpenCV's 8-bit HSV, as DeepMind's notebook renders flow: right is red, down
@@ -15,13 +15,12 @@ pub enum Palette {
     /// # Source
     /// `visualize_flow` of the notebook, bit for bit with OpenCV 4.12 and 5.0: `hue = angle / 2π ·
     /// 180`, `saturation = min(distance · 255 / 24, 255)`, `value = 255`.
-    ///
     /// # Differences
-    /// The notebook shows blue and red exchanged. OpenCV rounds the last columns of a picture
-    /// where it cuts off the others; here all are cut off.
+    /// The notebook swaps blue and red. OpenCV rounds the last columns of a picture and truncates
+    /// the others; here all are truncated.
     #[default]
     Hsv,
-    /// The wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow; right is
+    /// The wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow: right is
     /// red, down yellow, left cyan, up violet.
     ///
     /// # Source
@@ -29,33 +28,34 @@ pub enum Palette {
     Middlebury,
 }
 
-/// Colours for motion up to some distance.
+/// Colours for motion up to a given distance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Colours {
     palette: Palette,
     largest: f32,
 }
 
-/// What is not known is black.
+/// Unknown motion is black.
 const UNKNOWN: Rgb<u8> = Rgb([0; 3]);
 
 impl Colours {
-    /// `largest` is the motion in pixels whose colour is the strongest; what moves further has
-    /// that colour too, a quarter darker in [`Palette::Middlebury`]. DeepMind's notebook has 24,
-    /// Middlebury the [`largest_motion`] of the picture.
+    /// `largest` is the motion in pixels that gets full saturation. Larger motion gets the same
+    /// colour, a quarter darker in [`Palette::Middlebury`]. DeepMind's notebook uses 24, Middlebury
+    /// the [`largest_motion`] of the picture.
     ///
     /// # Panics
+    /// If `largest` is not positive and finite.
     /// If it is not positive and finite.
     #[must_use]
     pub fn new(palette: Palette, largest: f32) -> Self {
         assert!(
             largest > 0.0 && largest.is_finite(),
-            "the largest motion is positive, not {largest}"
+            "the largest motion is {largest}, expected a positive number"
         );
         Self { palette, largest }
     }
 
-    /// The motion in pixels whose colour is the strongest.
+    /// The motion in pixels that gets full saturation.
     #[must_use]
     pub fn largest(&self) -> f32 {
         self.largest
@@ -73,13 +73,13 @@ impl Colours {
         }
     }
 
-    /// Flow as a picture.
+    /// Renders flow as a picture.
     ///
     /// # Shapes
     /// - `flow`: `[height, width, 2]`
     ///
     /// # Panics
-    /// If there are more than two directions.
+    /// If the last axis is not 2.
     #[must_use]
     pub fn picture(&self, flow: ArrayView3<'_, f32>) -> RgbImage {
         let [height, width] = sides(&flow).map(|side| u32::try_from(side).unwrap_or(u32::MAX));
@@ -89,8 +89,8 @@ impl Colours {
         })
     }
 
-    /// Draws the wheel of all directions into the lower right corner: a point of it has the colour
-    /// of the motion from the centre to there, the rim that of [`largest`](Self::largest).
+    /// Draws a colour wheel into the lower right corner: each point has the colour of the motion
+    /// from the centre to it, and the rim that of [`largest`](Self::largest).
     pub fn draw_legend(&self, picture: &mut RgbImage) {
         let side = picture.width().min(picture.height()) as f32;
         let radius = (side / 8.0).clamp(side.min(24.0) / 3.0, 96.0);
@@ -100,17 +100,17 @@ impl Colours {
         for (x, y, pixel) in picture.enumerate_pixels_mut() {
             let [dx, dy] = [x as f32 + 0.5 - centre[0], y as f32 + 0.5 - centre[1]];
             let distance = dx.hypot(dy);
-            // White between the wheel and what is around it, and a thin line around that.
+            // A white ring between the wheel and the picture, with a thin line around it.
             mix(pixel, Rgb([60; 3]), coverage(distance - radius - rim - 1.0));
             mix(pixel, Rgb([255; 3]), coverage(distance - radius - rim));
-            // The last pixel's centre may lie beyond the rim by half of it.
+            // The last pixel's centre may lie half a pixel outside the rim.
             let scale = self.largest / distance.max(radius);
             mix(pixel, self.of([dx * scale, dy * scale]), coverage(distance - radius));
         }
     }
 }
 
-/// The greatest distance in pixels that anything moves, at least a thousandth.
+/// The largest motion in pixels, at least a thousandth.
 ///
 /// # Shapes
 /// - `flow`: `[height, width, 2]`
@@ -120,13 +120,13 @@ pub fn largest_motion(flow: ArrayView3<'_, f32>) -> f32 {
     distances.filter(|distance| distance.is_finite()).fold(1e-3, f32::max)
 }
 
-/// How much of a pixel lies inside a shape whose outline is this far from its centre; what is
-/// inside has a negative distance.
+/// Share of a pixel inside a shape whose outline is at this distance; inside, the distance is
+/// negative.
 pub(super) fn coverage(distance: f32) -> f32 {
     (0.5 - distance).clamp(0.0, 1.0)
 }
 
-/// Lays a colour over a pixel.
+/// Blends a colour over a pixel.
 pub(super) fn mix(pixel: &mut Rgb<u8>, colour: Rgb<u8>, coverage: f32) {
     for (under, over) in pixel.0.iter_mut().zip(colour.0) {
         let (below, above) = (f32::from(*under), f32::from(over));
@@ -134,7 +134,7 @@ pub(super) fn mix(pixel: &mut Rgb<u8>, colour: Rgb<u8>, coverage: f32) {
     }
 }
 
-/// OpenCV multiplies and adds in one rounding; so does this, to cut off at the same places.
+/// OpenCV uses a fused multiply-add, so this does too: the results truncate alike.
 fn distance([x, y]: [f32; 2]) -> f32 {
     x.mul_add(x, y * y).sqrt()
 }
@@ -159,7 +159,7 @@ fn hsv(vector: [f32; 2], largest: f32) -> Rgb<u8> {
     Rgb(levels.map(|level| (level * 255.0) as u8))
 }
 
-/// The angle of OpenCV's `cartToPolar`, from 0 to 2π, which is up to a hundredth of a degree off.
+/// The angle of OpenCV's `cartToPolar`, from 0 to 2π, accurate to a hundredth of a degree.
 fn angle([x, y]: [f32; 2]) -> f32 {
     const DEGREES: f32 = (180.0 / std::f64::consts::PI) as f32;
     const P1: f32 = 0.999_787_841_279_480_7_f64 as f32 * DEGREES;
@@ -176,7 +176,7 @@ fn angle([x, y]: [f32; 2]) -> f32 {
     angle * (std::f64::consts::PI / 180.0) as f32
 }
 
-/// The corners of Middlebury's wheel, and how many colours lie from each to the next.
+/// The corners of Middlebury's wheel, and the number of colours from each to the next.
 const WHEEL: [([u16; 3], u16); 6] = [
     ([255, 0, 0], 15),
     ([255, 255, 0], 6),

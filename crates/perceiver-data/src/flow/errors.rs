@@ -2,31 +2,31 @@ use ndarray::{ArrayView3, Axis, Zip};
 
 use super::{FlowFile, sides};
 
-/// How far flow is from the truth, over the pixels where that is known.
+/// Errors of flow, over the pixels with known ground truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FlowErrors {
-    /// Mean distance between the ends of the two vectors, in pixels: EPE.
+    /// End-point error: mean distance between the ends of the two vectors, in pixels.
     pub end_point_error: f64,
-    /// Share, from 0 to 1, of pixels that are more than 3 pixels and more than 5 % of the true
-    /// motion off: KITTI's Fl-all.
+    /// Share of pixels, from 0 to 1, whose error exceeds both 3 pixels and 5 % of the true motion:
+    /// KITTI's Fl-all.
     pub outliers: f64,
-    /// Pixels whose truth is known.
+    /// Number of pixels with known ground truth.
     pub pixels: usize,
 }
 
-/// Compares flow with the truth. Both errors are NaN if nothing of that is known.
+/// Compares flow with the ground truth. Both errors are NaN if no pixel is known.
 ///
 /// # Shapes
 /// - `flow`: `[height, width, 2]`
 ///
 /// # Panics
-/// If the truth has another size.
+/// If the ground truth has another size.
 ///
 /// # Source
 /// Middlebury's end-point error; `flowErrorsOutlier` of KITTI 2015's development kit.
 #[must_use]
 pub fn flow_errors(flow: ArrayView3<'_, f32>, truth: &FlowFile) -> FlowErrors {
-    assert_eq!(sides(&flow), sides(&truth.flow.view()), "flow and truth differ in size");
+    assert_eq!(sides(&flow), sides(&truth.flow.view()), "flow and ground truth differ in size");
     let (mut distances, mut outliers, mut pixels) = (0.0, 0_usize, 0_usize);
     Zip::from(flow.lanes(Axis(2))).and(truth.flow.lanes(Axis(2))).and(&truth.known).for_each(
         |flow, truth, &known| {
@@ -37,7 +37,7 @@ pub fn flow_errors(flow: ArrayView3<'_, f32>, truth: &FlowFile) -> FlowErrors {
                 [flow[0] - truth[0], flow[1] - truth[1], truth[0], truth[1]].map(f64::from);
             let (distance, motion) = (dx.hypot(dy), x.hypot(y));
             distances += distance;
-            // Not a number is nowhere near.
+            // NaN is an outlier.
             outliers += usize::from(!(distance <= 3.0 || distance <= 0.05 * motion));
             pixels += 1;
         },

@@ -6,26 +6,26 @@ use super::{flo, kitti};
 use crate::error::{Error, Result};
 use crate::json::read_bounded;
 
-/// Files are read up to this size, in bytes.
+/// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 29;
 
-/// Flow that a file holds, such as the truth to compare with.
+/// Flow read from a file, such as ground truth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlowFile {
-    /// `[height, width, 2]` in pixels, to the right first; zero where nothing is known.
+    /// `[height, width, 2]` in pixels, first to the right; zero if unknown.
     pub flow: Array3<f32>,
-    /// `[height, width]`: where something is known.
+    /// `[height, width]`: true if the pixel's flow is known.
     pub known: Array2<bool>,
 }
 
-/// Reads a `.flo` file of Middlebury or a 16-bit PNG of KITTI, told apart by their content.
+/// Reads a Middlebury `.flo` file or a 16-bit KITTI PNG, distinguished by their content.
 ///
-/// Unknown are numbers that are not finite or beyond 10⁹ in a `.flo` file, and in a PNG pixels
-/// whose third channel is zero. Files may have up to 512 MiB.
+/// A pixel is unknown if a number in a `.flo` file is not finite or exceeds 10⁹, or if the third
+/// channel of a PNG is zero. Files may have up to 512 MiB.
 ///
 /// # Errors
-/// When the file cannot be read, is neither of the two, is damaged, or has another length than its
-/// header says.
+/// Returns an error if the file cannot be read, has neither format, is damaged, or is shorter or
+/// longer than its header says.
 ///
 /// # Source
 /// `flowIO.cpp` of Middlebury's flow code; `io_flow.h` of KITTI's development kit.
@@ -46,7 +46,7 @@ fn decode(bytes: &[u8]) -> Result<FlowFile, String> {
 }
 
 impl FlowFile {
-    /// What `vector_at` gives for every pixel (row, column).
+    /// Flow with the vector that `vector_at` returns for each pixel (row, column).
     pub(super) fn new(
         [height, width]: [usize; 2],
         vector_at: impl Fn(usize, usize) -> Option<[f32; 2]>,
@@ -154,7 +154,7 @@ mod tests {
         })
     }
 
-    /// What comes back: what is known, within `tolerance`, and nothing else.
+    /// Checks that known flow comes back within `tolerance`, and that no other flow does.
     fn check(
         found: &FlowFile,
         expected: &Array3<f32>,

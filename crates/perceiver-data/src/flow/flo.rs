@@ -3,27 +3,26 @@ use ndarray::ArrayView3;
 use super::file::FlowFile;
 use super::sides;
 
-/// 202021.25 as a little-endian float, which is legible.
+/// 202021.25 as a little-endian float, which reads "PIEH".
 pub(super) const MAGIC: &[u8] = b"PIEH";
 /// Magic number, width and height.
 const HEADER: usize = 12;
 /// The longest side that Middlebury's own reader accepts, in pixels.
 const MAX_SIDE: u32 = 99_999;
-/// Numbers beyond this are unknown.
+/// Numbers above this are unknown.
 const THRESHOLD: f32 = 1e9;
-/// What is written where nothing is known.
+/// The number written for unknown motion.
 const UNKNOWN: f32 = 1e10;
 
-/// The bytes of Middlebury's `.flo` file, every number as it is.
+/// Encodes flow as Middlebury's `.flo` file, without rounding.
 ///
-/// Pixels with a number that is not finite are written as unknown.
+/// Pixels with a non-finite number are written as unknown.
 ///
 /// # Shapes
 /// - `flow`: `[height, width, 2]`
 ///
 /// # Panics
-/// If there are more than two directions, or a side is longer than the 99,999 pixels that the
-/// format knows.
+/// If the last axis is not 2, or a side exceeds the format's limit of 99,999 pixels.
 ///
 /// # Source
 /// `WriteFlowFile` in Middlebury's `flowIO.cpp`.
@@ -31,7 +30,7 @@ const UNKNOWN: f32 = 1e10;
 pub fn encode_flo(flow: ArrayView3<'_, f32>) -> Vec<u8> {
     let [height, width] = sides(&flow).map(|side| {
         let short = u32::try_from(side).ok().filter(|&side| side <= MAX_SIDE);
-        short.unwrap_or_else(|| panic!("a .flo file has at most {MAX_SIDE} pixels a side"))
+        short.unwrap_or_else(|| panic!("a .flo file has at most {MAX_SIDE} pixels per side"))
     });
     let mut bytes = Vec::with_capacity(HEADER + flow.len() * 4);
     bytes.extend_from_slice(MAGIC);

@@ -4,8 +4,8 @@ use image::RgbImage;
 use rustfft::num_complex::Complex;
 use rustfft::{FftDirection, FftPlanner};
 
-/// The one shift that takes most of a frame to the next, in pixels, to the right and down: what a
-/// model of flow is to be better than.
+/// The shift that moves most of a frame to the next, in pixels to the right and down: a baseline
+/// for flow models.
 ///
 /// # Panics
 /// If the frames have no pixels or differ in size.
@@ -23,7 +23,7 @@ pub fn global_shift(first: &RgbImage, second: &RgbImage) -> [f32; 2] {
         transform(&mut numbers, width, FftDirection::Forward);
         numbers
     });
-    // Of the spectra's product phases alone are kept: their transform is a peak at the shift.
+    // Keep only the phases of the spectra's product: they transform into a peak at the shift.
     let mut correlation: Vec<_> = first
         .iter()
         .zip(&second)
@@ -32,10 +32,10 @@ pub fn global_shift(first: &RgbImage, second: &RgbImage) -> [f32; 2] {
             product / product.norm().max(f32::MIN_POSITIVE)
         })
         .collect();
-    // Transforming turned what were columns into rows.
+    // The transform turned columns into rows.
     transform(&mut correlation, height, FftDirection::Inverse);
     let at = |x: usize, y: usize| correlation[y % height * width + x % width].re;
-    // Where nothing stands out, the first place: no shift.
+    // If nothing stands out, the first position: no shift.
     let places = (0..correlation.len()).rev();
     let peak = places.max_by(|&one, &other| correlation[one].re.total_cmp(&correlation[other].re));
     let (x, y) = peak.map_or((0, 0), |peak| (peak % width, peak / width));
@@ -44,7 +44,7 @@ pub fn global_shift(first: &RgbImage, second: &RgbImage) -> [f32; 2] {
     [signed(x, width) + right, signed(y, height) + down]
 }
 
-/// Grey values around their mean, which fade out towards the border.
+/// Grey values around their mean, fading out towards the border.
 fn windowed(frame: &RgbImage) -> Vec<Complex<f32>> {
     let grey = |pixel: &image::Rgb<u8>| pixel.0.iter().map(|&level| f32::from(level)).sum::<f32>();
     let pixels = (frame.width() * frame.height()) as f32;
@@ -55,7 +55,7 @@ fn windowed(frame: &RgbImage) -> Vec<Complex<f32>> {
     pixels.map(|(x, y, pixel)| Complex::from((grey(pixel) - mean) * window(x, y))).collect()
 }
 
-/// Transforms both axes of an array with rows of this length, and swaps them.
+/// Transforms both axes of an array with rows of this length, and transposes it.
 fn transform(numbers: &mut [Complex<f32>], length: usize, direction: FftDirection) {
     let mut planner = FftPlanner::new();
     let lines = numbers.len() / length;
@@ -66,13 +66,14 @@ fn transform(numbers: &mut [Complex<f32>], length: usize, direction: FftDirectio
     numbers.copy_from_slice(&columns);
 }
 
-/// How far from the middle of three numbers, the largest of them, the peak of their parabola is.
+/// Offset of a parabola's peak from the middle of three numbers, the largest of which is the middle
+/// one.
 fn parabola([before, peak, behind]: [f32; 3]) -> f32 {
     let curve = before - 2.0 * peak + behind;
     if curve < 0.0 { (before - behind) / (2.0 * curve) } else { 0.0 }
 }
 
-/// Beyond the middle, a place is on the other side of zero.
+/// Positions past the middle are negative.
 fn signed(place: usize, side: usize) -> f32 {
     if place > side / 2 { place as f32 - side as f32 } else { place as f32 }
 }

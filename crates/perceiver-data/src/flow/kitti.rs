@@ -6,28 +6,28 @@ use ndarray::ArrayView3;
 use super::file::FlowFile;
 use super::sides;
 
-/// Steps of a pixel.
+/// Steps per pixel.
 const STEPS: f64 = 64.0;
-/// What stands for no motion.
+/// The value of no motion.
 const ZERO: f64 = 32_768.0;
-/// What decoding may allocate, in bytes.
+/// Most memory for decoding, in bytes.
 const MAX_MEMORY: u64 = 3 << 29;
 
-/// The bytes of KITTI's 16-bit PNG: motion in steps of 1/64 pixel from -512 on, and in the third
-/// channel whether it is known.
+/// Encodes flow as KITTI's 16-bit PNG: motion in steps of 1/64 pixel starting at -512, and a third
+/// channel that marks known pixels.
 ///
 /// # Shapes
 /// - `flow`: `[height, width, 2]`
 ///
 /// # Panics
-/// If there are more than two directions or no pixels.
+/// If the last axis is not 2 or there are no pixels.
 ///
 /// # Source
 /// `writeFlowField` in `io_flow.h` of KITTI's development kit.
 ///
 /// # Differences
-/// Numbers are rounded to the nearest 64th where the kit cuts off. Motion outside
-/// `[-512, 512)`, which the kit moves to the end of the range, is written as unknown.
+/// Numbers are rounded to the nearest 64th; the kit truncates. Motion outside `[-512, 512)` is
+/// written as unknown; the kit clamps it to the range.
 #[must_use]
 pub fn encode_kitti(flow: ArrayView3<'_, f32>) -> Vec<u8> {
     let [height, width] = sides(&flow).map(|side| u32::try_from(side).unwrap_or(u32::MAX));
@@ -63,7 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<FlowFile, String> {
     };
     Ok(FlowFile::new([picture.height() as usize, picture.width() as usize], |y, x| {
         let [right, down, known] = picture.get_pixel(x as u32, y as u32).0;
-        // Exact: 16 bits, moved by a power of two.
+        // Exact: 16 bits, divided by a power of two.
         let motion = |sample: u16| ((f64::from(sample) - ZERO) / STEPS) as f32;
         (known > 0).then_some([motion(right), motion(down)])
     }))

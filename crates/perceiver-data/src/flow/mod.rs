@@ -1,9 +1,9 @@
-//! Optical flow beside the model: pairs to learn from, tiles of large frames, pictures, files and
+//! Optical flow outside the model: training pairs, tiles of large frames, pictures, files and
 //! errors.
 //!
-//! Flow is an array `[height, width, 2]`: where each pixel of a frame goes until the next, in
-//! pixels, to the right first and down second. Numbers that are not finite mean that nothing is
-//! known.
+//! Flow is an array `[height, width, 2]`: how far each pixel moves from one frame to the next, in
+//! pixels, first to the right and then down. Non-finite numbers mean that the motion is unknown.
+//!
 //!
 //! ```
 //! use image::Rgb;

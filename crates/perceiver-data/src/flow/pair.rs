@@ -2,21 +2,21 @@ use image::RgbImage;
 use image::imageops::{crop_imm, flip_horizontal_in_place, flip_vertical_in_place};
 use ndarray::{Array2, Array3, Axis, s};
 
-/// Two frames and where every pixel of the first goes, to learn from or to compare with.
+/// Two frames and the motion of every pixel of the first, for training or evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlowPair {
-    /// The frame whose pixels move.
+    /// The first frame, whose pixels move.
     pub first: RgbImage,
     /// The next frame, of the same size.
     pub second: RgbImage,
-    /// `[height, width, 2]` in pixels, to the right first; zero where nothing is known.
+    /// `[height, width, 2]` in pixels, first to the right; zero if unknown.
     pub flow: Array3<f32>,
-    /// `[height, width]`: which pixels count.
+    /// `[height, width]`: true for pixels that count in the loss or error.
     pub valid: Array2<bool>,
 }
 
 impl FlowPair {
-    /// The part of this height and width that begins at a row and column.
+    /// The part of this height and width that starts at a row and column.
     pub(super) fn crop(&self, [top, left]: [usize; 2], [height, width]: [usize; 2]) -> Self {
         let [x, y, columns, rows] = [left, top, width, height].map(|side| side as u32);
         let area = |image: &RgbImage| crop_imm(image, x, y, columns, rows).to_image();
@@ -29,21 +29,21 @@ impl FlowPair {
         }
     }
 
-    /// Mirrors the pair left to right: motion to the right becomes motion to the left.
+    /// Flips the pair horizontally: motion to the right becomes motion to the left.
     pub(super) fn flip_horizontal(&mut self) {
         self.flip(1);
         flip_horizontal_in_place(&mut self.first);
         flip_horizontal_in_place(&mut self.second);
     }
 
-    /// Turns the pair upside down: motion down becomes motion up.
+    /// Flips the pair vertically: motion down becomes motion up.
     pub(super) fn flip_vertical(&mut self) {
         self.flip(0);
         flip_vertical_in_place(&mut self.first);
         flip_vertical_in_place(&mut self.second);
     }
 
-    /// Mirrors the truth along an axis, with the direction that lies along it.
+    /// Flips the ground truth along an axis and negates the direction along it.
     fn flip(&mut self, axis: usize) {
         self.flow.invert_axis(Axis(axis));
         self.flow.index_axis_mut(Axis(2), 1 - axis).mapv_inplace(|motion| -motion);

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 use crate::read_image;
 use crate::source::Source;
 
-/// Endings that the frames beside a `.flo` file may have.
+/// Extensions of the frames beside a `.flo` file.
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tif", "bmp"];
 
-/// Pairs of frames of a folder, with the truth about their flow.
+/// Pairs of frames in a folder, with ground-truth flow.
 ///
-/// Two layouts are read: `NAME.flo` beside `NAME_1` and `NAME_2`, images of any ending; and KITTI's
-/// `flow_occ/NAME_10.png` with `image_2/NAME_10.png` and `image_2/NAME_11.png`. Files are read anew
-/// for every example.
+/// Two layouts are supported: `NAME.flo` beside images `NAME_1` and `NAME_2`; and KITTI's
+/// `flow_occ/NAME_10.png` with `image_2/NAME_10.png` and `image_2/NAME_11.png`. Files are read
+/// again for every example.
 #[derive(Debug)]
 pub struct FlowPairs {
     pairs: Vec<Files>,
@@ -32,10 +32,10 @@ struct Files {
 }
 
 impl FlowPairs {
-    /// Pairs as they are, to compare with.
+    /// Whole pairs, for evaluation.
     ///
     /// # Errors
-    /// When the folder holds no truth in either layout, or a frame is missing.
+    /// Returns an error if the folder has no pairs in either layout, or a frame is missing.
     pub fn whole(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let kitti = folder.join("flow_occ");
@@ -60,7 +60,7 @@ impl FlowPairs {
             pairs.push(Files { first: frame(1)?, second: frame(2)?, truth });
         }
         if pairs.is_empty() {
-            let reason = "holds no pairs, expected NAME.flo beside NAME_1 and NAME_2, or KITTI's \
+            let reason = "it holds no pairs, expected NAME.flo beside NAME_1 and NAME_2, or KITTI's \
                           flow_occ and image_2";
             return Err(Error::Flow { path: folder.to_owned(), reason: reason.to_owned() });
         }
@@ -68,14 +68,13 @@ impl FlowPairs {
         Ok(Self { pairs, crop: None })
     }
 
-    /// Parts of this height and width at random places of the pairs, some mirrored left to right or
-    /// turned upside down, to learn from.
+    /// Random crops of this height and width, some flipped horizontally or vertically, for training.
     ///
     /// # Errors
     /// As [`whole`](Self::whole).
     ///
     /// # Source
-    /// The chances of both flips, a half and a tenth, are those of RAFT (Teed and Deng 2020).
+    /// Flip probabilities, 0.5 and 0.1, are those of RAFT (Teed and Deng 2020).
     pub fn crops(folder: impl AsRef<Path>, size: [usize; 2]) -> Result<Self> {
         Ok(Self { crop: Some(size), ..Self::whole(folder)? })
     }
@@ -129,7 +128,7 @@ impl Files {
     }
 }
 
-/// The image of this path but for its ending.
+/// The image at this path with one of the extensions.
 fn frame(truth: &Path, path: PathBuf, endings: &[&str]) -> Result<PathBuf> {
     let mut candidates = endings.iter().map(|ending| {
         let mut name = path.clone().into_os_string();
@@ -202,7 +201,7 @@ mod tests {
         assert_eq!([pair.flow[[5, 7, 0]], pair.flow[[5, 7, 1]]], [7.0, 5.0]);
     }
 
-    /// Of a pixel its colours, its flow and the frame after agree on where it was.
+    /// A pixel's colours, its flow and the second frame agree on its position.
     #[test]
     fn crops_and_flips_keep_pixels_and_their_flow_together() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,20 +1,20 @@
 use image::RgbImage;
 use ndarray::{Array3, Array4, s};
 
-/// What the optical flow model takes: the 3x3 patch around every pixel of a tile in two frames.
+/// The optical flow model's input: the 3x3 patch around every pixel of a tile in two frames.
 ///
-/// Beyond the tile is zero, the middle grey, even where the frame goes on.
+/// Pixels outside the tile are zero, the middle grey, even if the frame extends past the tile.
 ///
 /// # Shapes
-/// - `start`, `tile`: row and column, height and width
+/// - `start`: row and column of the tile's first pixel; `tile`: its height and width
 /// - returns: `[2, 27, height, width]` in `[-1, 1]`; the channels of a patch are in the order row,
 ///   column, colour
 ///
 /// # Panics
-/// If the tile does not lie in both frames.
+/// If the tile is not inside both frames.
 ///
 /// # Source
-/// `x / 255 · 2 - 1` and the patches of DeepMind's notebook, which transformers leaves to its user.
+/// `x / 255 · 2 - 1` and the patches of DeepMind's notebook; transformers leaves both to its user.
 #[must_use]
 pub fn patches(frames: [&RgbImage; 2], start: [usize; 2], tile: [usize; 2]) -> Array4<f32> {
     let [height, width] = tile;
@@ -45,8 +45,8 @@ fn normalised(image: &RgbImage, [top, left]: [usize; 2], tile: [usize; 2]) -> Ar
 
 type Range = std::ops::Range<usize>;
 
-/// Which places of a side see a neighbour, and where those lie: `place` is 0 for the one before,
-/// 1 for the place itself, 2 for the one behind.
+/// The positions along a side that have a given neighbour, and the neighbours' positions: `place`
+/// is 0 for the previous position, 1 for the position itself and 2 for the next one.
 fn shifted(place: usize, side: usize) -> (Range, Range) {
     match place {
         0 => (1..side, 0..side - 1),

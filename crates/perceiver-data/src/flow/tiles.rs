@@ -1,18 +1,19 @@
 use ndarray::{Array2, Array3, Axis, Zip, s};
 
-/// Pixels that neighbouring tiles share at least.
+/// Fewest pixels that neighbouring tiles share.
 const OVERLAP: usize = 20;
 
-/// Places of equal tiles that cover a frame, for models that take frames of one size.
+/// Positions of equal tiles that cover a frame, for models with a fixed frame size.
 ///
 /// # Source
 /// Perceiver IO section 4.2 and DeepMind's notebook: tiles overlap by at least 20 pixels, the last
 /// one ends with the frame, and a pixel's weight grows with its distance from the tile's border.
 ///
 /// # Differences
-/// A tile that the notebook would place twice comes once. One that it would place beyond the
-/// frame's end, where its model fails, ends with the frame. Tiles of less than 40 pixels overlap by
-/// half: it refuses those of 20, and would take one of 24 at every fourth pixel.
+/// Where the notebook would place the same tile twice, it is placed once. Where the notebook would
+/// place a tile past the end of the frame, which makes its model fail, the tile ends with the
+/// frame. Tiles smaller than 40 pixels overlap by half: the notebook refuses tiles of 20 and would
+/// place tiles of 24 at every fourth pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiles {
     frame: [usize; 2],
@@ -21,8 +22,8 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// Tiles for frames of this height and width, row by row; `None` if a tile is larger or has
-    /// no pixels.
+    /// Tiles for frames of this height and width, row by row; `None` if a tile is larger than the
+    /// frame or has no pixels.
     #[must_use]
     pub fn new(frame: [usize; 2], tile: [usize; 2]) -> Option<Self> {
         if tile.contains(&0) || tile[0] > frame[0] || tile[1] > frame[1] {
@@ -40,13 +41,14 @@ impl Tiles {
         &self.starts
     }
 
-    /// The flow of the frame, `[height, width, 2]`, from that of the tiles, one at a time.
+    /// Blends the flow of all tiles into that of the frame, `[height, width, 2]`, one tile at a
+    /// time.
     ///
-    /// Pixels are the mean of the tiles' answers, weighted with the distance in pixels from the
-    /// tile's border, which is 1 at the border.
+    /// A pixel is the mean of the tiles' flow, weighted by its distance from the tile's border in
+    /// pixels, which is 1 at the border.
     ///
     /// # Panics
-    /// If the flow of a tile has another size.
+    /// If a tile's flow has another size.
     pub fn blend(&self, mut flow_at: impl FnMut([usize; 2]) -> Array3<f32>) -> Array3<f32> {
         let ([height, width], [rows, columns]) = (self.frame, self.tile);
         let weights = self.weights();

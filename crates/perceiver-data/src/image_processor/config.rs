@@ -6,19 +6,19 @@ use serde_json::{Map, Value, json};
 
 use super::{CHANNELS, PerceiverImageProcessor, Size};
 use crate::error::Result;
-use crate::json::{self, Settings};
+use crate::json::{self, Settings, SettingsFiles};
 use crate::resample::{Backend, Resample};
 
 const FILE: &str = "preprocessor_config.json";
 
-/// Newer checkpoints of several modalities keep the settings of each in one file.
+/// Newer multimodal checkpoints keep the settings of all modalities in one file.
 const COMBINED_FILE: &str = "processor_config.json";
 const COMBINED_FIELD: &str = "image_processor";
 
-/// Longest side that settings may ask for, in pixels.
+/// Longest side that a settings file may request, in pixels.
 const MAX_SIDE: u64 = 1 << 14;
 
-/// Fields that have a place of their own, or that the reference forgets.
+/// Fields that the processor holds itself, or that the reference drops.
 const TAKEN_FIELDS: [&str; 14] = [
     "crop_size",
     "do_center_crop",
@@ -36,24 +36,24 @@ const TAKEN_FIELDS: [&str; 14] = [
     "_valid_processor_keys",
 ];
 
-pub(super) fn read(folder: &Path) -> Result<PerceiverImageProcessor> {
-    match combined(folder)? {
+pub(super) fn read(files: SettingsFiles<'_>) -> Result<PerceiverImageProcessor> {
+    match combined(files)? {
         Some(settings) => from_settings(settings),
-        None => from_settings(Settings::read(&folder.join(FILE))?),
+        None => from_settings(files.read(FILE)?),
     }
 }
 
-pub(super) fn read_if_present(folder: &Path) -> Result<Option<PerceiverImageProcessor>> {
-    let settings = match combined(folder)? {
-        None => Settings::read_if_present(&folder.join(FILE))?,
+pub(super) fn read_if_present(files: SettingsFiles<'_>) -> Result<Option<PerceiverImageProcessor>> {
+    let settings = match combined(files)? {
+        None => files.read_if_present(FILE)?,
         settings => settings,
     };
     settings.map(from_settings).transpose()
 }
 
-/// The part of the combined file that is about images, where there is one.
-fn combined(folder: &Path) -> Result<Option<Settings>> {
-    let combined = Settings::read_if_present(&folder.join(COMBINED_FILE))?;
+/// The image settings of the combined file, if it has any.
+fn combined(files: SettingsFiles<'_>) -> Result<Option<Settings>> {
+    let combined = files.read_if_present(COMBINED_FILE)?;
     let Some(mut combined) = combined.filter(|file| file.get(COMBINED_FIELD).is_some()) else {
         return Ok(None);
     };
@@ -66,7 +66,7 @@ fn combined(folder: &Path) -> Result<Option<Settings>> {
     }
 }
 
-pub(super) fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
+fn from_settings(settings: Settings) -> Result<PerceiverImageProcessor> {
     let defaults = PerceiverImageProcessor::default();
     let processor = PerceiverImageProcessor {
         backend: backend(&settings)?,
@@ -111,13 +111,13 @@ pub(super) fn from_settings(settings: Settings) -> Result<PerceiverImageProcesso
     Ok(PerceiverImageProcessor { other_settings, ..processor })
 }
 
-/// All switches are on unless a file turns them off, for which `null` is enough.
+/// Every switch is on unless the file turns it off; `null` turns it off too.
 fn switch(settings: &Settings, field: &str) -> Result<bool> {
     let unset = !settings.fields.contains_key(field);
     Ok(settings.bool(field)?.unwrap_or(unset))
 }
 
-/// Complains about fields that are `null` although the step that uses them is on.
+/// Refuses a `null` field of a step that is on.
 fn check_null(settings: &Settings, on: bool, switch: &str, fields: &[&str]) -> Result<()> {
     let null = |field: &&&str| settings.fields.get(**field).is_some_and(Value::is_null);
     match fields.iter().find(null) {
@@ -176,7 +176,7 @@ fn rescale_factor(settings: &Settings) -> Result<Option<f64>> {
     }
 }
 
-/// One number for each channel, or one for all.
+/// One number per channel, or one for all channels.
 fn channels(settings: &Settings, field: &str) -> Result<Option<[f64; CHANNELS]>> {
     let Some(value) = settings.get(field) else {
         return Ok(None);
@@ -262,8 +262,8 @@ fn size_as_json(size: Size) -> Value {
     }
 }
 
-/// Writes the same fields as the reference's `save_pretrained`, which names the class without its
-/// variant, and all others that were read.
+/// Writes the fields of the reference's `save_pretrained`, which names the class without its
+/// variant, and every other field that was read.
 pub(super) fn write(processor: &PerceiverImageProcessor, folder: &Path) -> Result<()> {
     let resample = Resample::NUMBERED.iter().position(|resample| *resample == processor.resample);
     let known = json!({
@@ -284,9 +284,4 @@ pub(super) fn write(processor: &PerceiverImageProcessor, folder: &Path) -> Resul
         fields.extend(known);
     }
     json::write(&folder.join(FILE), fields)
-}
-
-#[cfg(test)]
-pub(super) fn parse(bytes: &[u8]) -> Result<PerceiverImageProcessor> {
-    Settings::parse(Path::new(FILE), bytes).and_then(from_settings)
 }

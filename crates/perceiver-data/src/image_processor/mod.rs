@@ -1,4 +1,4 @@
-//! Images to the pixel values that image classifiers take.
+//! From images to the pixel values that image classifiers take.
 
 mod config;
 
@@ -11,6 +11,7 @@ use ndarray::Array4;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::json::SettingsFiles;
 use crate::resample::{Backend, Resample, resize};
 
 /// Crops and resized images have at most this many pixels.
@@ -18,17 +19,16 @@ pub(crate) const MAX_PIXELS: u64 = 1 << 28;
 
 const CHANNELS: usize = 3;
 
-/// Crops images around their centre, resizes them, and brings their values to the range of the
-/// model.
+/// Crops images around their centre, resizes them, and normalises their pixel values.
 ///
-/// The crop is `size / crop_size` of the shorter side, by default 224/256, in each direction; what
-/// it has beyond the image is black. Then comes resizing to `size`, multiplication by
-/// `rescale_factor`, subtraction of `image_mean` and division by `image_std`. Each step can be
-/// turned off in the settings file.
+/// The crop is `size / crop_size` of the shorter side in each direction, by default 224/256;
+/// pixels outside the image are black. The crop is then resized to `size`, multiplied by
+/// `rescale_factor`, shifted by `-image_mean` and divided by `image_std`. The settings file can
+/// turn off each step.
 ///
-/// [`Backend`] chooses between the reference's two variants. They round differently when resizing,
-/// and where a crop exceeds the image by an odd number of pixels, the odd one is on the left and
-/// top for [`Backend::Pil`], on the right and bottom for [`Backend::Torchvision`].
+/// [`Backend`] selects one of the reference's two variants. They round differently when resizing.
+/// If a crop exceeds the image by an odd number of pixels, [`Backend::Pil`] puts the odd one on
+/// the left and top, [`Backend::Torchvision`] on the right and bottom.
 ///
 /// ```
 /// use image::RgbImage;
@@ -44,10 +44,10 @@ const CHANNELS: usize = 3;
 /// `PerceiverImageProcessor` and `PerceiverImageProcessorPil` of transformers 5.23.
 ///
 /// # Differences
-/// Images are RGB, as [`read_image`](crate::read_image) gives them; the reference takes grey ones
-/// as well, but cannot normalise them. An empty crop is an error for both backends. For the box
-/// and Hamming filters, which torchvision does not have, [`Backend::Torchvision`] computes them in
-/// its precision.
+/// Images are RGB, as [`read_image`](crate::read_image) returns them; the reference accepts grey
+/// images too but cannot normalise them. An empty crop is an error for both backends. torchvision
+/// has no box or Hamming filter; [`Backend::Torchvision`] computes these two at torchvision's
+/// precision.
 #[derive(Debug, Clone, PartialEq)]
 #[doc(alias = "PerceiverImageProcessorPil")]
 #[doc(alias = "PerceiverFeatureExtractor")]
@@ -63,29 +63,29 @@ pub struct PerceiverImageProcessor {
     do_normalize: bool,
     image_mean: [f64; CHANNELS],
     image_std: [f64; CHANNELS],
-    /// The settings file's other fields, to be written again.
+    /// Other fields of the settings file, kept for saving.
     other_settings: Map<String, Value>,
 }
 
-/// To which size images are resized, in pixels.
+/// The size that images are resized to, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Size {
-    /// Exactly this size, whatever the proportions.
+    /// Exactly this size, ignoring the aspect ratio.
     Exact {
         /// New height.
         height: u32,
         /// New width.
         width: u32,
     },
-    /// Proportions kept, with the shorter side of this length.
+    /// The shorter side gets this length; the aspect ratio is kept.
     ShortestEdge {
         /// Length of the shorter side.
         shortest: u32,
-        /// Most that the longer side may get, at the expense of the shorter one.
+        /// Longest the longer side may become; the shorter side shrinks to meet it.
         longest: Option<u32>,
     },
-    /// Proportions kept, with one side as long as is allowed.
+    /// The largest size within these limits; the aspect ratio is kept.
     Within {
         /// Largest height.
         max_height: u32,
@@ -115,37 +115,63 @@ impl Default for PerceiverImageProcessor {
 }
 
 impl PerceiverImageProcessor {
-    /// Reads a checkpoint folder's `preprocessor_config.json`, or the part of its
-    /// `processor_config.json` that is about images, where there is one.
+    /// Reads a checkpoint folder's `preprocessor_config.json`, or the image settings in its
+    /// `processor_config.json` if that has any.
     ///
-    /// Older forms are understood: a number for `size` or `crop_size`, and the class under
+    /// Older forms are accepted: a number for `size` or `crop_size`, and the class under
     /// `feature_extractor_type`.
     ///
     /// # Errors
-    /// When the file cannot be read, is not JSON, is for another processor or has a field of
-    /// impossible value.
+    /// Returns an error if the file cannot be read, is not JSON, belongs to another processor or
+    /// has an invalid field.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self> {
-        config::read(folder.as_ref())
+        config::read(SettingsFiles::Folder(folder.as_ref()))
     }
 
-    /// As [`from_pretrained`](Self::from_pretrained), but `None` where the folder has no settings
-    /// for images.
+    /// Like [`from_pretrained`](Self::from_pretrained), with `None` for a folder without image
+    /// settings.
     ///
     /// # Errors
-    /// As [`from_pretrained`](Self::from_pretrained), but that both files may be absent.
+    /// As [`from_pretrained`](Self::from_pretrained), except that both files may be absent.
     pub fn from_pretrained_if_present(folder: impl AsRef<Path>) -> Result<Option<Self>> {
-        config::read_if_present(folder.as_ref())
+        config::read_if_present(SettingsFiles::Folder(folder.as_ref()))
     }
 
-    /// Writes `preprocessor_config.json` into a folder, which is created where needed.
+    /// Like [`from_pretrained`](Self::from_pretrained), from files in memory: pairs of name and
+    /// content. Other files are ignored.
+    ///
+    /// ```
+    /// use perceiver_data::PerceiverImageProcessor;
+    ///
+    /// let settings = br#"{"size": 28, "crop_size": 28}"#;
+    /// let processor =
+    ///     PerceiverImageProcessor::from_files(&[("preprocessor_config.json", settings)])?;
+    /// # Ok::<(), perceiver_data::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When the file cannot be written; an older one then stays as it was.
+    /// As [`from_pretrained`](Self::from_pretrained), with the file's name for its path.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self> {
+        config::read(SettingsFiles::Memory(files))
+    }
+
+    /// Like [`from_files`](Self::from_files), with `None` if there are no image settings.
+    ///
+    /// # Errors
+    /// As [`from_files`](Self::from_files), except that both files may be absent.
+    pub fn from_files_if_present(files: &[(&str, &[u8])]) -> Result<Option<Self>> {
+        config::read_if_present(SettingsFiles::Memory(files))
+    }
+
+    /// Writes `preprocessor_config.json` into a folder, creating the folder if needed.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written; an existing file then stays unchanged.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<()> {
         config::write(self, folder.as_ref())
     }
 
-    /// Resizes images whole, then normalises their channels, of values from 0 to 1.
+    /// Resizes whole images without cropping, scales values to 0 to 1 and normalises each channel.
     #[must_use]
     pub fn resizing(height: u32, width: u32, mean: [f64; 3], deviation: [f64; 3]) -> Self {
         Self {
@@ -157,27 +183,27 @@ impl PerceiverImageProcessor {
         }
     }
 
-    /// Follows the arithmetic of another of the reference's two variants.
+    /// Follows the arithmetic of the given variant of the reference.
     #[must_use]
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
         self
     }
 
-    /// To which size images are resized.
+    /// The size that images are resized to.
     #[must_use]
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Brings images to the model's input.
+    /// Turns images into the model's input.
     ///
     /// # Shapes
     /// - returns: `[images, 3, height, width]`
     ///
     /// # Errors
-    /// When an image has no pixels, or none inside the crop, when it would get more than 2²⁸ of
-    /// them, when images of a batch end up with different sizes, or when no image is given.
+    /// Returns an error if an image has no pixels, its crop is empty, the result would exceed 2²⁸
+    /// pixels, images of the batch end up with different sizes, or no image is given.
     pub fn preprocess(&self, images: &[RgbImage]) -> Result<Array4<f32>> {
         let mut processed = Vec::with_capacity(images.len());
         for (index, image) in images.iter().enumerate() {
@@ -187,24 +213,22 @@ impl PerceiverImageProcessor {
         self.values(&processed)
     }
 
-    /// What becomes of one image before its values are brought to the model's range: the centre
-    /// crop, resized.
+    /// Crops and resizes one image, without normalising its values.
     ///
     /// # Errors
-    /// When the image has no pixels, or none inside the crop, or when it would get more than 2²⁸
-    /// of them.
+    /// Returns an error if the image has no pixels, its crop is empty, or the result would exceed
+    /// 2²⁸ pixels.
     pub fn fit(&self, image: &RgbImage) -> Result<RgbImage> {
         self.crop_and_resize(image).map_err(|reason| refusal(slice::from_ref(image), 0, reason))
     }
 
-    /// Brings the values of images that have the model's size to its range, without cropping or
-    /// resizing any.
+    /// Normalises the values of images that already have the model's size.
     ///
     /// # Shapes
     /// - returns: `[images, 3, height, width]`
     ///
     /// # Errors
-    /// When images of a batch have different sizes, or when no image is given.
+    /// Returns an error if images of the batch differ in size, or no image is given.
     pub fn values(&self, images: &[RgbImage]) -> Result<Array4<f32>> {
         let (first_width, first_height) = images.first().ok_or(Error::EmptyBatch)?.dimensions();
         for (index, image) in images.iter().enumerate() {
@@ -230,10 +254,10 @@ impl PerceiverImageProcessor {
         ))
     }
 
-    /// What the model sees of an image, in the image's own pixels: the centre crop.
+    /// The part of an image that the model sees, at the image's own resolution: the centre crop.
     ///
     /// # Errors
-    /// When the image has no pixels, or none inside the crop, or the crop more than 2²⁸.
+    /// Returns an error if the image has no pixels, or its crop is empty or exceeds 2²⁸ pixels.
     pub fn crop<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>> {
         self.cropped(image).map_err(|reason| refusal(slice::from_ref(image), 0, reason))
     }
@@ -267,7 +291,7 @@ impl PerceiverImageProcessor {
         Ok(resize(&image, size, self.resample, self.backend))
     }
 
-    /// What each of the 256 levels becomes, by channel.
+    /// The normalised value of each of the 256 levels, per channel.
     fn value_tables(&self) -> [[f32; 256]; CHANNELS] {
         std::array::from_fn(|channel| {
             let mean = self.image_mean[channel] as f32;
@@ -279,7 +303,7 @@ impl PerceiverImageProcessor {
                     (_, false, true) => (level - mean) / std,
                     (Backend::Torchvision, true, false) => level * self.rescale_factor as f32,
                     (Backend::Torchvision, true, true) => {
-                        // Scaling is folded into mean and deviation, in single precision.
+                        // Mean and deviation absorb the scaling, in single precision.
                         let inverse = (1.0 / self.rescale_factor) as f32;
                         (level - mean * inverse) / (std * inverse)
                     }
@@ -294,7 +318,7 @@ impl PerceiverImageProcessor {
 }
 
 impl Size {
-    /// The size, as `(width, height)`, that an image of this `(width, height)` gets.
+    /// New `(width, height)` of an image of this `(width, height)`.
     fn of(self, (width, height): (u32, u32)) -> (u64, u64) {
         let (old_width, old_height) = (f64::from(width), f64::from(height));
         let longer_over_shorter = old_width.max(old_height) / old_width.min(old_height);
@@ -309,7 +333,7 @@ impl Size {
                     exact_short = longest * old_width.min(old_height) / old_width.max(old_height);
                     short = exact_short.round_ties_even();
                 }
-                // The reference leaves such an image alone, even where its longer side is too long.
+                // The reference leaves such an image alone even if its longer side is too long.
                 if short == old_width.min(old_height) {
                     return (width.into(), height.into());
                 }
@@ -345,7 +369,7 @@ fn check_size(what: &str, (width, height): (u64, u64)) -> Result<(u32, u32), Str
             Ok((width, height))
         }
         _ => Err(format!(
-            "its {what} would have {width}x{height} pixels, at most {MAX_PIXELS} are possible"
+            "its {what} would have {width}x{height} pixels, expected at most {MAX_PIXELS}"
         )),
     }
 }

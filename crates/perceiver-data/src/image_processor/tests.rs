@@ -3,8 +3,11 @@
 use image::{Rgb, RgbImage};
 use proptest::prelude::*;
 
-use super::config::parse;
 use super::*;
+
+fn parse(settings: &[u8]) -> Result<PerceiverImageProcessor> {
+    PerceiverImageProcessor::from_files(&[("preprocessor_config.json", settings)])
+}
 
 fn processor(config: &str) -> PerceiverImageProcessor {
     parse(config.as_bytes()).unwrap()
@@ -74,7 +77,7 @@ fn images_that_do_not_fit_are_refused_with_their_place() {
     let message = |config: &str, images: &[RgbImage]| {
         processor(config).preprocess(images).unwrap_err().to_string()
     };
-    assert_eq!(message("{}", &[]), "no image was given");
+    assert_eq!(message("{}", &[]), "the batch has no images, expected at least one");
     assert_eq!(
         message("{}", &[RgbImage::new(9, 9), RgbImage::new(0, 9)]),
         "image 1 of 0x9 pixels: it has no pixels"
@@ -85,13 +88,13 @@ fn images_that_do_not_fit_are_refused_with_their_place() {
     );
     assert_eq!(
         message(r#"{"size": 16384, "crop_size": 1}"#, &[RgbImage::new(9, 9)]),
-        "image 0 of 9x9 pixels: its centre crop would have 147456x147456 pixels, at most \
-         268435456 are possible"
+        "image 0 of 9x9 pixels: its centre crop would have 147456x147456 pixels, expected at \
+         most 268435456"
     );
     assert_eq!(
         message(r#"{"do_resize": false}"#, &[RgbImage::new(32, 40), RgbImage::new(64, 40)]),
-        "image 1 of the batch is 35x35 pixels after processing, image 0 is 28x28: turn on \
-         `do_resize` or give one image at a time"
+        "image 1 of the batch is 35x35 pixels after processing, expected image 0's 28x28: \
+         turn on `do_resize` or process one image at a time"
     );
 }
 
@@ -142,6 +145,35 @@ fn a_missing_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let message = PerceiverImageProcessor::from_pretrained(folder.path()).unwrap_err().to_string();
     assert!(message.contains("preprocessor_config.json: cannot read: "));
+}
+
+#[test]
+fn a_missing_file_in_memory_is_named() {
+    let message = PerceiverImageProcessor::from_files(&[]).unwrap_err().to_string();
+    assert!(message.starts_with("preprocessor_config.json: cannot read: "), "{message}");
+    assert_eq!(PerceiverImageProcessor::from_files_if_present(&[]).unwrap(), None);
+}
+
+#[test]
+fn files_in_memory_are_bounded_as_files_on_disk_are() {
+    let settings = vec![b' '; (1 << 20) + 1];
+    let message = parse(&settings).unwrap_err().to_string();
+    let expected = "preprocessor_config.json: 1048577 bytes, expected at most 1048576";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_folder_and_its_files_in_memory_give_the_same_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 2] = [
+        ("processor_config.json", br#"{"image_processor": {"size": 11, "image_mean": 0.25}}"#),
+        ("preprocessor_config.json", br#"{"size": 10}"#),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let from_folder = PerceiverImageProcessor::from_pretrained(folder.path()).unwrap();
+    assert_eq!(PerceiverImageProcessor::from_files(&files).unwrap(), from_folder);
 }
 
 #[test]

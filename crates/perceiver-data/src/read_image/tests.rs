@@ -47,6 +47,14 @@ fn files_that_are_no_image_are_named_on_one_line() {
 }
 
 #[test]
+fn an_image_in_memory_is_decoded_as_one_on_disk_and_named_in_errors() {
+    assert_eq!(decode_image(&encode(ImageFormat::Png), "cat.png").unwrap(), picture());
+    let message = decode_image(b"some text", "cat.png").unwrap_err().to_string();
+    let expected = "cat.png: cannot read the image: not a PNG, JPEG, WebP, TIFF, BMP or GIF file";
+    assert_eq!(message, expected);
+}
+
+#[test]
 fn images_without_pixels_or_with_far_too_many_are_refused_from_their_header() {
     let sized = |width: u32, height: u32| {
         // A bitmap's header: sizes are little-endian from byte 18 on.
@@ -56,7 +64,7 @@ fn images_without_pixels_or_with_far_too_many_are_refused_from_their_header() {
         decode(&bytes).unwrap_err()
     };
     assert!(sized(0, 21).contains("0x21"));
-    assert_eq!(sized(60_000, 60_000), "60000x60000 pixels, at most 178956970 are read");
+    assert_eq!(sized(60_000, 60_000), "60000x60000 pixels, expected at most 178956970");
 
     let mut jpeg = encode(ImageFormat::Jpeg);
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();

@@ -1,4 +1,4 @@
-//! Compressed sound to samples.
+//! From compressed sound to samples.
 
 use std::fs::File;
 use std::panic::catch_unwind;
@@ -20,9 +20,9 @@ pub(super) fn decode(path: &Path) -> Result<Sound> {
     if !is_file {
         return Err(Error::sound(path, "read", "not a file"));
     }
-    // Hostile files may well find a case that the decoders did not think of.
+    // A crafted file may make a decoder panic.
     catch_unwind(|| first_channel(file))
-        .unwrap_or_else(|_| Err("the decoder gave up on its form".to_owned()))
+        .unwrap_or_else(|_| Err("the decoder does not support this file".to_owned()))
         .map_err(|reason| Error::sound(path, "read", reason))
 }
 
@@ -31,12 +31,12 @@ fn first_channel(file: File) -> Result<Sound, String> {
     let mut format = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|_| "not a WAV, FLAC, Ogg Vorbis or MP3 file")?;
-    let track = format.default_track(TrackType::Audio).ok_or("no sound in it")?;
+    let track = format.default_track(TrackType::Audio).ok_or("it has no sound")?;
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let id = track.id;
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(
-            parameters.ok_or("its codec is not named")?,
+            parameters.ok_or("its codec is unknown")?,
             &AudioDecoderOptions::default(),
         )
         .map_err(text)?;
@@ -50,7 +50,7 @@ fn first_channel(file: File) -> Result<Sound, String> {
         let decoded = decoder.decode(&packet).map_err(text)?;
         let spec = decoded.spec();
         if *rate.get_or_insert(spec.rate()) != spec.rate() {
-            return Err("its rate changes midway".to_owned());
+            return Err("its sample rate changes midway".to_owned());
         }
         decoded.copy_to_vec_interleaved(&mut interleaved);
         samples.extend(interleaved.iter().step_by(decoded.num_planes().max(1)));

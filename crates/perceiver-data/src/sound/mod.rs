@@ -1,4 +1,4 @@
-//! Sound files to samples and back.
+//! From sound files to samples and back.
 
 mod decode;
 
@@ -10,35 +10,34 @@ use rubato::{Fft, FixedSync, Resampler};
 
 use crate::error::{Error, Result};
 
-/// Sounds have at most this many samples, a gigabyte of them: 93 minutes at 48 kHz.
+/// Most samples of a sound: a gigabyte, or 93 minutes at 48 kHz.
 pub(crate) const MAX_SAMPLES: usize = 1 << 28;
 
-/// Samples a second that are believed.
+/// Sample rates that are accepted, in samples per second.
 pub(crate) const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// One integer step of a 16-bit sample is one part of so many.
+/// Integer steps of a 16-bit sample from 0 to full scale.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// Samples that are resampled in one go, about.
+/// Approximate number of samples that are resampled at once.
 const CHUNK: usize = 4096;
 
 /// One channel of sound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sound {
-    /// Samples from −1 to 1; those of 16 bits are divided by 2¹⁵.
+    /// Samples from −1 to 1; 16-bit samples are divided by 2¹⁵.
     pub samples: Vec<f32>,
-    /// Samples a second.
+    /// Samples per second.
     pub rate: u32,
 }
 
 /// Reads the first channel of a WAV, FLAC, Ogg Vorbis or MP3 file.
 ///
-/// The format is told from the content. Of 5.1 sound and of stereo, that is the channel at the
-/// front left.
+/// The content decides the format. In stereo and 5.1 sound, the first channel is the front left one.
 ///
 /// # Errors
-/// When the file cannot be read, has another format, is damaged or ends early, has no sample, more
-/// than 2²⁸, or a rate outside of 1 to 768 kHz.
+/// Returns an error if the file cannot be read, has another format, is damaged or ends early, has
+/// no samples or more than 2²⁸, or has a rate outside 1 to 768 kHz.
 ///
 /// # Source
 /// The multimodal notebook of Perceiver IO, which divides 16-bit samples by 2¹⁵ and takes the
@@ -49,39 +48,39 @@ pub fn read_sound(path: impl AsRef<Path>) -> Result<Sound> {
     checked(sound, path)
 }
 
-/// The sound, if its length and rate can be worked with.
+/// Returns the sound if its length and rate are valid.
 pub(crate) fn checked(sound: Sound, path: &Path) -> Result<Sound> {
     if sound.samples.is_empty() {
         return Err(Error::sound(path, "read", "it has no samples"));
     }
     if !RATES.contains(&sound.rate) {
         let (least, most) = RATES.into_inner();
-        let reason = format!("{} samples a second, expected {least} to {most} of them", sound.rate);
+        let reason = format!("{} samples per second, expected {least} to {most}", sound.rate);
         return Err(Error::sound(path, "read", reason));
     }
     Ok(sound)
 }
 
-/// Why a sound is not read to its end.
+/// The reason for refusing a sound with too many samples.
 pub(crate) fn too_long() -> String {
-    format!("more than {MAX_SAMPLES} samples, which is the most that is read")
+    format!("more than {MAX_SAMPLES} samples, expected at most that many")
 }
 
 impl Sound {
-    /// How long it lasts.
+    /// Duration in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.rate)
     }
 
-    /// The sound at another rate; untouched where that is its own.
+    /// Resamples to another rate; returns the sound unchanged if it has that rate.
     ///
-    /// Frequencies that the new rate cannot hold are filtered out. Where the new rate is an odd
-    /// number of times a common part of both, the result can be half a sample late.
+    /// Frequencies above half the new rate are filtered out. If the new rate is an odd multiple of
+    /// a common divisor of both rates, the result can be half a sample late.
     ///
     /// # Errors
-    /// [`Error::Resample`] where either rate is outside of 1 to 768 kHz, or the result would have
-    /// more than 2²⁸ samples.
+    /// [`Error::Resample`] if either rate is outside 1 to 768 kHz, or the result would have more
+    /// than 2²⁸ samples.
     pub fn at_rate(self, rate: u32) -> Result<Self> {
         if rate == self.rate || self.samples.is_empty() {
             return Ok(Self { rate, ..self });
@@ -105,15 +104,15 @@ impl Sound {
             Fft::<f32>::new(from, to, CHUNK, 1, FixedSync::Both).map_err(|error| refuse(&error))?;
         let output = resampler.process_all(&input, length, None).map_err(|error| refuse(&error))?;
         let mut samples = output.take_data();
-        // The resampler rounds up a product that may be above a whole number by rounding.
+        // The resampler rounds up a product that rounding may have put above a whole number.
         samples.truncate((length * to).div_ceil(from));
         Ok(Self { samples, rate })
     }
 
-    /// Writes a WAV file of one channel and 16 bits; what is louder than full scale is clipped.
+    /// Writes a WAV file with one channel of 16 bits; samples beyond full scale are clipped.
     ///
     /// # Errors
-    /// When the file cannot be written, or would have more than the format's 4 GiB.
+    /// Returns an error if the file cannot be written or would exceed the format's 4 GiB.
     pub fn write_wav(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let spec = WavSpec {

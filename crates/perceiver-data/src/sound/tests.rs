@@ -75,10 +75,10 @@ fn a_sound_at_its_own_rate_is_untouched() {
 }
 
 #[test]
-fn no_rate_of_a_stranger_makes_us_allocate() {
+fn an_absurd_rate_allocates_nothing() {
     let sound = |rate| Sound { samples: vec![0.0; 1000], rate };
     let message = |sound: Sound, rate| sound.at_rate(rate).unwrap_err().to_string();
-    let expected = "sound of 4294967291 samples a second cannot be resampled to 48000 of them: \
+    let expected = "cannot resample a sound from 4294967291 Hz to 48000 Hz: \
                     expected 1000 to 768000";
     assert_eq!(message(sound(4_294_967_291), 48_000), expected);
     assert!(sound(1).at_rate(48_000).is_err());
@@ -115,7 +115,7 @@ fn damaged_and_empty_sounds_are_refused() {
     refused("still.wav", &whole[..44], "");
     let mut fast = whole;
     fast[24..28].copy_from_slice(&3_000_000_000_u32.to_le_bytes());
-    refused("fast.wav", &fast, "3000000000 samples a second");
+    refused("fast.wav", &fast, "3000000000 samples per second");
 }
 
 #[test]

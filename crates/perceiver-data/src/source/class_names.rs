@@ -1,13 +1,13 @@
-//! Names of classes become numbers.
+//! From class names to numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names in the order of their numbers.
+/// Class names in the order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClassNames(Vec<String>);
 
 impl ClassNames {
-    /// Each name once, sorted: as numbers if all of them are, as text otherwise.
+    /// Each name once, sorted as numbers if all are numbers and as text otherwise.
     pub(super) fn collect<'name>(found: impl IntoIterator<Item = &'name str>) -> Self {
         let names: BTreeSet<&str> = found.into_iter().collect();
         let numbers: Option<BTreeMap<i64, &str>> =
@@ -27,7 +27,7 @@ impl ClassNames {
         &self.0
     }
 
-    /// The number of a name. Some sets have many classes.
+    /// The number of each name, as a map: some data sets have many classes.
     pub(super) fn numbers(&self) -> BTreeMap<&str, usize> {
         self.0.iter().map(String::as_str).zip(0..).collect()
     }

@@ -12,27 +12,27 @@ use crate::error::{Error, Result};
 use crate::sound;
 use crate::video::{centre_square, read_frames, read_video_sound};
 
-/// Frames of all videos take at most this much memory, in bytes.
+/// Most memory for the frames of all videos, in bytes.
 const MAX_MEMORY: usize = 4 << 30;
 
-/// Clips have at most this many pixels, 334 times those of the published model.
+/// Most pixels of a clip: 334 times those of the published model.
 const MAX_PIXELS: usize = 1 << 28;
 
-/// Some frames of a video that follow each other, and their sound.
+/// Consecutive frames of a video and their sound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clip {
-    /// Squares of equal size.
+    /// Square frames of equal size.
     pub frames: Vec<RgbImage>,
-    /// `[samples]`, one channel from -1 to 1; where the video has no sound, silence.
+    /// `[samples]`, one channel from -1 to 1; silence if the video has no sound.
     pub sound: Array1<f32>,
-    /// The class of its video, where that has one.
+    /// The class of its video, if it has one.
     pub label: Option<usize>,
 }
 
-/// Clips of videos, which are read once and kept small.
+/// Clips of videos, which are read once and kept at reduced size.
 ///
-/// Frames are their centre squares, as [`centre_square`] makes them. A clip never passes the end of
-/// its part; what does not fill one is left out.
+/// Frames are centre squares, as [`centre_square`] makes them. A clip never extends past the end of
+/// its part; frames that do not fill a clip are dropped.
 ///
 /// ```no_run
 /// use perceiver_data::{ClipOptions, ClipPart, Clips, Source};
@@ -49,49 +49,49 @@ pub struct Clip {
 /// let videos = [("clip.mp4".into(), None)];
 /// let training = Clips::read(videos.clone(), ClipPart::AllBut { last_seconds: 2.0 }, options)?;
 /// let validation = Clips::read(videos, ClipPart::Last { seconds: 2.0 }, options)?;
-/// println!("{} clips to learn from, {} to be tried on", training.len(), validation.len());
+/// println!("{} training clips, {} validation clips", training.len(), validation.len());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Clips {
     videos: Vec<Video>,
-    /// The video of each clip and its first frame there.
+    /// Each clip's video and its first frame in it.
     places: Vec<(usize, usize)>,
     options: ClipOptions,
 }
 
-/// What clips are like.
+/// How clips are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipOptions {
-    /// Frames of a clip.
+    /// Number of frames of a clip.
     pub frames: usize,
     /// Width and height of a frame, in pixels.
     pub side: u32,
-    /// Samples of sound that go with a frame.
+    /// Samples of sound per frame.
     pub samples_per_frame: usize,
-    /// Frames a second: videos with another rate are brought to this one.
+    /// Frames per second; videos are resampled to this rate.
     pub frames_per_second: f64,
-    /// Frames from the start of a clip to that of the next.
+    /// Number of frames from the start of one clip to the start of the next.
     pub stride: usize,
-    /// Whether a clip shows a random square of its frames, with half their side or more, and every
-    /// other one is mirrored: a short film is many then.
+    /// Crops each clip to a random square of at least half the frame's side and mirrors half of the
+    /// clips, which multiplies a short film.
     pub random_crops: bool,
 }
 
-/// Which part of every video clips come from, so that one can be held out.
+/// The part of every video that clips come from, so that the rest can be held out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ClipPart {
-    /// All of it.
+    /// The whole video.
     Whole,
-    /// All but the end.
+    /// All except the end.
     AllBut {
-        /// How long the end is.
+        /// Duration of the end, in seconds.
         last_seconds: f64,
     },
-    /// The end alone.
+    /// Only the end.
     Last {
-        /// How long it is.
+        /// Duration, in seconds.
         seconds: f64,
     },
 }
@@ -104,11 +104,11 @@ struct Video {
 }
 
 impl Clips {
-    /// Reads videos, each with its class, if it has one.
+    /// Reads videos, each with its class if it has one.
     ///
     /// # Errors
-    /// When a video cannot be read or its part is shorter than a clip, when all frames together
-    /// take more than 4 GiB, and where no clip can be as the options say.
+    /// Returns an error if a video cannot be read or its part is shorter than a clip, if all frames
+    /// together exceed 4 GiB, or if the options are invalid.
     pub fn read(
         videos: impl IntoIterator<Item = (PathBuf, Option<usize>)>,
         part: ClipPart,
@@ -155,7 +155,7 @@ impl Source for Clips {
     }
 }
 
-/// One square of all frames, of so many pixels a side after resizing.
+/// The same square of every frame, resized to `side` pixels.
 fn cropped(frames: &[RgbImage], side: u32, random: &mut ChaCha8Rng) -> Vec<RgbImage> {
     let whole = frames.first().map_or(side, RgbImage::width);
     let size = random.random_range(whole.div_ceil(2)..=whole);
@@ -177,14 +177,14 @@ impl ClipOptions {
         let rate = self.check().map_err(refuse)?;
         let opened = read_frames(path)?;
         let has_sound = opened.info().has_sound;
-        // Half of a frame's side is then no fewer pixels than a clip has.
+        // A crop of half the side then still has the clip's resolution.
         let side = if self.random_crops { 2 * self.side } else { self.side };
         let mut frames = Vec::new();
         for frame in opened.at_rate(self.frames_per_second) {
             let square = centre_square(&frame?, side);
             *memory = memory.checked_sub(square.len()).ok_or_else(|| {
                 refuse(format!(
-                    "frames of {side} pixels a side, all videos together, take more than \
+                    "the square frames of all videos, of {side} pixels a side, exceed \
                      {MAX_MEMORY} bytes"
                 ))
             })?;
@@ -195,7 +195,7 @@ impl ClipOptions {
         Ok(Video { frames, sound, label })
     }
 
-    /// Samples of sound a second, if such clips can be.
+    /// The sound's sample rate, if the options are valid.
     fn check(&self) -> Result<u32, String> {
         let Self { frames, side, samples_per_frame, frames_per_second, stride, .. } = *self;
         let side = side as usize;
@@ -203,7 +203,7 @@ impl ClipOptions {
         if !(1..=MAX_PIXELS).contains(&pixels) || stride == 0 {
             return Err(format!(
                 "clips of {frames} frames of {side}x{side} pixels every {stride} frames, expected \
-                 at least one of each and at most {MAX_PIXELS} pixels a clip"
+                 at least one of each and at most {MAX_PIXELS} pixels per clip"
             ));
         }
         let rate = samples_per_frame as f64 * frames_per_second;
@@ -211,16 +211,16 @@ impl ClipOptions {
         if f64::from(whole) != rate || !sound::RATES.contains(&whole) {
             let (least, most) = sound::RATES.into_inner();
             return Err(format!(
-                "{samples_per_frame} samples for each of {frames_per_second} frames a second, \
-                 expected a whole number from {least} to {most} a second"
+                "{samples_per_frame} samples for each of {frames_per_second} frames per second, \
+                 expected a whole number from {least} to {most} samples per second"
             ));
         }
         Ok(whole)
     }
 
-    /// The frames of a part of a video.
+    /// The frame range of a part of a video.
     fn range(&self, part: ClipPart, frames: usize) -> Range<usize> {
-        // Negative and unknown numbers of seconds are none.
+        // Negative and NaN durations count as 0.
         let last = |seconds: f64| {
             frames.saturating_sub((seconds * self.frames_per_second).round() as usize)
         };
@@ -231,7 +231,7 @@ impl ClipOptions {
         }
     }
 
-    /// The first frames of the clips of a range.
+    /// The first frame of each clip in a range.
     fn starts(&self, range: Range<usize>) -> std::iter::StepBy<Range<usize>> {
         let end = (range.end + 1).saturating_sub(self.frames).max(range.start);
         (range.start..end).step_by(self.stride)
@@ -379,7 +379,7 @@ mod tests {
             assert!(message(huge).contains("at most 268435456 pixels a clip"));
         }
         let uneven = message(ClipOptions { frames_per_second: 29.97, ..OPTIONS });
-        assert!(uneven.contains("80 samples for each of 29.97 frames a second"), "{uneven}");
+        assert!(uneven.contains("80 samples for each of 29.97 frames per second"), "{uneven}");
         for rate in [f64::NAN, 1.0, 1e12] {
             let unheard = message(ClipOptions { frames_per_second: rate, ..OPTIONS });
             assert!(unheard.contains("expected a whole number from 1000 to 768000"), "{unheard}");

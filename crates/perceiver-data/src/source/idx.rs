@@ -9,28 +9,28 @@ use rand_chacha::ChaCha8Rng;
 use super::{LabelledImage, Source};
 use crate::error::{Error, Result};
 
-/// Unpacked values are read up to this many bytes.
+/// Most unpacked values of a file, in bytes.
 const MAX_VALUES: u64 = 1 << 32;
 
-/// No compressed file unpacks to more than this many times its size: deflate's limit is 1032.
+/// Largest ratio of unpacked to compressed size that is accepted; deflate's limit is 1032.
 const MAX_COMPRESSION: u64 = 1100;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// How a file of unsigned bytes begins, but for the number of its dimensions.
+/// First bytes of a file of unsigned bytes, without the number of dimensions.
 const UNSIGNED_BYTES: u32 = 0x0800;
 
-/// Grey pictures and their labels in two IDX files, the format of MNIST and Fashion-MNIST, plain
-/// or gzipped.
+/// Grey images and their labels in two IDX files, the format of MNIST and Fashion-MNIST, plain or
+/// gzipped.
 ///
-/// Grey values are spread to three channels. All is read into memory when opened, so that no
-/// example fails.
+/// Grey values become three channels. Opening reads everything into memory, so no example fails
+/// later.
 ///
 /// # Source
-/// "The IDX file format" of yann.lecun.com/exdb/mnist.
+/// "The IDX file format" on yann.lecun.com/exdb/mnist.
 #[derive(Debug, Clone)]
 pub struct IdxImages {
-    /// `[pictures, height, width]`
+    /// `[images, height, width]`
     pixels: Vec<u8>,
     labels: Vec<u8>,
     height: u32,
@@ -41,27 +41,29 @@ impl IdxImages {
     /// Reads both files.
     ///
     /// # Errors
-    /// When a file cannot be read, is not an IDX file of unsigned bytes, or is shorter or longer
-    /// than its header says, when pictures have no pixels, or when there are none or another
-    /// number of them than of labels.
+    /// Returns an error if a file cannot be read, is not an IDX file of unsigned bytes, or is
+    /// shorter or longer than its header says; if images have no pixels; or if there are no images
+    /// or their number differs from that of the labels.
     pub fn open(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<Self> {
         let (images, labels) = (images.as_ref(), labels.as_ref());
         let ([pictures, height, width], pixels) = read(images)?;
         let ([label_count], label_values) = read(labels)?;
         if pixels.is_empty() {
-            let reason = format!("{pictures} pictures of {width}x{height} pixels, expected some");
+            let reason = format!(
+                "{pictures} images of {width}x{height} pixels, expected at least one of each"
+            );
             return Err(Error::data(images, reason));
         }
         if label_count != pictures {
             let images = images.display();
             let reason =
-                format!("{label_count} labels, expected {pictures} as pictures in {images}");
+                format!("{label_count} labels, expected {pictures}, one per image in {images}");
             return Err(Error::data(labels, reason));
         }
         Ok(Self { pixels, labels: label_values, height, width })
     }
 
-    /// One more than the highest label.
+    /// The highest label plus one.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.labels.iter().max().map_or(0, |label| usize::from(*label) + 1)
@@ -84,7 +86,7 @@ impl Source for IdxImages {
     }
 }
 
-/// A file's extents and as many values as they promise.
+/// A file's dimensions and its values.
 fn read<const RANK: usize>(path: &Path) -> Result<([u32; RANK], Vec<u8>)> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let size = file.metadata().map_err(Error::io(path, "read"))?.len();
@@ -96,7 +98,7 @@ fn read<const RANK: usize>(path: &Path) -> Result<([u32; RANK], Vec<u8>)> {
     }
 }
 
-/// Reads what cannot have more than `size` bytes.
+/// Reads a file that has at most `size` bytes.
 fn read_unpacked<const RANK: usize>(
     path: &Path,
     mut file: impl Read,
@@ -111,7 +113,7 @@ fn read_unpacked<const RANK: usize>(
     let expected = UNSIGNED_BYTES | RANK as u32;
     if magic != expected {
         let reason = format!(
-            "begins with {magic:#010x}, expected {expected:#010x}: an IDX file of unsigned bytes \
+            "it begins with {magic:#010x}, expected {expected:#010x}: an IDX file of unsigned bytes \
              in {RANK} {}",
             if RANK == 1 { "dimension" } else { "dimensions" }
         );
@@ -127,14 +129,15 @@ fn read_unpacked<const RANK: usize>(
         .try_fold(1u64, |product, &extent| product.checked_mul(extent.into()))
         .filter(|values| *values <= size.min(MAX_VALUES))
         .ok_or_else(|| {
-            let reason = format!("its header promises {promise} values, more than it can hold");
+            let reason =
+                format!("its header declares {promise} values, more than the file can hold");
             Error::data(path, reason)
         })?;
     let mut found = Vec::new();
     file.take(values + 1).read_to_end(&mut found).map_err(Error::io(path, "read"))?;
     if found.len() as u64 != values {
         let other = if found.len() as u64 > values { "more" } else { "fewer" };
-        let reason = format!("its header promises {promise} values, {other} follow");
+        let reason = format!("{other} values, expected the {promise} that its header declares");
         return Err(Error::data(path, reason));
     }
     Ok((extents, found))
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_were_exchanged_are_told() {
+    fn swapped_files_are_refused() {
         let message = refusal(&idx(&[2], &[7, 4]), &two_pictures());
         assert!(message.contains("begins with 0x00000801, expected 0x00000803"), "{message}");
     }
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn pictures_without_pixels_are_refused() {
         let message = refusal(&idx(&[2, 0, 3], &[]), &idx(&[2], &[7, 4]));
-        assert!(message.contains("2 pictures of 3x0 pixels"), "{message}");
+        assert!(message.contains("2 images of 3x0 pixels"), "{message}");
     }
 
     #[test]
@@ -227,7 +230,7 @@ mod tests {
         for extents in [[u32::MAX; 3], [1 << 20, 1 << 8, 1 << 4]] {
             for file in [idx(&extents, &[1; 9]), gzip(&idx(&extents, &[1; 9]))] {
                 let message = refusal(&file, &idx(&[2], &[7, 4]));
-                assert!(message.contains("more than it can hold"), "{message}");
+                assert!(message.contains("more than the file can hold"), "{message}");
             }
         }
     }
@@ -245,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_strangers_never_panic(
+        fn arbitrary_bytes_never_panic(
             mut images in proptest::collection::vec(any::<u8>(), 0..40),
             labels in proptest::collection::vec(any::<u8>(), 0..12),
             has_magic in any::<bool>(),

@@ -8,20 +8,20 @@ use super::{LabelledImage, Source};
 use crate::error::{Error, Result};
 use crate::read_image::read_image;
 
-/// What the names of image files end in, in small letters.
+/// Extensions of image files, in lower case.
 const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
-/// A folder with a folder of images for each class, which has its name.
+/// A folder with one subfolder of images per class, named after the class.
 ///
-/// Files that do not end as images do are passed over, hidden folders as well. Images are read when
-/// they are asked for.
+/// Hidden folders and files without an image extension are skipped. Each image is read when it is
+/// requested.
 ///
 /// # Source
 /// `torchvision.datasets.ImageFolder`
 ///
 /// # Differences
-/// Folders inside those of the classes are not looked into. Classes whose names are whole numbers
-/// are sorted as numbers.
+/// Subfolders of class folders are not searched. Class names that are all whole numbers are sorted
+/// as numbers.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
     images: Vec<(PathBuf, usize)>,
@@ -29,12 +29,12 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Lists the images. Where a model has classes already, such as those of the folder it learns
-    /// from, `names` lists them.
+    /// Lists the images. `names` lists the classes that a model already has, such as those of its
+    /// training data; without it, the folders' names are the classes.
     ///
     /// # Errors
-    /// When a folder cannot be read or has a name that is not Unicode, when a class has no image,
-    /// or is not among `names`, or when there are no classes.
+    /// Returns an error if a folder cannot be read or its name is not Unicode, if a class has no
+    /// images or is not in `names`, or if there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
         let mut found = Vec::new();
@@ -46,7 +46,7 @@ impl ImageFolder {
             }
         }
         if found.is_empty() {
-            let reason = "it holds no folders, expected one for each class";
+            let reason = "it has no subfolders, expected one per class";
             return Err(Error::data(folder, reason));
         }
         let names = names.map_or_else(
@@ -70,7 +70,7 @@ impl ImageFolder {
         Ok(Self { images, names })
     }
 
-    /// Names of the classes, in the order of their numbers.
+    /// Class names, in the order of their numbers.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
@@ -95,7 +95,7 @@ fn is_image(path: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
-/// Sorted: the system lists them in any order.
+/// Sorted entries of a folder; the operating system lists them in any order.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let paths = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>());

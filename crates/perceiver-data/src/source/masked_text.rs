@@ -5,37 +5,37 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::tokenizer::{EncodeOptions, PerceiverTokenizer};
 
-/// The label where nothing is asked.
+/// Label of tokens that are not predicted.
 const IGNORED_LABEL: i64 = -100;
 
 /// A text's tokens, some of them masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskedText {
-    /// What the model reads.
+    /// The model's input.
     pub ids: Vec<i64>,
-    /// What was there, or -100 where nothing is asked.
+    /// The original tokens to predict, or -100 for tokens that are not predicted.
     pub labels: Vec<i64>,
 }
 
-/// Hides whole words, which lie between white space, all bytes of each.
+/// Masks whole words, with all their bytes. Words are separated by white space.
 ///
 /// # Source
-/// Perceiver IO section 4.1 for whole words, each with a probability of 0.15. It does not say what
-/// they are replaced with; the default is BERT's (arXiv 1810.04805, appendix A.1).
+/// Perceiver IO section 4.1: whole words, each with probability 0.15. The paper does not say what
+/// replaces them; the defaults are BERT's (arXiv 1810.04805, appendix A.1).
 ///
 /// # Differences
-/// BERT draws a replacement for each token, here it is drawn for each word. A text of which no word
-/// was drawn loses one nevertheless.
+/// BERT draws a replacement for each token, this type for each word. If no word of a text was
+/// drawn, one is masked anyway.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WholeWordMask {
-    /// Probability that a word is asked for.
+    /// Probability that a word is predicted.
     pub probability: f64,
-    /// The share of the words asked for that become `[MASK]`s.
+    /// Share of the predicted words that become `[MASK]`s.
     pub masked: f64,
-    /// The share of them that become random bytes. The rest stay as they are.
+    /// Share of the predicted words that become random bytes. The rest stay unchanged.
     pub random: f64,
-    /// Whether everything that stays as it is is asked for as well. Copying is no language, but it
-    /// soon teaches a model through which latents to find which place.
+    /// Predicts every unchanged byte too. Copying teaches no language, but the model soon learns
+    /// through which latents to find which position.
     pub copied: bool,
 }
 
@@ -45,7 +45,7 @@ impl Default for WholeWordMask {
     }
 }
 
-/// What stands where a word was.
+/// The replacement of a word.
 #[derive(Debug, Clone, Copy)]
 enum Replacement {
     Mask,
@@ -54,14 +54,14 @@ enum Replacement {
 }
 
 impl WholeWordMask {
-    /// What models are measured with, alike whatever they learned from: every word that is asked
-    /// for is hidden.
+    /// The masking for evaluation, independent of the one for training: every predicted word
+    /// becomes `[MASK]`s.
     #[must_use]
     pub fn measuring() -> Self {
         Self { masked: 1.0, random: 0.0, ..Self::default() }
     }
 
-    /// Masks words of a text; `None` if it has none. Special tokens written in it stay.
+    /// Masks words of a text; returns `None` if it has no words. Special tokens in the text stay.
     #[must_use]
     pub fn apply(
         &self,
@@ -70,7 +70,7 @@ impl WholeWordMask {
         random: &mut ChaCha8Rng,
     ) -> Option<MaskedText> {
         let replacements = self.replacements(text, random)?;
-        // Neither pads nor cuts, which alone could fail.
+        // Neither pads nor truncates, and only these can fail.
         let encoding = tokenizer.encode(text, &EncodeOptions::default()).ok()?;
         let mut masked =
             MaskedText { ids: Vec::new(), labels: vec![IGNORED_LABEL; encoding.len()] };
@@ -89,7 +89,7 @@ impl WholeWordMask {
         Some(masked)
     }
 
-    /// For each byte of the text, what it becomes if it is asked for.
+    /// For each byte of the text, its replacement if it is predicted.
     fn replacements(
         &self,
         text: &str,
@@ -120,7 +120,7 @@ impl WholeWordMask {
     }
 }
 
-/// Where a text's words are, which lie between white space: ranges of bytes.
+/// Byte ranges of a text's words, which are separated by white space.
 pub(super) fn words(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     let pieces = text.split_inclusive(char::is_whitespace).map(|piece| {
@@ -147,7 +147,7 @@ mod tests {
         mask.apply(text, &PerceiverTokenizer::default(), &mut random)
     }
 
-    /// What a model reads, `_` for a mask.
+    /// The model's input, with `_` for a mask.
     fn shown(masked: &MaskedText) -> String {
         let ids = &masked.ids[1..masked.ids.len() - 1];
         let bytes = ids.iter().map(|&id| if id == 3 { b'_' } else { (id - 6) as u8 }).collect();

@@ -1,4 +1,4 @@
-//! Examples to learn from.
+//! Sources of training and evaluation examples.
 
 mod class_names;
 mod clips;
@@ -21,24 +21,24 @@ pub use self::text_pieces::TextPieces;
 pub use self::text_table::{Label, LabelColumns, LabelledText, TextColumns, TextTable};
 use crate::Result;
 
-/// Examples to learn from, by number.
+/// Numbered examples for training or evaluation.
 pub trait Source: Send + Sync {
     /// One example.
     type Example: Send;
 
-    /// How many examples there are.
+    /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Returns true if there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads an example. What is drawn (a crop, a mask, a motion) is drawn from `random` alone, so
+    /// Reads an example. Everything random (a crop, a mask, a motion) comes from `random` alone, so
     /// that a run can be repeated.
     ///
     /// # Errors
-    /// Where the example cannot be read: names the file and the place.
+    /// Returns an error that names the file and the place if the example cannot be read.
     ///
     /// # Panics
     /// May panic if `index` is not below [`len`](Self::len).
@@ -70,11 +70,11 @@ impl<E: Clone + Send + Sync> Source for Vec<E> {
     }
 }
 
-/// An image and the number of its class.
+/// An image and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImage {
     /// The image.
     pub image: RgbImage,
-    /// Its class, from 0.
+    /// Number of its class, from 0.
     pub label: usize,
 }

@@ -7,49 +7,49 @@ use super::{MaskedText, Source, WholeWordMask};
 use crate::error::{Error, Result};
 use crate::tokenizer::{PerceiverTokenizer, read_text};
 
-/// Tokens around a text.
+/// Number of tokens around a text.
 const SPECIAL_TOKENS: usize = 2;
 
-/// Most bytes of a character.
+/// Largest number of bytes of a character.
 const LONGEST_CHARACTER: usize = 4;
 
-/// Pieces of texts, with masked words: what a masked language model learns from.
+/// Pieces of texts with masked words, for training a masked language model.
 ///
-/// Files follow each other, each from a new line. Pieces begin and end between characters, so that
-/// some are a few bytes shorter than asked for.
+/// Files are concatenated, each starting on a new line. Pieces begin and end between characters, so
+/// some are a few bytes shorter than requested.
 ///
 /// # Source
-/// Perceiver IO section 4.1: documents are put together, then cropped.
+/// Perceiver IO section 4.1: documents are concatenated, then cropped.
 #[derive(Debug, Clone)]
 pub struct PlainText {
-    /// The first file, which stands for all in errors.
+    /// The first file, which errors name for all of them.
     path: PathBuf,
     text: String,
     tokenizer: PerceiverTokenizer,
-    /// Bytes of a piece.
+    /// Length of a piece, in bytes.
     length: usize,
     pieces: Pieces,
     mask: WholeWordMask,
 }
 
-/// Where pieces of a text come from.
+/// How pieces are taken from a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pieces {
-    /// From anywhere, as many as would cover the text: to learn from.
+    /// At random places, as many as would cover the text: for training.
     Random,
-    /// One after the other: to be measured on.
+    /// One after another: for evaluation.
     Consecutive,
 }
 
 impl PlainText {
-    /// Fewest tokens of a piece: special ones, and place for a character wherever it begins.
+    /// Fewest tokens of a piece: the special tokens and room for a character wherever it begins.
     pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
 
-    /// Reads files, for pieces of at most `length` tokens, special ones included.
+    /// Reads files, for pieces of at most `length` tokens including special ones.
     ///
     /// # Errors
-    /// When a file cannot be read, is not UTF-8 or has more than 1 GiB, or when there is no word in
-    /// any.
+    /// Returns an error if a file cannot be read, is not UTF-8 or exceeds 1 GiB, or if no file
+    /// contains a word.
     ///
     /// # Panics
     /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
@@ -60,7 +60,7 @@ impl PlainText {
         tokenizer: PerceiverTokenizer,
         mask: WholeWordMask,
     ) -> Result<Self> {
-        assert!(length >= Self::SHORTEST, "{length} tokens have no place for a character");
+        assert!(length >= Self::SHORTEST, "{length} tokens, expected at least {}", Self::SHORTEST);
         let mut text = String::new();
         for path in paths {
             text.push_str(&read_text(path)?);
@@ -70,7 +70,7 @@ impl PlainText {
         }
         let path = paths.first().map_or(Path::new(""), AsRef::as_ref);
         if text.trim().is_empty() {
-            return Err(Error::data(path, "there is no word in it"));
+            return Err(Error::data(path, "it contains no words"));
         }
         let path = path.to_owned();
         // A last piece of line ends alone would have no word.
@@ -78,8 +78,8 @@ impl PlainText {
         Ok(Self { path, text, tokenizer, length: length - SPECIAL_TOKENS, pieces, mask })
     }
 
-    /// Bytes from a piece to the next: one that begins within a character takes all of it, and
-    /// has place for it.
+    /// Bytes from one piece to the next. A piece that begins inside a character takes all of it and
+    /// has room for it.
     const fn stride(&self) -> usize {
         self.length - (LONGEST_CHARACTER - 1)
     }
@@ -140,7 +140,7 @@ mod tests {
     fn consecutive_pieces_are_the_whole_text() {
         let source = open(&["añdéf€g", "hi\n"], 11, Pieces::Consecutive).unwrap();
         let all: Vec<String> = (0..source.len()).map(|index| piece(&source, index, 0)).collect();
-        // Six bytes each, but for characters that would be cut in two.
+        // Six bytes each, fewer if a character would be cut in two.
         assert_eq!(all, ["[CLS]añdé[SEP]", "[CLS]f€g\n[SEP]", "[CLS]hi[SEP]"]);
     }
 

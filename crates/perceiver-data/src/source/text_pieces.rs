@@ -7,17 +7,17 @@ use super::masked_text::words;
 use super::{LabelledText, Source};
 use crate::Result;
 
-/// A random piece of each text, some of its words hidden, so that what is learned hangs neither on
-/// where a text begins nor on a single word of it.
+/// A random piece of each text with some words masked, so that a model depends neither on where a
+/// text begins nor on any single word.
 ///
-/// A hidden word is written as one `[MASK]` for each of its bytes. White space stays as it is.
+/// A masked word becomes one `[MASK]` per byte. White space stays.
 #[derive(Debug, Clone)]
 pub struct TextPieces<S> {
-    /// Where texts come from.
+    /// The source of texts.
     pub source: S,
-    /// The least share of a text's words that a piece has: 1 keeps texts whole.
+    /// Smallest share of a text's words in a piece; 1 keeps texts whole.
     pub shortest: f64,
-    /// Probability that a word is hidden.
+    /// Probability that a word is masked.
     pub mask_probability: f64,
 }
 
@@ -43,7 +43,7 @@ impl<S: Source<Example = LabelledText>> Source for TextPieces<S> {
 }
 
 impl<S> TextPieces<S> {
-    /// The text from the first of its words to the last.
+    /// The text from the first to the last of the given words.
     fn hide(&self, text: &str, words: &[Range<usize>], random: &mut ChaCha8Rng) -> String {
         let mut piece = String::new();
         let mut end = words[0].start;

@@ -9,16 +9,16 @@ use super::class_names::ClassNames;
 use crate::error::{Error, Result};
 use crate::json::read_bounded;
 
-/// Tables are read up to this size, in bytes.
+/// Largest table that is read, in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
-/// Tables have at most this many records, so that memory is bounded where each is a few bytes.
+/// Most records of a table: bounds memory even if each record is only a few bytes.
 const MAX_RECORDS: usize = 1 << 24;
 
-/// So many of a table's columns are named when one is missing.
+/// Number of columns listed in the error about a missing one.
 const MAX_NAMED_COLUMNS: usize = 10;
 
-/// A text and what it is to be recognised as.
+/// A text and its label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledText {
     /// The text.
@@ -27,38 +27,38 @@ pub struct LabelledText {
     pub label: Label,
 }
 
-/// What is said of a text.
+/// A label of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Label {
-    /// The number of its class, from 0.
+    /// Number of its class, from 0.
     Class(usize),
-    /// Numbers to be predicted, or zero and one for each of several labels.
+    /// Numbers to predict, or zeros and ones for several independent labels.
     Values(Vec<f32>),
 }
 
-/// Which columns of a CSV file, or keys of JSON lines, hold what.
+/// The columns of a CSV file, or the keys of JSON lines, to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextColumns {
-    /// Of the text.
+    /// Column of the text.
     pub text: String,
-    /// Of its label.
+    /// Columns of the label.
     pub label: LabelColumns,
 }
 
-/// Where labels stand.
+/// The columns that hold labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelColumns {
-    /// Names of classes stand in this column.
+    /// A column with the name of the class.
     Class(String),
-    /// Numbers stand in these columns.
+    /// Columns of numbers.
     Values(Vec<String>),
 }
 
-/// Texts with labels, in a CSV file with a line of column names or in JSON lines (`.jsonl`).
+/// Texts with labels, in a CSV file with a header line or in JSON lines (`.jsonl`).
 ///
-/// Classes are numbered in the order of their names: that of numbers where all are whole numbers,
-/// else that of their characters. A record that is not what it should be fails when it is asked
-/// for; all is read into memory.
+/// Classes are numbered in the order of their names, which is numeric if all are whole numbers and
+/// alphabetical otherwise. The whole file is read into memory; an invalid record fails when it is
+/// requested.
 #[derive(Debug, Clone)]
 pub struct TextTable {
     path: PathBuf,
@@ -66,17 +66,16 @@ pub struct TextTable {
     names: ClassNames,
 }
 
-/// A text and its label as they stand in the file, or what is wrong with them.
+/// A text and its label as written in the file, or the record's error.
 type Record = Result<(String, Vec<String>), String>;
 
 impl TextTable {
-    /// Reads a file. Where a model has classes already, such as those of the file it learns from,
-    /// `names` lists them.
+    /// Reads a file. `names` lists the classes that a model already has, such as those of its
+    /// training data; without it, the names in the file are the classes.
     ///
     /// # Errors
-    /// When the file cannot be read, is neither of the two forms, has more than 1 GiB or 2²⁴
-    /// records, lacks a column, has no record that can be used, or one of a class that is not among
-    /// `names`.
+    /// Returns an error if the file cannot be read, has neither form, exceeds 1 GiB or 2²⁴ records,
+    /// lacks a column, has no valid record, or has a class that is not in `names`.
     pub fn open(
         path: impl AsRef<Path>,
         columns: &TextColumns,
@@ -106,7 +105,7 @@ impl TextTable {
             return Err(Error::data(path, "it has no records"));
         }
         if records.len() > MAX_RECORDS {
-            let reason = format!("more than {MAX_RECORDS} records, which is the most that is read");
+            let reason = format!("more than {MAX_RECORDS} records, expected at most that many");
             return Err(Error::data(path, reason));
         }
         Self::labelled(path, records, &columns.label, names)
@@ -149,7 +148,7 @@ impl TextTable {
         Ok(Self { path: path.to_owned(), records: labelled, names })
     }
 
-    /// Names of the classes, in the order of their numbers; none where labels are values.
+    /// Class names in the order of their numbers; empty if labels are values.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
@@ -177,7 +176,7 @@ fn values(label: &[String]) -> Result<Vec<f32>, String> {
 }
 
 fn csv_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
-    // Records of another length than the first are told in our words.
+    // Records of another length than the header get our own message.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let headers = reader.byte_headers().map_err(|error| error.to_string())?.clone();
     let places: BTreeMap<&[u8], usize> = headers.iter().zip(0..).collect();
@@ -186,7 +185,7 @@ fn csv_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
         columns.push(*places.get(name.as_bytes()).ok_or_else(|| {
             let known = headers.iter().take(MAX_NAMED_COLUMNS);
             let known: Vec<_> = known.map(|name| excerpt(&String::from_utf8_lossy(name))).collect();
-            format!("line 1: no column `{name}`, there are {}", known.join(", "))
+            format!("line 1: no column `{name}`, found {}", known.join(", "))
         })?);
     }
     let record = |record: csv::ByteRecord| {
@@ -212,7 +211,7 @@ fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     let record = |(number, line)| {
         let object: Result<Map<String, Value>, _> = serde_json::from_slice(line);
-        // The parser counts lines within this one.
+        // The parser counts lines within this one line.
         let object =
             object.map_err(|error| format!("no JSON object, at column {}", error.column()));
         let fields = object.and_then(|object| {
@@ -229,7 +228,7 @@ fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
     Ok(lines.take(MAX_RECORDS + 1).map(record).collect())
 }
 
-/// The text is the first field.
+/// Separates the text, which is the first field, from its label.
 fn split(mut fields: Vec<String>) -> Record {
     let label = fields.split_off(1);
     let text = fields.remove(0);
@@ -240,7 +239,7 @@ fn split(mut fields: Vec<String>) -> Record {
     }
 }
 
-/// The beginning of a stranger's value, in quotes.
+/// The quoted beginning of a value from the file.
 fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(40).collect();
     if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
@@ -356,7 +355,7 @@ mod tests {
     fn a_missing_column_is_named_with_those_there_are() {
         let message = refusal("mails.csv", b"body,label\na,b\n", None);
         assert!(
-            message.ends_with("line 1: no column `text`, there are \"body\", \"label\""),
+            message.ends_with("line 1: no column `text`, found \"body\", \"label\""),
             "{message}"
         );
     }
@@ -380,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_strangers_never_panic(
+        fn arbitrary_bytes_never_panic(
             content in "(text|label|,|\"|\n|[a-c]|\\{|\\}|:){0,30}",
             cut in prop::collection::vec(any::<u8>(), 0..4),
             is_csv in any::<bool>(),

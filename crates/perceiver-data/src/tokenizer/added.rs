@@ -1,4 +1,4 @@
-//! Tokens that stand for a whole string, and finding them in text.
+//! Tokens that stand for a whole string, and how they are found in text.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,15 +9,15 @@ use std::ops::Range;
 pub struct AddedToken {
     /// The string.
     pub content: String,
-    /// Whether it counts only where a space or an end of the text is next to it.
+    /// If true, it is a token only between spaces or ends of the text.
     pub single_word: bool,
-    /// Whether it swallows white space on its left.
+    /// If true, it absorbs white space on its left.
     pub lstrip: bool,
-    /// Whether it swallows white space on its right.
+    /// If true, it absorbs white space on its right.
     pub rstrip: bool,
-    /// Kept for the settings file; nothing here depends on it, as in the reference.
+    /// Kept for the settings file; as in the reference, it has no effect.
     pub normalized: bool,
-    /// Kept for the settings file: which tokens are special is decided by their role.
+    /// Kept for the settings file; a token's role decides if it is special.
     pub special: bool,
 }
 
@@ -36,7 +36,7 @@ impl AddedToken {
 
 /// A stretch of the text between two cuts.
 ///
-/// One range, except where a word that was not to be split is put together again.
+/// It is a single range unless a word that must not be split was joined again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece(Vec<Range<usize>>);
 
@@ -56,7 +56,7 @@ impl Piece {
         self.0.is_empty()
     }
 
-    /// From the first to the last byte, or `None` when nothing is left of the piece.
+    /// The range from the first to the last byte; `None` if nothing is left of the piece.
     pub(super) fn span(&self) -> Option<Range<usize>> {
         Some(self.0.first()?.start..self.0.last()?.end)
     }
@@ -92,7 +92,7 @@ impl Piece {
     }
 }
 
-/// What Python's `str.isspace` accepts: Unicode white space and four separators of ASCII.
+/// Matches Python's `str.isspace`: Unicode white space and the four ASCII separators.
 fn is_white_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
@@ -100,8 +100,8 @@ fn is_white_space(character: char) -> bool {
 /// A prefix tree over the contents of all added tokens.
 ///
 /// # Source
-/// `Trie` of `tokenization_python.py`, followed step by step: which of several overlapping tokens
-/// wins depends on the order of its comparisons.
+/// `Trie` of `tokenization_python.py`, step by step: the order of its comparisons decides which
+/// of several overlapping tokens wins.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
@@ -113,14 +113,14 @@ struct Node {
     ends_token: bool,
 }
 
-/// A token that may have begun at character `start`, matched as far as `node`.
+/// A token that may begin at character `start`, matched up to `node`.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     start: usize,
     node: usize,
 }
 
-/// A token found, in characters; scanning goes on at `resume`.
+/// A token that was found, in characters; scanning continues at `resume`.
 struct Match {
     start: usize,
     end: usize,
@@ -145,7 +145,8 @@ impl Trie {
         Self { nodes }
     }
 
-    /// Cuts the text at both ends of every token found, the longest of those that begin first.
+    /// Cuts the text at both ends of every token. Of several tokens at a place, the one that begins
+    /// first and is the longest wins.
     pub(super) fn split(&self, text: &str) -> Vec<Piece> {
         let characters: Vec<(usize, char)> = text.char_indices().collect();
         let mut cuts = vec![0];
@@ -201,8 +202,8 @@ impl Trie {
         pieces
     }
 
-    /// A token that began at `start` is complete at `current`: prefers one that began earlier and
-    /// is complete later, or one that goes on from here.
+    /// A token that began at `start` is complete at `current`. Prefers one that began earlier and
+    /// ends later, or one that continues from here.
     fn longest(
         &self,
         characters: &[(usize, char)],
@@ -241,8 +242,8 @@ impl Trie {
     }
 }
 
-/// Lets tokens swallow the white space beside them, and gives back those that had to be words of
-/// their own and are not.
+/// Lets tokens absorb the white space beside them, and undoes single-word tokens that are part of
+/// a longer word.
 ///
 /// # Source
 /// The loop of `PythonBackend.tokenize`.
@@ -259,7 +260,7 @@ pub(super) fn apply_token_flags(
         };
         let left = index.checked_sub(1).filter(|&left| !pieces[left].is_empty());
         let right = Some(index + 1).filter(|&right| right < pieces.len());
-        // Spaces count for `single_word` as they stood before any was swallowed.
+        // `single_word` looks at the spaces as they were before any was absorbed.
         let joined_left = left.is_some_and(|left| !pieces[left].content(text).ends_with(' '));
         let joined_right = right.is_some_and(|right| {
             !pieces[right].is_empty() && !pieces[right].content(text).starts_with(' ')

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::added::AddedToken;
 use super::{PerceiverTokenizer, RESERVED, Side};
-use crate::error::{Error, Result};
-use crate::json::{self, Settings};
+use crate::error::Result;
+use crate::json::{self, Settings, SettingsFiles};
 
 const FILE: &str = "tokenizer_config.json";
 const LEGACY_SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
@@ -33,13 +33,13 @@ const MODEL_ROLES: &str = "model_specific_special_tokens";
 
 const DEFAULT_MAX_LENGTH: usize = 2048;
 
-/// Lengths beyond this mean that there is no bound.
+/// Lengths above this mean that there is no limit.
 const UNBOUNDED: f64 = 1e20;
 
-/// What the reference writes where there is no bound.
+/// The length that the reference writes for a tokenizer without a limit.
 const WRITTEN_UNBOUNDED: f64 = 1e30;
 
-/// Fields that describe the writing session instead of the tokenizer, or an older form of others.
+/// Fields about the session that wrote the file, and older forms of other fields.
 const DROPPED_FIELDS: [&str; 10] = [
     "add_bos_token",
     "add_eos_token",
@@ -53,12 +53,13 @@ const DROPPED_FIELDS: [&str; 10] = [
     "tokenizer_file",
 ];
 
-/// All that files can say about a tokenizer.
+/// A tokenizer's settings as the files give them, before identifiers are assigned.
 pub(super) struct Draft {
     /// Reserved tokens in the order of their identifiers.
     pub(super) reserved: [AddedToken; RESERVED as usize],
-    /// Content of `unk_token`, and further roles in the order in which they get identifiers.
+    /// Content of `unk_token`.
     pub(super) unknown: Option<String>,
+    /// Further roles and their contents, in the order in which they get identifiers.
     pub(super) named: Vec<(String, String)>,
     pub(super) extra: Vec<String>,
     /// Added tokens with their identifiers, in the order of the file.
@@ -90,15 +91,13 @@ impl Default for Draft {
 }
 
 impl Draft {
-    pub(super) fn read(folder: &Path) -> Result<Self> {
-        folder.read_dir().map_err(Error::io(folder, "read"))?;
-        let path = folder.join(FILE);
-        let mut settings = Settings::read_if_present(&path)?
-            .unwrap_or_else(|| Settings { path, fields: Map::new() });
+    pub(super) fn read(files: SettingsFiles<'_>) -> Result<Self> {
+        let mut settings = files
+            .read_if_present(FILE)?
+            .unwrap_or_else(|| Settings { path: files.path(FILE), fields: Map::new() });
         let mut legacy_added = None;
         if !settings.fields.contains_key("added_tokens_decoder") {
-            let special = folder.join(LEGACY_SPECIAL_TOKENS_FILE);
-            if let Some(mut special) = Settings::read_if_present(&special)? {
+            if let Some(mut special) = files.read_if_present(LEGACY_SPECIAL_TOKENS_FILE)? {
                 for (field, value) in &mut special.fields {
                     if let Value::Object(token) = value
                         && field != "extra_special_tokens"
@@ -108,7 +107,7 @@ impl Draft {
                 }
                 settings.fields.extend(special.fields);
             }
-            legacy_added = Settings::read_if_present(&folder.join(LEGACY_ADDED_TOKENS_FILE))?;
+            legacy_added = files.read_if_present(LEGACY_ADDED_TOKENS_FILE)?;
         }
         Self::from_settings(&settings, legacy_added.as_ref())
     }
@@ -247,7 +246,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A role names its token by content; how it treats white space stands in the list.
+    /// A role names its token by content; the list of added tokens says how it treats white space.
     fn adopt_flags(&mut self, settings: &Settings) {
         let by_content: HashMap<&str, &AddedToken> =
             self.listed.iter().map(|(_, token)| (token.content.as_str(), token)).collect();
@@ -294,7 +293,7 @@ fn max_length(settings: &Settings) -> Result<Option<usize>> {
     };
     match value.as_f64() {
         Some(length) if length > UNBOUNDED => Ok(None),
-        // Beyond 2⁵³ the float is not exact, but then no text is that long either.
+        // Above 2⁵³ the float is not exact, but no text is that long.
         Some(length) if length >= 0.0 && length.fract() == 0.0 => Ok(Some(length as usize)),
         _ => Err(settings.refuse(field, value, "a whole number of tokens")),
     }
@@ -311,7 +310,7 @@ fn side(settings: &Settings, field: &str) -> Result<Side> {
     }
 }
 
-/// Writes the same fields as the reference's `save_pretrained`, and all others that were read.
+/// Writes the fields of the reference's `save_pretrained` and every other field that was read.
 pub(super) fn write(tokenizer: &PerceiverTokenizer, folder: &Path) -> Result<()> {
     let mut fields = tokenizer.other_settings.clone();
     for role in STANDARD_ROLES {

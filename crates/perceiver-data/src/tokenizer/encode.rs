@@ -1,4 +1,4 @@
-//! Text to tokens, cut and padded.
+//! From text to tokens, truncated and padded.
 
 use super::added::{Piece, apply_token_flags};
 use super::{
@@ -7,10 +7,10 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Texts are padded up to this many tokens.
+/// Longest padded text, in tokens.
 const MAX_PADDED: usize = 1 << 24;
 
-/// The lengths that follow from the options, in tokens.
+/// Lengths derived from the options, in tokens.
 struct Plan {
     truncate_to: Option<usize>,
     pad_to: Option<usize>,
@@ -18,10 +18,11 @@ struct Plan {
 }
 
 impl PerceiverTokenizer {
-    /// Encodes one text or a pair.
+    /// Encodes one text or a pair of texts.
     ///
     /// # Errors
-    /// When truncation and padding contradict each other, or the padded length is beyond 2²⁴.
+    /// Returns an error if truncation and padding contradict each other, or the padded length
+    /// exceeds 2²⁴ tokens.
     pub fn encode<'text>(
         &self,
         input: impl Into<EncodeInput<'text>>,
@@ -29,7 +30,7 @@ impl PerceiverTokenizer {
     ) -> Result<Encoding> {
         let plan = self.plan(options)?;
         let mut encoding = self.encode_unpadded(input.into(), options, &plan);
-        // The reference leaves a single text without any token unpadded.
+        // The reference does not pad a single text without tokens.
         if !encoding.is_empty() {
             let longest = encoding.len();
             self.pad(&mut encoding, longest, options, &plan)?;
@@ -37,7 +38,7 @@ impl PerceiverTokenizer {
         Ok(encoding)
     }
 
-    /// Encodes several texts or pairs, which [`Padding`] may bring to one length.
+    /// Encodes several texts or pairs; [`Padding`] can bring them to one length.
     ///
     /// # Errors
     /// As [`PerceiverTokenizer::encode`].
@@ -113,7 +114,7 @@ impl PerceiverTokenizer {
             (true, Some(_)) => 3,
         };
         let total = first.len() + second.as_ref().map_or(0, Vec::len) + added;
-        // A length of zero counts as none, as in the reference.
+        // As in the reference, a length of zero means no limit.
         if let Some(limit) = plan.truncate_to.filter(|&limit| limit > 0)
             && total > limit
         {
@@ -166,7 +167,7 @@ impl PerceiverTokenizer {
                 let was_empty = other.is_empty();
                 cut(first, from_first);
                 cut(other, from_second);
-                // Cutting on the left makes the reference forget an empty second text.
+                // When it cuts on the left, the reference drops an empty second text.
                 if was_empty && self.truncation_side == Side::Left {
                     *second = None;
                 }

@@ -1,6 +1,6 @@
-//! What goes into the tokenizer beside text, and what comes out.
+//! The tokenizer's options and output.
 
-/// Where padding goes, or from which end tokens are cut.
+/// The side that padding goes on, or that tokens are cut from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Side {
     /// Before the text.
@@ -10,52 +10,52 @@ pub enum Side {
     Right,
 }
 
-/// Up to which length shorter texts are filled with `[PAD]`.
+/// The length that shorter texts are padded to with `[PAD]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Padding {
-    /// Every text keeps its own length.
+    /// No padding.
     #[default]
     None,
-    /// To the longest text of the batch.
+    /// The longest text of the batch.
     Longest,
-    /// To [`EncodeOptions::max_length`], or the model's maximum where that is not given.
+    /// [`EncodeOptions::max_length`] or, without that, the model's maximum.
     MaxLength,
 }
 
-/// From which text of a pair tokens are cut when both are too long together.
+/// The text of a pair that tokens are cut from if the pair is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Truncation {
-    /// Nothing is cut.
+    /// No truncation.
     #[default]
     None,
-    /// From the longer one until both are as long, then from both in turn.
+    /// The longer text until both have the same length, then both in turn.
     LongestFirst,
-    /// From the first one only.
+    /// The first text only.
     OnlyFirst,
-    /// From the second one only.
+    /// The second text only.
     OnlySecond,
 }
 
-/// How text is encoded.
+/// How to encode a text.
 ///
 /// # Differences
-/// `transformers` cuts texts as soon as a `max_length` is given without saying so; here
-/// [`EncodeOptions::truncation`] alone decides.
+/// A `max_length` alone makes `transformers` truncate texts silently; here only
+/// [`EncodeOptions::truncation`] does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncodeOptions {
-    /// Whether `[CLS]` and `[SEP]` are put around the text. On by default.
+    /// Puts `[CLS]` and `[SEP]` around the text. On by default.
     pub add_special_tokens: bool,
-    /// Up to which length is padded. Off by default.
+    /// The length to pad to. Off by default.
     pub padding: Padding,
-    /// From which side is padded, where it is not the tokenizer's own.
+    /// The side to pad on, instead of the tokenizer's own.
     pub padding_side: Option<Side>,
-    /// Padded lengths are rounded up to a multiple of this many tokens. Zero counts as one.
+    /// Rounds padded lengths up to a multiple of this many tokens. Zero counts as one.
     pub pad_to_multiple_of: Option<usize>,
-    /// From which text is cut. Off by default.
+    /// The text to cut from. Off by default.
     pub truncation: Truncation,
-    /// Length in tokens, special ones included, to which is cut and padded. Without it the model's
-    /// maximum counts.
+    /// Length to truncate and pad to, in tokens including special ones; the model's maximum by
+    /// default.
     pub max_length: Option<usize>,
 }
 
@@ -80,14 +80,14 @@ impl EncodeOptions {
         self
     }
 
-    /// Sets up to which length is padded.
+    /// Sets the length to pad to.
     #[must_use]
     pub fn with_padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self
     }
 
-    /// Pads on the given side, whatever the tokenizer's own is.
+    /// Sets the side to pad on, instead of the tokenizer's own.
     #[must_use]
     pub fn with_padding_side(mut self, side: Side) -> Self {
         self.padding_side = Some(side);
@@ -101,14 +101,14 @@ impl EncodeOptions {
         self
     }
 
-    /// Sets from which text is cut.
+    /// Sets the text to cut from.
     #[must_use]
     pub fn with_truncation(mut self, truncation: Truncation) -> Self {
         self.truncation = truncation;
         self
     }
 
-    /// Sets the length in tokens to which is cut and padded.
+    /// Sets the length to truncate and pad to, in tokens including special ones.
     #[must_use]
     pub fn with_max_length(mut self, max_length: usize) -> Self {
         self.max_length = Some(max_length);
@@ -116,7 +116,7 @@ impl EncodeOptions {
     }
 }
 
-/// One text, or two that are encoded together.
+/// One text, or two texts encoded together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncodeInput<'text> {
     /// `[CLS] text [SEP]`
@@ -143,28 +143,29 @@ impl<'text> From<(&'text str, &'text str)> for EncodeInput<'text> {
     }
 }
 
-/// Where in which text a token comes from.
+/// The place in a text that a token comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Span {
     /// 0 for the only or first text, 1 for the second of a pair.
     pub text: usize,
-    /// Offset of the token's first byte in that text.
+    /// Offset of the token's first byte in the text.
     pub start: usize,
     /// Offset after the token's last byte.
     pub end: usize,
 }
 
-/// An encoded text. All lists have one entry a token.
+/// An encoded text. Every list has one entry per token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Encoding {
     /// Token identifiers.
     pub input_ids: Vec<u32>,
     /// 1 for tokens, 0 for padding.
     pub attention_mask: Vec<u8>,
-    /// 1 for tokens that were put around the text and for padding; 0 for tokens of the text, also
-    /// for special tokens that are written in it.
+    /// 1 for tokens added around the text and for padding; 0 for tokens of the text, including
+    /// special tokens written in it.
     pub special_tokens_mask: Vec<u8>,
-    /// Where each token of the text comes from; `None` for tokens put around it and for padding.
+    /// The place that each token comes from; `None` for tokens added around the text and for
+    /// padding.
     ///
     /// # Differences
     /// The reference's tokenizer has no offsets.
@@ -172,13 +173,13 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Number of tokens, padding included.
+    /// Number of tokens, including padding.
     #[must_use]
     pub fn len(&self) -> usize {
         self.input_ids.len()
     }
 
-    /// Whether there is no token.
+    /// Returns true if there are no tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.input_ids.is_empty()

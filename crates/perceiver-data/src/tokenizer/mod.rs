@@ -1,4 +1,4 @@
-//! Text to token identifiers and back.
+//! From text to token identifiers and back.
 
 mod added;
 mod config;
@@ -15,18 +15,19 @@ pub use self::added::AddedToken;
 use self::added::Trie;
 pub use self::encoding::{EncodeInput, EncodeOptions, Encoding, Padding, Side, Span, Truncation};
 use crate::error::{Error, Result};
-use crate::json::read_bounded;
+use crate::json::{SettingsFiles, read_bounded};
 
-/// Identifiers before those of the bytes: `[PAD]`, `[BOS]`, `[EOS]`, `[MASK]`, `[CLS]`, `[SEP]`.
+/// Number of identifiers before those of bytes: `[PAD]`, `[BOS]`, `[EOS]`, `[MASK]`, `[CLS]` and
+/// `[SEP]`.
 const RESERVED: u32 = 6;
 
-/// Text files are read up to this size, in bytes.
+/// Largest text file that is read, in bytes.
 const MAX_TEXT_FILE: u64 = 1 << 30;
 
 /// The tokenizer of Perceiver's text models: one token for each byte of the text's UTF-8.
 ///
 /// Byte *b* has identifier *b* + 6. Identifiers 0 to 5 are `[PAD]`, `[BOS]`, `[EOS]`, `[MASK]`,
-/// `[CLS]` and `[SEP]`; written in a text, each is one token.
+/// `[CLS]` and `[SEP]`; each of these, written in a text, is one token.
 ///
 /// ```
 /// use perceiver_data::{EncodeOptions, PerceiverTokenizer};
@@ -43,7 +44,7 @@ const MAX_TEXT_FILE: u64 = 1 << 30;
 #[derive(Debug, Clone)]
 pub struct PerceiverTokenizer {
     roles: Roles,
-    /// Contents of special tokens that have no role.
+    /// Contents of special tokens without a role.
     extra_special_tokens: Vec<String>,
     added: BTreeMap<u32, AddedToken>,
     encoder: HashMap<String, u32>,
@@ -55,11 +56,11 @@ pub struct PerceiverTokenizer {
     truncation_side: Side,
     split_special_tokens: bool,
     clean_up_spaces: bool,
-    /// The settings file's other fields, to be written again.
+    /// Other fields of the settings file, kept for saving.
     other_settings: Map<String, Value>,
 }
 
-/// Contents of the special tokens that have a role.
+/// Contents of the special tokens with a role.
 #[derive(Debug, Clone)]
 struct Roles {
     pad: String,
@@ -68,7 +69,7 @@ struct Roles {
     mask: String,
     cls: String,
     sep: String,
-    /// Further ones that the settings file names, `unk_token` among them.
+    /// Other roles in the settings file, including `unk_token`.
     named: Vec<(String, String)>,
 }
 
@@ -79,30 +80,49 @@ impl Default for PerceiverTokenizer {
 }
 
 impl PerceiverTokenizer {
-    /// Reads a checkpoint folder's `tokenizer_config.json`; a folder without one gives the
-    /// defaults.
+    /// Reads a checkpoint folder's `tokenizer_config.json`; without that file, the defaults hold.
     ///
-    /// Where the file lists no `added_tokens_decoder`, as older ones, `special_tokens_map.json`
-    /// and `added_tokens.json` count as well.
+    /// If the file has no `added_tokens_decoder`, as in older checkpoints,
+    /// `special_tokens_map.json` and `added_tokens.json` are read too.
     ///
     /// # Errors
-    /// When the folder or a file in it cannot be read, is not JSON, is for another tokenizer or
-    /// has a field of impossible value.
+    /// Returns an error if the folder or a file cannot be read, is not JSON, belongs to another
+    /// tokenizer or has an invalid field.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self> {
-        Ok(config::Draft::read(folder.as_ref())?.build())
+        let folder = folder.as_ref();
+        folder.read_dir().map_err(Error::io(folder, "read"))?;
+        Ok(config::Draft::read(SettingsFiles::Folder(folder))?.build())
     }
 
-    /// Writes `tokenizer_config.json` into a folder, which is created where needed.
+    /// Like [`from_pretrained`](Self::from_pretrained), from files in memory: pairs of name and
+    /// content. Other files are ignored.
+    ///
+    /// ```
+    /// use perceiver_data::PerceiverTokenizer;
+    ///
+    /// let settings = br#"{"model_max_length": 512}"#;
+    /// let tokenizer = PerceiverTokenizer::from_files(&[("tokenizer_config.json", settings)])?;
+    /// assert_eq!(tokenizer.model_max_length(), Some(512));
+    /// # Ok::<(), perceiver_data::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When the file cannot be written; an older one then stays as it was.
+    /// As [`from_pretrained`](Self::from_pretrained), with the file's name for its path.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self> {
+        Ok(config::Draft::read(SettingsFiles::Memory(files))?.build())
+    }
+
+    /// Writes `tokenizer_config.json` into a folder, creating the folder if needed.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written; an existing file then stays unchanged.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<()> {
         config::write(self, folder.as_ref())
     }
 
     /// Refuses an encoding with more tokens than the model has positions.
     ///
-    /// The reference only logs a warning where [`EncodeOptions::max_length`] was not given.
+    /// The reference only logs a warning, and only without [`EncodeOptions::max_length`].
     ///
     /// # Errors
     /// [`Error::TextTooLong`]
@@ -115,20 +135,20 @@ impl PerceiverTokenizer {
         }
     }
 
-    /// Turns identifiers into text. Bytes that are not UTF-8 become U+FFFD.
+    /// Turns identifiers into text. Bytes that are not valid UTF-8 become U+FFFD.
     ///
     /// # Errors
-    /// When an identifier is not in the vocabulary.
+    /// [`Error::UnknownId`] if an identifier is not in the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let bytes = self.decode_bytes(ids, skip_special_tokens)?;
         let text = String::from_utf8_lossy(&bytes);
         Ok(if self.clean_up_spaces { clean_up_spaces(&text) } else { text.into_owned() })
     }
 
-    /// Turns identifiers into bytes, which need not be UTF-8.
+    /// Turns identifiers into bytes, which need not be valid UTF-8.
     ///
     /// # Errors
-    /// When an identifier is not in the vocabulary.
+    /// [`Error::UnknownId`] if an identifier is not in the vocabulary.
     pub fn decode_bytes(&self, ids: &[u32], skip_special_tokens: bool) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(ids.len());
         for (position, &id) in ids.iter().enumerate() {
@@ -143,8 +163,8 @@ impl PerceiverTokenizer {
                 .checked_sub(RESERVED)
                 .and_then(|byte| u8::try_from(byte).ok())
                 .ok_or(Error::UnknownId { id, position, vocabulary: self.vocabulary })?;
-            // To the reference a byte is the character of that code; an added token of this one
-            // character is indistinguishable from it.
+            // The reference represents a byte by the character with that code, so it cannot tell
+            // the byte from an added token of this one character.
             let mut buffer = [0; 2];
             let character = char::from(byte).encode_utf8(&mut buffer);
             if self.encoder.contains_key(character) {
@@ -159,7 +179,7 @@ impl PerceiverTokenizer {
     /// Turns several lists of identifiers into texts.
     ///
     /// # Errors
-    /// When an identifier is not in the vocabulary.
+    /// [`Error::UnknownId`] if an identifier is not in the vocabulary.
     pub fn decode_batch<Ids: AsRef<[u32]>>(
         &self,
         batch: impl IntoIterator<Item = Ids>,
@@ -168,23 +188,23 @@ impl PerceiverTokenizer {
         batch.into_iter().map(|ids| self.decode(ids.as_ref(), skip_special_tokens)).collect()
     }
 
-    /// Number of entries of the vocabulary: bytes, reserved and added tokens.
+    /// Number of entries in the vocabulary: bytes, reserved tokens and added tokens.
     ///
     /// # Differences
-    /// `len(tokenizer)` of the reference; its `vocab_size` counts the 256 bytes only.
+    /// This is the reference's `len(tokenizer)`; its `vocab_size` counts only the 256 bytes.
     #[must_use]
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary
     }
 
-    /// For a model that takes as many tokens.
+    /// Sets the number of tokens that the model accepts.
     #[must_use]
     pub fn with_model_max_length(mut self, tokens: usize) -> Self {
         self.model_max_length = Some(tokens);
         self
     }
 
-    /// Positions of the model, or `None` where the settings file sets no bound.
+    /// Number of tokens that the model accepts; `None` if the settings file sets no limit.
     #[must_use]
     pub fn model_max_length(&self) -> Option<usize> {
         self.model_max_length
@@ -196,56 +216,56 @@ impl PerceiverTokenizer {
         self.encoder[&self.roles.pad]
     }
 
-    /// Identifier of the unused token for a beginning.
+    /// Identifier of the beginning-of-sequence token, which the models do not use.
     #[must_use]
     pub fn bos_token_id(&self) -> u32 {
         self.encoder[&self.roles.bos]
     }
 
-    /// Identifier of the unused token for an end.
+    /// Identifier of the end-of-sequence token, which the models do not use.
     #[must_use]
     pub fn eos_token_id(&self) -> u32 {
         self.encoder[&self.roles.eos]
     }
 
-    /// Identifier of the token that stands for a byte to be guessed.
+    /// Identifier of the mask token: a byte to be predicted.
     #[must_use]
     pub fn mask_token_id(&self) -> u32 {
         self.encoder[&self.roles.mask]
     }
 
-    /// Identifier of the token before a text.
+    /// Identifier of the token that precedes a text.
     #[must_use]
     pub fn cls_token_id(&self) -> u32 {
         self.encoder[&self.roles.cls]
     }
 
-    /// Identifier of the token after a text.
+    /// Identifier of the token that follows a text.
     #[must_use]
     pub fn sep_token_id(&self) -> u32 {
         self.encoder[&self.roles.sep]
     }
 
-    /// How the masking token is written in a text, `[MASK]` unless renamed.
+    /// The mask token as written in a text, `[MASK]` unless renamed.
     #[must_use]
     pub fn mask_token(&self) -> &str {
         &self.roles.mask
     }
 
-    /// Whether decoding leaves this identifier out when special tokens are skipped.
+    /// Returns true if decoding drops this identifier when it skips special tokens.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
     }
 
-    /// All added tokens by identifier, the six reserved ones included.
+    /// All added tokens by identifier, including the six reserved ones.
     #[must_use]
     pub fn added_tokens(&self) -> &BTreeMap<u32, AddedToken> {
         &self.added
     }
 }
 
-/// Undoes the spaces that word tokenizers put before punctuation, where the settings file asks.
+/// Removes the spaces that word tokenizers put before punctuation.
 fn clean_up_spaces(text: &str) -> String {
     [
         (" .", "."),
@@ -263,10 +283,11 @@ fn clean_up_spaces(text: &str) -> String {
     .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Reads a text file, of 1 GiB at most.
+/// Reads a text file of at most 1 GiB.
 ///
 /// # Errors
-/// When it cannot be read, or is not UTF-8: [`Error::Utf8`] names the first wrong byte.
+/// Returns an error if the file cannot be read, or is not UTF-8: [`Error::Utf8`] names the first
+/// invalid byte.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let bytes = read_bounded(path, MAX_TEXT_FILE)?;

@@ -53,7 +53,7 @@ fn text_beyond_the_model_is_refused_by_the_check() {
     assert!(tokenizer.check_length(&encode("ab")).is_ok());
     assert_eq!(
         tokenizer.check_length(&encode("abc")).unwrap_err().to_string(),
-        "the text has 5 tokens, the model takes at most 4"
+        "the text has 5 tokens, expected at most the model's 4"
     );
 }
 
@@ -125,9 +125,33 @@ fn a_folder_without_settings_gives_the_defaults_and_no_folder_an_error() {
 }
 
 #[test]
-fn settings_larger_than_any_honest_ones_are_not_read() {
+fn files_in_memory_are_read_as_those_of_a_folder_are() {
+    let folder = tempfile::tempdir().unwrap();
+    // The older layout spreads the settings over three files.
+    let files: [(&str, &[u8]); 3] = [
+        ("tokenizer_config.json", br#"{"model_max_length": 9}"#),
+        ("special_tokens_map.json", br#"{"mask_token": "<m>"}"#),
+        ("added_tokens.json", br#"{"<new>": 262}"#),
+    ];
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let from_folder = PerceiverTokenizer::from_pretrained(folder.path()).unwrap();
+    let from_memory = PerceiverTokenizer::from_files(&files).unwrap();
+    assert_eq!(format!("{from_memory:?}"), format!("{from_folder:?}"));
+    assert_eq!(from_memory.mask_token(), "<m>");
+    assert_eq!(from_memory.model_max_length(), Some(9));
+    assert_eq!(from_memory.added_tokens()[&262].content, "<new>");
+
+    let refused = PerceiverTokenizer::from_files(&[("tokenizer_config.json", b"[]")]).unwrap_err();
+    let expected = "tokenizer_config.json: `the whole file` is [], expected a JSON object";
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn settings_larger_than_any_real_ones_are_not_read() {
     let config = format!(r#"{{"x": "{}"}}"#, "a".repeat(1 << 20));
-    assert!(refusal(&config).ends_with("at most 1048576 were expected"));
+    assert!(refusal(&config).ends_with("expected at most 1048576"));
 }
 
 #[test]

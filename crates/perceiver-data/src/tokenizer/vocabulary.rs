@@ -1,4 +1,4 @@
-//! From what the files say to the tables that encoding and decoding need.
+//! From settings to the tables that encoding and decoding use.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -24,8 +24,8 @@ impl Draft {
                 .collect(),
         };
 
-        // Of several identifiers for one content the last listed one counts, but an identifier
-        // keeps the place at which it was first given a token.
+        // If a content has several identifiers, the last one listed counts; an identifier keeps
+        // the place where it first got a token.
         let mut order = Vec::new();
         let mut added = BTreeMap::new();
         for (id, token) in (0..).zip(self.reserved).chain(self.listed) {
@@ -36,8 +36,8 @@ impl Draft {
         let mut encoder: HashMap<String, u32> =
             order.iter().map(|id| (added[id].content.clone(), *id)).collect();
 
-        // The reference's vocabulary is keyed by strings: a byte and a token of that one character
-        // share an entry, and new tokens are numbered by the count of entries.
+        // The reference keys its vocabulary by strings: a byte and a token of that one character
+        // share an entry, and the number of entries numbers new tokens.
         let is_byte = |content: &str| {
             let mut characters = content.chars();
             let first = characters.next().filter(|_| characters.next().is_none());
@@ -109,7 +109,7 @@ impl Roles {
         }
     }
 
-    /// Contents in the order in which the reference gives out identifiers.
+    /// Contents in the order in which the reference assigns identifiers.
     fn in_order(&self) -> impl Iterator<Item = &str> {
         STANDARD_ROLES.iter().filter_map(|role| self.get(role)).chain(
             self.named

@@ -19,17 +19,17 @@ pub(super) fn format(start: &[u8]) -> Option<ImageFormat> {
     format.filter(|format| matches!(format, ImageFormat::Gif | ImageFormat::WebP))
 }
 
-/// The frames of an animation, or the one of a still picture.
+/// The frames of an animation; a still image has one.
 pub(super) type Animation = Peekable<Frames<'static>>;
 
-/// An animation, and how many frames pass in a second, going by how long the first is to be seen.
+/// An animation and its frames per second, judging by the duration of the first frame.
 pub(super) fn open(path: &Path, format: ImageFormat) -> Result<(Animation, Option<f64>)> {
-    // Those that want no time at all are given a tenth of a second by browsers.
-    const UNHURRIED: f64 = 10.0;
+    // Browsers show a frame without a duration for a tenth of a second.
+    const DEFAULT_RATE: f64 = 10.0;
     let mut frames = frames(path, format)?.peekable();
     let first = frames.peek().and_then(|frame| frame.as_ref().ok());
     let rate = first.map(|frame| match frame.delay().numer_denom_ms() {
-        (0, _) => UNHURRIED,
+        (0, _) => DEFAULT_RATE,
         (numerator, denominator) => 1000.0 * f64::from(denominator) / f64::from(numerator),
     });
     Ok((frames, rate))
@@ -44,13 +44,13 @@ fn frames(path: &Path, format: ImageFormat) -> Result<Frames<'static>> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     decoder(BufReader::new(file), format).map_err(|error| Error::image(path, error))?.map_err(
         |(width, height)| {
-            let reason = format!("{width}x{height} pixels, at most {MAX_PIXELS} are read");
+            let reason = format!("{width}x{height} pixels, expected at most {MAX_PIXELS}");
             Error::image(path, reason)
         },
     )
 }
 
-/// Frames, or the sides of a picture that is too large.
+/// The frames, or the sides of an image that is too large.
 fn decoder(
     file: BufReader<File>,
     format: ImageFormat,

@@ -1,4 +1,4 @@
-//! Videos and their sound through the programs of ffmpeg.
+//! Videos and their sound through the ffmpeg programs.
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
@@ -15,15 +15,15 @@ use crate::error::{Error, Result};
 use crate::read_image::MAX_PIXELS;
 use crate::sound::{self, MAX_SAMPLES, Sound};
 
-/// Frames a second that are believed of a video.
+/// Plausible frame rates, in frames per second.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
-/// Reads the first channel of a video's first sound: of a folder of frames that of its `sound.wav`,
-/// of a file through the `ffmpeg` program.
+/// Reads the first channel of a video's first sound track: from `sound.wav` in a folder of frames,
+/// or from a file through the `ffmpeg` program.
 ///
 /// # Errors
-/// When ffmpeg is not installed or cannot read the file, or the sound is none that
-/// [`read_sound`](crate::read_sound) would take.
+/// Returns an error if ffmpeg is not installed or cannot read the file, or if
+/// [`read_sound`](crate::read_sound) would refuse the sound.
 pub fn read_video_sound(path: impl AsRef<Path>) -> Result<Sound> {
     let path = path.as_ref();
     if path.is_dir() {
@@ -31,9 +31,9 @@ pub fn read_video_sound(path: impl AsRef<Path>) -> Result<Sound> {
     }
     let refuse = |reason: &str| Error::sound(path, "read", reason);
     let streams = probe(path)?;
-    let stream = streams.sound.ok_or_else(|| refuse("the video has none"))?;
+    let stream = streams.sound.ok_or_else(|| refuse("the video has no sound"))?;
     let rate = stream["sample_rate"].as_str().and_then(|rate| rate.parse().ok());
-    let rate: u32 = rate.ok_or_else(|| refuse("its rate is not told"))?;
+    let rate: u32 = rate.ok_or_else(|| refuse("its sample rate is unknown"))?;
 
     let mut command = reader("ffmpeg", path);
     command.args(["-map", "0:a:0", "-af", "pan=mono|c0=c0", "-ar", &rate.to_string()]);
@@ -53,7 +53,7 @@ pub fn read_video_sound(path: impl AsRef<Path>) -> Result<Sound> {
     sound::checked(Sound { samples: samples.collect(), rate }, path)
 }
 
-/// Starts to read the frames of a video file.
+/// Starts reading the frames of a video file.
 pub(super) fn pictures(path: &Path) -> Result<(Pictures, Known)> {
     let Streams { pictures, sound, seconds } = probe(path)?;
     let pictures = pictures.ok_or_else(|| {
@@ -73,14 +73,14 @@ pub(super) fn pictures(path: &Path) -> Result<(Pictures, Known)> {
     if let Some(rate) = rate {
         command.args(["-r", &rate.to_string()]);
     }
-    // Unlike a raw stream, this tells the size of what is left after turns that the file asks for.
+    // Unlike a raw stream, this includes the size after the rotations that the file specifies.
     command.args(["-c:v", "ppm", "-f", "image2pipe", "pipe:1"]);
     let running = Running::start(&mut command, "ffmpeg", path)?;
     let known = Known { frames_per_second: rate, frames, has_sound: sound.is_some() };
     Ok((Pictures { running, frames: 0 }, known))
 }
 
-/// The frames that ffmpeg decodes.
+/// Frames as ffmpeg decodes them.
 #[derive(Debug)]
 pub(super) struct Pictures {
     running: Running,
@@ -99,14 +99,14 @@ impl Pictures {
                 self.frames += 1;
                 Some(Ok(frame))
             }
-            // What ffmpeg says tells more than that its output ended within a frame.
+            // ffmpeg's own message says more than an output that ends inside a frame.
             Ok(None) => self.running.finish().err().and_then(refuse),
             Err(error) => refuse(self.running.finish().err().unwrap_or(error.to_string())),
         }
     }
 }
 
-/// One binary PPM image of a stream of them; none at its end.
+/// Reads one binary PPM image from a stream of them; `None` at its end.
 fn read_ppm(stream: &mut impl Read) -> io::Result<Option<RgbImage>> {
     const LONGEST_HEADER: usize = 40;
     let unexpected = || io::Error::new(io::ErrorKind::InvalidData, "not the frames of ffmpeg");
@@ -127,7 +127,7 @@ fn read_ppm(stream: &mut impl Read) -> io::Result<Option<RgbImage>> {
     let side = |text: &str| text.parse::<u32>().map_err(|_| unexpected());
     let (width, height) = (side(width)?, side(height)?);
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        let message = format!("{width}x{height} pixels, at most {MAX_PIXELS} are read");
+        let message = format!("{width}x{height} pixels, expected at most {MAX_PIXELS}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let mut image = RgbImage::new(width, height);
@@ -135,9 +135,9 @@ fn read_ppm(stream: &mut impl Read) -> io::Result<Option<RgbImage>> {
     Ok(Some(image))
 }
 
-/// What ffprobe says of a file.
+/// ffprobe's description of a file.
 struct Streams {
-    /// The first stream of pictures that is no cover.
+    /// The first stream of frames that is not a cover picture.
     pictures: Option<Value>,
     /// The first stream of sound.
     sound: Option<Value>,
@@ -145,7 +145,7 @@ struct Streams {
 }
 
 fn probe(path: &Path) -> Result<Streams> {
-    /// More than a file of a thousand streams gives.
+    /// More than ffprobe writes about a file with a thousand streams.
     const MAX_ANSWER: u64 = 1 << 20;
     let mut command = Command::new("ffprobe");
     command.args(["-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file"]);
@@ -186,33 +186,33 @@ fn fraction(text: &str) -> Option<f64> {
     Some(numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?)
 }
 
-/// A program of ffmpeg about to read a file, and no other: playlists can name addresses.
+/// An ffmpeg program about to read a file and nothing else: playlists can name network addresses.
 fn reader(program: &str, path: &Path) -> Command {
     let mut command = quiet(program);
     command.args(["-protocol_whitelist", "file", "-i"]).arg(file_url(path));
     command
 }
 
-/// Refuses the file `path` where there is no ffmpeg to write it.
+/// Refuses the file `path` if there is no ffmpeg to write it.
 pub(super) fn check_installed(path: &Path) -> Result<()> {
     Running::start(quiet("ffmpeg").arg("-version"), "ffmpeg", path).map(drop)
 }
 
-/// A program of ffmpeg that asks nothing and tells nothing but errors.
+/// An ffmpeg program that reads no input from the terminal and prints only errors.
 pub(super) fn quiet(program: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["-nostdin", "-hide_banner", "-loglevel", "error"]).stdin(Stdio::null());
     command
 }
 
-/// A path that is neither an option nor an address, whatever its name.
+/// A path in a form that ffmpeg takes neither for an option nor for an address.
 pub(super) fn file_url(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
     url.push(path);
     url
 }
 
-/// A program at work, which ends with this.
+/// A running program, stopped when this is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
@@ -222,14 +222,14 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a program whose work is on the file `path`.
+    /// Starts a program that works on the file `path`.
     pub(super) fn start(command: &mut Command, program: &'static str, path: &Path) -> Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::ProgramMissing { path: path.to_path_buf(), program },
             _ => Error::video(path, "use", format!("cannot start {program}: {error}")),
         })?;
-        // Read beside the output: who is not listened to stops working.
+        // Read beside the output: a program blocks once its error pipe is full.
         let stderr = child.stderr.take();
         let complaints = stderr.map(|stderr| thread::spawn(move || last_line(stderr)));
         let output = child.stdout.take().map(BufReader::new);
@@ -241,8 +241,7 @@ impl Running {
         self.child.stdin.take()
     }
 
-    /// Waits for the end; where the program failed, the last thing that it said. Asked again, all
-    /// is well.
+    /// Waits for the end and, if the program failed, returns its last message. Later calls succeed.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.output = None;
         let Some(complaints) = self.complaints.take() else { return Ok(()) };
@@ -259,7 +258,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.complaints.is_some() {
-            // It may have ended by itself, then there is nothing to stop.
+            // It may have ended by itself; then there is nothing to stop.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Endings of the image files that are read.
+/// Extensions of the image files that are read.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
-/// The sound of a folder of frames.
+/// Name of the sound file in a folder of frames.
 pub(super) const SOUND: &str = "sound.wav";
 
-/// The images of a folder, in the order of the numbers in their names; files that are no images by
-/// their name are passed over.
+/// The images of a folder, ordered by the numbers in their names; files without an image extension
+/// are skipped.
 ///
 /// # Errors
-/// When the folder cannot be read or holds no image.
+/// Returns an error if the folder cannot be read or holds no images.
 pub fn frame_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let folder = folder.as_ref();
     let mut images = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
         let path = entry.map_err(Error::io(folder, "read"))?.path();
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        // Some systems keep a second, hidden file of the same ending beside each.
+        // Some systems keep a second, hidden file with the same extension beside each file.
         let is_hidden =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if ENDINGS.contains(&ending.as_str()) && !is_hidden && path.is_file() {
@@ -32,14 +32,14 @@ pub fn frame_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
         }
     }
     if images.is_empty() {
-        let reason = format!("it holds no image, expected files named .{}", ENDINGS.join(", ."));
+        let reason = format!("it holds no images, expected files named .{}", ENDINGS.join(", ."));
         return Err(Error::video(folder, "read", reason));
     }
     images.sort_by(|(one, _), (other, _)| by_numbers(one, other).then_with(|| one.cmp(other)));
     Ok(images.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Compares names with their runs of digits as numbers, however long.
+/// Compares names, with runs of digits compared as numbers of any length.
 fn by_numbers(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one, other);
     loop {
@@ -58,7 +58,7 @@ fn by_numbers(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// The digits a name begins with, or the text before its first digit, and what follows.
+/// The digits that a name starts with, or the text before its first digit, and the rest.
 fn split_run(name: &str) -> (&str, &str) {
     let starts_with_digit = name.starts_with(is_digit);
     let end = name.find(|character| is_digit(character) != starts_with_digit);

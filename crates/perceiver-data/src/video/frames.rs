@@ -14,9 +14,9 @@ use crate::resample::{Backend, Resample, resize};
 /// Opens a video: a folder of images, an animated GIF or WebP, or any file that the `ffmpeg`
 /// program reads.
 ///
-/// Frames come one by one, so that memory does not grow with the length of the video. Images of a
-/// folder are taken in the order of the numbers in their names, and files that are no images by
-/// their name are passed over. Animations are told by their content.
+/// Frames are read one by one, so memory does not grow with the length of the video. Images of a
+/// folder are ordered by the numbers in their names, and files without an image extension are
+/// skipped. Animations are recognised by their content.
 ///
 /// ```no_run
 /// # fn main() -> perceiver_data::Result<()> {
@@ -30,21 +30,21 @@ use crate::resample::{Backend, Resample, resize};
 /// ```
 ///
 /// # Errors
-/// When there is no frame, the first cannot be read, or ffmpeg is needed and not installed. The
-/// iterator's items are errors where a later frame cannot be read or has another size than the
-/// first; none follows.
+/// Returns an error if there are no frames, the first one cannot be read, or ffmpeg is needed but
+/// not installed. The iterator returns an error, and ends, if a later frame cannot be read or
+/// differs in size from the first.
 ///
 /// # Differences
-/// Frames of an animation are taken to last as long as its first. Those of a video whose frames
-/// do not last equally long are repeated and left out to its mean rate.
-pub fn read_frames(path: impl AsRef<Path>) -> Result<Frames> {
+/// All frames of an animation are assumed to last as long as its first. Frames of a video with a
+/// variable rate are repeated and dropped to match its mean rate.
+pub fn read_frames(path: impl AsRef<Path>) -> Result<VideoFrames> {
     let path = path.as_ref();
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {
         let images = folder::frame_files(path)?;
         let has_sound = path.join(folder::SOUND).is_file();
         let known = Known { frames: Some(images.len()), frames_per_second: None, has_sound };
-        return Frames::new(path, Source::Folder(images.into_iter()), known);
+        return VideoFrames::new(path, Source::Folder(images.into_iter()), known);
     }
     if !metadata.is_file() {
         return Err(Error::video(path, "read", "neither a file nor a folder"));
@@ -55,20 +55,20 @@ pub fn read_frames(path: impl AsRef<Path>) -> Result<Frames> {
     if let Some(format) = animation::format(&start) {
         let (animation, frames_per_second) = animation::open(path, format)?;
         let known = Known { frames_per_second, ..Known::default() };
-        return Frames::new(path, Source::Animation(animation), known);
+        return VideoFrames::new(path, Source::Animation(animation), known);
     }
-    if let Some(kind) = no_video(&start) {
+    if let Some(kind) = other_kind(&start) {
         let reason = format!(
             "this is {kind}, expected a folder of frames, an animated GIF or WebP, or a video file"
         );
         return Err(Error::video(path, "read", reason));
     }
     let (pictures, known) = ffmpeg::pictures(path)?;
-    Frames::new(path, Source::File(pictures), known)
+    VideoFrames::new(path, Source::File(pictures), known)
 }
 
-/// What a file that ffmpeg would read is instead of a video.
-fn no_video(start: &[u8]) -> Option<&'static str> {
+/// Names the kind of a file that ffmpeg would read but that is not a video.
+fn other_kind(start: &[u8]) -> Option<&'static str> {
     if start.is_empty() {
         return Some("an empty file");
     }
@@ -79,22 +79,22 @@ fn no_video(start: &[u8]) -> Option<&'static str> {
     image::guess_format(start).is_ok().then_some("a single image")
 }
 
-/// What is known of a video before its last frame is read.
+/// Properties of a video that are known before its last frame is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoInfo {
     /// Width of every frame, in pixels.
     pub width: u32,
     /// Height of every frame, in pixels.
     pub height: u32,
-    /// Frames a second; a folder of images does not say.
+    /// Frames per second; `None` for a folder of images.
     pub frames_per_second: Option<f64>,
-    /// About how many frames there are, where that is told before they are read.
+    /// Approximate number of frames, if known in advance.
     pub frames: Option<usize>,
-    /// Whether [`read_video_sound`](super::read_video_sound) finds any.
+    /// If true, [`read_video_sound`](super::read_video_sound) finds sound.
     pub has_sound: bool,
 }
 
-/// What a source tells before its first frame.
+/// Properties that a source knows before its first frame.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) frames_per_second: Option<f64>,
@@ -104,12 +104,12 @@ pub(super) struct Known {
 
 /// The frames of a video, in order.
 #[derive(Debug)]
-pub struct Frames {
+pub struct VideoFrames {
     path: PathBuf,
     source: Source,
     info: VideoInfo,
     first: Option<RgbImage>,
-    /// Frames read so far.
+    /// Number of frames read so far.
     index: usize,
     is_over: bool,
 }
@@ -130,7 +130,7 @@ impl std::fmt::Debug for Source {
     }
 }
 
-impl Frames {
+impl VideoFrames {
     fn new(path: &Path, mut source: Source, known: Known) -> Result<Self> {
         let first = source
             .next(path)
@@ -142,14 +142,14 @@ impl Frames {
         Ok(Self { path, source, info, first: Some(first), index: 0, is_over: false })
     }
 
-    /// What is known of the video.
+    /// The video's properties.
     #[must_use]
     pub fn info(&self) -> &VideoInfo {
         &self.info
     }
 
-    /// What is seen at every moment, `rate` times a second: frames are left out and repeated by
-    /// time. All of them, once each, where the video's own rate is that or not known.
+    /// The frames visible at `rate` moments per second: frames are dropped and repeated to match
+    /// the time. All frames, once each, if the video has this rate or its rate is unknown.
     pub fn at_rate(self, rate: f64) -> impl Iterator<Item = Result<RgbImage>> {
         let step = self.info.frames_per_second.map_or(1.0, |own| own / rate);
         AtRate { frames: self, step, shown: 0, current: None }
@@ -176,7 +176,7 @@ impl Source {
     }
 }
 
-impl Iterator for Frames {
+impl Iterator for VideoFrames {
     type Item = Result<RgbImage>;
 
     fn next(&mut self) -> Option<Result<RgbImage>> {
@@ -195,16 +195,16 @@ impl Iterator for Frames {
     }
 }
 
-impl FusedIterator for Frames {}
+impl FusedIterator for VideoFrames {}
 
-/// Frames at another rate.
+/// Frames resampled to another rate.
 struct AtRate<I> {
     frames: I,
-    /// Frames that pass from one that is shown to the next.
+    /// Number of frames from one shown frame to the next.
     step: f64,
-    /// How many were shown.
+    /// Number of frames shown so far.
     shown: usize,
-    /// The frame that was read last, and its place.
+    /// The last frame read, and its index.
     current: Option<(usize, RgbImage)>,
 }
 
@@ -212,7 +212,7 @@ impl<I: Iterator<Item = Result<RgbImage>>> Iterator for AtRate<I> {
     type Item = Result<RgbImage>;
 
     fn next(&mut self) -> Option<Result<RgbImage>> {
-        // A frame that begins at this moment is seen; products like 3 * (25 / 75) are just less.
+        // A frame that starts exactly now is visible; products like 3 * (25 / 75) fall just short.
         const ROUNDING: f64 = 1e-6;
         let wanted = (self.shown as f64 * self.step + ROUNDING) as usize;
         while self.current.as_ref().is_none_or(|(index, _)| *index < wanted) {
@@ -227,15 +227,15 @@ impl<I: Iterator<Item = Result<RgbImage>>> Iterator for AtRate<I> {
     }
 }
 
-/// The largest square in the middle of a frame, resized to `side` pixels.
+/// The largest centred square of a frame, resized to `side` pixels.
 ///
 /// # Panics
 /// If the frame has no pixels or `side` is 0.
 ///
 /// # Differences
-/// The multimodal notebook of Perceiver IO takes every so many pixels of a large frame, with what
-/// lies between two of them weighed in; here pixels are averaged, as Pillow does with its bilinear
-/// filter, so that fine patterns do not flicker.
+/// The multimodal notebook of Perceiver IO subsamples large frames and weighs in what lies between
+/// two samples; here pixels are averaged by Pillow's bilinear filter, so fine patterns do not
+/// flicker.
 #[must_use]
 pub fn centre_square(frame: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = frame.dimensions();

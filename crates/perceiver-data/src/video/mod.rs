@@ -1,4 +1,5 @@
-//! Videos to frames and back: folders of images and animations here, all else through ffmpeg.
+//! From videos to frames and back: folders of images and animations in Rust, other files through
+//! ffmpeg.
 
 mod animation;
 mod ffmpeg;
@@ -8,5 +9,5 @@ mod write;
 
 pub use self::ffmpeg::read_video_sound;
 pub use self::folder::frame_files;
-pub use self::frames::{Frames, VideoInfo, centre_square, read_frames};
+pub use self::frames::{VideoFrames, VideoInfo, centre_square, read_frames};
 pub use self::write::{VideoFormat, VideoWriter};

@@ -1,4 +1,4 @@
-//! Frames to videos.
+//! From frames to videos.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -13,29 +13,29 @@ use super::folder::SOUND;
 use crate::error::{Error, Result};
 use crate::sound::Sound;
 
-/// How much colours may differ for speed, from 1 to 30; the encoder's own default.
+/// Speed of the GIF encoder, from 1 to 30, at the expense of colours; its own default.
 const GIF_SPEED: i32 = 10;
 
-/// What a video is written as.
+/// The format of a written video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VideoFormat {
-    /// A folder of PNG files, `000001.png` and so on, with `sound.wav` beside them.
+    /// A folder of PNG files, `000001.png` and so on, with their sound in `sound.wav`.
     Folder,
-    /// An animated GIF of 256 colours a frame, without sound.
+    /// An animated GIF with 256 colours per frame and no sound.
     Gif,
-    /// An animated WebP, without sound; through the `ffmpeg` program.
+    /// An animated WebP without sound, written by the `ffmpeg` program.
     WebP,
-    /// H.264 with AAC sound, for any player; through the `ffmpeg` program. Sides of odd length get
-    /// one more black line.
+    /// H.264 with AAC sound, for any player, written by the `ffmpeg` program. Odd sides are padded
+    /// by one black line.
     Mp4,
 }
 
 impl VideoFormat {
-    /// The format that a path's ending asks for: a folder's has none.
+    /// The format for a path's extension; a path without an extension is a folder.
     ///
     /// # Errors
-    /// [`Error::Video`] where no video can have this ending.
+    /// [`Error::Video`] if the extension is unknown.
     pub fn of(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
@@ -54,7 +54,7 @@ impl VideoFormat {
         }
     }
 
-    /// Whether sound can be given to [`VideoWriter::finish`].
+    /// Returns true if [`VideoWriter::finish`] accepts sound for this format.
     #[must_use]
     pub fn holds_sound(self) -> bool {
         matches!(self, Self::Folder | Self::Mp4)
@@ -63,7 +63,7 @@ impl VideoFormat {
 
 /// Writes a video frame by frame.
 ///
-/// Dropped before it is finished, it leaves what it has written so far behind.
+/// If dropped unfinished, it leaves the frames written so far behind.
 ///
 /// ```no_run
 /// # use perceiver_data::{VideoFormat, VideoWriter};
@@ -89,12 +89,12 @@ pub struct VideoWriter {
 enum Sink {
     Folder,
     Gif(Box<GifEncoder<BufWriter<File>>>),
-    /// Started with the first frame, of which it is told the size. Without a frame to work on it
-    /// would wait, and open its file only when we have long removed ours after an interruption.
+    /// Starts with the first frame, because ffmpeg needs the size. Without input it would wait and
+    /// create its file long after an interruption removed ours.
     Program(Option<Program>),
 }
 
-/// ffmpeg, and the pipe into it until all is told.
+/// ffmpeg and the pipe into it, open until all frames are written.
 #[derive(Debug)]
 struct Program {
     running: Running,
@@ -112,12 +112,12 @@ impl std::fmt::Debug for Sink {
 }
 
 impl VideoWriter {
-    /// Begins a video, replacing a file that is there. A folder is created if need be, and the
-    /// files in it stay, unless they have the names of frames.
+    /// Starts a video, replacing an existing file. A folder is created if needed; existing files in
+    /// it stay unless they have names of frames.
     ///
     /// # Errors
-    /// When the place cannot be written to, ffmpeg is needed and not installed, or the rate is not
-    /// above 0 and at most 1000.
+    /// Returns an error if the path cannot be written, ffmpeg is needed but not installed, or the
+    /// rate is not above 0 and at most 1000.
     pub fn create(
         path: impl AsRef<Path>,
         format: VideoFormat,
@@ -125,7 +125,8 @@ impl VideoWriter {
     ) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         if !(frames_per_second > 0.0 && frames_per_second <= 1000.0) {
-            let reason = format!("{frames_per_second} frames a second, expected 0 to 1000 of them");
+            let reason =
+                format!("{frames_per_second} frames per second, expected above 0 and at most 1000");
             return Err(Error::video(&path, "write", reason));
         }
         let sink = match format {
@@ -148,10 +149,10 @@ impl VideoWriter {
         Ok(Self { path, sink, format, frames_per_second, size: None, frames: 0 })
     }
 
-    /// Adds a frame.
+    /// Appends a frame.
     ///
     /// # Errors
-    /// When the frame has another size than the first, or cannot be written.
+    /// Returns an error if the frame's size differs from the first one's or it cannot be written.
     pub fn write(&mut self, frame: &RgbImage) -> Result<()> {
         let (width, height) = frame.dimensions();
         let (first_width, first_height) = *self.size.get_or_insert((width, height));
@@ -186,22 +187,23 @@ impl VideoWriter {
         }
     }
 
-    /// Ends the video, with a sound where the format [holds](VideoFormat::holds_sound) any.
+    /// Completes the video, with sound if the format [supports](VideoFormat::holds_sound) it.
     ///
     /// # Errors
-    /// When no frame was written, the format holds no sound, or the rest cannot be written.
+    /// Returns an error if no frame was written, the format does not support sound, or the rest of
+    /// the file cannot be written.
     pub fn finish(self, sound: Option<&Sound>) -> Result<()> {
         let refuse = |reason: &str| Error::video(&self.path, "write", reason);
         if self.frames == 0 {
             return Err(refuse("it has no frames"));
         }
         if sound.is_some() && !self.format.holds_sound() {
-            return Err(refuse("this format holds no sound"));
+            return Err(refuse("this format does not support sound"));
         }
         match self.sink {
             Sink::Folder => {}
             Sink::Gif(encoder) => {
-                // The rest is written as it is dropped, which tells of no error.
+                // Dropping the encoder writes the rest and hides errors.
                 drop(encoder);
                 if !is_whole_gif(&self.path) {
                     return Err(refuse("its end cannot be written"));
@@ -237,8 +239,8 @@ impl Program {
                 command.args(["-f", "webp"]);
             }
             _ => {
-                // Half of the colours are kept along either side; the matrix is that of HD video,
-                // which players take for granted where it is not named.
+                // Colour has half the resolution along either side. The matrix is that of HD video,
+                // which players assume if none is named.
                 let filter = "pad=ceil(iw/2)*2:ceil(ih/2)*2,\
                               scale=out_color_matrix=bt709:out_range=tv,format=yuv420p";
                 command.args(["-vf", filter, "-c:v", "h264", "-colorspace", "bt709"]);
@@ -254,7 +256,7 @@ impl Program {
 
     fn write(&mut self, frame: &RgbImage) -> Result<(), String> {
         let Some(input) = &mut self.input else { return Ok(()) };
-        // What ffmpeg says tells more than that it listens no longer.
+        // ffmpeg's own message says more than a broken pipe.
         input.write_all(frame).map_err(|error| self.finish().err().unwrap_or(error.to_string()))
     }
 
@@ -264,7 +266,7 @@ impl Program {
     }
 }
 
-/// Whether a GIF file has the byte that ends it.
+/// Returns true if a GIF file has its final byte.
 fn is_whole_gif(path: &Path) -> bool {
     let last_byte = || {
         let mut file = File::open(path)?;
@@ -276,7 +278,7 @@ fn is_whole_gif(path: &Path) -> bool {
     last_byte().is_ok_and(|byte| byte == *b";")
 }
 
-/// Puts a sound beside the pictures of a video file.
+/// Adds sound to a video file.
 fn add_sound(path: &Path, sound: &Sound) -> Result<()> {
     let work = tempfile::tempdir().map_err(Error::io(path, "write"))?;
     let (wav, whole) = (work.path().join(SOUND), work.path().join("whole.mp4"));

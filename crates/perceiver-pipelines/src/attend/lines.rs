@@ -1,4 +1,4 @@
-//! A text in lines of letters, with heat under each.
+//! A text in lines of characters, with heat behind each.
 
 use image::{Rgb, RgbImage};
 use unifont::{Glyph, get_glyph};
@@ -6,30 +6,30 @@ use unifont::{Glyph, get_glyph};
 use super::picture::{colours, level, scale};
 use super::{AttentionMap, Character};
 
-/// Pixels of a narrow letter in a line; a wide one, as Chinese has, is two of them.
+/// Width of a narrow character in pixels; a wide one, as in Chinese, takes two columns.
 const COLUMN: usize = 8;
-/// Narrow letters that a line has room for.
+/// Columns per line.
 const COLUMNS: usize = 64;
-/// Rows of pixels of a letter.
+/// Height of a character in pixels.
 const LETTER: usize = 16;
-/// Rows of pixels of a line, letters in the middle.
+/// Height of a line in pixels, with characters in the middle.
 const LINE: usize = 20;
-/// Pixels of the picture for each of the font's, along either side.
+/// Pixels of the picture per pixel of the font, along either side.
 const ENLARGED: u32 = 2;
-/// Levels from this one on are so bright that letters on them are dark.
+/// Characters on this level of heat or above are dark.
 const BRIGHT: u8 = 150;
 
-/// Where letters lie.
+/// The layout of characters.
 pub(super) struct Lines {
     letters: Vec<Letter>,
-    /// Columns that are filled in the longest line.
+    /// Number of columns in the longest line.
     columns: usize,
     lines: usize,
 }
 
 struct Letter {
     glyph: &'static Glyph,
-    /// The character that it belongs to: special tokens have several letters.
+    /// The text's character that it belongs to; special tokens are drawn with several.
     character: usize,
     line: usize,
     column: usize,
@@ -42,7 +42,7 @@ impl Lines {
         for (index, character) in characters.iter().enumerate() {
             let glyphs: Vec<_> = character.text.chars().filter_map(glyph).collect();
             let width = |glyph: &Glyph| glyph.get_width() / COLUMN;
-            // Special tokens stay whole.
+            // Special tokens are not split.
             let mut needed = glyphs.iter().map(|glyph| width(glyph)).sum::<usize>().min(COLUMNS);
             for glyph in glyphs {
                 if column + needed.max(width(glyph)) > COLUMNS {
@@ -86,8 +86,8 @@ impl Lines {
     }
 }
 
-/// How a letter is drawn: ends of lines as an arrow, and what the font lacks as a question mark in
-/// a diamond.
+/// The glyph of a character; line ends are arrows, and characters missing from the font are
+/// question marks in a diamond.
 fn glyph(letter: char) -> Option<&'static Glyph> {
     let shown = if letter == '\n' { '\u{21b5}' } else { letter };
     get_glyph(shown).or_else(|| get_glyph(char::REPLACEMENT_CHARACTER))

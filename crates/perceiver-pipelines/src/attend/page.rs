@@ -1,4 +1,4 @@
-//! A page that shows attention in any browser, by itself.
+//! A self-contained HTML page that shows attention.
 
 use std::fmt::Write as _;
 use std::io::Cursor;
@@ -13,13 +13,12 @@ use super::{AttendLayer, Attention, AttentionMap, Character, Places};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Places listed below a map.
+/// Number of positions listed below a map.
 const LISTED: usize = 10;
 
 impl Attention {
-    /// A page of HTML that needs no other file: the maps with a legend, the weight under the
-    /// pointer, and the strongest places of every map in words. It follows the reader's choice of
-    /// light or dark.
+    /// A self-contained HTML page: the maps with a legend, the weight under the pointer, and a list
+    /// of the strongest positions of each map. It follows the reader's choice of light or dark.
     #[must_use]
     pub fn page(&self, title: &str) -> String {
         let title = escaped(title);
@@ -58,13 +57,13 @@ impl Attention {
         match self.layer {
             AttendLayer::Encoder => "Where the latents look: cross-attention of the encoder.",
             AttendLayer::Decoder => {
-                "Where the latents look that the answers ask: cross-attention of the decoder, \
+                "Where the latents look that the outputs attend to: cross-attention of the decoder, \
                  through that of the encoder."
             }
         }
     }
 
-    /// The legend, how strong the heat is, and the weight under the pointer.
+    /// The legend, a slider for the heat, and the weight under the pointer.
     fn tools(&self) -> String {
         let stops = match self.places {
             Places::Text(_) => "transparent, var(--heat)".to_owned(),
@@ -76,7 +75,7 @@ impl Attention {
         };
         let top = match &self.maps[..] {
             [map] => top(&scale(map)),
-            _ => "each map's brightest weight, told below it".to_owned(),
+            _ => "each map's brightest weight, given below it".to_owned(),
         };
         let opacity = match self.places {
             Places::Text(_) => "",
@@ -93,14 +92,14 @@ impl Attention {
         )
     }
 
-    /// The photo, once for all tiles.
+    /// The photo, shared by all tiles.
     fn photo(&self) -> String {
         let Places::Image { photo, rows, columns } = &self.places else { return String::new() };
         let photo = background(photo, *rows, *columns);
         format!("; --photo: url({})", data_uri(&DynamicImage::from(photo).into_luma8().into()))
     }
 
-    /// What a map shows, such as `latent 17, mean of heads`.
+    /// The title of a map, such as `latent 17, mean of heads`.
     #[must_use]
     pub fn description(&self, map: &AttentionMap) -> String {
         let head =
@@ -127,7 +126,7 @@ impl Attention {
 }
 
 impl Places {
-    /// A place in words.
+    /// The name of a position.
     #[must_use]
     pub fn name(&self, place: usize) -> String {
         match self {
@@ -175,7 +174,7 @@ fn top(scale: &Scale) -> String {
     format!("{}{}", percent(scale.top), if scale.exceeded { " and more" } else { "" })
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn percent(weight: f32) -> String {
     let percent = f64::from(weight) * 100.0;
     if percent == 0.0 {
@@ -191,7 +190,7 @@ fn data_uri(image: &DynamicImage) -> String {
     format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes.into_inner()))
 }
 
-/// Text that is nothing but text, also in an attribute.
+/// Escapes text for HTML, also inside an attribute.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {

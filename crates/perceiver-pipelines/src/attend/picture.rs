@@ -1,4 +1,4 @@
-//! Heat over a photo or a text.
+//! A heat map over a photo or a text.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
@@ -6,30 +6,31 @@ use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use super::lines::Lines;
 use super::{Attention, AttentionMap, Places};
 
-/// The shorter side of a picture is at least this long, in pixels.
+/// Smallest length of a picture's shorter side, in pixels.
 const SHORTEST: usize = 448;
-/// Between tiles, in pixels.
+/// Gap between tiles, in pixels.
 const GAP: u32 = 8;
-/// The share of places that may have more than the scale shows, as beside a few places of ten
-/// times the weight nothing else would be seen.
+/// Share of positions whose weights may exceed the scale; otherwise a few outliers of ten times the
+/// weight would hide everything else.
 const BEYOND: f64 = 0.002;
-/// The scale ends at no less than this share of the greatest weight.
+/// Smallest end of the scale, as a share of the largest weight.
 const LOWEST_TOP: f32 = 0.1;
 
-/// The weights of a map that have the darkest and the brightest colour: zero and this one.
+/// The colour scale of a map, from weight zero to this one.
 pub(super) struct Scale {
     pub(super) top: f32,
-    /// Whether some weights are greater.
+    /// True if some weights are larger.
     pub(super) exceeded: bool,
 }
 
 impl Attention {
-    /// Heat over the photo, the greyer the photo and the brighter the colour the more weight, or
-    /// under the characters of the text; several maps as tiles, row by row.
+    /// A heat map over the photo, which is grey, or behind the characters of the text; several maps
+    /// are tiles, row by row.
     ///
-    /// Colours are those of `inferno`, from no weight to the greatest, or lower where one place in
-    /// 500 stands out, down to a tenth of it. One token of an image is one square; those of the
-    /// convolutional stem share the photo evenly, although each sees a little of its neighbours.
+    /// Colours are those of `inferno`, from zero to the largest weight, or to a lower one, down to
+    /// a tenth of it, if at most one position in 500 exceeds that. A token of an image is a square;
+    /// tokens of the convolutional stem share the photo evenly, although each also sees some of its
+    /// neighbours.
     #[must_use]
     pub fn picture(&self) -> RgbImage {
         let tiles: Vec<RgbImage> = match &self.places {
@@ -68,12 +69,12 @@ fn over_photo(map: &AttentionMap, photo: &RgbImage, rows: usize, columns: usize)
     tile
 }
 
-/// Columns of a nearly square arrangement.
+/// Number of columns for a nearly square arrangement.
 pub(super) fn tiles_across(tiles: usize) -> usize {
     (1..).find(|across| across * across >= tiles).unwrap_or(1)
 }
 
-/// The photo in grey, as large as the tokens' squares together.
+/// The photo in grey, at the size of all tokens' squares together.
 pub(super) fn background(photo: &RgbImage, rows: usize, columns: usize) -> RgbImage {
     let square = SHORTEST.div_ceil(rows.min(columns).max(1));
     let (width, height) = ((columns * square) as u32, (rows * square) as u32);
@@ -86,7 +87,7 @@ pub(super) fn background(photo: &RgbImage, rows: usize, columns: usize) -> RgbIm
     grey
 }
 
-/// One pixel a token; the more weight, the brighter and the less transparent.
+/// One pixel per token: the larger the weight, the brighter and more opaque.
 pub(super) fn heat(map: &AttentionMap, rows: usize, columns: usize) -> RgbaImage {
     let Scale { top, .. } = scale(map);
     let colours = colours();
@@ -98,12 +99,12 @@ pub(super) fn heat(map: &AttentionMap, rows: usize, columns: usize) -> RgbaImage
     })
 }
 
-/// The colour of every level.
+/// The colour of each level.
 pub(super) fn colours() -> [[u8; 3]; 256] {
     std::array::from_fn(|level| colorous::INFERNO.eval_rational(level, 256).into_array())
 }
 
-/// How far a weight is up the scale.
+/// The level of a weight on the scale.
 pub(super) fn level(weight: f32, top: f32) -> u8 {
     if top > 0.0 { (weight / top * 255.0).round().clamp(0.0, 255.0) as u8 } else { 0 }
 }

@@ -3,28 +3,39 @@
 use burn::tensor::Tensor;
 use perceiver_core::AttentionMaps;
 
-use super::{AttendOptions, AttendTiles, AttentionMap};
+use super::{AttendTiles, AttentionMap};
 use crate::{Error, Result};
 
-/// Maps shown side by side, of however many latents or queries.
+/// Most maps that are shown side by side.
 const MOST: usize = 16;
+
+/// The maps to show.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Selection {
+    /// One head, or the average of all.
+    pub(super) head: Option<usize>,
+    /// One latent of the encoder or query of the decoder.
+    pub(super) row: Option<usize>,
+    /// The maps to show side by side.
+    pub(super) tiles: AttendTiles,
+}
 
 /// A map that is a weighted sum of the encoder's maps.
 struct Tile {
     head: Option<usize>,
     row: Option<usize>,
-    /// `[heads, latents]` of the encoder.
+    /// `[heads, latents]`: weights of the encoder's maps.
     shares: Vec<f32>,
 }
 
-/// How much the answers take of each latent.
+/// How much the outputs attend to each latent.
 pub(super) struct Decoder {
     /// `[heads, queries, latents]`
     weights: Vec<f32>,
     heads: usize,
-    /// Queries that the weights have.
+    /// Number of queries in `weights`.
     all: usize,
-    /// Queries about the input, the first of all.
+    /// Number of queries about the input, which come first.
     queries: usize,
     chosen: Vec<usize>,
 }
@@ -36,7 +47,7 @@ impl Decoder {
         Self { weights: floats(weights), heads, all, queries, chosen }
     }
 
-    /// What heads and queries take of each latent on average.
+    /// Attention to each latent, averaged over heads and queries.
     fn shares(&self, heads: &[usize], queries: &[usize]) -> Vec<f32> {
         let latents = self.weights.len() / (self.heads * self.all);
         let mut shares = vec![0.0; latents];
@@ -53,16 +64,13 @@ impl Decoder {
     }
 }
 
-/// Where the latents look.
-pub(super) fn of_encoder(
-    maps: AttentionMaps,
-    options: &AttendOptions,
-) -> Result<Vec<AttentionMap>> {
+/// Maps of the encoder's cross-attention.
+pub(super) fn of_encoder(maps: AttentionMaps, selection: Selection) -> Result<Vec<AttentionMap>> {
     let [_, heads, latents, _] = maps.dims();
-    let chosen_heads = choose("head", options.head, heads, (0..heads).collect())?;
-    let chosen = choose("latent", options.row, latents, (0..latents).collect())?;
-    if options.tiles == AttendTiles::Rows && options.row.is_none() {
-        return Ok(sharpest(maps, &chosen_heads, options.head));
+    let chosen_heads = choose("head", selection.head, heads, (0..heads).collect())?;
+    let chosen = choose("latent", selection.row, latents, (0..latents).collect())?;
+    if selection.tiles == AttendTiles::Rows && selection.row.is_none() {
+        return Ok(sharpest(maps, &chosen_heads, selection.head));
     }
     let shares = |tile_heads: &[usize]| {
         let share = 1.0 / (tile_heads.len() * chosen.len()) as f32;
@@ -74,71 +82,71 @@ pub(super) fn of_encoder(
         }
         shares
     };
-    let tiles = by_head(options, &chosen_heads, shares);
+    let tiles = by_head(selection, &chosen_heads, shares);
     Ok(sum(tiles, maps))
 }
 
-/// Where the latents look that the answers take something of.
+/// Maps of the encoder, weighted by how much the outputs attend to each latent.
 pub(super) fn of_decoder(
     decoder: &Decoder,
     maps: AttentionMaps,
-    options: &AttendOptions,
+    selection: Selection,
 ) -> Result<Vec<AttentionMap>> {
     let [_, encoder_heads, ..] = maps.dims();
-    let heads = choose("head", options.head, decoder.heads, (0..decoder.heads).collect())?;
-    let chosen = choose("query", options.row, decoder.queries, decoder.chosen.clone())?;
+    let heads = choose("head", selection.head, decoder.heads, (0..decoder.heads).collect())?;
+    let chosen = choose("query", selection.row, decoder.queries, decoder.chosen.clone())?;
     let over_encoder = |shares: Vec<f32>| {
         let shares: Vec<f32> = shares.iter().map(|share| share / encoder_heads as f32).collect();
         shares.repeat(encoder_heads)
     };
-    let tiles = if options.tiles == AttendTiles::Rows {
+    let tiles = if selection.tiles == AttendTiles::Rows {
         let mut rows: Vec<_> =
             chosen.iter().map(|&query| (query, decoder.shares(&heads, &[query]))).collect();
         rows.sort_by(|(_, one), (_, other)| sharpness(other).total_cmp(&sharpness(one)));
         rows.truncate(MOST);
         let tile = |(query, shares)| Tile {
-            head: options.head,
+            head: selection.head,
             row: Some(query),
             shares: over_encoder(shares),
         };
         rows.into_iter().map(tile).collect()
     } else {
-        by_head(options, &heads, |heads| over_encoder(decoder.shares(heads, &chosen)))
+        by_head(selection, &heads, |heads| over_encoder(decoder.shares(heads, &chosen)))
     };
     Ok(sum(tiles, maps))
 }
 
-/// The one that was asked for, if it is there, or else those that are `meant`.
+/// The requested index if it exists, or the `default` ones if none was requested.
 fn choose(
     what: &'static str,
     asked: Option<usize>,
     count: usize,
-    meant: Vec<usize>,
+    default: Vec<usize>,
 ) -> Result<Vec<usize>> {
     match asked {
-        None => Ok(meant),
+        None => Ok(default),
         Some(index) if index < count => Ok(vec![index]),
         Some(index) => Err(Error::OutOfRange { what, index, count }),
     }
 }
 
-/// One tile of all heads, or one a head.
+/// One tile for all heads, or one per head.
 fn by_head(
-    options: &AttendOptions,
+    selection: Selection,
     heads: &[usize],
     shares: impl Fn(&[usize]) -> Vec<f32>,
 ) -> Vec<Tile> {
-    let row = options.row;
-    if options.tiles == AttendTiles::Heads {
+    let row = selection.row;
+    if selection.tiles == AttendTiles::Heads {
         let tile = |&head: &usize| Tile { head: Some(head), row, shares: shares(&[head]) };
         return heads.iter().map(tile).collect();
     }
-    vec![Tile { head: options.head, row, shares: shares(heads) }]
+    vec![Tile { head: selection.head, row, shares: shares(heads) }]
 }
 
 fn sum(tiles: Vec<Tile>, maps: AttentionMaps) -> Vec<AttentionMap> {
     let [_, _, latents, tokens] = maps.dims();
-    // In double precision, as there may be half a thousand latents.
+    // In double precision, because there may be hundreds of latents.
     let mut sums = vec![vec![0.0_f64; tokens]; tiles.len()];
     for_each_latent(maps, |latent, heads| {
         for (head, weights) in heads.iter().enumerate() {
@@ -160,7 +168,7 @@ fn sum(tiles: Vec<Tile>, maps: AttentionMaps) -> Vec<AttentionMap> {
     tiles.into_iter().zip(sums).map(map).collect()
 }
 
-/// The latents whose maps are the sharpest, averaged over the chosen heads.
+/// The latents with the sharpest maps, averaged over the chosen heads.
 fn sharpest(maps: AttentionMaps, chosen: &[usize], head: Option<usize>) -> Vec<AttentionMap> {
     let [_, _, _, tokens] = maps.dims();
     let mut best: Vec<(f64, AttentionMap)> = Vec::new();
@@ -181,7 +189,7 @@ fn sharpest(maps: AttentionMaps, chosen: &[usize], head: Option<usize>) -> Vec<A
     best.into_iter().map(|(_, map)| map).collect()
 }
 
-/// Shows each latent's maps, one a head.
+/// Calls `show` with each latent's maps, one per head.
 fn for_each_latent(maps: AttentionMaps, mut show: impl FnMut(usize, &[&[f32]])) {
     let mut first = 0;
     for block in maps {
@@ -200,7 +208,7 @@ fn floats(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec::<f32>().expect("converted to this type")
 }
 
-/// One for a map of one place, one over their number for one that is even.
+/// 1 if all the weight is on one position, 1 / count if it is uniform.
 fn sharpness(weights: &[f32]) -> f64 {
     weights.iter().map(|&weight| f64::from(weight).powi(2)).sum()
 }

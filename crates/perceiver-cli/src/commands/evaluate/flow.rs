@@ -3,7 +3,7 @@
 use anyhow::Result;
 use perceiver_data::Source;
 use perceiver_data::flow::FlowPair;
-use perceiver_pipelines::{OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::{FlowEvaluation, FlowSums, Metric, validation_random};
 use serde_json::{Value, json};
 
@@ -18,13 +18,12 @@ pub(super) fn measure(
     bar: &mut Bar,
     batch: &mut Batch,
 ) -> Result<FlowEvaluation> {
-    let options = OpticalFlowOptions::default().with_pad(true);
     let mut evaluation = FlowEvaluation::default();
     for index in 0..pairs.len() {
         bar.at(Progress { done: index, total: pairs.len() });
         batch.run(&format!("pair {}", index + 1), || {
             let pair = pairs.example(index, &mut validation_random(index))?;
-            let found = pipeline.run(&pair.first, &pair.second, &options, &mut |_| {})?;
+            let found = pipeline.run(&pair.first, &pair.second)?;
             evaluation.add(pair, &found);
             Ok(())
         })?;

@@ -129,7 +129,7 @@ fn evaluate_flow(
     device: &OpenDevice,
     context: &Context,
 ) -> Result<()> {
-    let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?;
+    let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?.pad(true);
     context.output.warnings(pipeline.warnings());
     let mut bar = context.output.progress("evaluate", "pairs");
     let mut batch = Batch::new(pairs.len());

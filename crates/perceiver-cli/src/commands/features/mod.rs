@@ -8,17 +8,17 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use ndarray::{Array2, Axis};
 use perceiver_models::{Head, PerceiverConfig};
-use perceiver_pipelines::{Features, FeaturesOptions, Pooling};
+use perceiver_pipelines::{Features, Pooling};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
 use crate::batch::Batch;
+use crate::bundled::Bundled;
 use crate::files::{check_output, write_whole};
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
-use crate::shipped::Shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,12 +30,12 @@ Examples:
 
 The inputs' names are in the metadata of X.safetensors, or in X.json beside X.npy.";
 
-/// Write what a model makes of photos, texts, pairs of frames or clips, as vectors
+/// Write the latents of photos, texts, pairs of frames or video clips as vectors
 ///
-/// One vector each, the mean of the model's latents, or all latents with --pool none. A model of
-/// optical flow takes what flow takes, and gives a vector for every two frames that follow each
-/// other; an autoencoder takes videos, and gives one for every clip. An input that cannot be read is
-/// left out, with a line on stderr and exit code 1.
+/// Each input gives one vector, the mean of the model's latents, or all latents with --pool none.
+/// An optical flow model takes frames as `perceiver flow` does and gives one vector per pair of
+/// consecutive frames; an autoencoder takes videos and gives one vector per clip. An input that
+/// cannot be read is skipped, with a line on stderr and exit code 1.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FeaturesArguments {
@@ -45,7 +45,7 @@ pub(crate) struct FeaturesArguments {
     inputs: InputArguments,
     #[command(flatten)]
     output: OutputArguments,
-    /// What is made of the latents
+    /// How to pool the latents
     #[arg(long, value_enum, default_value_t = Pool::Mean)]
     pool: Pool,
 }
@@ -54,24 +54,24 @@ pub(crate) struct FeaturesArguments {
 enum Pool {
     /// Their mean: [inputs, channels]
     Mean,
-    /// Nothing: [inputs, latents, channels]
+    /// No pooling: [inputs, latents, channels]
     None,
 }
 
-/// What a file's ending asks for.
+/// The format of the output file, by its extension.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Safetensors,
     Npy,
 }
 
-/// Vectors of all inputs, one after the other.
+/// Vectors of all inputs, one after another.
 #[derive(Debug)]
 struct Collected {
     pool: Pool,
     names: Vec<String>,
     values: Vec<f32>,
-    /// Of one input: vectors and channels.
+    /// Vectors and channels of one input.
     shape: [usize; 2],
 }
 
@@ -86,11 +86,11 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
             bail!("{}: exists; --force replaces it", names.display());
         }
     }
-    let shipped = Shipped::classifier(arguments.inputs.are_texts());
-    let folder = arguments.model.folder(shipped, context.output)?;
+    let bundled = Bundled::classifier(arguments.inputs.are_texts());
+    let folder = arguments.model.folder(bundled, context.output)?;
     let mut collected = Collected::new(arguments.pool);
     let take = Take { arguments, folder: &folder, context };
-    // A folder without a known head is refused where it is loaded.
+    // Loading refuses a folder without a known head.
     let batch = match PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()) {
         Ok(Head::OpticalFlow) => take.pairs(&mut collected)?,
         Ok(Head::MultimodalAutoencoding) => take.clips(&mut collected)?,
@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
     batch.finish()
 }
 
-/// A model folder, and what is to be read by it.
+/// A model folder, and the inputs for it.
 struct Take<'a> {
     arguments: &'a FeaturesArguments,
     folder: &'a Path,
@@ -114,7 +114,7 @@ struct Take<'a> {
 }
 
 impl Take<'_> {
-    /// Photos or texts.
+    /// Features of photos or texts.
     fn inputs(&self, collected: &mut Collected) -> Result<Batch> {
         let Self { arguments, folder, context } = self;
         let inputs = arguments.inputs.read()?;
@@ -124,15 +124,14 @@ impl Take<'_> {
         context.output.warnings(pipeline.warnings());
 
         let (total, unit) = (inputs.len(), arguments.inputs.unit());
-        // The mean is taken where the latents are.
+        // The pipeline takes the mean on the model's device.
         let pooling = match arguments.pool {
             Pool::Mean => Pooling::Mean,
             Pool::None => Pooling::None,
         };
-        let options =
-            FeaturesOptions::default().with_pooling(pooling).with_batch(arguments.inputs.batch);
+        let pipeline = pipeline.pooling(pooling).batch(arguments.inputs.batch);
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
-        let mut answers = pipeline.run_all(raw, &options);
+        let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
         let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
             collected.add(named.shown.clone(), &array)
@@ -150,11 +149,11 @@ fn form(path: &Path) -> Result<Form> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => Ok(Form::Safetensors),
         Some("npy") => Ok(Form::Npy),
-        _ => bail!("{}: expected a file called *.safetensors or *.npy", path.display()),
+        _ => bail!("{}: expected a file named *.safetensors or *.npy", path.display()),
     }
 }
 
-/// Where the names of an array's inputs are written; the format itself has no place for them.
+/// The file for the inputs' names, which the .npy format cannot hold.
 fn names_path(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
@@ -182,7 +181,7 @@ impl Collected {
         Ok(())
     }
 
-    /// Writes everything, and says in which shape.
+    /// Writes all vectors and returns their shape.
     fn write(&self, path: &Path, form: Form) -> Result<Vec<usize>> {
         let [latents, channels] = self.shape;
         let (inputs, names) = (self.names.len(), json!(self.names).to_string());
@@ -213,8 +212,8 @@ fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A file of version 1.0 of NumPy's format, which crates for it write with a parser of Python's
-/// literals in tow.
+/// A file in version 1.0 of NumPy's format, written here because crates for it bring a parser of
+/// Python literals.
 fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
     const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
     const ALIGNMENT: usize = 64;

@@ -1,18 +1,18 @@
-//! Features of what moves: pairs of frames, and clips of videos.
+//! Features of motion: pairs of frames, and clips of videos.
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use perceiver_data::{read_frames, read_video_sound};
-use perceiver_pipelines::{Autoencode, OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{Autoencode, OpticalFlow, Progress};
 
 use super::{Collected, Take};
 use crate::batch::Batch;
 use crate::commands::flow::Pairs;
 
 impl Take<'_> {
-    /// Every two frames that follow each other.
+    /// Features of each pair of consecutive frames.
     pub(super) fn pairs(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("pairs of frames")?;
         let mut pairs = Pairs::open(self.arguments.inputs.paths())?;
@@ -21,7 +21,6 @@ impl Take<'_> {
         let pipeline = OpticalFlow::from_pretrained(self.folder, &device.device)?;
         self.context.output.warnings(pipeline.warnings());
 
-        let options = OpticalFlowOptions::default();
         let mut bar = self.context.output.progress("features", "pairs");
         let (mut batch, mut done) = (Batch::new(pairs.inputs()), 0);
         while let Some((name, pair)) = pairs.next() {
@@ -29,7 +28,7 @@ impl Take<'_> {
             batch.run(&name, || {
                 let pair = pair?;
                 let [first, second] = &pair.frames;
-                let latents = pipeline.latents(first, second, &options, &mut |_| {})?;
+                let latents = pipeline.latents(first, second)?;
                 collected.add(pair.names.join(" to "), &latents)
             })?;
             done += 1;
@@ -39,7 +38,7 @@ impl Take<'_> {
         Ok(batch)
     }
 
-    /// Every clip of every video.
+    /// Features of each clip of each video.
     pub(super) fn clips(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("videos")?;
         let videos = self.arguments.inputs.paths();

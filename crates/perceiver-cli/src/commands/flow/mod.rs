@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
-use perceiver_pipelines::{Error, OpticalFlow, OpticalFlowOptions, Progress};
+use perceiver_pipelines::{Error, OpticalFlow, Progress};
 use serde_json::json;
 
 use self::pairs::Pair;
@@ -14,8 +14,8 @@ use self::target::{Style, Target};
 use super::Context;
 use crate::args::{ModelArguments, OutputArguments};
 use crate::batch::Batch;
+use crate::bundled::Bundled;
 use crate::output::{grouped, one_line};
-use crate::shipped::Shipped;
 
 mod pairs;
 mod target;
@@ -29,10 +29,10 @@ Examples:
   perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
   perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
 
-/// Find where every pixel of a frame goes until the next, from two frames to a video
+/// Estimate the motion of every pixel between two frames, or through a video
 ///
-/// Colours tell direction and distance, as the wheel in the corner does. Frames are of any size
-/// from the model's on; larger ones are taken in tiles that are blended.
+/// Colours show direction and distance, as the wheel in the corner explains. Frames must be at
+/// least as large as the model's; larger ones are split into tiles and blended.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FlowArguments {
@@ -41,31 +41,31 @@ pub(crate) struct FlowArguments {
     /// Images in order, a folder of them, or a video
     #[arg(value_name = "FRAMES", required = true)]
     frames: Vec<PathBuf>,
-    /// What to write: *.flo or *.png for two frames, *.mp4, *.webp or *.gif for a video, or a
-    /// folder with a file for every two frames
+    /// Output: *.flo or *.png for two frames; *.mp4, *.webp or *.gif for a video; or a folder with
+    /// one file per pair of frames
     #[arg(short, long, value_name = "PATH", required_unless_present = "ground_truth")]
     output: Option<PathBuf>,
-    /// Replace what is there
+    /// Replace an existing output
     #[arg(long)]
     force: bool,
-    /// What the output shows; several get a folder each [default: by the ending flo, colours, or
-    /// side-by-side]
+    /// What the output shows; several forms get a folder each [default: by extension flo, colours
+    /// or side-by-side]
     #[arg(long, value_name = "FORM", value_delimiter = ',', requires = "output")]
     format: Vec<Form>,
-    /// Which directions have which colours
+    /// Colours of the directions
     #[arg(long, value_name = "PALETTE", default_value = "hsv")]
     colours: Colouring,
-    /// Motion in pixels with the strongest colour and the longest arrow [default: 24 in colours of
-    /// hsv, else the largest of every two frames]
+    /// Motion in pixels that gets the strongest colour and the longest arrow [default: 24 with hsv
+    /// colours, otherwise the largest of each pair of frames]
     #[arg(long, value_name = "PIXELS", value_parser = max_motion)]
     max_motion: Option<f32>,
-    /// Leave out the wheel that explains the colours
+    /// Leave out the colour wheel
     #[arg(long)]
     no_legend: bool,
-    /// Frames a second of a video that is written [default: the video's own, 10 for images]
+    /// Frames per second of the output video [default: the input video's, 10 for images]
     #[arg(long, value_name = "N")]
     fps: Option<f64>,
-    /// Continue frames smaller than the model's at their right and lower border
+    /// Extend frames smaller than the model's at their right and lower borders
     #[arg(long)]
     pad: bool,
     /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
@@ -73,18 +73,18 @@ pub(crate) struct FlowArguments {
     ground_truth: Option<PathBuf>,
 }
 
-/// What is shown of flow.
+/// What the output shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Middlebury's file of floats, *.flo
     Flo,
     /// KITTI's 16-bit *.png in steps of 1/64 pixel
     Kitti,
-    /// A colour for every pixel
+    /// A colour per pixel
     Colours,
     /// Arrows over the first frame
     Arrows,
-    /// The first frame, and the colours beside it
+    /// The first frame beside the colours
     SideBySide,
 }
 
@@ -114,12 +114,11 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
     let device = context.open_device()?;
-    let folder = arguments.model.folder(Shipped::Flow, context.output)?;
+    let folder = arguments.model.folder(Bundled::Flow, context.output)?;
     let start = Instant::now();
-    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?;
+    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
     context.output.warnings(pipeline.warnings());
 
-    let options = OpticalFlowOptions::default().with_pad(arguments.pad);
     let mut bar = context.output.progress("flow", "tiles");
     let mut batch = Batch::new(pairs.inputs());
     let count = pairs.count();
@@ -131,13 +130,13 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             if let (Some(path), Some(truth)) = (&arguments.ground_truth, &truth) {
                 check_size(path, truth, first.dimensions())?;
             }
-            let flow = pipeline.run(first, second, &options, &mut |tiles| {
+            let flow = pipeline.run_with_progress(first, second, |tiles| {
                 let before = index * tiles.total;
                 let total = count.max(index + 1) * tiles.total;
                 bar.at(Progress { done: before + tiles.done, total });
             });
             let flow = flow.map_err(|error| match error {
-                Error::FrameTooSmall { .. } => anyhow!("{error}; --pad continues smaller ones"),
+                Error::FrameTooSmall { .. } => anyhow!("{error}; --pad extends smaller ones"),
                 error => error.into(),
             })?;
             let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
@@ -157,11 +156,11 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
 }
 
 impl FlowArguments {
-    /// The true flow of the only two frames.
+    /// Ground-truth flow of a single pair.
     fn truth(&self, pairs: &Pairs) -> Result<Option<FlowFile>> {
         let Some(path) = &self.ground_truth else { return Ok(None) };
         if !pairs.is_one() {
-            bail!("{}: is the truth of two frames, expected no more of them", path.display());
+            bail!("{}: is the flow of two frames, expected no other frames", path.display());
         }
         let truth = read_flow(path)?;
         if !truth.known.iter().any(|&known| known) {
@@ -235,5 +234,5 @@ fn tell(
 
 fn max_motion(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|&number: &f32| number > 0.0 && number.is_finite());
-    number.ok_or_else(|| "expected pixels, more than 0 of them".to_owned())
+    number.ok_or_else(|| "expected a number of pixels above 0".to_owned())
 }

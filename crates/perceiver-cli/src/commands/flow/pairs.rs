@@ -1,25 +1,25 @@
-//! Two frames after the other, from images or a video.
+//! Pairs of consecutive frames, from images or a video.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use image::RgbImage;
-use perceiver_data::{Frames, frame_files, read_frames, read_image};
+use perceiver_data::{VideoFrames, frame_files, read_frames, read_image};
 
-/// Two frames that follow each other.
+/// Two consecutive frames.
 #[derive(Debug)]
 pub(in crate::commands) struct Pair {
     pub(in crate::commands) names: [String; 2],
-    /// What a file of the pair is called, without its ending: as the first frame.
+    /// Name of the pair's output file without extension: that of the first frame.
     pub(in crate::commands) stem: String,
     pub(in crate::commands) frames: [RgbImage; 2],
 }
 
-/// The pairs of the input, in order; the frames of one are held at a time.
+/// The pairs of the input, in order; one pair is in memory at a time.
 #[derive(Debug)]
 pub(in crate::commands) enum Pairs {
     Images { paths: Vec<PathBuf>, index: usize, last: Option<RgbImage> },
-    Video { name: String, frames: Box<Frames>, index: usize, last: RgbImage },
+    Video { name: String, frames: Box<VideoFrames>, index: usize, last: RgbImage },
 }
 
 impl Pairs {
@@ -33,7 +33,7 @@ impl Pairs {
             images => images.to_vec(),
         };
         if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
-            bail!("{}: is a folder, expected one alone or images", folder.display());
+            bail!("{}: is a folder, expected images, or a single folder", folder.display());
         }
         if let [only] = &paths[..] {
             bail!("{}: is one frame, expected two or more", only.display());
@@ -50,7 +50,7 @@ impl Pairs {
         }
     }
 
-    /// How many pairs there are, as far as that is known: at least one.
+    /// Number of pairs as far as it is known, at least one.
     pub(in crate::commands) fn count(&self) -> usize {
         let frames = match self {
             Self::Images { paths, .. } => paths.len(),
@@ -59,8 +59,8 @@ impl Pairs {
         frames.max(2) - 1
     }
 
-    /// How many inputs there are that can be bad on their own: what follows a damaged frame of a
-    /// video cannot be read.
+    /// Number of inputs that can fail on their own: nothing after a damaged frame of a video can be
+    /// read.
     pub(in crate::commands) fn inputs(&self) -> usize {
         match self {
             Self::Images { .. } => self.count(),
@@ -68,7 +68,7 @@ impl Pairs {
         }
     }
 
-    /// Whether there are two frames and no more.
+    /// Returns true if there are exactly two images.
     pub(in crate::commands) fn is_one(&self) -> bool {
         matches!(self, Self::Images { paths, .. } if paths.len() == 2)
     }
@@ -80,7 +80,7 @@ impl Pairs {
         }
     }
 
-    /// What the pairs of images are called.
+    /// Output names of the pairs of images.
     pub(in crate::commands) fn stems(&self) -> Vec<String> {
         match self {
             Self::Images { paths, .. } => {

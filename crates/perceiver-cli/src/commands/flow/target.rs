@@ -1,4 +1,4 @@
-//! What flow is written to.
+//! Where flow is written.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,22 +14,22 @@ use perceiver_data::{VideoFormat, VideoWriter};
 use super::Form;
 use super::pairs::{Pair, Pairs};
 use crate::args::OutputArguments;
+use crate::atomic_output::AtomicOutput;
 use crate::files::write_whole;
-use crate::unfinished::Unfinished;
 
-/// The motion of DeepMind's notebook with the strongest colour, in pixels.
+/// Motion that DeepMind's notebook gives the strongest colour, in pixels.
 const NOTEBOOK_MOTION: f32 = 24.0;
 
 #[derive(Debug)]
 pub(super) enum Target {
     Nothing,
-    /// The only pair's file.
+    /// The file of a single pair.
     File {
         path: PathBuf,
         form: Form,
         style: Style,
     },
-    /// A file for every pair, in a folder for every form where there are several.
+    /// A file per pair, in a folder per form if there are several.
     Folder {
         path: PathBuf,
         forms: Vec<Form>,
@@ -37,7 +37,7 @@ pub(super) enum Target {
     },
     Video {
         path: PathBuf,
-        file: Unfinished,
+        file: AtomicOutput,
         writer: Box<VideoWriter>,
         frames: usize,
         form: Form,
@@ -45,7 +45,7 @@ pub(super) enum Target {
     },
 }
 
-/// How pictures look.
+/// The look of pictures.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) palette: Palette,
@@ -54,7 +54,7 @@ pub(super) struct Style {
 }
 
 impl Target {
-    /// Makes sure that everything can be written, before there is anything.
+    /// Checks that everything can be written, before there is anything to write.
     pub(super) fn open(
         output: &OutputArguments,
         formats: &[Form],
@@ -79,13 +79,13 @@ impl Target {
             Some(ending @ ("mp4" | "webp" | "gif")) => {
                 let form = one_form(path, ending, formats)?;
                 output.check()?;
-                let file = Unfinished::file(path)?;
+                let file = AtomicOutput::file(path)?;
                 let writer = VideoWriter::create(file.path(), VideoFormat::of(path)?, fps);
                 let writer = Box::new(writer.map_err(|error| file.named(error))?);
                 Ok(Self::Video { path: path.clone(), file, writer, frames: 0, form, style })
             }
             Some(ending) => bail!(
-                "{}: unknown ending .{ending}, expected .flo, .png, .mp4, .webp, .gif or a \
+                "{}: unknown extension .{ending}, expected .flo, .png, .mp4, .webp, .gif or a \
                  folder's name",
                 path.display()
             ),
@@ -103,15 +103,15 @@ impl Target {
         output.check()?;
         let (stems, mut seen) = (pairs.stems(), HashSet::new());
         if let Some(twice) = stems.iter().find(|stem| !seen.insert(stem.as_str())) {
-            bail!("{}: two frames are called {twice}, expected a name for each", path.display());
+            bail!("{}: two frames are named {twice}, expected distinct names", path.display());
         }
-        // Where nothing may be written is found out before there is anything to write.
-        drop(Unfinished::file(if path.is_dir() { &inside } else { path })?);
+        // Finds out early that nothing can be written.
+        drop(AtomicOutput::file(if path.is_dir() { &inside } else { path })?);
         let forms = if formats.is_empty() { vec![Form::Colours] } else { formats.to_vec() };
         Ok(Self::Folder { path: path.clone(), forms, style })
     }
 
-    /// Writes the flow of a pair; gives the files that are there now.
+    /// Writes the flow of a pair; returns the written files.
     pub(super) fn write(&mut self, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<PathBuf>> {
         match self {
             Self::Nothing => Ok(Vec::new()),
@@ -142,7 +142,7 @@ impl Target {
         }
     }
 
-    /// Puts a video in its place, if it has any frame.
+    /// Moves a video to its destination, if it has frames.
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
             Self::Video { path, file, writer, frames, .. } if frames > 0 => {
@@ -155,7 +155,7 @@ impl Target {
     }
 }
 
-/// The only form that goes into a file with this ending.
+/// The form for a file with this extension.
 fn one_form(path: &Path, ending: &str, formats: &[Form]) -> Result<Form> {
     let form = match (formats, ending) {
         ([], "flo") => Form::Flo,
@@ -170,7 +170,7 @@ fn one_form(path: &Path, ending: &str, formats: &[Form]) -> Result<Form> {
         _ => !matches!(form, Form::Flo | Form::Kitti),
     };
     if !fits {
-        bail!("{}: cannot hold the form {}", path.display(), form.name());
+        bail!("{}: does not support the form {}", path.display(), form.name());
     }
     Ok(form)
 }

@@ -1,13 +1,13 @@
-//! How a checkpoint differs from its model, from the headers alone.
+//! Differences between a checkpoint and its model, from the headers alone.
 
 use std::collections::BTreeMap;
 
 use perceiver_models::{Checkpoint, KeyMap};
 
-/// Keys named in one line before the rest is only counted.
+/// Number of keys listed in a line before the rest is only counted.
 const LISTED: usize = 5;
 
-/// A line for each way in which a checkpoint's tensors are not those that were expected.
+/// One line per kind of difference between a checkpoint's tensors and the expected ones.
 pub(super) fn differences(
     checkpoint: &Checkpoint,
     expected: &[(String, Vec<usize>)],
@@ -35,7 +35,7 @@ pub(super) fn differences(
         .collect()
 }
 
-/// One value may be stored with an axis or without.
+/// One value may be stored with or without an axis.
 fn scalar(shape: &[usize]) -> bool {
     matches!(shape, [] | [1])
 }

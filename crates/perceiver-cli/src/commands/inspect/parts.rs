@@ -1,4 +1,4 @@
-//! Where parameters belong, and which sizes a head has.
+//! The part of the model that each parameter belongs to, and the sizes of a head.
 
 use perceiver_models::{Head, PerceiverConfig};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(super) const PARTS: [&str; 5] =
     ["preprocessor", "embeddings", "encoder", "decoder", "postprocessor"];
 
-/// The segments of keys that begin each of [`PARTS`].
+/// First segments of the keys in each of [`PARTS`].
 const SEGMENTS: [&[&str]; PARTS.len()] = [
     &["input_preprocessor"],
     &["embeddings"],
@@ -16,10 +16,10 @@ const SEGMENTS: [&[&str]; PARTS.len()] = [
     &["output_postprocessor"],
 ];
 
-/// Names of tensors that are learned by counting, not by gradients.
+/// Names of tensors that are counted instead of trained.
 const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
 
-/// Which of [`PARTS`] a tensor belongs to; none for a buffer or a key of no part.
+/// The index in [`PARTS`] of a tensor's part; `None` for a buffer or an unknown key.
 pub(super) fn part(key: &str) -> Option<usize> {
     if BUFFERS.iter().any(|buffer| key.ends_with(buffer)) {
         return None;
@@ -29,7 +29,7 @@ pub(super) fn part(key: &str) -> Option<usize> {
     SEGMENTS.iter().position(|segments| segments.contains(&first))
 }
 
-/// The sizes that matter for a head, for people.
+/// The sizes that matter for a head, as text.
 pub(super) fn sizes(config: &PerceiverConfig, head: Head) -> Vec<[String; 2]> {
     let json = serde_json::from_str::<Value>(&config.to_json()).unwrap_or_default();
     let channels = |channels: Option<usize>| {

@@ -2,23 +2,23 @@ use image::RgbImage;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Changes a frame as another light and another camera would: brightness, contrast and colours,
-/// now and then blur, and noise.
+/// Changes a frame as other light and another camera would: brightness, contrast, colours, noise
+/// and sometimes blur.
 pub(super) fn change(frame: &mut RgbImage, random: &mut ChaCha8Rng) {
     expose(frame, random);
     if random.random_bool(0.25) {
         *frame = blurred(frame);
     }
-    // Squared, so that most frames have little.
+    // Squared, so that most frames have little noise.
     let noise = 15.0 * random.random::<f32>().powi(2);
     for level in frame.iter_mut() {
-        // Two even draws make a triangle, close enough to a bell.
+        // The sum of two uniform draws is a triangle, close enough to a bell curve.
         let draw = random.random_range(-noise..=noise) + random.random_range(-noise..=noise);
         *level = (f32::from(*level) + draw).round() as u8;
     }
 }
 
-/// `gain · level^gamma + offset`, of which gains differ by colour.
+/// `gain · level^gamma + offset`, with a gain per colour.
 fn expose(frame: &mut RgbImage, random: &mut ChaCha8Rng) {
     let gamma = random.random_range(-0.3_f32..0.3).exp();
     let gain = random.random_range(-0.2_f32..0.2).exp();
@@ -37,7 +37,7 @@ fn expose(frame: &mut RgbImage, random: &mut ChaCha8Rng) {
     }
 }
 
-/// Each pixel with a quarter of both neighbours, along rows and then along columns.
+/// Each pixel blended with a quarter of both neighbours, along rows and then along columns.
 fn blurred(frame: &RgbImage) -> RgbImage {
     let pass = |frame: &RgbImage, [dx, dy]: [u32; 2]| {
         let (last_x, last_y) = (frame.width() - 1, frame.height() - 1);

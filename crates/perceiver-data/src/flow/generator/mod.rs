@@ -1,4 +1,4 @@
-//! Pairs of frames made of moving photos, whose flow is exact.
+//! Pairs of frames with exact flow, made of moving photos.
 
 mod camera;
 mod motion;
@@ -20,54 +20,54 @@ use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::video::frame_files;
 
-/// Pairs have at most this many pixels, 367 times those of the published model.
+/// Most pixels of a frame: 367 times those of the published model.
 const MAX_PIXELS: usize = 1 << 26;
 
-/// More pieces than a frame can show.
+/// Most moving pieces: more than a frame can show.
 const MAX_PIECES: usize = 1000;
 
-/// Photos take at most about this much memory together, in bytes.
+/// Approximate memory limit for all photos together, in bytes.
 const MAX_MEMORY: usize = 1 << 30;
 
-/// Pairs of frames made of photos, drawn anew each time: pieces of some move over another one, each
-/// turning, growing and bending on its own.
+/// Random pairs of frames made of photos: pieces of some move over another one, each rotating,
+/// scaling and bending on its own.
 ///
-/// Both frames are taken from the photos at exact places, between pixels where need be, so that the
-/// flow is that of the topmost piece without any error. Photos are read once.
+/// Both frames sample the photos at exact positions, interpolating between pixels if needed, so the
+/// flow is exactly that of the topmost piece. Photos are read once.
 ///
 /// # Source
 /// In the spirit of AutoFlow (Sun et al. 2021), with which Perceiver IO's model was trained.
 ///
 /// # Differences
-/// AutoFlow searches its settings for what serves a test set; here they are fixed, and motion is a
-/// shift, a turn, a change of size and a wave.
+/// AutoFlow searches for the settings that suit a test set; here they are fixed, and motion is a
+/// shift, a rotation, a scaling and a wave.
 #[derive(Debug)]
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
 }
 
-/// What a [`FlowGenerator`] makes.
+/// Settings of a [`FlowGenerator`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FlowGeneratorOptions {
-    /// How many pairs make an epoch.
+    /// Number of pairs per epoch.
     pub pairs: usize,
     /// Height and width in pixels.
     pub size: [usize; 2],
-    /// Most pieces that move over the background; each pair draws their number.
+    /// Most pieces that move over the background; each pair draws the number.
     pub pieces: usize,
-    /// How far a pixel moves at most, in pixels.
+    /// Largest motion of a pixel, in pixels.
     pub max_motion: f32,
-    /// Whether the second frame has another light, noise and blur than the first.
+    /// Gives the second frame other light, noise and blur than the first.
     pub changes_light: bool,
-    /// Whether pixels count that the second frame does not show: what is covered there or leaves
-    /// it. Their flow is known all the same.
+    /// Counts pixels that the second frame does not show because they are covered or leave it.
+    /// Their flow is known anyway.
     pub counts_hidden: bool,
 }
 
 impl FlowGeneratorOptions {
-    /// Pairs of this height and width: up to six pieces, motion of at most a fifth of the shorter
-    /// side, changes of light, and hidden pixels counted.
+    /// Pairs of this height and width with up to six pieces, motion of at most a fifth of the
+    /// shorter side, changes of light, and hidden pixels counted.
     #[must_use]
     pub fn new(pairs: usize, size: [usize; 2]) -> Self {
         let max_motion = size[0].min(size[1]) as f32 / 5.0;
@@ -78,11 +78,11 @@ impl FlowGeneratorOptions {
 impl FlowGenerator {
     /// Reads all photos of a folder.
     ///
-    /// Large photos of large folders are made smaller, so that all of them take a gigabyte.
+    /// If the photos would take more than a gigabyte, large ones are reduced.
     ///
     /// # Errors
-    /// When the folder holds no image or one that cannot be read, and where no pair can be as the
-    /// options say.
+    /// Returns an error if the folder holds no image or one that cannot be read, or if the options
+    /// are invalid.
     pub fn new(folder: impl AsRef<Path>, options: FlowGeneratorOptions) -> Result<Self> {
         let folder = folder.as_ref();
         options.check().map_err(|reason| Error::Flow { path: folder.to_owned(), reason })?;
@@ -93,7 +93,7 @@ impl FlowGenerator {
         Ok(Self { photos, options })
     }
 
-    /// The background and what moves over it, the topmost last.
+    /// The background and the pieces that move over it, the topmost last.
     fn draw(&self, random: &mut ChaCha8Rng) -> Vec<Piece<'_>> {
         let FlowGeneratorOptions { size, pieces, max_motion, .. } = self.options;
         let [height, width] = size.map(|side| side as f32);
@@ -137,7 +137,7 @@ impl FlowGeneratorOptions {
     fn check(&self) -> Result<(), String> {
         let Self { pairs, size: [height, width], pieces, max_motion, .. } = *self;
         if pairs == 0 {
-            return Err("no pairs are asked for, expected at least one".to_owned());
+            return Err("0 pairs, expected at least one".to_owned());
         }
         if !(1..=MAX_PIXELS).contains(&height.saturating_mul(width)) {
             return Err(format!("pairs of {height}x{width} pixels, expected 1 to {MAX_PIXELS}"));
@@ -146,13 +146,13 @@ impl FlowGeneratorOptions {
             return Err(format!("{pieces} moving pieces, expected at most {MAX_PIECES}"));
         }
         if !(max_motion.is_finite() && max_motion >= 0.0) {
-            return Err(format!("motion of {max_motion} pixels, expected a number from 0"));
+            return Err(format!("motion of {max_motion} pixels, expected at least 0"));
         }
         Ok(())
     }
 }
 
-/// A part of a scene: of a photo what an outline cuts out, or all of it, and how it moves.
+/// A piece of a scene: the part of a photo inside an outline, or all of it, and its motion.
 #[derive(Debug)]
 struct Piece<'a> {
     outline: Option<Outline>,
@@ -161,18 +161,18 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// How much of a place of the first frame it covers, from 0 to 1.
+    /// How much of a position in the first frame it covers, from 0 to 1.
     fn cover(&self, place: [f32; 2]) -> f32 {
         self.outline.as_ref().map_or(1.0, |outline| outline.cover(place))
     }
 
-    /// Whether it hides what is below.
+    /// Returns true if it hides the pieces below.
     fn hides(&self, place: [f32; 2]) -> bool {
         self.cover(place) >= 0.5
     }
 }
 
-/// Two frames of a scene, with pixels valid where the second frame shows them.
+/// Two frames of a scene; a pixel is valid if the second frame shows it.
 fn pair(scene: &[Piece<'_>], [height, width]: [usize; 2]) -> FlowPair {
     let first = frame(scene, [height, width], |_, place| place);
     let second = frame(scene, [height, width], |piece, place| piece.motion.backward(place));
@@ -192,13 +192,13 @@ fn pair(scene: &[Piece<'_>], [height, width]: [usize; 2]) -> FlowPair {
     FlowPair { first, second, flow, valid }
 }
 
-/// What is seen of a scene when each piece shows, at a place, what `origin` names of it.
+/// The view of a scene in which each piece shows, at every position, its content at `origin`.
 fn frame(
     scene: &[Piece<'_>],
     [height, width]: [usize; 2],
     origin: impl Fn(&Piece<'_>, [f32; 2]) -> [f32; 2],
 ) -> RgbImage {
-    /// Less light than this is lost in rounding.
+    /// Smaller contributions are lost in rounding.
     const DARK: f32 = 1.0 / 512.0;
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
         let (mut colour, mut unseen) = ([0.0; 3], 1.0);

@@ -3,39 +3,39 @@ use std::f32::consts::TAU;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// How a piece moves: it is bent by a wave, turned and resized about its centre, and shifted.
+/// The motion of a piece: bent by a wave, rotated and scaled about its centre, and shifted.
 ///
-/// Every step has an inverse in closed form, so that places go forth and back without error.
+/// Every step has a closed-form inverse, so that positions map forth and back without error.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Motion {
     centre: [f32; 2],
     wave: Wave,
-    /// A complex number: its angle turns, its length resizes.
+    /// A complex number: its angle rotates, its length scales.
     turn: [f32; 2],
     shift: [f32; 2],
 }
 
-/// Moves places along lines of equal phase, which stay where they are: what undoes it is the wave
-/// with the opposite height.
+/// Moves positions along lines of constant phase, which it maps to themselves: the wave of opposite
+/// height is its inverse.
 #[derive(Debug, Clone, Copy)]
 struct Wave {
-    /// Across the lines, in radians a pixel.
+    /// Wave vector across the lines, in radians per pixel.
     number: [f32; 2],
     phase: f32,
-    /// Along the lines, in pixels.
+    /// Amplitude along the lines, in pixels.
     height: [f32; 2],
 }
 
 impl Motion {
-    /// A motion that takes no place within `radius` of the centre further than `limit`.
+    /// A motion that moves no position within `radius` of the centre further than `limit`.
     pub(super) fn draw(centre: [f32; 2], radius: f32, limit: f32, random: &mut ChaCha8Rng) -> Self {
-        /// A turn by a third of a radian, or a third larger or smaller.
+        /// Rotation by a third of a radian, or scaling by a third.
         const MAX_TURN: f32 = 0.35;
-        /// The steepest that a wave bends straight lines.
+        /// Steepest slope that a wave gives to straight lines.
         const MAX_BEND: f32 = 0.35;
         let radius = radius.max(1.0);
         let limit = limit * random.random::<f32>();
-        // Cubes let one kind of motion prevail.
+        // Cubes let one kind of motion dominate.
         let parts: [f32; 3] = std::array::from_fn(|_| random.random_range(0.1_f32..1.0).powi(3));
         let [shift, turn, height] = parts.map(|part| limit * part / parts.iter().sum::<f32>());
 
@@ -56,7 +56,7 @@ impl Motion {
         }
     }
 
-    /// Where a place of the first frame is in the second.
+    /// Maps a position in the first frame to the second.
     pub(super) fn forward(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         let [x, y] = self.wave.apply([x - self.centre[0], y - self.centre[1]], 1.0);
         let [real, imaginary] = self.turn;
@@ -66,7 +66,7 @@ impl Motion {
         ]
     }
 
-    /// Where a place of the second frame was in the first.
+    /// Maps a position in the second frame to the first.
     pub(super) fn backward(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         let x = x - self.centre[0] - self.shift[0];
         let y = y - self.centre[1] - self.shift[1];
@@ -85,7 +85,7 @@ impl Wave {
     }
 }
 
-/// A vector of length one.
+/// A random unit vector.
 fn direction(random: &mut ChaCha8Rng) -> [f32; 2] {
     let (sine, cosine) = random.random_range(0.0..TAU).sin_cos();
     [cosine, sine]

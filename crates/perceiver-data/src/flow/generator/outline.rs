@@ -3,22 +3,22 @@ use std::f32::consts::{PI, TAU};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Directions in which an outline's distance from its centre is kept.
+/// Number of directions in which an outline stores its distance from the centre.
 const DIRECTIONS: usize = 64;
 
-/// A form that is seen whole from its centre: an ellipse, a polygon or something rounder.
+/// A star-shaped form around its centre: an ellipse, a polygon or a rounder shape.
 #[derive(Debug, Clone)]
 pub(super) struct Outline {
     pub(super) centre: [f32; 2],
-    /// How far it reaches at most, in pixels.
+    /// Largest distance from the centre, in pixels.
     pub(super) largest: f32,
     radii: [f32; DIRECTIONS],
-    /// Pixels from all to nothing across its edge.
+    /// Width of its soft edge, in pixels.
     softness: f32,
 }
 
 impl Outline {
-    /// A form around any place of a frame of this height and width.
+    /// A form around a random position in a frame of this height and width.
     pub(super) fn draw([height, width]: [usize; 2], random: &mut ChaCha8Rng) -> Self {
         let shorter = height.min(width) as f32;
         let radius = shorter * random.random_range(0.1..0.5);
@@ -41,7 +41,7 @@ impl Outline {
         Self { centre, largest, radii, softness }
     }
 
-    /// How much of a place it covers, from 0 to 1.
+    /// How much of a position it covers, from 0 to 1.
     pub(super) fn cover(&self, [x, y]: [f32; 2]) -> f32 {
         let (x, y) = (x - self.centre[0], y - self.centre[1]);
         let distance = x.hypot(y);
@@ -56,15 +56,15 @@ impl Outline {
     }
 }
 
-/// Kinds of outlines of a radius of about 1.
+/// Kinds of outlines with a radius of about 1.
 enum Form {
     Ellipse {
-        /// Of its shorter to its longer axis.
+        /// Ratio of the shorter to the longer axis.
         flatness: f32,
     },
-    /// Corners: direction, which grows, and distance.
+    /// Corners as direction, in increasing order, and distance.
     Polygon(Vec<[f32; 2]>),
-    /// Waves around the circle: height and phase of those that come twice and more often.
+    /// Waves around the circle: amplitude and phase of those with two and more periods.
     Blob([[f32; 2]; 4]),
 }
 
@@ -84,7 +84,7 @@ impl Form {
         }))
     }
 
-    /// Distance of the edge in a direction, when the form is turned by `start`.
+    /// Distance of the edge in a direction, with the form rotated by `start`.
     fn radius(&self, direction: f32, start: f32) -> f32 {
         let direction = (direction - start).rem_euclid(TAU);
         match self {
@@ -102,7 +102,7 @@ impl Form {
                 let [to, far] = corners[next];
                 let [from, near] = corners[(next + corners.len() - 1) % corners.len()];
                 let angle = |from: f32, to: f32| (to - from).rem_euclid(TAU).min(PI);
-                // The edge is where the triangle of both corners ends.
+                // The edge is the side between the two corners.
                 let (before, behind) = (angle(from, direction), angle(direction, to));
                 near * far * angle(from, to).sin() / (near * before.sin() + far * behind.sin())
             }

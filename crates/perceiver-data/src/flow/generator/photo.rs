@@ -6,24 +6,25 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::resample::{Backend, Resample, resize};
 
-/// A photo in ever smaller sizes, each half as wide as the one before, so that no view of it
-/// passes over pixels.
+/// A photo at successively halved sizes, so that no view of it skips pixels.
 #[derive(Debug)]
 pub(super) struct Photo {
     sizes: Vec<RgbImage>,
 }
 
-/// Which place of a photo each place of a frame shows: the photo turned, resized and shifted.
+/// The position in a photo that each position in a frame shows: the photo rotated, scaled and
+/// shifted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     image: &'a RgbImage,
-    /// A complex number: its angle turns, its length are the photo's pixels for one of the frame.
+    /// A complex number: its angle rotates, its length is the number of photo pixels per frame
+    /// pixel.
     turn: [f32; 2],
     shift: [f32; 2],
 }
 
 impl Photo {
-    /// Halves a photo until all its sizes take no more than so many bytes.
+    /// Halves a photo until all its sizes together fit the given number of bytes.
     pub(super) fn new(mut image: RgbImage, bytes: usize) -> Self {
         /// Smaller sizes show nothing.
         const SMALLEST: u32 = 8;
@@ -41,15 +42,15 @@ impl Photo {
         Self { sizes }
     }
 
-    /// Shows any part of the photo, at any angle, on a disc of a frame: at least as large as it is,
-    /// or smaller, down to where all of it is seen.
+    /// Shows a random part of the photo, at any angle, on a disc of a frame: between its slight
+    /// enlargement and the scale at which all of it is visible.
     pub(super) fn draw_view(
         &self,
         centre: [f32; 2],
         radius: f32,
         random: &mut ChaCha8Rng,
     ) -> View<'_> {
-        /// The most that a photo is enlarged.
+        /// Photo pixels per frame pixel at the largest enlargement.
         const ENLARGED: f32 = 0.7;
         let (width, height) = self.sizes[0].dimensions();
         let whole = (width.min(height) as f32 / (2.0 * radius)).max(ENLARGED);
@@ -72,8 +73,8 @@ impl Photo {
 }
 
 impl View<'_> {
-    /// The colour at a place of the frame, between the four pixels around. Beyond the photo it is
-    /// mirrored.
+    /// The colour at a position in the frame, interpolated from four pixels. The photo is mirrored
+    /// at its borders.
     pub(super) fn colour(&self, [x, y]: [f32; 2]) -> [f32; 3] {
         let [real, imaginary] = self.turn;
         let (width, height) = (self.image.width() as usize, self.image.height() as usize);
@@ -94,7 +95,8 @@ impl View<'_> {
     }
 }
 
-/// The pixels on both sides of a place, and how far it is from the first to the second.
+/// The pixels on both sides of a position, and its fraction of the way from the first to the
+/// second.
 fn between(place: f32, side: usize) -> (usize, usize, f32) {
     let last = (side - 1) as f32;
     let place = if (0.0..=last).contains(&place) {
@@ -114,7 +116,7 @@ fn halved(image: &RgbImage) -> RgbImage {
 
 #[cfg(test)]
 impl<'a> View<'a> {
-    /// The photo as it is.
+    /// The photo at its own size.
     pub(super) fn plain(image: &'a RgbImage) -> Self {
         Self { image, turn: [1.0, 0.0], shift: [0.0; 2] }
     }

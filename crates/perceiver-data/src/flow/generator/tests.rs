@@ -53,7 +53,7 @@ fn warp_errors(scene: &[Piece<'_>], pair: &FlowPair) -> Vec<f32> {
     errors
 }
 
-/// Whether a piece covers less or more around a place.
+/// Returns true if a piece's cover changes around a position.
 fn is_edge(place: [f32; 2], cover: impl Fn([f32; 2]) -> f32) -> bool {
     let around = (-2..=2).flat_map(|down| (-2..=2).map(move |right| [right, down]));
     let mut covers = around.map(|step| cover([0, 1].map(|axis| place[axis] + step[axis] as f32)));
@@ -74,7 +74,7 @@ fn a_shifted_photo_has_the_shift_as_its_flow() {
     }
 }
 
-/// Of a turn by 90 degrees about the origin: x becomes y, y becomes -x.
+/// A rotation by 90 degrees about the origin: x becomes y, y becomes -x.
 #[test]
 fn a_turned_photo_has_the_turn_as_its_flow() {
     let photo = smooth(60, 50, 0.0);

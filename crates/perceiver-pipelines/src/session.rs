@@ -1,0 +1,261 @@
+//! A loaded model of texts or images, and the runs on it.
+
+use std::collections::VecDeque;
+use std::ops::AddAssign;
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use perceiver_io::{Decoder, Preprocessor};
+use perceiver_models::{
+    AnyPerceiver, CrossAttentionMaps, Head, PerceiverClassifierOutput, PerceiverConfig,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Request,
+};
+use web_time::Instant;
+
+use crate::model_files::{ModelFiles, Opened};
+use crate::prefetch::{Batch, Prefetch};
+use crate::preparation::{Cost, Preparation, Prepared, stack_images};
+use crate::{Error, Input, Result};
+
+/// A model and its preparation of texts or images.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    model: Model,
+    pub(crate) head: Head,
+    pub(crate) config: PerceiverConfig,
+    pub(crate) preparation: Arc<Preparation>,
+    pub(crate) warnings: Vec<String>,
+    device: Device,
+}
+
+/// The heads that read texts or images.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there is one per pipeline")]
+enum Model {
+    MaskedLm(PerceiverForMaskedLM),
+    SequenceClassification(PerceiverForSequenceClassification),
+    Learned(PerceiverForImageClassificationLearned),
+    Fourier(PerceiverForImageClassificationFourier),
+    ConvProcessing(PerceiverForImageClassificationConvProcessing),
+}
+
+/// The numbers to return from the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The head's output, in a classifier one row per input.
+    Logits,
+    /// The latents, one row each.
+    Latents,
+    /// The mean of the latents, one row per input.
+    MeanLatent,
+}
+
+/// The output for one input: rows of `channels` numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rows {
+    pub(crate) values: Vec<f32>,
+    pub(crate) channels: usize,
+}
+
+/// How long the parts of a run took.
+///
+/// Inputs are prepared on other threads while the model works on the previous ones: only `waiting`
+/// delayed the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Reading and decoding of files, summed over threads.
+    pub decoding: Duration,
+    /// Turning texts into tokens, or images into pixels of the model's size, summed over threads.
+    pub preprocessing: Duration,
+    /// The model.
+    pub model: Duration,
+    /// The model's wait for its next inputs.
+    pub waiting: Duration,
+}
+
+impl AddAssign<Cost> for Timings {
+    fn add_assign(&mut self, cost: Cost) {
+        self.decoding += cost.decoding;
+        self.preprocessing += cost.preprocessing;
+    }
+}
+
+impl Session {
+    /// Loads a model if the pipeline accepts its head.
+    pub(crate) fn load(
+        files: ModelFiles<'_>,
+        device: &Device,
+        accepts: impl Fn(Head) -> bool,
+        expected: &'static str,
+    ) -> Result<Self> {
+        let config = files.config(accepts, expected)?;
+        let mut warnings = Vec::new();
+        // Without a known head, loading the weights fails, with an error that lists the known ones.
+        let head = config.head().unwrap_or(Head::SequenceClassification);
+        let preparation = Preparation::load(files, head, &config, &mut warnings)?;
+        let Opened { head: any, config, warnings: more } = files.open_any(device)?;
+        warnings.extend(more);
+        let model = match any {
+            AnyPerceiver::MaskedLm(head) => Model::MaskedLm(head),
+            AnyPerceiver::SequenceClassification(head) => Model::SequenceClassification(head),
+            AnyPerceiver::ImageClassificationLearned(head) => Model::Learned(head),
+            AnyPerceiver::ImageClassificationFourier(head) => Model::Fourier(head),
+            AnyPerceiver::ImageClassificationConvProcessing(head) => Model::ConvProcessing(head),
+            other => {
+                let path = files.path();
+                return Err(Error::WrongHead { path, head: other.head(), expected });
+            }
+        };
+        let (preparation, device) = (Arc::new(preparation), device.clone());
+        Ok(Self { model, head, config, preparation, warnings, device })
+    }
+
+    /// Runs the model on one input.
+    pub(crate) fn run(&self, output: Output, input: &Input) -> Result<Rows> {
+        let prepared = self.preparation.prepare(input).0?;
+        Ok(self.rows(output, &[prepared]).remove(0))
+    }
+
+    /// Runs the model on many inputs in batches, while others are prepared.
+    pub(crate) fn run_all<I>(&self, output: Output, inputs: I, batch: usize) -> Outputs<'_>
+    where
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
+    {
+        let preparation = Arc::clone(&self.preparation);
+        let inputs = inputs.into_iter().map(Into::into);
+        let prefetch = Prefetch::new(preparation, inputs, batch.max(1));
+        let (ready, timings) = (VecDeque::new(), Timings::default());
+        Outputs { session: self, output, prefetch, ready, timings }
+    }
+
+    /// Computes where the model attends, with the decoder's maps if `decoder` is true.
+    pub(crate) fn maps(&self, input: &Prepared, decoder: bool) -> CrossAttentionMaps {
+        let inputs = slice::from_ref(input);
+        let texts = || self.preparation.texts::<()>(inputs, &self.device);
+        let images = || stack_images(inputs, &self.device);
+        match &self.model {
+            Model::MaskedLm(head) => maps(head.perceiver(), texts().map_points(|()| None), decoder),
+            Model::SequenceClassification(head) => maps(head.perceiver(), texts(), decoder),
+            Model::Learned(head) => maps(head.perceiver(), images().into(), decoder),
+            Model::Fourier(head) => maps(head.perceiver(), images().into(), decoder),
+            Model::ConvProcessing(head) => maps(head.perceiver(), images().into(), decoder),
+        }
+    }
+
+    /// Runs the model on a prefetched batch, in order; only inputs that fit together share a pass.
+    fn run_batch(&self, output: Output, batch: Batch, timings: &mut Timings) -> Vec<Result<Rows>> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut together: Vec<Prepared> = Vec::new();
+        let mut batch = batch.into_iter().peekable();
+        while let Some((prepared, cost)) = batch.next() {
+            *timings += cost;
+            match prepared {
+                Ok(prepared) => together.push(prepared),
+                Err(error) => results.push(Err(error)),
+            }
+            let next_fits = match (together.last(), batch.peek()) {
+                (Some(last), Some((Ok(next), _))) => last.fits(next),
+                _ => false,
+            };
+            if !next_fits && !together.is_empty() {
+                results.extend(self.rows(output, &together).into_iter().map(Ok));
+                together.clear();
+            }
+        }
+        results
+    }
+
+    /// Runs the model once, on inputs that fit together.
+    fn rows(&self, output: Output, inputs: &[Prepared]) -> Vec<Rows> {
+        let images = || stack_images(inputs, &self.device).into();
+        let data = match &self.model {
+            Model::MaskedLm(head) => {
+                let texts = self.preparation.texts(inputs, &self.device);
+                run(head, texts, output, |answer| answer.logits.into_data())
+            }
+            Model::SequenceClassification(head) => {
+                run(head, self.preparation.texts(inputs, &self.device), output, logits)
+            }
+            Model::Learned(head) => run(head, images(), output, logits),
+            Model::Fourier(head) => run(head, images(), output, logits),
+            Model::ConvProcessing(head) => run(head, images(), output, logits),
+        };
+        split(&data)
+    }
+}
+
+fn run<H: PerceiverHead>(
+    head: &H,
+    request: Request<H::Input, H::Labels, H::Points>,
+    output: Output,
+    logits: impl FnOnce(H::Output) -> TensorData,
+) -> TensorData {
+    match output {
+        Output::Logits => logits(head.forward(request)),
+        Output::Latents => head.encode(request).encoder.last_hidden_state.into_data(),
+        Output::MeanLatent => {
+            head.encode(request).encoder.last_hidden_state.mean_dim(1).into_data()
+        }
+    }
+}
+
+fn maps<P: Preprocessor, D: Decoder>(
+    perceiver: &PerceiverModel<P, D>,
+    request: Request<P::Input, (), D::Points>,
+    decoder: bool,
+) -> CrossAttentionMaps {
+    if decoder {
+        return perceiver.cross_attention_maps(request);
+    }
+    CrossAttentionMaps { encoder: perceiver.encoder_maps(request), decoder: None }
+}
+
+fn logits(output: PerceiverClassifierOutput<Tensor<2>>) -> TensorData {
+    output.logits.into_data()
+}
+
+/// The rows of every input of a batch.
+fn split(output: &TensorData) -> Vec<Rows> {
+    let shape = output.shape().as_slice();
+    let channels = shape.last().copied().unwrap_or(1);
+    let size = output.num_elements() / shape.first().copied().unwrap_or(1);
+    let values: Vec<f32> = output.iter::<f32>().collect();
+    values.chunks(size).map(|values| Rows { values: values.to_vec(), channels }).collect()
+}
+
+/// Outputs in the order of the inputs, while later inputs are prepared on other threads.
+#[derive(Debug)]
+pub(crate) struct Outputs<'a> {
+    session: &'a Session,
+    output: Output,
+    prefetch: Prefetch,
+    ready: VecDeque<Result<Rows>>,
+    timings: Timings,
+}
+
+impl Outputs<'_> {
+    pub(crate) fn timings(&self) -> Timings {
+        self.timings
+    }
+}
+
+impl Iterator for Outputs<'_> {
+    type Item = Result<Rows>;
+
+    fn next(&mut self) -> Option<Result<Rows>> {
+        if self.ready.is_empty() {
+            let start = Instant::now();
+            let batch = self.prefetch.next()?;
+            self.timings.waiting += start.elapsed();
+            let start = Instant::now();
+            self.ready = self.session.run_batch(self.output, batch, &mut self.timings).into();
+            self.timings.model += start.elapsed();
+        }
+        self.ready.pop_front()
+    }
+}
