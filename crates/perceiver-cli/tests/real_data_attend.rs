@@ -1,4 +1,4 @@
-//! Where a model looks in real photos, pixel by pixel, by the built program.
+//! Where a model attends in real photos, pixel by pixel, with the built program.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fs;

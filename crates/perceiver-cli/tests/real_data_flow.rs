@@ -1,6 +1,5 @@
 //! Flow of real frames by the built program, in tiles of the published model's size. The model is
-//! a small one that has learnt nothing; `tests/flow.rs` of the workspace compares its numbers with
-//! the reference's.
+//! small and untrained; the workspace's `tests/flow.rs` compares numbers with the reference's.
 //!
 //! `cargo xtask data` fetches the frames, `cargo xtask data-tests` runs this.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
@@ -13,14 +12,14 @@ use perceiver_data::flow::read_flow;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-/// A file of the package's folder.
+/// A file in the package's folder.
 fn data(package: &str, file: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = std::env::var_os("PERCEIVER_DATA").map_or("target/data".into(), PathBuf::from);
     root.join(folder).join(package).join(file)
 }
 
-/// The fixture's weights, for frames as published.
+/// The fixture's weights, for frames of the published size.
 fn model(folder: &Path) -> PathBuf {
     let case =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/heads/optical_flow");
@@ -34,7 +33,7 @@ fn model(folder: &Path) -> PathBuf {
     model
 }
 
-/// Runs the program on two frames, writing every form; checks flow and pictures.
+/// Runs the program on two frames, writes every form, and checks flow and pictures.
 fn check(first: &Path, second: &Path, width: u64, height: u64) {
     let folder = tempdir().unwrap();
     let flows = folder.path().join("flows");

@@ -1,4 +1,4 @@
-//! Folders of real photos and a novel, by the built program.
+//! Folders of real photos and a novel, with the built program.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fs;
@@ -36,7 +36,7 @@ fn folders_of_photos_are_classified_but_for_those_that_are_no_photos() {
     let said = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(1), "{said}");
     let errors: Vec<&str> = said.lines().filter(|line| line.contains("cannot read")).collect();
-    // Floats are no colours, and a test of scikit-image's own lacks its end.
+    // Floats are not colours, and one file of scikit-image's tests is truncated.
     assert_eq!(errors.len(), 2, "{said}");
     assert!(errors[0].contains("multipage_rgb.tif"), "{said}");
     assert!(errors[1].contains("truncated.jpg"), "{said}");

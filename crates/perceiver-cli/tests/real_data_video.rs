@@ -1,4 +1,4 @@
-//! A real film with sound in six channels, by the built program.
+//! A real film with sound in six channels, with the built program.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fs;

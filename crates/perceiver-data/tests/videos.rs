@@ -212,7 +212,7 @@ fn colours_survive_an_mp4() {
     assert_greys(&read(&path), &frames, 6);
     assert!(!read_frames(&path).unwrap().info().has_sound);
     let message = read_video_sound(&path).unwrap_err().to_string();
-    assert!(message.contains("the video has none"), "{message}");
+    assert!(message.contains("the video has no sound"), "{message}");
 }
 
 #[test]

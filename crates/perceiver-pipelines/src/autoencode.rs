@@ -19,9 +19,6 @@ use crate::{Error, Progress, Result};
 /// Most pixels or samples of a clip: 334 times the published model's pixels.
 const MAX_CLIP: usize = 1 << 28;
 
-/// Side of the patches of a frame, in pixels.
-const PATCH: usize = 4;
-
 /// Reconstructs videos with their sound from a few latents, and classifies them.
 ///
 /// Clips are independent of each other. Each is encoded once and decoded block by block, so memory
@@ -280,7 +277,8 @@ fn level_to_colour(level: u8) -> f32 {
 
 /// Side of a frame in pixels: the model's grid is one of patches.
 fn side(config: &PerceiverConfig) -> usize {
-    config.image_size.height_width()[0].saturating_mul(PATCH)
+    let image = PerceiverForMultimodalAutoencoding::preprocessor_config(config).image;
+    config.image_size.height_width()[0].saturating_mul(image.spatial_downsample)
 }
 
 /// Refuses models that do not decode as many frames and pixels as they read.

@@ -225,7 +225,9 @@ impl OpticalFlow {
     fn tile_patches(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Tensor<5> {
         let [height, width] = self.tile;
         let (patches, _) = patches(frames, start, self.tile).into_raw_vec_and_offset();
-        let patches = TensorData::new(patches, [1, 2, 27, height, width]);
+        let (frames, channels) =
+            (PerceiverForOpticalFlow::FRAMES, PerceiverForOpticalFlow::PATCH_CHANNELS);
+        let patches = TensorData::new(patches, [1, frames, channels, height, width]);
         Tensor::from_data(patches, &self.device)
     }
 }

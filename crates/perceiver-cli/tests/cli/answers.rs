@@ -1,4 +1,4 @@
-//! From text or photo to an answer.
+//! From a text or photo to an answer.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::{
 
 #[test]
 fn masks_are_filled_with_the_most_probable_texts() {
-    // The fixture knows the bytes below 47 only.
+    // The fixture's vocabulary has only the bytes below 47.
     let model = fixture("masked_lm");
     let text = "!#[MASK][MASK] [MASK]";
     let run = run(arguments!["fill-mask", "--model", &model, text, "-k", "7", "--json"]);
@@ -195,7 +195,7 @@ fn both_image_processors_can_be_followed() {
         assert_eq!(run(command).json()["pixel_values"], json!([1, 3, 224, 224]));
         read(&output).remove("pixel_values").unwrap().values
     });
-    // Each rounds twice, to one of 256 levels.
+    // Both round twice, to one of 256 levels.
     let level = 1.0 / 255.0 / 0.224;
     let differences = pixels[0].iter().zip(&pixels[1]).map(|(one, other)| (one - other).abs());
     let greatest = differences.fold(0.0, f32::max);

@@ -1,4 +1,4 @@
-//! Where a model looks.
+//! Where a model attends.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::{
 const TEXT: &str = "!#[MASK] ";
 const IDS: [i64; 6] = [4, 39, 41, 3, 38, 5];
 
-/// A map of `forward`, whose parity is tested: `[1, heads, queries, keys]`.
+/// A map from `forward`, whose parity is tested: `[1, heads, queries, keys]`.
 fn cross_attention(model: &Path, layer: usize) -> Floats {
     let folder = tempdir().unwrap();
     let (inputs, output) =
@@ -41,7 +41,7 @@ fn mean(map: &Floats, heads: &[usize], queries: &[usize]) -> Vec<f64> {
     mean
 }
 
-/// The weights of a map in the order of the text, as the places tell their bytes.
+/// The weights of a map in the order of the text, by the positions' bytes.
 #[track_caller]
 fn weights(map: &Value) -> Vec<f64> {
     let mut places: Vec<(u64, f64)> = Vec::new();
@@ -65,7 +65,7 @@ fn assert_close(found: &[f64], expected: &[f64]) {
     }
 }
 
-/// Maps of a text, of all places.
+/// Maps over all positions of a text.
 fn attend(options: &[&str]) -> Value {
     let folder = tempdir().unwrap();
     let page = folder.path().join("map.html");
@@ -103,7 +103,7 @@ fn a_text_has_a_picture_too() {
         image::open(path).unwrap().into_rgb8().dimensions()
     };
     let (width, height) = size(&[]);
-    // Two heads side by side, with a gap between.
+    // Two heads side by side, with a gap in between.
     assert_eq!(size(&["--grid=heads", "--force"]), (2 * width + 8, height));
 }
 

@@ -1,4 +1,4 @@
-//! Everything that can be wrong from outside: one line on stderr, exit code 2, nothing written.
+//! Bad input: one line on stderr, exit code 2, nothing written.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use crate::support::{
     listing, photo, program, run, run_with_input, write,
 };
 
-/// A refusal that names everything in `words`.
+/// A refusal that mentions everything in `words`.
 #[track_caller]
 fn assert_refused(what: &str, run: &Run, words: &[&str]) {
     assert_eq!(run.code, 2, "{what}: {run:?}");
@@ -25,7 +25,7 @@ fn assert_refused(what: &str, run: &Run, words: &[&str]) {
     }
 }
 
-/// A folder to spoil models in, and one that must stay empty.
+/// A folder to damage models in, and one that must stay empty.
 struct Scene {
     folder: TempDir,
     results: TempDir,
@@ -447,7 +447,7 @@ fn places_that_cannot_be_written() {
     assert_eq!(listing(&there), ["config.json", "diary.txt", "model.safetensors"]);
 }
 
-/// Files that may not grow beyond some kilobytes stand in for a full disk.
+/// A limit on the size of files stands in for a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_files() {

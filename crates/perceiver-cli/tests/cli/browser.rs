@@ -12,8 +12,7 @@ use crate::support::{arguments, copy, fixture, image_settings, photo, run};
 
 const SIDE: u32 = 800;
 
-/// What Debian's chromium makes of a page: its document when the scripts have run, and how it
-/// looks.
+/// A page in Debian's chromium: its document after the scripts have run, and a screenshot.
 fn browse(page: &Path) -> (String, RgbImage) {
     let folder = tempdir().unwrap();
     let picture = folder.path().join("page.png");
@@ -34,20 +33,20 @@ fn browse(page: &Path) -> (String, RgbImage) {
     (document, image::open(&picture).unwrap().to_rgb8())
 }
 
-/// Whether a pixel has this colour, as far as a browser's rounding goes.
+/// Returns true if a pixel has this colour, up to a browser's rounding.
 fn shows(picture: &RgbImage, colour: [u8; 3]) -> bool {
     let alike = |Rgb(pixel): &Rgb<u8>| pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 2);
     picture.pixels().any(alike)
 }
 
-/// Adds a script to a page, as if the reader did something.
+/// Adds a script to a page that acts as the reader.
 fn act(page: &Path, script: &str) {
     let text = fs::read_to_string(page).unwrap();
     let script = format!("<script type=\"module\">{script}</script></body>");
     fs::write(page, text.replace("</body>", &script)).unwrap();
 }
 
-/// What the page says about the place under the pointer.
+/// The page's text about the position under the pointer.
 fn said(document: &str) -> &str {
     let (_, rest) = document.split_once("<output>").unwrap();
     rest.split_once("</output>").unwrap().0

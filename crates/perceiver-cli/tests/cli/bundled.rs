@@ -1,4 +1,4 @@
-//! The models that come with the program.
+//! The models bundled with the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ fn models() -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_text_without_a_model_is_filled_by_the_programs_own() {
+fn a_text_is_filled_in_by_a_bundled_model() {
     let filled = run(["fill-mask", "Elizabeth could [MASK][MASK][MASK] believe it.", "--json"]);
     assert!(filled.stderr.contains("model: language, which comes with this"), "{filled:?}");
     assert_eq!(filled.json()["filled"], "Elizabeth could not believe it.");
 }
 
 #[test]
-fn a_text_without_a_model_is_told_its_language() {
+fn a_text_is_classified_by_language_without_a_model() {
     for (language, text) in [
         ("finnish", "Kissa nukkuu pöydällä, ja koira juoksee ulkona."),
         ("french", "Le chat dort, et le chien court dehors avec les enfants."),
@@ -36,7 +36,7 @@ fn a_text_without_a_model_is_told_its_language() {
 }
 
 #[test]
-fn a_model_of_the_programs_own_is_found_by_its_name() {
+fn a_bundled_model_is_found_by_its_name() {
     for (sentiment, text) in [
         ("positive", "The staff was friendly and the food was excellent."),
         ("positive", "I love this phone, it works great."),
@@ -48,9 +48,9 @@ fn a_model_of_the_programs_own_is_found_by_its_name() {
     }
 }
 
-/// Clothes drawn of rectangles, bright on black: left, top, width and height.
+/// Clothes drawn with rectangles, bright on black: left, top, width and height.
 #[test]
-fn a_picture_without_a_model_is_told_what_clothes_it_shows() {
+fn a_picture_of_clothes_is_classified_without_a_model() {
     let folder = tempdir().unwrap();
     let trousers = [[8, 2, 12, 6], [8, 8, 5, 18], [15, 8, 5, 18]];
     let bag = [[3, 10, 22, 14], [9, 5, 10, 2], [8, 5, 2, 6], [18, 5, 2, 6]];
@@ -69,7 +69,7 @@ fn a_picture_without_a_model_is_told_what_clothes_it_shows() {
 
 /// Waves of colour, shifted by whole pixels.
 #[test]
-fn frames_without_a_model_are_told_how_they_moved() {
+fn motion_between_frames_is_found_without_a_model() {
     let folder = tempdir().unwrap();
     let frame = |name: &str, right: f32, down: f32| {
         let level = |x: u32, y: u32, channel: u8| {
@@ -97,7 +97,7 @@ fn frames_without_a_model_are_told_how_they_moved() {
 }
 
 #[test]
-fn a_video_without_a_model_is_created_again() {
+fn a_video_is_reconstructed_without_a_model() {
     let folder = tempdir().unwrap();
     let (frames, again) = (folder.path().join("frames"), folder.path().join("again"));
     fs::create_dir(&frames).unwrap();

@@ -1,4 +1,4 @@
-//! Latents of texts, photos and pairs of frames; those of clips are tried with videos.
+//! Latents of texts, photos and pairs of frames; `videos.rs` tests those of clips.
 
 use std::ffi::OsString;
 use std::fs;
@@ -84,7 +84,7 @@ fn a_vector_is_the_mean_of_the_latents() {
     }
 }
 
-/// A frame of this width and height, another for every name.
+/// A frame of this width and height, different for each name.
 fn frame(path: &Path, width: u32, height: u32) {
     let shift = path.to_string_lossy().bytes().map(u32::from).sum::<u32>();
     let level = |at: u32| (at * 37 % 256) as u8;
@@ -119,7 +119,7 @@ fn a_model_of_flow_gives_the_latents_of_every_pair_and_tile() {
     assert_eq!(names, json!([pair(&wide[..2]), pair(&wide[1..])]));
     let [pairs, count, channels] = tile.shape[..] else { panic!("{:?}", tile.shape) };
     assert_eq!((pairs, &tiles.shape[..]), (2, &[2, 2 * count, channels][..]));
-    // The first of two tiles is the left part of the frames.
+    // The first of the two tiles is the left part of the frames.
     assert_eq!(tiles.values[..count * channels], tile.values[..count * channels]);
     assert_eq!(latents(&wide, "mean").0.shape, [2, channels]);
 }

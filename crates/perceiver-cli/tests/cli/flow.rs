@@ -1,4 +1,4 @@
-//! From frames to flow: every form of output, and what can be wrong with the input.
+//! From frames to flow: every form of output, and bad input.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use crate::support::{Run, arguments, configure, copy, fixture, listing, run};
 /// Height and width of the model's tiles.
 const TILE: [u32; 2] = [24, 32];
 
-/// A model, and frames of a pattern that moves.
+/// A model, and frames with a moving pattern.
 struct Scene {
     folder: TempDir,
     model: PathBuf,
@@ -55,7 +55,7 @@ impl Scene {
         run(command)
     }
 
-    /// Expects one line that names everything in `words`, and nothing else changed.
+    /// Expects one line that mentions everything in `words`, and no other change.
     #[track_caller]
     fn refuses(&self, more: Vec<OsString>, words: &[&str]) {
         let before = listing(self.folder.path());
@@ -88,7 +88,7 @@ fn pixels(path: &Path) -> RgbImage {
     image::open(path).unwrap().into_rgb8()
 }
 
-/// A JSON document a line.
+/// The JSON documents, one per line.
 fn documents(run: &Run) -> Vec<Value> {
     run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -117,7 +117,7 @@ fn two_frames_become_a_flo_file_that_the_summary_describes() {
     }
 }
 
-/// A truth that lies (3, 4) beside the flow: 5 pixels off, which is more than 3 and 5 %.
+/// Ground truth at a distance of (3, 4) from the flow: an error of 5 pixels, above 3 and 5 %.
 #[test]
 fn ground_truth_gives_epe_and_fl_all() {
     let scene = Scene::new();
@@ -220,7 +220,7 @@ fn a_folder_of_frames_becomes_a_folder_for_every_form() {
     assert_eq!(listing(&flows.join("flo")), ["10.flo", "9.flo"]);
     assert_eq!(listing(&flows.join("colours")), ["10.png", "9.png"]);
 
-    // One form alone lies in the folder itself.
+    // A single form needs no folder of its own.
     let single = scene.path("single");
     assert_eq!(scene.flow(arguments![&frames, "-o", &single]).code, 0);
     assert_eq!(listing(&single), ["10.png", "9.png"]);
@@ -239,7 +239,7 @@ fn videos_are_read_and_written_frame_by_frame() {
     assert_eq!(run.code, 0, "{run:?}");
     assert_eq!(run.stdout.lines().filter(|line| line.contains(".png to ")).count(), 3);
 
-    // Three frames of flow have two flows of their own.
+    // Three frames of flow have two flows between them.
     let run = scene.flow(arguments![&clip, "-o", &again, "--format", "flo"]);
     assert_eq!(run.code, 0, "{run:?}");
     assert_eq!(listing(&again), ["000001.flo", "000002.flo"]);
@@ -280,7 +280,7 @@ fn smaller_frames_are_padded_where_that_is_wanted() {
 }
 
 #[test]
-fn input_that_is_no_pair_of_frames_is_refused() {
+fn input_other_than_pairs_of_frames_is_refused() {
     let scene = Scene::new();
     let (first, second) = (scene.tile("a.png"), scene.tile("b.png"));
     let wide = scene.frame("wide.png", 33, 24);

@@ -1,4 +1,4 @@
-//! The built program from end to end, on the fixtures of the workspace.
+//! The built program from end to end, on the workspace's fixtures.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod answers;

@@ -10,7 +10,7 @@ use crate::support::{
     arguments, assert_close, copy, fixture, image_settings, photo, run, run_with_input,
 };
 
-/// Both answers have the same labels, with scores that differ by rounding alone.
+/// Both answers have the same labels, with scores that differ only by rounding.
 fn assert_same(found: &Value, expected: &Value) {
     assert_eq!(found["input"], expected["input"]);
     let [found, expected] = [found, expected].map(|answer| answer["labels"].as_array().unwrap());
@@ -41,7 +41,7 @@ fn texts_of_a_batch_are_classified_as_alone() {
     }
 }
 
-/// A model of photos in a folder, with some to classify.
+/// A folder with a model of photos, and photos to classify.
 fn gallery(folder: &Path) -> std::path::PathBuf {
     let model = copy("image_fourier", folder);
     image_settings(&model, 9);
@@ -90,7 +90,7 @@ fn photos_are_shown_above_their_labels() {
     let shown = run(arguments!["classify", "--model", &model, &path, "--show", "-k", "2"]);
     let plain = run(arguments!["classify", "--model", &model, &path, "-k", "2"]);
     let lines: Vec<&str> = shown.stdout.lines().collect();
-    // 24 rows of pixels, two a line.
+    // 24 rows of pixels, two per line.
     assert_eq!(lines.len(), 1 + 12 + 2, "{shown:?}");
     assert!(lines[1..13].iter().all(|line| line.matches('▀').count() == 20), "{shown:?}");
     let labels = [&lines[..1], &lines[13..]].concat().join("\n");

@@ -1,4 +1,4 @@
-//! Masks that stand for several bytes, words to choose from, long texts.
+//! Masks that stand for several bytes, words to choose from, and long texts.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ fn id(byte: u8) -> i64 {
     i64::from(byte) + 6
 }
 
-/// The probabilities of the tokens at a place of a text between `[CLS]` and `[SEP]`.
+/// Probabilities of the tokens at a position of a text between `[CLS]` and `[SEP]`.
 fn probabilities(ids: &[i64], place: usize) -> Vec<f64> {
     let ids = [&[4], ids, &[5]].concat();
     let logits = logits(&fixture("masked_lm"), &ids);
@@ -23,7 +23,7 @@ fn fill(text: &str, options: &[&str]) -> Value {
     run(command).json()
 }
 
-/// Relative to the score, as products of probabilities are small.
+/// Compares relative to the score, because products of probabilities are small.
 #[track_caller]
 fn assert_near(found: &Value, expected: f64) {
     let found = found.as_f64().unwrap();
@@ -93,7 +93,7 @@ fn the_best_guesses_can_be_rescored() {
 
 #[test]
 fn long_texts_are_read_in_windows_around_their_masks() {
-    // The model has 13 positions, two of which are [CLS]'s and [SEP]'s.
+    // The model has 13 positions; [CLS] and [SEP] take two of them.
     let text = "!\"#$%&'()*+,[MASK]*)('&%$#\"![MASK]!";
     let answer = fill(text, &["-k", "47"]);
     let bytes = |text: &str| text.bytes().map(id).collect::<Vec<_>>();

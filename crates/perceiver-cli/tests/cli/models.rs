@@ -1,4 +1,4 @@
-//! Models run, inspected, converted and made.
+//! Running, inspecting, converting and creating models.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{
     Floats, arguments, copy, edit, fixture, forward, image_settings, listing, photo, read, run,
 };
 
-/// Greatest difference, relative to the greatest output.
+/// Largest difference, relative to the largest output.
 fn difference(found: &Floats, expected: &Floats) -> f32 {
     assert_eq!(found.shape, expected.shape);
     let greatest = expected.values.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
@@ -252,7 +252,7 @@ fn settings_go_along_with_a_converted_model() {
 }
 
 #[test]
-fn weights_that_are_not_numbers_are_told() {
+fn weights_that_are_not_numbers_are_reported() {
     let folder = tempdir().unwrap();
     let model = copy("masked_lm", folder.path());
     edit(&model.join("model.safetensors"), |tensors| {
@@ -265,7 +265,7 @@ fn weights_that_are_not_numbers_are_told() {
     let warning = result.stderr.lines().next().unwrap();
     assert!(warning.starts_with("perceiver: warning: "), "{warning}");
     assert!(warning.contains("embedding_decoder.bias"), "{warning}");
-    // The answers hold no numbers then, but are given.
+    // The answers are then not numbers, but they are printed.
     let result = run(arguments!["fill-mask", "--model", &model, "![MASK]", "--json"]);
     assert_eq!(result.code, 0, "{result:?}");
     serde_json::from_str::<Value>(&result.stdout).unwrap();

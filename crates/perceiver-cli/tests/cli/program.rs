@@ -1,4 +1,4 @@
-//! What the program tells about itself.
+//! What the program says about itself.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn commands() -> Vec<String> {
     names
 }
 
-/// The arguments of a command line as people see it, up to what a shell does with it.
+/// The arguments of a command line as a reader sees it, up to a redirection.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -37,7 +37,7 @@ fn words(line: &str) -> Vec<String> {
     words.into_iter().take_while(|word| !["|", ">", "\\"].contains(&word.as_str())).collect()
 }
 
-/// Asked for its help, a command reads all of its arguments and does nothing.
+/// A command that is asked for its help parses all of its arguments and does nothing.
 fn assert_known(line: &str) {
     let help = run(words(line).iter().map(String::as_str).chain(["--help"]));
     assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{line}");
@@ -91,7 +91,7 @@ fn every_shell_s_completions_name_every_command() {
 fn the_manual_names_every_command_and_each_has_a_page() {
     let manual = run(["man"]).stdout;
     for command in commands() {
-        // A hyphen is written with a backslash before it.
+        // A hyphen is escaped by a backslash.
         let name = format!("perceiver-{command}").replace('-', "\\-");
         assert!(manual.contains(&name), "{name} is not in the manual");
         let page = run(["man", &command]);

@@ -1,4 +1,4 @@
-//! The program's answers beside those of transformers' pipelines, which
+//! The program's answers compared with those of transformers' pipelines, which
 //! `tests/generate/pipelines.py` wrote.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::support::{
     Floats, arguments, configure, copy, fixture, image_settings, read, run, run_with_input,
 };
 
-/// Image models with the side of the squares that they take.
+/// Image models and the side of their square inputs.
 const IMAGE_CLASSIFIERS: [(&str, u32); 3] =
     [("image_conv", 17), ("image_fourier", 9), ("image_learned", 6)];
 
@@ -25,7 +25,7 @@ fn expected(name: &str) -> Floats {
     read(&pipelines().join("answers.safetensors")).remove(name).unwrap()
 }
 
-/// What the reference was asked, or how it called its answers.
+/// The reference's inputs, or its names for outputs.
 fn listed(name: &str) -> Value {
     let bytes = fs::read(pipelines().join("answers.safetensors")).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();

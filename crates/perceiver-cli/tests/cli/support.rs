@@ -1,4 +1,4 @@
-//! Running the program, and making and reading its files.
+//! Runs the program; makes and reads its files.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -31,19 +31,19 @@ impl From<Output> for Run {
 }
 
 impl Run {
-    /// The JSON documents of a run, a line each.
+    /// The JSON documents of a run, one per line.
     pub(crate) fn documents(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The JSON document of a run that went well.
+    /// The JSON document of a successful run.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
 
-/// The program, cut off from the hub and from the user's cache.
+/// The program, without access to the hub or the user's cache.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perceiver"));
     command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", env!("CARGO_TARGET_TMPDIR"));
@@ -112,7 +112,7 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, Floats> {
         .collect()
 }
 
-/// A tensor to be written.
+/// A tensor to write.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
@@ -161,7 +161,7 @@ pub(crate) fn configure(folder: &Path, field: &str, value: Value) {
     fs::write(path, config.to_string()).unwrap();
 }
 
-/// A copy of a case's folder that may be changed.
+/// A copy of a case's folder that a test may change.
 pub(crate) fn copy(case: &str, to: &Path) -> PathBuf {
     let folder = to.join(case);
     fs::create_dir_all(&folder).unwrap();
@@ -172,7 +172,7 @@ pub(crate) fn copy(case: &str, to: &Path) -> PathBuf {
     folder
 }
 
-/// Settings of an image processor that gives squares of this side.
+/// Settings of an image processor with square output of this side.
 pub(crate) fn image_settings(folder: &Path, side: u32) {
     let size = serde_json::json!({ "height": side, "width": side });
     let settings = serde_json::json!({ "size": size, "crop_size": size });
@@ -191,7 +191,7 @@ pub(crate) fn photo(path: &Path, width: u32, height: u32) {
     image.save(path).unwrap();
 }
 
-/// Names of what a folder holds.
+/// The names in a folder.
 pub(crate) fn listing(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =
@@ -206,7 +206,7 @@ pub(crate) fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// The logits that `forward`, whose parity is tested, gives for the tokens of a text.
+/// The logits of the tokens of a text from `forward`, whose parity is tested.
 pub(crate) fn logits(model: &Path, token_ids: &[i64]) -> Floats {
     let folder = tempdir().unwrap();
     let (inputs, output) =

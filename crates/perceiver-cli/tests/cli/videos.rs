@@ -1,4 +1,4 @@
-//! From a video with its sound to a video with its sound.
+//! Videos with sound, reconstructed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use tempfile::tempdir;
 use crate::evaluate::recipe;
 use crate::support::{Floats, Run, arguments, copy, fixture, listing, program, read, run};
 
-/// Samples a second that go with the fixture's 40 a frame.
+/// Sample rate that goes with the fixture's 40 samples per frame.
 const SAMPLE_RATE: u32 = 1000;
 
-/// The video that the reference has re-created, its answers, and the model.
+/// The reference's video, its reconstruction, and the model.
 struct Reference {
     model: PathBuf,
     frames: PathBuf,
@@ -33,7 +33,7 @@ fn reference(folder: &Path) -> Reference {
     for (index, levels) in inputs["frames"].values.chunks(24 * 24 * 3).enumerate() {
         let levels = levels.iter().map(|&level| level as u8).collect();
         let frame = RgbImage::from_raw(24, 24, levels).unwrap();
-        // Numbers of different length, which are not in the order of their characters.
+        // Numbers of different lengths, whose order differs from that of their characters.
         frame.save(frames.join(format!("{}.png", index + 8))).unwrap();
     }
     let samples = inputs["sound"].values.iter().map(|sample| sample / 32_768.0).collect();
@@ -41,14 +41,14 @@ fn reference(folder: &Path) -> Reference {
     Reference { model, frames, sound, outputs: read(&fixtures.join("outputs.safetensors")) }
 }
 
-/// Whether to try what needs ffmpeg.
+/// Returns true if tests of ffmpeg should run.
 fn has_ffmpeg() -> bool {
     let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
     assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
     is_installed
 }
 
-/// The command, with more arguments.
+/// The command with further arguments.
 fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
     let mut command = arguments!["autoencode", "--model", model, video, "-o", output];
     command.extend(more.iter().map(Into::into));
@@ -78,7 +78,7 @@ fn a_shorter_video_leaves_no_frame_of_a_longer_one() {
     assert_eq!(listing(&output), expected);
 }
 
-/// Of one whole clip, which both show the model.
+/// For one whole clip, which both give the model.
 #[test]
 fn evaluation_finds_the_psnr_that_autoencode_tells() {
     let folder = tempdir().unwrap();
@@ -102,7 +102,7 @@ fn the_classes_of_a_recipes_videos_are_measured() {
     let Reference { model, frames, .. } = reference(folder.path());
     fs::copy(frames.join("12.png"), frames.join("13.png")).unwrap();
     let path = folder.path().join("recipe.toml");
-    // Half of the six frames are held out, which is one clip.
+    // Half of the six frames are held out: one clip.
     let evaluate = |label: usize| {
         let data = format!(
             "kind = \"videos\"\nfiles = [\"frames\"]\nlabels = [{label}]\nstride = 3\n\
@@ -240,7 +240,7 @@ fn a_video_file_goes_in_and_comes_out_with_its_sound() {
 fn an_interrupted_video_leaves_nothing() {
     let folder = tempdir().unwrap();
     let Reference { model, .. } = reference(folder.path());
-    // Of so many frames that it is interrupted long before their end.
+    // So many frames that the interruption comes long before their end.
     let video = folder.path().join("long");
     fs::create_dir(&video).unwrap();
     RgbImage::new(1, 1).save(video.join("0.png")).unwrap();
@@ -261,7 +261,7 @@ fn an_interrupted_video_leaves_nothing() {
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    // ffmpeg, left alone, ends what it has begun.
+    // Left alone, ffmpeg would finish what it began.
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(listing(&output), [""; 0]);
 }
@@ -291,7 +291,7 @@ fn without_ffmpeg_the_message_says_how_to_install_it() {
 }
 
 #[test]
-fn what_cannot_be_re_created_is_refused_and_leaves_nothing() {
+fn what_cannot_be_reconstructed_is_refused_and_leaves_nothing() {
     let folder = tempdir().unwrap();
     let Reference { model, frames, sound, .. } = reference(folder.path());
     let uneven = folder.path().join("uneven");
@@ -356,7 +356,7 @@ fn an_autoencoder_gives_the_latents_of_every_clip() {
     let count = listing(&frames).len();
     let names = run.documents()[0]["inputs"].clone();
     let latents = read(&output).remove("features").unwrap();
-    // Two clips each, of which the second is shorter.
+    // Two clips each, the second of which is shorter.
     assert_eq!(latents.shape[0], 6);
     let names: Vec<_> = names.as_array().unwrap().iter().map(|name| name.as_str()).collect();
     let last = format!("{} frames 4 to {count}", loud.display());

@@ -376,7 +376,7 @@ mod tests {
         for huge in
             [ClipOptions { side: u32::MAX, ..OPTIONS }, ClipOptions { frames: 1 << 25, ..OPTIONS }]
         {
-            assert!(message(huge).contains("at most 268435456 pixels a clip"));
+            assert!(message(huge).contains("at most 268435456 pixels per clip"));
         }
         let uneven = message(ClipOptions { frames_per_second: 29.97, ..OPTIONS });
         assert!(uneven.contains("80 samples for each of 29.97 frames per second"), "{uneven}");

@@ -240,8 +240,10 @@ mod tests {
         let whole = two_pictures();
         let longer = [whole.as_slice(), &[0]].concat();
         let labels = idx(&[2], &[7, 4]);
-        assert!(refusal(&gzip(&whole[..21]), &labels).contains("fewer follow"));
-        assert!(refusal(&longer, &labels).contains("more follow"));
+        assert!(
+            refusal(&gzip(&whole[..21]), &labels).contains("fewer values, expected the 2x1x3 that")
+        );
+        assert!(refusal(&longer, &labels).contains("more values, expected the 2x1x3 that"));
         assert!(refusal(&whole[..10], &labels).contains("cannot read the IDX header"));
         assert!(refusal(&gzip(&whole)[..30], &labels).contains("cannot read"));
     }

@@ -163,7 +163,7 @@ mod tests {
     fn a_folder_without_classes_is_refused() {
         let folder = folder(&["a.png"]);
         let error = ImageFolder::open(folder.path(), None).unwrap_err().to_string();
-        assert!(error.contains("no folders"), "{error}");
+        assert!(error.contains("no subfolders"), "{error}");
     }
 
     #[test]

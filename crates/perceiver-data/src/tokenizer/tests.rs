@@ -138,7 +138,11 @@ fn files_in_memory_are_read_as_those_of_a_folder_are() {
     }
     let from_folder = PerceiverTokenizer::from_pretrained(folder.path()).unwrap();
     let from_memory = PerceiverTokenizer::from_files(&files).unwrap();
-    assert_eq!(format!("{from_memory:?}"), format!("{from_folder:?}"));
+    assert_eq!(from_memory.added_tokens(), from_folder.added_tokens());
+    let encode = |tokenizer: &PerceiverTokenizer| {
+        tokenizer.encode("a <m> b <new>", &EncodeOptions::default()).unwrap()
+    };
+    assert_eq!(encode(&from_memory), encode(&from_folder));
     assert_eq!(from_memory.mask_token(), "<m>");
     assert_eq!(from_memory.model_max_length(), Some(9));
     assert_eq!(from_memory.added_tokens()[&262].content, "<new>");
