@@ -20,7 +20,7 @@ use crate::{Error, PerceiverHead};
 /// The label's token is masked, which makes the model a video classifier; in training
 /// [`MultimodalInput::hidden_labels`] shows some.
 ///
-/// Without [points](Request::points), all of them are decoded: 802 816 pixels at the published
+/// Without [points](crate::Request::points), all of them are decoded: 802 816 pixels at the published
 /// size.
 ///
 /// # Shapes
