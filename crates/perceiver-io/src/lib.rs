@@ -35,9 +35,9 @@ pub use postprocessor::{
     MultimodalPostprocessor, Postprocessor, ProjectionPostprocessor,
 };
 pub use preprocessor::{
-    AudioPreprocessor, AudioPreprocessorConfig, Frames, ImageInput, ImagePreparation,
-    ImagePreprocessor, ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor,
-    OneHotPreprocessor, Preprocessed, Preprocessor, TextPreprocessor,
+    AudioPreprocessor, AudioPreprocessorConfig, ImageInput, ImagePreparation, ImagePreprocessor,
+    ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor, OneHotPreprocessor, Pixels,
+    Preprocessed, Preprocessor, TextPreprocessor,
 };
 
 /// The README's example, compiled.

@@ -2,8 +2,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use perceiver_core::{KeyMask, OutputOptions};
 use perceiver_io::{
-    ClassificationDecoder, Combination, Frames, ImageInput, ImagePreparation, ImagePreprocessor,
-    ImagePreprocessorConfig, PositionConfig,
+    ClassificationDecoder, Combination, ImageInput, ImagePreparation, ImagePreprocessor,
+    ImagePreprocessorConfig, Pixels, PositionConfig,
 };
 
 use super::{PerceiverClassifierOutput, PretrainedModel, classification_decoder};
@@ -111,7 +111,7 @@ impl PerceiverForImageClassificationLearned {
         interpolate_positions: bool,
         options: OutputOptions,
     ) -> PerceiverClassifierOutput<Tensor<2>> {
-        let input = ImageInput { frames: Frames::Image(pixels), interpolate_positions };
+        let input = ImageInput { pixels: Pixels::Image(pixels), interpolate_positions };
         classify(&self.perceiver, input, mask, labels, self.problem_type, options)
     }
 
@@ -131,7 +131,7 @@ impl PerceiverForImageClassificationLearned {
         interpolate_positions: bool,
         options: OutputOptions,
     ) -> Encoded {
-        let input = ImageInput { frames: Frames::Image(pixels), interpolate_positions };
+        let input = ImageInput { pixels: Pixels::Image(pixels), interpolate_positions };
         self.perceiver.encode(input, mask, options)
     }
 }
