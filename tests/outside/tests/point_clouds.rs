@@ -103,7 +103,12 @@ fn it_learns_and_what_is_saved_scores_as_the_log_says() {
     let usage = "`load_weights(head, folder)`".into();
     let model = CardModel::Custom { class: "PointClassifier".into(), usage };
     let run = run_of(&folder, PointClassification::new(head_of(&config())));
-    let finished = run.steps(240).validate_every(80).model_card("Shapes", model, settings).train();
+    let finished = run
+        .steps(240)
+        .validate_every(80)
+        .learning_rate(3e-3)
+        .model_card("Shapes", model, settings)
+        .train();
     let Finished { ending, best, .. } = finished.unwrap();
     assert_eq!(ending, Ending::Complete);
     let best = best.unwrap();
