@@ -1,25 +1,29 @@
-//! What training holds for the attention operations grows with tokens, not with scores.
-#![allow(unsafe_code, reason = "an allocator that counts is one")]
+//! The memory that training keeps for the attention operations grows with tokens, not with scores.
+#![allow(unsafe_code, reason = "a counting allocator implements an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn::backend::Dispatch;
 use burn::tensor::{Bool, Device, Distribution, Tensor};
+use perceiver_core::ops::{
+    AttentionInput, FactoredTokens, GatherInput, GridPoints, HiddenKeys, ScatterInput,
+};
 use perceiver_core::{
     AttentionConfig, Axis, CrossAttention, Grid, Initialisation, KeyMask, Positions, Segment,
     TokenArray, ops,
 };
 
-/// Bytes allocated at the moment.
+/// Bytes that are currently allocated.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
-// SAFETY: every request goes to the system's allocator as it came.
+// SAFETY: every request is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are those the system's allocator asks for.
+        // SAFETY: the caller keeps the contract of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -35,7 +39,7 @@ static ALLOCATOR: Counting = Counting;
 
 const QUERIES: usize = 64;
 const SIDE: usize = 64;
-/// Of a whole layer, whose keys and values are kept as well.
+/// For a whole layer, which also keeps its keys and values.
 const MANY_QUERIES: usize = 2048;
 const CHANNELS: usize = 64;
 
@@ -44,9 +48,9 @@ fn tracked<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device).require_grad()
 }
 
-/// Bytes that `forward` leaves for the way back, its output included.
+/// Bytes that `forward` keeps for the backward pass, including its output.
 fn kept(forward: impl Fn() -> Tensor<4>) -> usize {
-    // What is allocated once and for all is so by now.
+    // Makes one-time allocations.
     drop(forward());
     let before = LIVE.load(Ordering::Relaxed);
     let output = forward();
@@ -58,36 +62,40 @@ fn kept(forward: impl Fn() -> Tensor<4>) -> usize {
 fn kept_by_attention(tokens: usize) -> usize {
     let queries = tracked([1, 1, QUERIES, 4]);
     let (keys, values) = (tracked([1, 1, tokens, 4]), tracked([1, 1, tokens, 4]));
-    kept(|| ops::attention(queries.clone(), keys.clone(), values.clone(), None, 0.5))
+    kept(|| ops::attention(AttentionInput::new(queries.clone(), keys.clone(), values.clone())))
+}
+
+fn tracked_tokens(tokens: usize) -> FactoredTokens<Dispatch> {
+    FactoredTokens {
+        content: tracked([1, tokens, 3]).into_dispatch(),
+        scale: tracked([1, tokens]).into_dispatch(),
+        grid: vec![SIDE, tokens / SIDE],
+    }
 }
 
 fn kept_by_gathering(tokens: usize) -> usize {
-    let grid = [SIDE, tokens / SIDE];
-    let (vectors, terms) =
-        (tracked([1, 1, QUERIES, 3]), tracked([1, 1, QUERIES, grid.iter().sum()]));
-    let (content, scale) = (tracked([1, tokens, 3]), tracked([1, tokens]));
-    kept(|| {
-        let (vectors, terms) = (vectors.clone(), terms.clone());
-        let (content, scale) = (content.clone(), scale.clone());
-        ops::gather_attend(vectors, terms, content, scale, None, &grid).0
-    })
+    let input = GatherInput {
+        content_queries: tracked([1, 1, QUERIES, 3]).into_dispatch(),
+        axis_scores: tracked([1, 1, QUERIES, SIDE + tokens / SIDE]).into_dispatch(),
+        tokens: tracked_tokens(tokens),
+        hidden: HiddenKeys::None,
+    };
+    kept(|| ops::gather_attend(input.clone()).0)
 }
 
 fn kept_by_scattering(tokens: usize) -> usize {
-    let grid = [SIDE, tokens / SIDE];
-    let (vectors, terms) =
-        (tracked([1, 1, QUERIES, 3]), tracked([1, 1, QUERIES, grid.iter().sum()]));
-    let (content, scale) = (tracked([1, tokens, 3]), tracked([1, tokens]));
-    let (bias, values) = (tracked([1, 1, QUERIES]), tracked([1, 1, QUERIES, 4]));
-    kept(|| {
-        let (vectors, terms) = (vectors.clone(), terms.clone());
-        let (content, scale) = (content.clone(), scale.clone());
-        let (bias, values) = (bias.clone(), values.clone());
-        ops::scatter_attend(content, scale, vectors, terms, bias, values, None, &grid)
-    })
+    let input = ScatterInput {
+        tokens: tracked_tokens(tokens),
+        points: GridPoints::All,
+        content_keys: tracked([1, 1, QUERIES, 3]).into_dispatch(),
+        axis_scores: tracked([1, 1, QUERIES, SIDE + tokens / SIDE]).into_dispatch(),
+        key_bias: tracked([1, 1, QUERIES]).into_dispatch(),
+        values: tracked([1, 1, QUERIES, 4]).into_dispatch(),
+    };
+    kept(|| ops::scatter_attend(input.clone()))
 }
 
-/// A segment of positions in a grid, read absorbed, and one of dense tokens, read projected.
+/// Reads a segment of grid positions, which is absorbed, and one of dense tokens, which is projected.
 fn kept_by_reading(tokens: usize) -> usize {
     let device = Device::flex().autodiff();
     let config = AttentionConfig {
@@ -110,13 +118,13 @@ fn kept_by_reading(tokens: usize) -> usize {
         Segment::from_positions(1, positions),
         Segment::from_content(tracked([1, tokens, CHANNELS])),
     ]);
-    // A mask, as without one the tokens could be prepared for queries to come.
+    // With a mask, because without one the decoder form might be cheaper.
     let nothing = Tensor::<2, Bool>::full([1, SIDE * SIDE + tokens], false, &device);
     let mask = KeyMask::from_hidden(nothing);
     kept(|| attention.forward(&queries, &inputs, Some(&mask), false).0.unsqueeze())
 }
 
-/// In one test, as others at the same time would be counted with it.
+/// A single test, because concurrent tests would be counted, too.
 #[test]
 fn no_operation_keeps_its_scores() {
     for tokens in [4096, 8192] {

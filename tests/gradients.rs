@@ -1,30 +1,32 @@
-//! Gradients of the attention operations, which compute probabilities again, are those of the same
-//! operations written out densely, and those of finite differences; gradients of the layers between
-//! them are those of burn's own.
+//! Gradients of the attention operations, which recompute probabilities, equal those of the same
+//! operations written out densely and those of finite differences. Gradients of the layers between them
+//! equal those of burn's own layers.
 
+use burn::backend::Dispatch;
 use burn::module::Param;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData, activation};
+use perceiver_core::ops::{AttentionInput, FactoredTokens, GatherInput, ScatterInput};
 use perceiver_core::{KeyMask, ops};
 use perceiver_tests::devices;
 use proptest::prelude::*;
 
-/// Relative to a case's largest gradient: the same sums of a few hundred terms in another order.
+/// Relative to the largest gradient of a case: the same sums of a few hundred terms in another order.
 const TOLERANCE_DOUBLE: f64 = 1e-11;
 /// The same in single precision.
 const TOLERANCE_SINGLE: f64 = 1e-5;
-/// Distance of finite differences. Central ones are off by its square times third derivatives, and
-/// by 1e-16 times the loss over it: 1e-10 and 1e-11 times numbers that are no larger than a thousand
-/// here.
+/// Step of finite differences. Central differences are off by the square of the step times third
+/// derivatives, and by 1e-16 times the loss over the step: 1e-10 and 1e-11 times numbers below a
+/// thousand here.
 const STEP: f64 = 1e-5;
 const TOLERANCE_DIFFERENCES: f64 = 1e-7;
 
 /// One operation at one shape, as a loss of flat inputs.
 trait Case {
     fn shapes(&self) -> Vec<Shape>;
-    /// By the operation.
+    /// Computed by the operation.
     fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1>;
-    /// With every score written out.
+    /// Computed with every score written out.
     fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1>;
 }
 
@@ -32,7 +34,7 @@ trait Case {
 enum Mask {
     None,
     Some,
-    /// The first example hides every key.
+    /// Every key of the first example is hidden.
     Blind,
 }
 
@@ -50,7 +52,7 @@ fn masks() -> impl Strategy<Value = Mask> {
     prop_oneof![Just(Mask::None), Just(Mask::Some), Just(Mask::Blind)]
 }
 
-/// Hidden scores as the operations set them.
+/// Hides scores like the operations.
 fn hide(scores: Tensor<4>, mask: Option<&KeyMask>) -> Tensor<4> {
     let [batch, _, _, keys] = scores.dims();
     let dims = scores.dims();
@@ -63,7 +65,7 @@ fn hide(scores: Tensor<4>, mask: Option<&KeyMask>) -> Tensor<4> {
     }
 }
 
-/// A sum in which every output counts differently.
+/// A sum that weights every output differently.
 fn weigh<const D: usize>(output: Tensor<D>) -> Tensor<1> {
     let count = output.shape().num_elements();
     let weights: Vec<f64> = (0..count).map(|i| (0.7 * i as f64 + 0.3).sin()).collect();
@@ -103,7 +105,8 @@ impl Case for Attention {
 
     fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
         let ([queries, keys, values], mask) = self.inputs(inputs);
-        weigh(ops::attention(queries, keys, values, mask.as_ref(), 0.6))
+        let input = AttentionInput::new(queries, keys, values);
+        weigh(ops::attention(input.mask(mask.as_ref()).scale(0.6)))
     }
 
     fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
@@ -137,7 +140,12 @@ impl Tokens {
         [Shape::new([self.batch, count, self.channels]), Shape::new([self.batch, count])]
     }
 
-    /// `[1, 1, axes, tokens]`: one where a token is.
+    fn factored(&self, content: Tensor<3>, scale: Tensor<2>) -> FactoredTokens<Dispatch> {
+        let (content, scale) = (content.into_dispatch(), scale.into_dispatch());
+        FactoredTokens { content, scale, grid: self.grid.clone() }
+    }
+
+    /// `[1, 1, axes, tokens]`: one at the place of each token on each axis.
     fn places(&self, like: &Tensor<1>) -> Tensor<4> {
         let cells = self.cells();
         let mut ones = vec![0.0; self.axes() * cells.len()];
@@ -153,7 +161,7 @@ impl Tokens {
         Tensor::from_data(ones, (&like.device(), like.dtype()))
     }
 
-    /// `vectors · content` and the axes' terms, `[batch, heads, rows, tokens]`.
+    /// `vectors · content` plus the terms of all axes, `[batch, heads, rows, tokens]`.
     fn products(&self, vectors: Tensor<4>, terms: Tensor<4>, content: Tensor<3>) -> Tensor<4> {
         let places = self.places(&content.clone().flatten(0, 2));
         let content = content.unsqueeze_dim::<4>(1).swap_dims(2, 3);
@@ -199,8 +207,12 @@ impl Case for Gather {
 
     fn found(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
         let (vectors, terms, content, scale, mask) = self.inputs(inputs);
-        let (sums, log_sum_exp) =
-            ops::gather_attend(vectors, terms, content, scale, mask.as_ref(), &self.tokens.grid);
+        let (sums, log_sum_exp) = ops::gather_attend(GatherInput {
+            content_queries: vectors.into_dispatch(),
+            axis_scores: terms.into_dispatch(),
+            tokens: self.tokens.factored(content, scale),
+            hidden: mask.as_ref().into(),
+        });
         weigh(sums) + weigh(log_sum_exp)
     }
 
@@ -263,8 +275,14 @@ impl Case for Scatter {
             let points: Vec<i64> = points.iter().map(|&point| point as i64).collect();
             Tensor::<1, Int>::from_data(points.as_slice(), &inputs[0].device())
         });
-        let grid = &self.tokens.grid;
-        weigh(ops::scatter_attend(content, scale, vectors, terms, bias, values, points, grid))
+        weigh(ops::scatter_attend(ScatterInput {
+            tokens: self.tokens.factored(content, scale),
+            points: points.into(),
+            content_keys: vectors.into_dispatch(),
+            axis_scores: terms.into_dispatch(),
+            key_bias: bias.into_dispatch(),
+            values: values.into_dispatch(),
+        }))
     }
 
     fn expected(&self, inputs: &[Tensor<1>]) -> Tensor<1> {
@@ -276,7 +294,7 @@ impl Case for Scatter {
     }
 }
 
-/// Numbers of a case's inputs, spread around zero.
+/// The numbers of a case's inputs, spread around zero.
 fn values(case: &impl Case) -> Vec<Vec<f64>> {
     let mut seed = 0.0;
     let mut number = || {
@@ -341,7 +359,7 @@ fn assert_dense(case: &impl Case, device: &Device, dtype: DType, what: &str) {
     assert_same(&found, &expected, tolerance, what);
 }
 
-/// In double precision on the backends that have it.
+/// On every backend that has double precision.
 fn assert_dense_everywhere(case: &impl Case) {
     for (name, device) in devices() {
         if name != "wgpu" {
@@ -356,7 +374,7 @@ fn assert_finite_differences(case: &impl Case, device: &Device) {
     assert_same(&found, &central_differences(case, device), TOLERANCE_DIFFERENCES, "differences");
 }
 
-/// A linear layer after a normalisation, and what they are applied to.
+/// A linear layer after a normalisation, and their input.
 #[derive(Debug)]
 struct Layers {
     linear: Linear,
@@ -381,7 +399,7 @@ impl Layers {
         Self { linear: Linear { weight, bias }, norm, x }
     }
 
-    /// Gradients of the input and the parameters, by a way to compute both layers.
+    /// Gradients of the input and the parameters, from an output of both layers.
     fn gradients(&self, output: Tensor<3>) -> Vec<Vec<f64>> {
         let gradients = weigh(output).backward();
         let numbers = |data: TensorData| data.iter::<f64>().collect();
@@ -403,7 +421,7 @@ impl Layers {
 }
 
 #[test]
-fn linear_layers_and_normalisations_have_the_gradients_of_burn_s() {
+fn linear_layers_and_normalisations_have_the_gradients_of_burn() {
     for (name, device) in devices() {
         if name == "wgpu" {
             continue;
@@ -491,7 +509,7 @@ fn keys_beyond_one_block_have_the_dense_gradients() {
     assert_dense(&case, &Device::flex(), DType::F64, "attention");
 }
 
-/// With 1024 rows, more scores than the generic bodies take at once.
+/// With 1024 rows, more scores than the generic bodies hold at once.
 #[cfg(feature = "flex")]
 fn two_slabs() -> Tokens {
     Tokens { batch: 1, channels: 1, grid: vec![17, 8, 8], points: None }

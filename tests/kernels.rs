@@ -1,5 +1,5 @@
-//! The CubeCL kernels give what the generic bodies give in double precision, whether they are
-//! called directly or through Fusion; so do the linear layers that are left to burn.
+//! The CubeCL kernels give the results of the generic bodies in double precision, called directly or
+//! through Fusion. So do the linear layers, which are burn's.
 #![cfg(all(any(feature = "wgpu", feature = "vulkan", feature = "cuda"), feature = "flex"))]
 
 use std::fmt::Debug;
@@ -12,25 +12,28 @@ use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 #[cfg(any(feature = "wgpu", feature = "vulkan"))]
 use burn_cubecl::cubecl::wgpu::WgpuDeviceKind;
 use burn_cubecl::{CubeBackend, CubeDevice};
-use perceiver_core::ops::{GridPoints, HiddenKeys, PerceiverOps};
+use perceiver_core::ops::{
+    AttentionInput, AttentionOutput, FactoredTokens, GatherInput, GridPoints, HiddenKeys,
+    PerceiverOps, ScatterInput,
+};
 use perceiver_tests::{backends, difference};
 use proptest::prelude::*;
 
-/// Relative to the largest number of a result: sums of some hundred terms in single precision.
+/// Relative to the largest number of a result: sums of a few hundred terms in single precision.
 const SINGLE: f64 = 1e-5;
-/// The same where input and output are in half precision, whose numbers are 2^-11 apart.
+/// The same for input and output in half precision, whose relative precision is 2^-11.
 const HALF: f64 = 1e-3;
-/// Those of bfloat16 are 2^-8 apart.
+/// The same in bfloat16, whose relative precision is 2^-8.
 const BRAIN: f64 = 8e-3;
-/// Factors of TF32 are 2^-11 apart, and results are those of a few layers.
+/// For products with factors in TF32, whose relative precision is 2^-11, through a few layers.
 const TENSOR: f64 = 2e-3;
 
 /// An operation on arrays of certain shapes.
 trait Operation: Debug {
-    /// What goes in; arrays of heads as `[batch, tokens, heads, channels]`.
+    /// The inputs; arrays with heads are `[batch, tokens, heads, channels]`.
     fn input(&self) -> Vec<TensorData>;
 
-    /// All that comes out.
+    /// The results.
     fn run<B: PerceiverOps>(
         &self,
         input: &[FloatTensor<B>],
@@ -42,7 +45,7 @@ fn check(operation: &impl Operation) {
     check_in(DType::F32, SINGLE, operation);
 }
 
-/// What burn multiplies: in TF32, where a runtime has it.
+/// For burn's own products, which are in TF32 if the runtime has it.
 fn check_products(operation: &impl Operation) {
     let tf32 = ElemType::Float(FloatKind::TF32);
     let has_tf32 = |device: &CubeDevice| device.client().properties().supports_type(tf32);
@@ -52,7 +55,7 @@ fn check_products(operation: &impl Operation) {
     }
 }
 
-/// On every runtime that was compiled in; bfloat16 where there is any.
+/// Checks every compiled runtime; bfloat16 only if the runtime has it.
 fn check_in(dtype: DType, tolerance: f64, operation: &impl Operation) {
     for device in runtimes() {
         let known = device.client().properties().supports_type(dtype_to_storage_type(dtype));
@@ -89,7 +92,7 @@ fn runtimes() -> Vec<CubeDevice> {
         "cuda" => Some(CubeDevice::cuda(0)),
         _ => None,
     });
-    runtimes.map(|device| device.expect("it is there")).collect()
+    runtimes.map(|device| device.expect("the runtime exists")).collect()
 }
 
 fn run<B: PerceiverOps>(
@@ -102,7 +105,7 @@ fn run<B: PerceiverOps>(
         .iter()
         .map(|data| {
             let tensor = B::float_from_data(data.clone().convert_dtype(dtype), device);
-            // Heads first, but apart in memory, as those of projected arrays are.
+            // Heads first, but interleaved in memory, as in projected arrays.
             if data.rank() == 4 { B::float_swap_dims(tensor, 1, 2) } else { tensor }
         })
         .collect();
@@ -110,7 +113,7 @@ fn run<B: PerceiverOps>(
     output.into_iter().map(|x| read_sync(B::float_into_data(x)).expect("readable")).collect()
 }
 
-/// Numbers that both half precisions have.
+/// Numbers that both half precisions represent exactly.
 fn random<const D: usize>(shape: [usize; D], distribution: Distribution) -> TensorData {
     let numbers: Tensor<D> = Tensor::random(shape, distribution, &Device::flex());
     numbers.into_data().convert_dtype(DType::BF16).convert_dtype(DType::F16)
@@ -125,7 +128,7 @@ fn scales(shape: [usize; 2]) -> TensorData {
     random(shape, Distribution::Uniform(0.5, 1.5))
 }
 
-/// Which keys a mask hides.
+/// The keys that a mask hides.
 #[derive(Debug, Clone, Copy)]
 enum Hidden {
     None,
@@ -177,13 +180,13 @@ impl Operation for Attention {
         device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
         let [queries, keys, values] = input else { panic!("three arrays") };
-        let (output, log_sum_exp) = B::attention_forward(
-            queries.clone(),
-            keys.clone(),
-            values.clone(),
-            self.hidden.mask::<B>(self.batch, self.keys, device),
-            1.0 / (self.qk_channels as f64).sqrt(),
-        );
+        let AttentionOutput { output, log_sum_exp } = B::attention_forward(AttentionInput {
+            queries: queries.clone(),
+            keys: keys.clone(),
+            values: values.clone(),
+            hidden: self.hidden.mask::<B>(self.batch, self.keys, device),
+            scale: 1.0 / (self.qk_channels as f64).sqrt(),
+        });
         vec![output, log_sum_exp]
     }
 }
@@ -215,18 +218,18 @@ impl Operation for Gather {
         input: &[FloatTensor<B>],
         device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
-        let [content_queries, axis_scores, content, token_scale] = input else {
-            panic!("four arrays")
-        };
+        let [content_queries, axis_scores, content, scale] = input else { panic!("four arrays") };
         let tokens = self.grid.iter().product();
-        let packed = B::gather_attend(
-            content_queries.clone(),
-            axis_scores.clone(),
-            content.clone(),
-            token_scale.clone(),
-            self.hidden.mask::<B>(self.batch, tokens, device),
-            self.grid.clone(),
-        );
+        let packed = B::gather_attend(GatherInput {
+            content_queries: content_queries.clone(),
+            axis_scores: axis_scores.clone(),
+            tokens: FactoredTokens {
+                content: content.clone(),
+                scale: scale.clone(),
+                grid: self.grid.clone(),
+            },
+            hidden: self.hidden.mask::<B>(self.batch, tokens, device),
+        });
         vec![packed]
     }
 }
@@ -239,7 +242,7 @@ struct Scatter {
     content_channels: usize,
     v_channels: usize,
     grid: Vec<usize>,
-    /// Asks for some cells alone, out of order and one of them twice.
+    /// If true, only some cells are queries, out of order and one of them twice.
     points: bool,
 }
 
@@ -267,7 +270,7 @@ impl Operation for Scatter {
         input: &[FloatTensor<B>],
         device: &B::Device,
     ) -> Vec<FloatTensor<B>> {
-        let [content, token_scale, content_keys, axis_scores, key_bias, values] = input else {
+        let [content, scale, content_keys, axis_scores, key_bias, values] = input else {
             panic!("six arrays")
         };
         let points = if self.points {
@@ -278,22 +281,24 @@ impl Operation for Scatter {
         } else {
             GridPoints::All
         };
-        let (output, log_sum_exp) = B::scatter_attend_forward(
-            content.clone(),
-            token_scale.clone(),
-            content_keys.clone(),
-            axis_scores.clone(),
-            key_bias.clone(),
-            values.clone(),
+        let AttentionOutput { output, log_sum_exp } = B::scatter_attend_forward(ScatterInput {
+            tokens: FactoredTokens {
+                content: content.clone(),
+                scale: scale.clone(),
+                grid: self.grid.clone(),
+            },
             points,
-            self.grid.clone(),
-        );
+            content_keys: content_keys.clone(),
+            axis_scores: axis_scores.clone(),
+            key_bias: key_bias.clone(),
+            values: values.clone(),
+        });
         vec![output, log_sum_exp]
     }
 }
 
-/// A linear layer, and one whose weight is a view, as that of a 1x1 convolution is. The backends' own
-/// products stand behind it.
+/// A linear layer, and one whose weight is a view, like that of a 1x1 convolution. Both use the products
+/// of the backend.
 #[derive(Debug)]
 struct Affine {
     rows: usize,
@@ -345,9 +350,9 @@ impl Operation for Normalise {
     }
 }
 
-/// A learned image head's tokens, keys and scores: pixels whose channels come first in memory through
-/// a 1x1 convolution, beside a projected table of positions that all examples share, normalised,
-/// through a linear layer, under queries that all examples share, too.
+/// The tokens, keys and scores of the image head with learned positions: a 1x1 convolution of pixels
+/// whose channels come first in memory, next to a projected table of positions that all examples share;
+/// a normalisation; a linear layer; and the scores of queries that all examples share, too.
 #[derive(Debug)]
 struct ImageTokens {
     batch: usize,
@@ -414,7 +419,7 @@ impl Operation for ImageTokens {
     }
 }
 
-/// Queries and keys that end within a second tile.
+/// Queries and keys that end within the second tile.
 const ATTENTION: Attention = Attention {
     batch: 2,
     heads: 3,
@@ -456,13 +461,13 @@ fn attention_hides_what_the_mask_hides() {
 }
 
 #[test]
-fn a_row_that_hides_everything_attends_to_everything() {
+fn a_row_whose_keys_are_all_hidden_attends_to_all() {
     check(&Attention { hidden: Hidden::First(70), ..ATTENTION });
     check(&Gather { hidden: Hidden::First(90), ..gather(&[9, 10]) });
 }
 
 #[test]
-fn attention_takes_head_sizes_that_fill_no_vector() {
+fn attention_takes_head_sizes_that_do_not_fill_vectors() {
     check(&Attention { qk_channels: 261, v_channels: 322, ..ATTENTION });
 }
 
@@ -494,7 +499,7 @@ fn content_and_values_may_be_wider_than_a_cube_sums() {
 }
 
 #[test]
-fn some_cells_can_be_asked_out_of_order() {
+fn some_cells_can_be_queried_out_of_order() {
     check(&Scatter { points: true, ..scatter(&[9, 10]) });
 }
 
@@ -523,7 +528,7 @@ fn linear_layers_take_few_channels() {
     }
 }
 
-/// Some of them by a faster product, where there is one; others are not for it.
+/// Some of them by a faster product, if there is one that applies.
 #[test]
 fn linear_layers_take_many_channels() {
     for (rows, channels_in, channels_out) in [(300, 256, 320), (261, 261, 322)] {
@@ -534,7 +539,7 @@ fn linear_layers_take_many_channels() {
 }
 
 #[test]
-fn linear_layers_make_scores_of_pixels_and_a_table() {
+fn linear_layers_turn_pixels_and_a_table_into_scores() {
     for size in [[6, 6], [5, 4], [9, 13]] {
         check_products(&ImageTokens {
             batch: 2,

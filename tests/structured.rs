@@ -1,9 +1,9 @@
-//! Factored tokens give what the same tokens written out give, in both directions.
+//! Factored tokens give the same results as the same tokens written out, in both directions.
 //!
-//! A `TokenArray` of known structure takes the factored operations, `TokenArray::dense` of its
-//! `to_dense()` with attention maps takes the plain one; both are exact, summed in another order. The backends that
-//! have double precision are compared in it: random tokens of few channels may be normalised by
-//! the difference of two nearly equal numbers, which single precision knows to a few digits only.
+//! A structured `TokenArray` takes the factored operations; `TokenArray::dense` of its `to_dense()`, with
+//! attention maps, takes the plain one. Both are exact and differ only in the order of sums. Random tests
+//! run in double precision: tokens with few channels may be normalised by the difference of two nearly
+//! equal numbers, of which single precision keeps only a few digits.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor, TensorData};
@@ -14,10 +14,10 @@ use perceiver_core::{
 use perceiver_tests::{devices, difference};
 use proptest::prelude::*;
 
-/// Relative to the largest output: sums of up to a few hundred terms in another order, of tokens
-/// whose normalisation may lose half of double precision's digits.
+/// Relative to the largest output: sums of up to a few hundred terms in another order, over tokens whose
+/// normalisation may lose half of the digits of double precision.
 const TOLERANCE_DOUBLE: f64 = 1e-8;
-/// The same in single precision, for tokens of known condition.
+/// The same in single precision, for well-conditioned tokens.
 const TOLERANCE_SINGLE: f64 = 1e-5;
 
 /// The shape of one segment.
@@ -35,7 +35,7 @@ fn shapes(points: bool) -> impl Strategy<Value = Shape> {
     )
 }
 
-/// Where, and in which precision, tensors are made.
+/// Device and precision of new tensors.
 type Place<'a> = (&'a Device, DType);
 
 fn double(device: &Device) -> Place<'_> {
@@ -46,7 +46,7 @@ fn random<const D: usize>(shape: [usize; D], place: Place<'_>) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.5, 1.5), place)
 }
 
-/// Position channels interleaved across axes, as Fourier features are.
+/// Position channels interleaved across axes, like Fourier features.
 fn grid(shape: &Shape, place: Place<'_>) -> Grid {
     let count = shape.grid.len();
     let axes = shape.grid.iter().enumerate().map(|(a, &length)| Axis {
@@ -147,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn latents_read_factored_tokens_as_they_read_dense_ones(
+    fn latents_read_factored_tokens_like_dense_ones(
         batch in 1usize..3,
         heads in 1usize..3,
         shapes in prop::collection::vec(shapes(false), 1..4),
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn factored_queries_are_answered_as_dense_ones(
+    fn factored_queries_are_answered_like_dense_ones(
         batch in 1usize..3,
         heads in 1usize..3,
         shapes in prop::collection::vec(prop_oneof![shapes(false), shapes(true)], 1..4),
@@ -167,7 +167,7 @@ proptest! {
 }
 
 #[test]
-fn every_backend_gathers_and_scatters_alike() {
+fn every_backend_gathers_and_scatters_like_dense_attention() {
     let shapes = [
         Shape { grid: vec![3, 4, 2], axis_channels: 3, content: 2, points: false },
         Shape { grid: vec![5], axis_channels: 4, content: 0, points: false },
@@ -181,7 +181,7 @@ fn every_backend_gathers_and_scatters_alike() {
 
 #[cfg(feature = "autodiff")]
 #[test]
-fn gradients_flow_through_both_directions_alike() {
+fn gradients_of_both_directions_are_the_dense_ones() {
     let device = Device::flex().autodiff();
     let place = double(&device);
     let shape = Shape { grid: vec![3, 4], axis_channels: 2, content: 3, points: false };
@@ -201,7 +201,7 @@ fn gradients_flow_through_both_directions_alike() {
         } else {
             attention.forward(&tokens, &others, None, !factored)
         };
-        // Squared, so that every output has a gradient of its own.
+        // Squared, so that outputs have different gradients.
         let gradients = output.square().sum().backward();
         let of_weight = weight.grad(&gradients).expect("the weight was tracked");
         (raw.grad(&gradients).expect("the content was tracked"), of_weight.unsqueeze())
@@ -214,7 +214,7 @@ fn gradients_flow_through_both_directions_alike() {
 }
 
 #[test]
-fn tokens_beyond_one_slab_are_gathered_alike() {
+fn tokens_beyond_one_slab_are_gathered_like_dense_ones() {
     // 64 queries fill the generic body's budget of scores at 16 384 tokens: two slabs.
     let shape = Shape { grid: vec![60, 500], axis_channels: 2, content: 1, points: false };
     let device = Device::flex();

@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use perceiver_core::ops::{
+    AttentionInput, FactoredTokens, GatherInput, GridPoints, HiddenKeys, ScatterInput,
+};
 use perceiver_core::{LinearMap, ops};
 use perceiver_tests::device;
 
@@ -61,7 +64,8 @@ mod attention {
     fn streamed(bencher: Bencher, times: usize) {
         let [queries, keys, values] = arrays(times);
         time(bencher, BYTES * times, || {
-            ops::attention(queries.clone(), keys.clone(), values.clone(), None, 1.0)
+            let input = AttentionInput::new(queries.clone(), keys.clone(), values.clone());
+            ops::attention(input.scale(1.0))
         });
     }
 
@@ -86,15 +90,17 @@ mod gather_attend {
     fn factored(bencher: Bencher, times: usize) {
         let grid = [SIDE * times, SIDE];
         let tokens = grid[0] * grid[1];
-        let queries = random([1, 1, LATENTS, CONTENT]);
-        let axis_scores = random([1, 1, LATENTS, grid[0] + grid[1]]);
-        let content = random([1, tokens, CONTENT]);
-        let token_scale = random([1, tokens]);
-        time(bencher, tokens, || {
-            let (queries, axis_scores) = (queries.clone(), axis_scores.clone());
-            let (content, token_scale) = (content.clone(), token_scale.clone());
-            ops::gather_attend(queries, axis_scores, content, token_scale, None, &grid).0
-        });
+        let input = GatherInput {
+            content_queries: random([1, 1, LATENTS, CONTENT]).into_dispatch(),
+            axis_scores: random([1, 1, LATENTS, grid[0] + grid[1]]).into_dispatch(),
+            tokens: FactoredTokens {
+                content: random([1, tokens, CONTENT]).into_dispatch(),
+                scale: random([1, tokens]).into_dispatch(),
+                grid: grid.to_vec(),
+            },
+            hidden: HiddenKeys::None,
+        };
+        time(bencher, tokens, || ops::gather_attend(input.clone()).0);
     }
 
     #[divan::bench(args = TIMES)]
@@ -120,24 +126,19 @@ mod scatter_attend {
     fn factored(bencher: Bencher, times: usize) {
         let grid = [SIDE * times, SIDE];
         let tokens = grid[0] * grid[1];
-        let content = random([1, tokens, 1]);
-        let token_scale = random([1, tokens]);
-        let keys = random([1, 1, LATENTS, 1]);
-        let axis_scores = random([1, 1, LATENTS, grid[0] + grid[1]]);
-        let key_bias = random([1, 1, LATENTS]);
-        let values = random([1, 1, LATENTS, CHANNELS]);
-        time(bencher, tokens, || {
-            ops::scatter_attend(
-                content.clone(),
-                token_scale.clone(),
-                keys.clone(),
-                axis_scores.clone(),
-                key_bias.clone(),
-                values.clone(),
-                None,
-                &grid,
-            )
-        });
+        let input = ScatterInput {
+            tokens: FactoredTokens {
+                content: random([1, tokens, 1]).into_dispatch(),
+                scale: random([1, tokens]).into_dispatch(),
+                grid: grid.to_vec(),
+            },
+            points: GridPoints::All,
+            content_keys: random([1, 1, LATENTS, 1]).into_dispatch(),
+            axis_scores: random([1, 1, LATENTS, grid[0] + grid[1]]).into_dispatch(),
+            key_bias: random([1, 1, LATENTS]).into_dispatch(),
+            values: random([1, 1, LATENTS, CHANNELS]).into_dispatch(),
+        };
+        time(bencher, tokens, || ops::scatter_attend(input.clone()));
     }
 
     #[divan::bench(args = TIMES)]

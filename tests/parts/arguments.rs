@@ -1,10 +1,10 @@
-//! The arguments a part of the reference was built with.
+//! The arguments that a part of the reference was built with.
 
 use std::thread;
 
 use serde_json::{Map, Value};
 
-/// Arguments that are taken one by one; one that nothing takes is a mistake of the test.
+/// Arguments to be taken one by one. Leaving one untaken is a mistake in the test.
 pub(crate) struct Arguments(Map<String, Value>);
 
 impl Arguments {
@@ -25,7 +25,7 @@ impl Arguments {
         self.take(name, size)
     }
 
-    /// A number or a list of them.
+    /// A size or a list of sizes.
     pub(crate) fn sizes(&mut self, name: &str) -> Option<Vec<usize>> {
         self.take(name, |value| match value.as_array() {
             Some(sizes) => sizes.iter().map(size).collect(),
@@ -66,14 +66,14 @@ impl Arguments {
         Some((part.text("part", ""), arguments))
     }
 
-    /// A part that must be a certain one.
+    /// The arguments of a part, which must be of class `class`.
     pub(crate) fn the_part(&mut self, name: &str, class: &str) -> Self {
         let (found, arguments) = self.part(name).unwrap_or_else(|| panic!("{name} is missing"));
         assert_eq!(found, class, "as {name}");
         arguments
     }
 
-    /// Arguments that change nothing.
+    /// Drops arguments that have no effect.
     pub(crate) fn ignore(&mut self, names: &[&str]) {
         for name in names {
             self.0.remove(*name);
@@ -84,7 +84,10 @@ impl Arguments {
 impl Drop for Arguments {
     fn drop(&mut self) {
         let left: Vec<_> = self.0.keys().collect();
-        assert!(left.is_empty() || thread::panicking(), "no test reads the arguments {left:?}");
+        assert!(
+            left.is_empty() || thread::panicking(),
+            "the test does not read the arguments {left:?}"
+        );
     }
 }
 

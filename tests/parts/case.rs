@@ -1,4 +1,4 @@
-//! A file of the fixtures: what a part was built with, its weights, inputs and outputs.
+//! A file of the fixtures: the arguments of a part, its weights, inputs and outputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Case {
         case
     }
 
-    /// The part's class or function in the reference.
+    /// The class or function of the part in the reference.
     pub(crate) fn part(&self) -> &str {
         self.options["part"].as_str().expect("every case names its part")
     }
@@ -70,17 +70,17 @@ impl Case {
         Arguments::new(&self.options["arguments"])
     }
 
-    /// Whether the reference returned attention maps.
+    /// True if the reference returned attention maps.
     pub(crate) fn has_attentions(&self) -> bool {
         self.outputs.keys().any(|name| name.contains("attentions"))
     }
 
-    /// Loads all of the case's weights into `module`, as a checkpoint is loaded.
+    /// Loads all weights of the case into `module`, like a checkpoint.
     pub(crate) fn load<M: Module>(&self, module: M) -> Result<M, String> {
         self.load_renamed(module, |key| key.to_owned())
     }
 
-    /// The same, with other keys: for a module that stands under another name in the reference.
+    /// The same with renamed keys, for a module that has another name in the reference.
     pub(crate) fn load_renamed<M: Module>(
         &self,
         module: M,
@@ -104,14 +104,14 @@ impl Case {
         Tensor::from_data(self.inputs[name].clone(), device)
     }
 
-    /// Axes of an input.
+    /// Number of axes of an input.
     pub(crate) fn rank(&self, name: &str) -> usize {
         self.inputs[name].shape().num_dims()
     }
 }
 
-/// The same elements in another shape: the reference keeps the axes of some grids that are
-/// tokens here.
+/// The same elements in another shape: the reference keeps the axes of some grids whose cells are tokens
+/// here.
 pub(crate) fn reshaped(data: TensorData, shape: &[usize]) -> TensorData {
     let dtype = data.dtype();
     TensorData::from_bytes(data.into_bytes(), shape.to_vec(), dtype)

@@ -13,7 +13,7 @@ use crate::case::{Case, reshaped};
 use crate::output::Output;
 use crate::preprocessors::positions;
 
-/// The output's axes where no argument names them: those behind the second one of the input.
+/// The default axes of the output: those of the input after the second.
 const FIRST_AXIS: usize = 2;
 
 pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<NamedTensors, String> {
@@ -38,7 +38,7 @@ pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<Name
         }
         "PerceiverBasicVideoAutoencodingDecoder" => {
             let module = video(&mut arguments, config, device);
-            // The reference's forward takes no `output_attentions`.
+            // `forward` of the reference has no argument `output_attentions`.
             decode(case, module, &None, false, device)
         }
         "PerceiverMultimodalDecoder" => {
@@ -75,7 +75,7 @@ where
     Ok(found)
 }
 
-/// The tokens a decoder is called with; only their number of examples matters to most.
+/// The tokens that a decoder is called with. Most decoders use only their number of examples.
 fn preprocessed(case: &Case, device: &Device) -> Preprocessed {
     let inputs = case.inputs["inputs"].clone();
     let (batch, channels) = (inputs.shape()[0], inputs.shape()[inputs.rank() - 1]);
@@ -99,7 +99,7 @@ fn project(case: &Case, device: &Device) -> Result<NamedTensors, String> {
     Ok(found)
 }
 
-/// A decoder that only makes queries is a position encoding.
+/// A decoder that only makes queries: a position encoding.
 fn encode_positions(
     case: &Case,
     arguments: &mut Arguments,
@@ -144,7 +144,7 @@ pub(crate) fn classification(
     config: &PerceiverConfig,
     device: &Device,
 ) -> ClassificationDecoder {
-    // The query is as wide as the layer, and the projection to labels always there.
+    // The query has the channels of the layer, and there is always a projection to labels.
     arguments.ignore(&["final_project", "position_encoding_type"]);
     arguments.ignore(&["trainable_position_encoding_kwargs"]);
     let layer = decoder_layer(arguments, config);
@@ -157,7 +157,7 @@ fn flow(
     config: &PerceiverConfig,
     device: &Device,
 ) -> OpticalFlowDecoder {
-    // The reference builds an encoding that it never uses.
+    // The reference builds an encoding and never uses it.
     arguments.ignore(&["position_encoding_type", "fourier_position_encoding_kwargs"]);
     let shape = arguments.sizes("output_image_shape").expect("output_image_shape");
     let decoder = OpticalFlowDecoderConfig {

@@ -1,26 +1,24 @@
-//! Layers, and functions that are no module.
+//! Layers and functions.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_core::{
     CrossAttentionLayer, Initialisation, KeyMask, LayerConfig, SelfAttentionLayer, TokenArray,
 };
-use perceiver_io::{
-    PositionConfig, fourier_features, linear_positions, space_to_depth as move_blocks,
-};
+use perceiver_io::{PositionConfig, linear_positions, space_to_depth as move_blocks};
 use perceiver_models::{CrossAttentionShape, NamedTensors};
 
 use crate::case::{Case, reshaped};
 use crate::decoders::attention;
-use crate::preprocessors::trainable;
+use crate::preprocessors::{fourier, trainable};
 
 pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<NamedTensors, String> {
     match case.part() {
         "PerceiverLayer" => layer(case, attentions, device),
         "PerceiverTrainablePositionEncoding" => interpolate(case, device).map(result),
         "build_linear_positions" => Ok(result(mesh(case))),
-        "generate_fourier_features" => Ok(result(features(case))),
+        "generate_fourier_features" => Ok(result(features(case, device))),
         "space_to_depth" => Ok(result(space_to_depth(case, device))),
-        other => Err(format!("nothing is known of {other}")),
+        other => Err(format!("unknown part {other}")),
     }
 }
 
@@ -81,7 +79,7 @@ fn interpolate(case: &Case, device: &Device) -> Result<TensorData, String> {
     Ok(module.grid(&[height, width], true, device).to_table().into_data())
 }
 
-/// Coordinates of every cell of a grid, from those along its axes.
+/// Coordinates of every cell of a grid, from the coordinates along its axes.
 fn mesh(case: &Case) -> TensorData {
     let mut arguments = case.arguments();
     let lengths = arguments.sizes("index_dims").expect("index_dims");
@@ -101,37 +99,10 @@ fn mesh(case: &Case) -> TensorData {
     TensorData::new(coordinates, shape)
 }
 
-/// Features of the first example: the reference gives its sines and cosines to every other one.
-fn features(case: &Case) -> TensorData {
-    let mut arguments = case.arguments();
-    let bands = arguments.optional_size("num_bands").expect("num_bands");
-    let resolution = arguments.sizes("max_resolution").expect("max_resolution");
-    let concat = arguments.switch("concat_pos", true);
-    let sine_only = arguments.switch("sine_only", false);
-    let [_, positions, axes] = case.inputs["pos"].shape().dims();
-    let coordinates: Vec<f32> = case.inputs["pos"].iter::<f32>().collect();
-    let coordinate = usize::from(concat);
-    let phases = if sine_only { 1 } else { 2 };
-    let per_axis: Vec<Vec<f32>> = (0..axes)
-        .map(|axis| {
-            let along: Vec<f32> = (0..positions).map(|p| coordinates[p * axes + axis]).collect();
-            fourier_features(&along, bands, resolution[axis], concat, sine_only)
-        })
-        .collect();
-    let width = coordinate + phases * bands;
-    let mut rows = Vec::new();
-    for position in 0..positions {
-        let rows_of = |axis: usize| &per_axis[axis][position * width..][..width];
-        for axis in 0..axes {
-            rows.extend_from_slice(&rows_of(axis)[..coordinate]);
-        }
-        for phase in 0..phases {
-            for axis in 0..axes {
-                rows.extend_from_slice(&rows_of(axis)[coordinate + phase * bands..][..bands]);
-            }
-        }
-    }
-    TensorData::new(rows, [positions, axes * width])
+/// Features of the first example, whose sines and cosines the reference repeats in the others.
+fn features(case: &Case, device: &Device) -> TensorData {
+    let features = fourier(&mut case.arguments()).encode(case.input("pos", device));
+    features.narrow(0, 0, 1).squeeze_dim::<2>(0).into_data()
 }
 
 fn space_to_depth(case: &Case, device: &Device) -> TensorData {

@@ -1,10 +1,10 @@
-//! Every single part gives the reference's numbers, on every backend that was compiled in.
+//! Every part gives the numbers of the reference, on every compiled backend.
 //!
-//! The files under `fixtures/parts` are parts that transformers built, filled and ran
-//! (`generate/parts.py`). Each is built here from the same arguments, its weights go through the
-//! checkpoint loader, which must use every one of them, and its outputs are compared.
+//! Each file under `fixtures/parts` holds a part that transformers built, initialised and ran
+//! (`generate/parts.py`). The test builds the part from the same arguments, loads its weights through the
+//! checkpoint loader, which must use all of them, and compares its outputs.
 
-#![allow(clippy::print_stdout, reason = "the test tells how close each part comes")]
+#![allow(clippy::print_stdout, reason = "the test prints the difference of each part")]
 
 mod arguments;
 mod case;
@@ -23,11 +23,11 @@ use perceiver_tests::{TOLERANCE, compare, devices};
 
 use crate::case::{Case, cases};
 
-/// Files whose parts have no counterpart, and why.
+/// Files whose parts have no counterpart here, and the reasons.
 const WITHOUT_COUNTERPART: [(&str, &str); 1] =
     [("layer_self_masked", "latents are never masked, and always added to what they attend to")];
 
-/// Files in all, so that none goes missing.
+/// Number of files, so that none goes missing.
 const CASES: usize = 83;
 
 fn run(case: &Case, attentions: bool, device: &Device) -> Result<NamedTensors, String> {
@@ -53,7 +53,7 @@ fn comparable_cases() -> Vec<Case> {
     cases
 }
 
-/// What the reference returned, less what is known not to be followed.
+/// The outputs of the reference, except those that are deliberately not followed.
 fn expected(case: &Case) -> NamedTensors {
     let mut expected = case.outputs.clone();
     if case.part() == "generate_fourier_features" {
@@ -63,14 +63,14 @@ fn expected(case: &Case) -> NamedTensors {
     expected
 }
 
-/// The first example of features that may have a batch axis.
+/// The features of the first example, with or without a batch axis.
 fn first_example(features: &TensorData) -> TensorData {
     let [.., positions, channels] = features.shape()[..] else { panic!("two axes at least") };
     let values = features.iter::<f32>().take(positions * channels).collect();
     TensorData::new(values, [positions, channels])
 }
 
-/// Runs the cases and fails with everything that differs.
+/// Runs the cases and fails with a list of all differences.
 fn assert_parity(cases: &[(Case, NamedTensors)], attentions: bool) {
     for (device_name, device) in devices() {
         let mut failures = Vec::new();
@@ -101,7 +101,7 @@ fn every_part_matches_the_reference() {
     assert_parity(&cases, true);
 }
 
-/// Without attention maps the layers take another path.
+/// Without attention maps, the layers take another path.
 #[test]
 fn attention_without_maps_gives_the_same_result() {
     let cases: Vec<_> = comparable_cases()

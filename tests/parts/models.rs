@@ -50,7 +50,7 @@ pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<Name
             let input = preprocessors::multimodal_input(case, device);
             call.run(preprocessor, decoder, postprocessor, input, OutputPoints::default())
         }
-        _ => Err("no such model is assembled here".into()),
+        _ => Err("unknown combination of parts".into()),
     }
 }
 

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use perceiver_io::MultimodalOutput;
 use perceiver_models::NamedTensors;
 
-/// What a decoder or postprocessor returns, as the fixtures name it.
+/// The output of a decoder or postprocessor, under the names of the fixtures.
 pub(crate) trait Output {
     fn insert(self, name: &str, found: &mut NamedTensors);
 }
@@ -21,7 +21,7 @@ impl Output for MultimodalOutput {
     }
 }
 
-/// Of a model without a decoder.
+/// The output of a model without a decoder.
 impl Output for () {
     fn insert(self, _: &str, _: &mut NamedTensors) {}
 }

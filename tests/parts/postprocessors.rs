@@ -43,8 +43,8 @@ where
     Ok(found)
 }
 
-/// Answers one after the other, and how many are each modality's. Where the reference is given a
-/// dictionary, its entries are joined.
+/// Concatenated answers, and their number per modality. If the reference takes a dictionary, its entries
+/// are concatenated.
 fn answers(case: &Case, device: &Device) -> (Tensor<3>, Vec<usize>) {
     if case.inputs.contains_key("inputs") {
         let sizes = &case.options["call"]["modality_sizes"];

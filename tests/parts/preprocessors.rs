@@ -1,8 +1,8 @@
 use burn::tensor::Device;
 use perceiver_core::Initialisation;
 use perceiver_io::{
-    AudioPreprocessorConfig, Combination, Frames, ImageInput, ImagePreparation,
-    ImagePreprocessorConfig, Modalities, MultimodalInput, MultimodalPreprocessor,
+    AudioPreprocessorConfig, Combination, FourierPositionEncoding, Frames, ImageInput,
+    ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalInput, MultimodalPreprocessor,
     MultimodalPreprocessorConfig, OneHotPreprocessor, PositionConfig, PositionEncodingConfig,
     Preprocessor, TextPreprocessor, TextPreprocessorConfig,
 };
@@ -167,7 +167,7 @@ pub(crate) fn multimodal_input(case: &Case, device: &Device) -> MultimodalInput 
     }
 }
 
-/// Positions, projected from `out_channels` where a projection is asked for.
+/// Positions, projected from `out_channels` if the arguments have a projection.
 pub(crate) fn positions(
     arguments: &mut Arguments,
     default: &str,
@@ -176,7 +176,8 @@ pub(crate) fn positions(
     let encoding = match arguments.text("position_encoding_type", default).as_str() {
         "fourier" => {
             let of = arguments.nested("fourier_position_encoding_kwargs");
-            fourier(&mut of.expect("arguments of the Fourier encoding"))
+            let fourier = fourier(&mut of.expect("arguments of the Fourier encoding"));
+            PositionEncodingConfig::Fourier(fourier)
         }
         "trainable" => {
             let of = arguments.nested("trainable_position_encoding_kwargs");
@@ -188,8 +189,8 @@ pub(crate) fn positions(
     PositionConfig { encoding, projection: projected.map(|channels| (out_channels, channels)) }
 }
 
-fn fourier(arguments: &mut Arguments) -> PositionEncodingConfig {
-    PositionEncodingConfig::Fourier {
+pub(crate) fn fourier(arguments: &mut Arguments) -> FourierPositionEncoding {
+    FourierPositionEncoding {
         bands: arguments.optional_size("num_bands").expect("num_bands"),
         max_resolution: arguments.sizes("max_resolution").expect("max_resolution"),
         concat_positions: arguments.switch("concat_pos", true),

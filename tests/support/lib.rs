@@ -1,4 +1,4 @@
-//! What the parity tests share: fixtures, devices and comparison.
+//! Fixtures, devices and comparison for the parity tests.
 #![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a failed test panics")]
 
 use std::fs;
@@ -133,3 +133,8 @@ pub fn compare(
     failures.extend(unexpected.map(|name| format!("{name} is not the reference's")));
     (failures, largest)
 }
+
+/// The page's programs, compiled and run.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../docs/adding-a-head.md")]
+struct AddingAHead;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use perceiver_workspace::{cargo, is_installed, program, root, run, target};
+use perceiver_workspace::{cargo, program, root, run, target};
 
 use crate::licences;
 
@@ -85,15 +85,13 @@ fn try_it(archives: &Path, archive: &str, program: &Path) -> Result<()> {
 
 /// Writes the SHA-256 beside the archive, as `sha256sum --check` reads it.
 fn write_checksum(folder: &Path, archive: &str) -> Result<()> {
-    let mut sum = if is_installed("shasum") {
-        let mut sum = Command::new("shasum");
-        sum.args(["-a", "256"]);
-        sum
-    } else {
-        Command::new("sha256sum")
+    // macOS has the one, Linux and Git for Windows have the other.
+    let (name, options) = match cfg!(target_os = "macos") {
+        true => ("shasum", &["-a", "256"][..]),
+        false => ("sha256sum", &[][..]),
     };
     let file = File::create(folder.join(format!("{archive}.sha256")))?;
-    run(sum.arg(archive).current_dir(folder).stdout(file))
+    run(Command::new(name).args(options).arg(archive).current_dir(folder).stdout(file))
 }
 
 /// This machine's target triple.

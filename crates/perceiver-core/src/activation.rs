@@ -8,10 +8,10 @@ use crate::ops;
 /// The function between an MLP's two linear maps: `hidden_act` in the configuration.
 ///
 /// # Source
-/// `ACT2CLS` of transformers' `activations.py`; every name it knows is here.
+/// `ACT2CLS` of transformers' `activations.py`, with all of its names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
-    /// Gaussian error linear unit by the error function (`gelu`, `gelu_python`).
+    /// The exact Gaussian error linear unit, `x Φ(x)` (`gelu`, `gelu_python`).
     #[default]
     Gelu,
     /// [`Gelu`](Self::Gelu) clipped to ±10.
@@ -23,7 +23,7 @@ pub enum Activation {
     QuickGelu,
     /// `x relu6(x + 3) / 6`.
     HardSwish,
-    /// The Gaussian cumulative distribution of MEGA: mean √½, deviation √(1 / 4π).
+    /// The cumulative normal distribution of MEGA, with mean √½ and deviation √(1 / 4π).
     Laplace,
     /// Slope 0.01 below zero.
     LeakyRelu,
@@ -47,13 +47,13 @@ pub enum Activation {
     Tanh,
     /// A learned slope below zero.
     PRelu,
-    /// The expanded integral of an exponential linear unit, two learned slopes
+    /// The expanded integral of an exponential linear unit, with two learned slopes
     /// (arXiv 2411.13010).
     XIelu,
 }
 
 impl Activation {
-    /// Every name transformers knows, with what it stands for.
+    /// The names of transformers and their activations.
     pub const NAMES: [(&'static str, Self); 24] = [
         ("gelu", Self::Gelu),
         ("gelu_10", Self::Gelu10),
@@ -81,7 +81,7 @@ impl Activation {
         ("xielu", Self::XIelu),
     ];
 
-    /// The activation transformers calls `name`.
+    /// The activation that transformers calls `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, activation)| activation)
@@ -89,14 +89,14 @@ impl Activation {
 }
 
 impl fmt::Display for Activation {
-    /// The first name transformers has for it.
+    /// The first of its names in transformers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::NAMES.iter().find(|(_, known)| known == self).map(|&(name, _)| name);
         f.write_str(name.unwrap_or("unnamed"))
     }
 }
 
-/// An [`Activation`] with the parameters that two of its kinds learn.
+/// An [`Activation`] with the learned parameters of two of its kinds.
 ///
 /// # Source
 /// `PerceiverMLP.intermediate_act_fn`.
@@ -109,7 +109,7 @@ pub(crate) struct ActivationFunction {
     /// The parameters of [`Activation::XIelu`], before softplus.
     alpha_p: Option<Param<Tensor<1>>>,
     alpha_n: Option<Param<Tensor<1>>>,
-    /// Its constants, which the reference stores in the checkpoint.
+    /// The constants of [`Activation::XIelu`], which the reference stores in the checkpoint.
     beta: Option<Param<Tensor<1>>>,
     eps: Option<Param<Tensor<1>>>,
 }

@@ -3,50 +3,50 @@ use burn::tensor::Tensor;
 use crate::attention::PreparedAttention;
 use crate::{CrossAttentionLayer, LinearMap, TokenArray};
 
-/// Numbers in one array of a block's tokens: 16 MiB in single precision.
+/// Numbers per array of a block: 16 MiB in single precision.
 const BLOCK: usize = 1 << 22;
 
 /// The answers of a [`CrossAttentionLayer`] to any number of queries, block by block.
 ///
-/// Memory does not grow with the queries, beyond what they themselves take, and what depends on
-/// the inputs alone is computed once. Blocks come in the order of the queries, each within one
-/// segment; how they are cut does not change the answers.
+/// Apart from the queries themselves, memory does not grow with their number, and everything that
+/// depends on the inputs alone is computed once. Blocks come in the order of the queries, each within
+/// one segment; their size does not change the answers.
 ///
-/// For inference: no key is dropped.
+/// For inference only: it applies no dropout.
 #[derive(Debug)]
 pub struct AnswerStream<'a> {
     layer: &'a CrossAttentionLayer,
     attention: PreparedAttention<'a>,
-    /// One a segment.
+    /// One per segment.
     endings: Vec<Ending>,
-    /// Tokens a segment.
+    /// Tokens per segment.
     segments: Vec<usize>,
-    /// The longest block.
+    /// Queries per block, at most.
     block: usize,
     segment: usize,
     start: usize,
 }
 
-/// Some consecutive answers.
+/// Consecutive answers.
 #[derive(Debug, Clone)]
 pub struct AnswerBlock {
-    /// The segment whose queries were answered.
+    /// Index of the segment that the queries belong to.
     pub segment: usize,
-    /// The first one's place in the segment.
+    /// Index of the first query in its segment.
     pub start: usize,
     /// `[batch, queries, output_channels]`.
     pub answers: Tensor<3>,
 }
 
-/// What becomes of `x` and the MLP's hidden channels `h`.
+/// The last steps of the layer, from `x` and the hidden channels `h` of its MLP.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "there are as few as segments")]
+#[allow(clippy::large_enum_variant, reason = "there is one per segment")]
 enum Ending {
     /// `x + second(h)`.
     Plain { second: LinearMap },
     /// `last(x + second(h))`.
     Apart { second: LinearMap, last: LinearMap },
-    /// The same as `x W + second_last(h)`.
+    /// The same, as `x W + second_last(h)`.
     Folded { weight: Tensor<2>, second_last: LinearMap },
 }
 
@@ -73,7 +73,7 @@ impl<'a> AnswerStream<'a> {
         Self { layer, attention, endings, segments, block, segment: 0, start: 0 }
     }
 
-    /// Queries in all, of one example.
+    /// Queries per example.
     #[must_use]
     pub fn queries(&self) -> usize {
         self.segments.iter().sum()
@@ -96,7 +96,7 @@ impl Iterator for AnswerStream<'_> {
         }
         let (segment, start) = (self.segment, self.start);
         let left = self.segments[segment] - start;
-        // The blocks left are of equal length.
+        // The remaining blocks have equal length.
         let count = left.div_ceil(left.div_ceil(self.block));
         self.start += count;
         let attended = self.attention.attend(segment, start, count);
@@ -107,12 +107,12 @@ impl Iterator for AnswerStream<'_> {
 }
 
 impl Ending {
-    /// Folded where that takes fewer multiplications for so many tokens.
+    /// Folded if that takes fewer multiplications for this number of tokens.
     fn new(second: LinearMap, last: Option<LinearMap>, tokens: usize) -> Self {
         let Some(last) = last else { return Self::Plain { second } };
         let [_, channels] = second.dims();
         let [_, outputs] = last.dims();
-        // Hidden channels stand on both sides.
+        // Multiplications by the hidden channels cancel.
         if (tokens + channels) * outputs < tokens * channels {
             let second_last = second.then(&last);
             Self::Folded { weight: last.weight(), second_last }
@@ -143,7 +143,7 @@ mod tests {
 
     const CHANNELS: usize = 6;
 
-    /// A layer that takes `block` queries at a time.
+    /// A layer with blocks of `block` queries.
     fn layer(block: usize) -> CrossAttentionLayer {
         let attention = AttentionConfig {
             query_channels: CHANNELS,
@@ -164,7 +164,7 @@ mod tests {
         CrossAttentionLayer::new(&config, init, &Device::flex()).map(&mut Double)
     }
 
-    /// Positions alone, then content.
+    /// A segment of positions only, then a segment of content.
     fn queries() -> TokenArray {
         let positions = Positions::Table(random([7, CHANNELS]));
         TokenArray::new(vec![
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_in_order_within_one_segment_and_tell_the_progress() {
+    fn blocks_come_in_order_within_one_segment_and_count_the_answers() {
         let layer = layer(5);
         let mut stream = layer.stream(&queries(), random([2, 3, 4]), |_| None);
         assert_eq!((stream.answered(), stream.queries()), (0, 19));
@@ -189,9 +189,9 @@ mod tests {
         assert!(stream.next().is_none());
     }
 
-    /// Two channels go through the second map of the MLP, 20 do not.
+    /// A last map of 2 channels is folded, one of 20 is not.
     #[test]
-    fn a_last_map_gives_what_it_gives_after_the_layer() {
+    fn a_last_map_gives_the_same_as_after_the_layer() {
         let (layer, queries, inputs) = (layer(5), queries(), random([2, 3, 4]));
         let lasts = [2, 20]
             .map(|channels| LinearMap::new(random([CHANNELS, channels]), random([channels])));

@@ -13,7 +13,8 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::init::layer_norm;
-use crate::{Initialisation, KeyMask, ops};
+use crate::ops::{self, AttentionInput};
+use crate::{Initialisation, KeyMask};
 
 pub use cross::CrossAttention;
 pub use maps::AttentionMaps;
@@ -22,9 +23,9 @@ pub(crate) use prepared::PreparedAttention;
 /// Sizes of an attention module.
 #[derive(Debug, Clone)]
 pub struct AttentionConfig {
-    /// Channels of the array that asks, and of the result.
+    /// Channels of the array that the queries come from, and of the result.
     pub query_channels: usize,
-    /// Channels of the array that is looked at; equal to `query_channels` in self-attention.
+    /// Channels of the array that is attended to; equal to `query_channels` in self-attention.
     pub input_channels: usize,
     /// Channels of projected queries and keys, over all heads.
     pub qk_channels: usize,
@@ -32,13 +33,13 @@ pub struct AttentionConfig {
     pub v_channels: usize,
     /// Attention heads; divides `qk_channels` and `v_channels`.
     pub heads: usize,
-    /// Whether the queries are added to the result (cross-attention; self-attention always does).
+    /// If true, cross-attention adds the queries to its result. Self-attention always does.
     pub query_residual: bool,
-    /// Probability with which training drops a key for a query.
+    /// Probability of dropping a key for a query in training.
     pub dropout: f64,
 }
 
-/// Attention of an array to itself, with the array added to the result.
+/// Residual self-attention: attention of an array to itself, added to that array.
 ///
 /// # Source
 /// `PerceiverAttention` with `is_cross_attention=False`.
@@ -59,8 +60,8 @@ struct SelfProjections {
     heads: usize,
 }
 
-/// An attention result, `[batch, queries, query_channels]`, and the probabilities behind it when
-/// asked for, `[batch, heads, queries, keys]`.
+/// The result of attention, `[batch, queries, query_channels]`, and the probabilities behind it if
+/// requested, `[batch, heads, queries, keys]`.
 pub(crate) type Attended = (Tensor<3>, Option<Tensor<4>>);
 
 impl SelfAttention {
@@ -83,7 +84,7 @@ impl SelfAttention {
 
     /// # Shapes
     /// - `tokens`: `[batch, tokens, query_channels]`
-    /// - returns: the same, and `[batch, heads, tokens, tokens]` when `probabilities`
+    /// - returns: the same, and `[batch, heads, tokens, tokens]` if `probabilities`
     #[must_use]
     pub fn forward(
         &self,
@@ -107,7 +108,7 @@ impl SelfAttention {
 
 /// Splits projected arrays into heads, attends, and joins the heads.
 ///
-/// Dropout acts on single probabilities, so training with it takes the dense path.
+/// Dropout acts on individual probabilities, so training with dropout takes the dense path.
 fn attend(
     queries: Tensor<3>,
     keys: Tensor<3>,
@@ -127,7 +128,8 @@ fn attend(
         let weights = dropout.forward(weights);
         (weights.clone().matmul(values), probabilities.then_some(weights))
     } else {
-        (ops::attention(queries, keys, values, mask, scale), None)
+        let input = AttentionInput::new(queries, keys, values);
+        (ops::attention(input.mask(mask).scale(scale)), None)
     };
     (attended.swap_dims(1, 2).reshape([batch, query_count, v_channels]), maps)
 }
@@ -145,20 +147,20 @@ fn heads_first(weight: Tensor<2>, heads: usize) -> Tensor<4> {
     weight.transpose().reshape([1, heads, width / heads, channels])
 }
 
-/// The product of every row, `[batch, heads, rows, channels]`, and one vector,
-/// `[1, heads or 1, 1, channels]`, as a sum: `ops/affine.rs` says why.
+/// The product of each row, `[batch, heads, rows, channels]`, with one vector,
+/// `[1, heads or 1, 1, channels]`, computed as a sum; see `ops/affine.rs`.
 fn dot(rows: Tensor<4>, vector: Tensor<4>) -> Tensor<4> {
     (rows * vector).sum_dim(3)
 }
 
-/// What is the same for all examples, seen as that of each.
+/// Expands an array that all examples share, `[1, ...]`, to `[batch, ...]`.
 fn expand_batch<const D: usize>(shared: Tensor<D>, batch: usize) -> Tensor<D> {
     let mut dims = shared.dims();
     dims[0] = batch;
     shared.expand(dims)
 }
 
-/// Whether single probabilities are dropped: in training only.
+/// True in training with dropout.
 fn drops(dropout: &Dropout, device: &Device) -> bool {
     dropout.prob > 0.0 && dropout.training.is_enabled() && device.is_autodiff()
 }

@@ -2,10 +2,10 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::LinearMap;
 
-/// The channels of tokens that carry data: as they are, or a linear map of fewer.
+/// The channels of tokens that carry data: raw channels, or a linear map of them.
 ///
-/// A learned image head maps 3 channels of a pixel to 256. Attention can take in the map instead
-/// and read the 3.
+/// A learned image head maps the 3 channels of a pixel to 256. Attention can absorb the map and read
+/// the 3 channels instead.
 #[derive(Debug, Clone)]
 pub struct Content {
     raw: Tensor<3>,
@@ -19,13 +19,13 @@ impl From<Tensor<3>> for Content {
 }
 
 impl Content {
-    /// `raw` through `map`.
+    /// `map` applied to `raw`.
     ///
     /// # Shapes
     /// - `raw`: `[batch, tokens, raw_channels]`
     ///
     /// # Panics
-    /// If the map takes other channels.
+    /// If `raw` has more or fewer channels than the map takes.
     #[must_use]
     pub fn mapped(raw: Tensor<3>, map: LinearMap) -> Self {
         burn::tensor::assert_shape!(raw, [_, _, map.dims()[0]]);
@@ -51,7 +51,7 @@ impl Content {
         }
     }
 
-    /// The fewest channels to compute with, and how they become content.
+    /// The fewest channels that determine the content, and their map to it.
     pub(crate) fn fewest_channels(&self) -> (Tensor<3>, Option<LinearMap>) {
         match &self.map {
             Some(map) if map.dims()[0] < map.dims()[1] => (self.raw.clone(), Some(map.clone())),
@@ -59,7 +59,7 @@ impl Content {
         }
     }
 
-    /// How many those are.
+    /// The number of those channels.
     pub(crate) fn fewest(&self) -> usize {
         let [_, _, raw] = self.raw.dims();
         self.map.as_ref().map_or(raw, |map| raw.min(map.dims()[1]))
@@ -74,7 +74,7 @@ impl Content {
         Self { raw: self.raw.clone().narrow(1, start, count), map: self.map.clone() }
     }
 
-    /// Some tokens.
+    /// The tokens at `points`.
     pub(crate) fn select(&self, points: Tensor<1, Int>) -> Self {
         Self { raw: self.raw.clone().select(1, points), map: self.map.clone() }
     }

@@ -9,13 +9,13 @@ use crate::{
 /// Sizes of an [`Encoder`].
 #[derive(Debug, Clone)]
 pub struct EncoderConfig {
-    /// The layer in which the latents read the tokens.
+    /// The layer through which the latents read the tokens.
     pub cross_attention: LayerConfig,
-    /// Every layer in which the latents attend to each other.
+    /// Each of the layers in which the latents attend to each other.
     pub self_attention: LayerConfig,
-    /// Self-attention layers with weights of their own.
+    /// Self-attention layers per block.
     pub layers_per_block: usize,
-    /// Times those layers are run through, with the same weights.
+    /// Number of blocks. All blocks share their weights.
     pub blocks: usize,
 }
 
@@ -30,7 +30,7 @@ pub struct Encoder {
     blocks: usize,
 }
 
-/// What an encoder returns.
+/// The result of an [`Encoder`].
 ///
 /// # Source
 /// `BaseModelOutputWithCrossAttentions`.
@@ -39,7 +39,7 @@ pub struct Encoder {
 pub struct EncoderOutput {
     /// `[batch, latents, latent_channels]`.
     pub last_hidden_state: Tensor<3>,
-    /// The latents before every self-attention layer, and once more after every block.
+    /// The latents before every self-attention layer and after every block.
     pub hidden_states: Option<Vec<Tensor<3>>>,
     /// Probabilities of every self-attention, `[batch, heads, latents, latents]`.
     pub attentions: Option<Vec<Tensor<4>>>,
@@ -60,7 +60,7 @@ impl Encoder {
         }
     }
 
-    /// Where the latents look in the tokens.
+    /// The attention probabilities of the latents over the tokens.
     ///
     /// # Shapes
     /// - `latents`: `[batch, latents, latent_channels]`
@@ -76,6 +76,8 @@ impl Encoder {
         self.cross_attention.attention().maps(latents, tokens, mask)
     }
 
+    /// Reads the tokens into the latents.
+    ///
     /// # Shapes
     /// - `latents`: `[batch, latents, latent_channels]`
     /// - `tokens`: `[batch, tokens, token_channels]`

@@ -2,14 +2,14 @@ use burn::module::{Initializer, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-/// How fresh parameters are drawn: normal weights, zero biases.
+/// Distribution of fresh parameters: normal weights, zero biases.
 ///
 /// # Source
 /// `PerceiverPreTrainedModel._init_weights`: linear, convolution and embedding weights, latents,
 /// position embeddings, padding and mask tokens are normal with `initializer_range`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Initialisation {
-    /// Standard deviation of every drawn parameter, `initializer_range` in the configuration.
+    /// Standard deviation of the weights, `initializer_range` in the configuration.
     pub std: f64,
 }
 
@@ -20,7 +20,7 @@ impl Default for Initialisation {
 }
 
 impl Initialisation {
-    /// The distribution itself, for modules of other crates.
+    /// The distribution of weights, for modules of other crates.
     #[must_use]
     pub const fn initializer(self) -> Initializer {
         Initializer::Normal { mean: 0.0, std: self.std }
@@ -50,12 +50,11 @@ impl Initialisation {
     }
 }
 
-/// What layer normalisation adds to the variance.
+/// Added to the variance in layer normalisation.
 pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// Layer normalisation as the reference runs it: epsilon is `PyTorch`'s default 1e-5.
-///
-/// `layer_norm_eps` of the configuration (1e-12) is read by nothing in the reference.
+/// Layer normalisation with `PyTorch`'s default epsilon of 1e-5, as in the reference, which ignores
+/// `layer_norm_eps` (1e-12) of the configuration.
 pub(crate) fn layer_norm(channels: usize, device: &Device) -> LayerNorm {
     LayerNormConfig::new(channels).with_epsilon(LAYER_NORM_EPSILON).init(device)
 }

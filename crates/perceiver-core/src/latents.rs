@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Initialisation, Positions, Segment, TokenArray};
 
-/// The learned array every input is read into.
+/// The learned array that every input is read into.
 ///
 /// # Source
 /// Perceiver section 3; `PerceiverEmbeddings`.
@@ -19,7 +19,7 @@ impl Latents {
         Self { latents: init.parameter([latents, channels], device) }
     }
 
-    /// The latents, the same for every example.
+    /// The latents, which all examples share.
     ///
     /// # Shapes
     /// - returns: `[batch, latents, latent_channels]`

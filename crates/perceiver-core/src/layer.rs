@@ -12,14 +12,14 @@ use crate::{
 /// Sizes of a layer.
 #[derive(Debug, Clone)]
 pub struct LayerConfig {
-    /// Its attention.
+    /// The attention.
     pub attention: AttentionConfig,
-    /// Hidden channels of its MLP are this many times the query channels.
+    /// Ratio of the hidden channels of the MLP to the query channels.
     pub widening_factor: usize,
-    /// Its MLP's activation.
+    /// Activation of the MLP.
     pub activation: Activation,
-    /// Tokens the MLP takes at a time, to bound memory; all of them when zero. The result does
-    /// not depend on it.
+    /// Tokens that the MLP processes at a time, to bound memory; zero means all of them. The result
+    /// does not depend on it.
     pub feed_forward_chunk: usize,
 }
 
@@ -61,7 +61,7 @@ impl SelfAttentionLayer {
 
     /// # Shapes
     /// - `tokens`: `[batch, tokens, query_channels]`
-    /// - returns: the same, and `[batch, heads, tokens, tokens]` when `probabilities`
+    /// - returns: the same, and `[batch, heads, tokens, tokens]` if `probabilities`
     #[must_use]
     pub fn forward(&self, tokens: Tensor<3>, probabilities: bool) -> Attended {
         let (attended, maps) = self.attention.forward(tokens, probabilities);
@@ -85,7 +85,7 @@ impl CrossAttentionLayer {
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `inputs`: `[batch, keys, input_channels]`
     /// - `mask`: `[batch, keys]`
-    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` when
+    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` if
     ///   `probabilities`
     #[must_use]
     pub fn forward(
@@ -99,8 +99,8 @@ impl CrossAttentionLayer {
         (feed_forward(&self.layernorm, &self.mlp, self.feed_forward_chunk, attended), maps)
     }
 
-    /// The same without mask and probabilities, block by block, through a last linear map a
-    /// segment of queries, if there is one.
+    /// The result block by block, without a mask or probabilities. `last` gives a linear map that is
+    /// applied to the answers of a segment, if any.
     ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
@@ -146,8 +146,8 @@ impl LayerConfig {
 /// `x + mlp(norm(x))`, `chunk` tokens at a time.
 ///
 /// # Source
-/// `apply_chunking_to_forward`, which refuses a token count that `chunk` does not divide; here the
-/// last chunk is shorter.
+/// `apply_chunking_to_forward`, which refuses a number of tokens that `chunk` does not divide. Here
+/// the last chunk is shorter.
 fn feed_forward(norm: &LayerNorm, mlp: &Mlp, chunk: usize, tokens: Tensor<3>) -> Tensor<3> {
     let apply = |tokens: Tensor<3>| mlp.forward(ops::layer_norm(norm, tokens.clone())) + tokens;
     let [_, count, _] = tokens.dims();

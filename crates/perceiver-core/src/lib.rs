@@ -1,19 +1,19 @@
 //! The Perceiver's core: attention between a small array of latents and a large array of tokens.
 //!
-//! A Perceiver reads any input through one cross-attention into a fixed number of latents, thinks
-//! in a stack of self-attention layers over those latents, and (Perceiver IO) writes any output
-//! through one more cross-attention whose queries describe the places to be filled. This crate
-//! holds that machinery and knows no modality: images, text and sound begin in `perceiver-io`.
+//! A Perceiver reads any input through one cross-attention into a fixed number of latents, processes
+//! them in a stack of self-attention layers, and (Perceiver IO) writes any output through one more
+//! cross-attention, with one query per output element. This crate is independent of modalities:
+//! images, text and sound are in `perceiver-io`.
 //!
 //! # Axis names
 //!
-//! Shapes in this workspace name their axes. The papers' letters, for those who come from there:
+//! Shapes in this workspace name their axes. These are the papers' letters for them:
 //!
 //! | name | meaning | paper |
 //! |---|---|---|
 //! | `batch` | examples | |
 //! | `tokens` | input elements (pixels, bytes, patches) | M |
-//! | `token_channels` | channels of a token, positions included | C |
+//! | `token_channels` | channels of a token, including its position | C |
 //! | `latents` | latent vectors | N |
 //! | `latent_channels` | channels of a latent | D |
 //! | `queries` | output elements, one per decoder query | O |
@@ -57,7 +57,7 @@ pub use mlp::{Mlp, MlpConfig};
 pub use positions::{Axis, Grid, Positions};
 pub use token_array::{Segment, TokenArray};
 
-/// What a forward pass returns beside its result.
+/// Optional outputs of a forward pass.
 ///
 /// Both cost memory: attention maps take the dense path, which materialises
 /// `[batch, heads, queries, keys]` for every layer.

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 
 use crate::ops;
 
-/// `x W + b` apart from any module: what linear layers with nothing between them fold into.
+/// `x W + b` without a module: consecutive linear layers fold into one.
 #[derive(Debug, Clone)]
 pub struct LinearMap {
     weight: Tensor<2>,
@@ -14,7 +14,7 @@ impl From<&Linear> for LinearMap {
     /// # Panics
     /// If the layer has no bias.
     fn from(layer: &Linear) -> Self {
-        let bias = layer.bias.as_ref().expect("linear layers here have a bias");
+        let bias = layer.bias.as_ref().expect("the linear layer has a bias");
         Self { weight: layer.weight.val(), bias: bias.val() }
     }
 }
@@ -59,16 +59,16 @@ impl LinearMap {
         ops::affine(input, self.weight(), self.bias())
     }
 
-    /// This map and the next as one.
+    /// This map followed by another, as one map.
     ///
     /// # Panics
-    /// If the next takes other channels.
+    /// If the output channels of this map are not the input channels of the next.
     #[must_use]
     pub fn then(&self, next: &Self) -> Self {
         Self { weight: self.weight().matmul(next.weight()), bias: next.forward(self.bias()) }
     }
 
-    /// The map whose results are `factor` times this one's.
+    /// This map with its results multiplied by `factor`.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         Self { weight: self.weight() * factor, bias: self.bias() * factor }

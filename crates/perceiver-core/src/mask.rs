@@ -1,19 +1,19 @@
 use burn::tensor::{Bool, ElementConversion, Int, Tensor};
 
-/// Which keys attention may not look at.
+/// The keys that are hidden from attention.
 ///
-/// Inside, `true` means hidden; the constructors name the polarity of what they take, because
+/// Internally, `true` means hidden. The constructors name the polarity of their argument, because
 /// Hugging Face's masks mean the opposite of burn's.
 ///
-/// A row that hides every key attends to all of them equally, as in the reference, which adds the
-/// lowest finite number to hidden scores instead of minus infinity.
+/// If every key of an example is hidden, its queries attend to all keys equally, as in the reference,
+/// which adds the lowest finite number to hidden scores instead of minus infinity.
 #[derive(Debug, Clone)]
 pub struct KeyMask {
     hidden: Tensor<2, Bool>,
 }
 
 impl KeyMask {
-    /// From a mask that is `true` where a key is hidden.
+    /// A mask that is `true` where a key is hidden.
     ///
     /// # Shapes
     /// - `hidden`: `[batch, keys]`
@@ -22,7 +22,7 @@ impl KeyMask {
         Self { hidden }
     }
 
-    /// From Hugging Face's `attention_mask`: zero hides a key, any other number keeps it.
+    /// Hugging Face's `attention_mask`: zero hides a key, any other number keeps it.
     ///
     /// # Shapes
     /// - `attention_mask`: `[batch, keys]`

@@ -8,15 +8,15 @@ use crate::{Activation, Initialisation, LinearMap, ops};
 /// Sizes of an [`Mlp`].
 #[derive(Debug, Clone)]
 pub struct MlpConfig {
-    /// Channels in and out.
+    /// Input and output channels.
     pub channels: usize,
-    /// Hidden channels are this many times `channels`.
+    /// Ratio of the hidden channels to `channels`.
     pub widening_factor: usize,
-    /// Between the two linear maps.
+    /// Activation between the two linear maps.
     pub activation: Activation,
 }
 
-/// Two linear maps with an activation between them, applied to each token alone.
+/// Two linear maps with an activation between them, applied to each token.
 ///
 /// # Source
 /// Perceiver IO section 3.1; `PerceiverMLP`.
@@ -28,7 +28,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A fresh network.
+    /// Fresh parameters.
     #[must_use]
     pub fn new(config: &MlpConfig, init: Initialisation, device: &Device) -> Self {
         let hidden = config.widening_factor * config.channels;
@@ -47,7 +47,7 @@ impl Mlp {
         ops::linear(&self.dense2, self.hidden(tokens))
     }
 
-    /// What the second map is applied to.
+    /// The input of the second map.
     ///
     /// # Shapes
     /// - `tokens`: `[batch, tokens, channels]`

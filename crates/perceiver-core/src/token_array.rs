@@ -2,12 +2,12 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::{Content, Positions};
 
-/// An array of tokens, kept factored: what each channel is known to be a function of is not
-/// written out per token.
+/// An array of tokens, kept factored: channels that depend on one axis of a grid are stored once per
+/// place on that axis, not once per token.
 ///
-/// A flow pair has 182 528 tokens of 322 channels, of which 258 are Fourier positions that depend
-/// on one row or one column only. Attention can contract those once per axis (see
-/// `docs/structured-attention.md`), so preprocessors and query builders hand them over unexpanded.
+/// An optical flow pair has 182 528 tokens with 322 channels, of which 258 are Fourier positions that
+/// depend only on the row or only on the column. Attention contracts them once per axis (see
+/// `docs/structured-attention.md`), so preprocessors and decoders pass them on unexpanded.
 /// [`to_dense`](Self::to_dense) writes them out.
 ///
 /// # Source
@@ -17,7 +17,7 @@ pub struct TokenArray {
     segments: Vec<Segment>,
 }
 
-/// Tokens of one modality: each token's channels are `content ++ positions ++ padding`.
+/// Tokens of one modality. The channels of a token are `content ++ positions ++ padding`.
 #[derive(Debug, Clone)]
 pub struct Segment {
     batch: usize,
@@ -28,7 +28,7 @@ pub struct Segment {
 }
 
 impl TokenArray {
-    /// The segments one after the other along the tokens.
+    /// Concatenates segments along the tokens.
     ///
     /// # Panics
     /// If there is no segment, or two differ in batch or channels.
@@ -64,13 +64,13 @@ impl TokenArray {
         [self.segments[0].batch, tokens, self.segments[0].channels()]
     }
 
-    /// Where the tokens live.
+    /// The device of the tokens.
     #[must_use]
     pub fn device(&self) -> Device {
         self.segments[0].device()
     }
 
-    /// One example where all are the same, for lack of content; else all.
+    /// One example if all are equal, because no segment has content; otherwise all.
     pub(crate) fn distinct(&self) -> Self {
         let segments = &self.segments;
         if segments.iter().any(|segment| segment.content.is_some()) {
@@ -79,7 +79,7 @@ impl TokenArray {
         Self { segments: segments.iter().cloned().map(Segment::distinct).collect() }
     }
 
-    /// Every channel of every token: what the reference computes with.
+    /// Every channel of every token written out, as in the reference.
     ///
     /// # Shapes
     /// - returns: `[batch, tokens, token_channels]`
@@ -90,7 +90,7 @@ impl TokenArray {
 }
 
 impl Segment {
-    /// Tokens that are all content.
+    /// Tokens of content only.
     ///
     /// # Shapes
     /// - `content`: `[batch, tokens, content_channels]`
@@ -101,14 +101,14 @@ impl Segment {
         Self { batch, tokens, content: Some(content), positions: None, padding: None }
     }
 
-    /// Tokens that are all position.
+    /// Tokens of positions only.
     #[must_use]
     pub fn from_positions(batch: usize, positions: Positions) -> Self {
         let tokens = positions.tokens();
         Self { batch, tokens, content: None, positions: Some(positions), padding: None }
     }
 
-    /// Tokens that are all the same vector.
+    /// Tokens that are all the same vector, `padding`.
     ///
     /// # Shapes
     /// - `padding`: `[token_channels]`
@@ -120,7 +120,7 @@ impl Segment {
     /// Appends position channels to content.
     ///
     /// # Panics
-    /// If there are positions or padding already, or the positions are of another number of tokens.
+    /// If there are positions or padding already, or more or fewer positions than tokens.
     #[must_use]
     pub fn with_positions(mut self, positions: Positions) -> Self {
         assert!(self.positions.is_none() && self.padding.is_none(), "positions follow content");
@@ -135,7 +135,7 @@ impl Segment {
         self
     }
 
-    /// Appends channels that are the same for every token.
+    /// Appends channels that all tokens share.
     ///
     /// # Shapes
     /// - `padding`: `[padding_channels]`
@@ -155,13 +155,13 @@ impl Segment {
         self.batch
     }
 
-    /// Tokens an example.
+    /// Tokens per example.
     #[must_use]
     pub const fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// All channels of a token.
+    /// Channels of a token.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.content_channels()
@@ -169,7 +169,7 @@ impl Segment {
             + self.padding.as_ref().map_or(0, |padding| padding.dims()[0])
     }
 
-    /// Channels of a token that are content.
+    /// Content channels of a token.
     #[must_use]
     pub fn content_channels(&self) -> usize {
         self.content.as_ref().map_or(0, |content| content.dims()[2])
@@ -193,7 +193,7 @@ impl Segment {
         self.padding.as_ref()
     }
 
-    /// One example where all are the same, for lack of content; else all.
+    /// One example if all are equal, because there is no content; otherwise all.
     pub(crate) fn distinct(self) -> Self {
         if self.content.is_some() { self } else { Self { batch: 1, ..self } }
     }
@@ -216,7 +216,7 @@ impl Segment {
         }
     }
 
-    /// Some of the tokens, in any order.
+    /// The tokens at `points`, in any order.
     ///
     /// # Shapes
     /// - `points`: `[points]`
@@ -240,6 +240,8 @@ impl Segment {
         }
     }
 
+    /// Every channel of every token written out.
+    ///
     /// # Shapes
     /// - returns: `[batch, tokens, token_channels]`
     #[must_use]
@@ -260,7 +262,7 @@ impl Segment {
     }
 }
 
-/// `Tensor::cat` without a copy of a lone part.
+/// `Tensor::cat` that does not copy a single part.
 pub(crate) fn concat<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
     if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dim) }
 }
@@ -276,8 +278,8 @@ mod tests {
         Device::flex()
     }
 
-    /// Two rows of three cells. The row's channels are the first and the last, the column's the
-    /// one between them.
+    /// Two rows of three cells. The first and the last channel depend on the row, the one between them
+    /// on the column.
     fn grid(points: Option<Tensor<1, Int>>) -> Positions {
         let rows = Tensor::from_data([[1.0, 10.0], [2.0, 20.0]], &device());
         let columns = Tensor::from_data([[-1.0], [-2.0], [-3.0]], &device());
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_spells_out_row_by_row_with_every_axis_at_its_channels() {
+    fn a_grid_expands_row_by_row_with_every_axis_in_its_channels() {
         let expected = [
             [1.0, -1.0, 10.0],
             [1.0, -2.0, 10.0],
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn points_of_a_grid_are_rows_of_the_whole_one() {
+    fn points_of_a_grid_are_rows_of_its_table() {
         let points = Tensor::<1, Int>::from_data([5, 0, 4, 4], &device());
         let some = grid(Some(points.clone()));
         assert_eq!(some.tokens(), 4);
@@ -327,12 +329,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the range ends beyond 6 tokens")]
-    fn no_token_is_narrowed_to_beyond_the_last() {
+    fn narrowing_beyond_the_last_token_is_refused() {
         let _ = Segment::from_positions(1, grid(None)).narrow(1, 6);
     }
 
     #[test]
-    fn segments_follow_each_other() {
+    fn segments_are_concatenated_along_the_tokens() {
         let padding = Segment::from_padding(2, 4, Tensor::from_data([1.0, 2.0, 3.0], &device()));
         let tokens = TokenArray::new(vec![Segment::from_positions(2, grid(None)), padding]);
         assert_eq!(tokens.dims(), [2, 10, 3]);
@@ -342,14 +344,14 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "segments differ in channels")]
-    fn segments_of_other_channels_are_refused() {
+    fn segments_with_different_channels_are_refused() {
         let narrow = Segment::from_content(Tensor::zeros([2, 4, 2], &device()));
         let _ = TokenArray::new(vec![Segment::from_positions(2, grid(None)), narrow]);
     }
 
     #[test]
     #[should_panic(expected = "6 positions do not fit 5 tokens")]
-    fn positions_of_other_tokens_are_refused() {
+    fn more_positions_than_tokens_are_refused() {
         let content = Segment::from_content(Tensor::zeros([2, 5, 2], &device()));
         let _ = content.with_positions(grid(None));
     }

@@ -1,21 +1,25 @@
-//! What a process keeps of the memory that it freed; alone here, as it is of the whole process.
+//! Memory that the process keeps after freeing it. The only test of its binary, as it measures the
+//! whole process.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::fs::read_to_string;
 
 use perceiver_core::keep_freed_memory;
 
-/// KiB.
+/// Size in KiB.
 const BLOCK: usize = 16 << 10;
 
-/// KiB of memory that the process has.
+/// Resident memory of the process in KiB.
 fn resident() -> usize {
-    let status = read_to_string("/proc/self/status").expect("Linux says what a process has");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    let status = read_to_string("/proc/self/status").expect("Linux has a status of the process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a line with the resident memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// KiB of [`BLOCK`] that remain after it was freed.
+/// KiB of a [`BLOCK`] that stay with the process after it is freed.
 fn kept() -> usize {
     let before = resident();
     drop(std::hint::black_box(vec![1u8; BLOCK * 1024]));

@@ -12,6 +12,9 @@ mod source;
 mod tokenizer;
 mod video;
 
+#[doc(no_inline)]
+pub use image::RgbImage;
+
 pub use self::error::{Error, Result};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::{decode_image, read_image};

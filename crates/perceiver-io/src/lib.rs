@@ -1,11 +1,11 @@
-//! What stands around the Perceiver's core: inputs become tokens, latents become outputs.
+//! Inputs and outputs of Perceivers: preprocessors, position encodings, decoders and postprocessors.
 //!
 //! Data flows one way: a [`Preprocessor`] turns raw input into tokens with positions, the encoder
-//! of `perceiver-core` reads them into latents, a [`Decoder`] asks the latents with one query per
-//! output element, and a [`Postprocessor`] gives the answers their final form. A new modality is
-//! one implementation of one of these traits.
+//! of `perceiver-core` reads them into latents, a [`Decoder`] queries the latents once per output
+//! element, and a [`Postprocessor`] puts the answers into their final form. To add a modality,
+//! implement one of these traits; the types of `perceiver-core` that they use are exported here.
 //!
-//! Axis names are those of [`perceiver_core`].
+//! Shapes name their axes as [`perceiver_core`] does.
 
 mod decoder;
 mod modalities;
@@ -13,6 +13,11 @@ mod patches;
 mod position;
 mod postprocessor;
 mod preprocessor;
+
+pub use perceiver_core::{
+    Activation, AnswerBlock, AnswerStream, AttentionConfig, Axis, Content, CrossAttentionLayer,
+    Grid, Initialisation, LayerConfig, LinearMap, Positions, Segment, TokenArray,
+};
 
 pub use decoder::{
     BasicDecoder, BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,

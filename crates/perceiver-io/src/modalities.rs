@@ -1,8 +1,8 @@
 use burn::module::Module;
 
-/// One thing for each modality of the audio-visual autoencoder.
+/// One value per modality of the audio-visual autoencoder.
 ///
-/// The fields are in token order: the reference concatenates modalities sorted by name.
+/// The fields are in the order of the tokens: the reference sorts modalities by name.
 #[derive(Module, Debug)]
 pub struct Modalities<T: Module> {
     /// For the sound track.

@@ -1,8 +1,8 @@
 use burn::tensor::Tensor;
 
-/// Moves blocks of space and time into channels, which come last.
+/// Moves blocks of space and time into channels, which become the last axis.
 ///
-/// Within a token the order is (time, row, column, channel).
+/// The channels of a block are in the order (time, row, column, channel).
 ///
 /// # Shapes
 /// - `frames`: `[batch, time, channels, height, width]`
@@ -24,8 +24,8 @@ pub fn space_to_depth(frames: Tensor<5>, temporal_block: usize, spatial_block: u
     );
     let (times, rows, columns) =
         (time / temporal_block, height / spatial_block, width / spatial_block);
-    // In two steps, because burn's ndarray backend knows six axes: the rows and columns of a block
-    // go behind those of the blocks, then time goes before them.
+    // In two steps, because burn's ndarray backend has at most six axes: first the rows and columns
+    // within a block move behind those of the blocks, then time moves before them.
     let split: Tensor<6> = frames.reshape([
         batch * times,
         temporal_block * channels,
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Every element is where its place in the frames says.
+    /// Compares every element with its index in the frames.
     #[test]
     fn channels_of_a_block_are_time_row_column_channel() {
         let shape = [2, 4, 3, 6, 9];
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "4 frames of 6x5 do not divide into blocks of 2x3x3")]
-    fn frames_that_do_not_divide_are_refused() {
+    fn frames_that_blocks_do_not_divide_are_refused() {
         let _ = space_to_depth(Tensor::zeros([1, 4, 3, 6, 5], &Device::flex()), 2, 3);
     }
 }

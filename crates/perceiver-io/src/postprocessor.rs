@@ -1,4 +1,4 @@
-//! Answers get their final form.
+//! Put answers into their final form.
 
 use std::fmt::Debug;
 
@@ -7,16 +7,16 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use perceiver_core::{Initialisation, LinearMap, ops};
 
-/// Gives a decoder's answers their final form.
+/// Puts the answers of a decoder into their final form.
 pub trait Postprocessor<Input>: Module + ModuleDisplay + Debug {
     /// The final form.
     type Output;
 
-    /// `sizes` is the number of answers of each modality.
+    /// The final form of the answers. `sizes` is the number of answers per modality.
     fn forward(&self, answers: Input, sizes: &[usize]) -> Self::Output;
 }
 
-/// Maps every answer's channels.
+/// Maps the channels of each answer linearly.
 ///
 /// # Source
 /// `PerceiverProjectionPostprocessor`.
@@ -26,7 +26,7 @@ pub struct ProjectionPostprocessor {
     classifier: Linear,
 }
 
-/// Makes consecutive samples of every answer.
+/// Turns each answer into consecutive samples.
 ///
 /// # Source
 /// `PerceiverAudioPostprocessor`.
@@ -36,7 +36,7 @@ pub struct AudioPostprocessor {
     classifier: Linear,
 }
 
-/// Makes label scores of the first answer.
+/// Turns the first answer into label scores.
 ///
 /// # Source
 /// `PerceiverClassificationPostprocessor`.
@@ -46,7 +46,7 @@ pub struct ClassificationPostprocessor {
     classifier: Linear,
 }
 
-/// Splits answers by modality and finishes each its own way.
+/// Splits answers by modality and postprocesses each modality separately.
 ///
 /// # Source
 /// `PerceiverMultimodalPostprocessor`.
@@ -63,7 +63,7 @@ struct ModalityPostprocessors {
     label: ClassificationPostprocessor,
 }
 
-/// What a [`MultimodalPostprocessor`] returns.
+/// Output of a [`MultimodalPostprocessor`].
 #[derive(Debug, Clone)]
 pub struct MultimodalOutput {
     /// `[batch, samples]`.
@@ -74,7 +74,7 @@ pub struct MultimodalOutput {
     pub label: Tensor<2>,
 }
 
-/// Scores every vocabulary entry by its embedding: the masked language model's output.
+/// Scores every vocabulary entry by its embedding: the output of the masked language model.
 ///
 /// # Source
 /// `PerceiverEmbeddingDecoder`.
@@ -146,7 +146,7 @@ impl Postprocessor<Tensor<3>> for ClassificationPostprocessor {
 }
 
 impl MultimodalPostprocessor {
-    /// From one postprocessor a modality.
+    /// Combines one postprocessor per modality.
     #[must_use]
     pub const fn new(
         audio: AudioPostprocessor,
@@ -156,7 +156,7 @@ impl MultimodalPostprocessor {
         Self { modalities: ModalityPostprocessors { audio, image, label } }
     }
 
-    /// The linear map with which each modality begins, in token order.
+    /// The linear map that begins each modality's postprocessor, in token order.
     #[must_use]
     pub fn maps(&self) -> [LinearMap; 3] {
         let of = &self.modalities;
@@ -165,7 +165,7 @@ impl MultimodalPostprocessor {
 }
 
 impl MultimodalOutput {
-    /// From answers that have been through [`MultimodalPostprocessor::maps`].
+    /// The output from answers already mapped by [`MultimodalPostprocessor::maps`].
     #[must_use]
     pub fn from_mapped([audio, image, label]: [Tensor<3>; 3]) -> Self {
         Self { audio: audio.flatten(1, 2), image, label: label.narrow(1, 0, 1).squeeze_dim(1) }
@@ -176,9 +176,11 @@ impl Postprocessor<Tensor<3>> for MultimodalPostprocessor {
     type Output = MultimodalOutput;
 
     /// # Panics
-    /// If there are not three sizes, audio, image and label, that sum to the answers.
+    /// If there are not three sizes (audio, image, label), or they exceed the number of answers.
     fn forward(&self, answers: Tensor<3>, sizes: &[usize]) -> MultimodalOutput {
-        let &[audio, image, label] = sizes else { panic!("three modalities, not {sizes:?}") };
+        let &[audio, image, label] = sizes else {
+            panic!("expected the sizes of 3 modalities, found {sizes:?}")
+        };
         let [of_audio, of_image, of_label] = self.maps();
         MultimodalOutput::from_mapped([
             of_audio.forward(answers.clone().narrow(1, 0, audio)),

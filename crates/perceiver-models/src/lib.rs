@@ -1,7 +1,4 @@
-//! Perceiver model heads for burn, with Hugging Face configurations and checkpoints.
-//!
-//! Every head is a [`PerceiverHead`]: load it with `from_pretrained`, call `forward` with an input
-//! or a [`Request`], save it with [`Pretrained::save`].
+#![doc = include_str!("../README.md")]
 
 mod any;
 mod checkpoint;
@@ -48,18 +45,13 @@ pub use perceiver_io::{
     AudioPostprocessor, AudioPreprocessor, AudioPreprocessorConfig, BasicDecoder,
     BasicDecoderConfig, BasicVideoAutoencodingDecoder, ClassificationDecoder,
     ClassificationDecoderConfig, ClassificationPostprocessor, Combination, Decoded, Decoder,
-    EmbeddingDecoder, Frames, ImageInput, ImagePreparation, ImagePreprocessor,
-    ImagePreprocessorConfig, Modalities, MultimodalDecoder, MultimodalDecoderConfig,
-    MultimodalInput, MultimodalOutput, MultimodalPostprocessor, MultimodalPreprocessor,
-    MultimodalPreprocessorConfig, MultimodalQueryConfig, OneHotPreprocessor, OpticalFlowDecoder,
-    OpticalFlowDecoderConfig, OutputPoints, PositionConfig, PositionEncoding,
-    PositionEncodingConfig, Postprocessor, Preprocessed, Preprocessor, ProjectionDecoder,
-    ProjectionPostprocessor, QueryConfig, SubsampledPoints, TextPreprocessor,
+    EmbeddingDecoder, FourierPositionEncoding, Frames, ImageInput, ImagePreparation,
+    ImagePreprocessor, ImagePreprocessorConfig, Modalities, MultimodalDecoder,
+    MultimodalDecoderConfig, MultimodalInput, MultimodalOutput, MultimodalPostprocessor,
+    MultimodalPreprocessor, MultimodalPreprocessorConfig, MultimodalQueryConfig,
+    OneHotPreprocessor, OpticalFlowDecoder, OpticalFlowDecoderConfig, OutputPoints, PositionConfig,
+    PositionEncoding, PositionEncodingConfig, Postprocessor, Preprocessed, Preprocessor,
+    ProjectionDecoder, ProjectionPostprocessor, QueryConfig, SubsampledPoints, TextPreprocessor,
     TextPreprocessorConfig,
 };
 pub use request::Request;
-
-/// The README's example, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,31 +1,31 @@
-//! How many multiplications each form of cross-attention takes, by which one is chosen.
+//! Chooses the form of a cross-attention that takes the fewest multiplications.
 
 use super::CrossAttention;
 use super::factored::Factored;
 use crate::{Segment, TokenArray};
 
-/// How a cross-attention is best done in one direction.
+/// The cheapest form of a cross-attention in one direction.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// Which segments of the many tokens go factored; the others are projected.
+    /// Per segment of the many tokens: true if it is read factored, false if it is projected.
     pub(super) factored: Vec<bool>,
-    /// Whether the output projection is applied to the values.
+    /// If true, the output projection is applied to the values.
     pub(super) output_in_values: bool,
     pub(super) multiplications: usize,
 }
 
 impl CrossAttention {
-    /// Whether the decoder direction is the cheaper one.
-    pub(super) fn asks(&self, queries: &TokenArray, inputs: &TokenArray) -> bool {
+    /// True if the decoder direction is cheaper than the encoder direction.
+    pub(super) fn prefers_decoder_form(&self, queries: &TokenArray, inputs: &TokenArray) -> bool {
         let [_, query_count, query_channels] = queries.dims();
         let [_, key_count, input_channels] = inputs.dims();
-        let asking = self.asking(queries.segments(), key_count, input_channels);
-        let reading = self.reading(query_count, query_channels, inputs.segments());
-        asking.multiplications < reading.multiplications
+        let decoder = self.decoder_cost(queries.segments(), key_count, input_channels);
+        let encoder = self.encoder_cost(query_count, query_channels, inputs.segments());
+        decoder.multiplications < encoder.multiplications
     }
 
     /// The encoder direction: few queries read many inputs.
-    pub(super) fn reading(
+    pub(super) fn encoder_cost(
         &self,
         queries: usize,
         query_channels: usize,
@@ -40,12 +40,17 @@ impl CrossAttention {
         let absorbing = |of: &Segment| 2 * rows * Factored::numbers(of);
         let (factored, reading) =
             choose(inputs, projecting, absorbing, queries * channels * projected);
-        let around = queries * query_channels * projected;
-        Form { factored, output_in_values: false, multiplications: reading + around }
+        let projections = queries * query_channels * projected;
+        Form { factored, output_in_values: false, multiplications: reading + projections }
     }
 
-    /// The decoder direction: many queries ask few inputs.
-    pub(super) fn asking(&self, queries: &[Segment], keys: usize, input_channels: usize) -> Form {
+    /// The decoder direction: many queries attend to few inputs.
+    pub(super) fn decoder_cost(
+        &self,
+        queries: &[Segment],
+        keys: usize,
+        input_channels: usize,
+    ) -> Form {
         let [qk_channels, v_channels] = self.widths();
         let heads = self.projections.heads;
         let channels = queries[0].channels();
@@ -66,8 +71,8 @@ impl CrossAttention {
     }
 }
 
-/// Which segments to treat by `factored` instead of `projected`, where the first to be so costs
-/// `once` beside; and what all of them cost then.
+/// The segments that are cheaper by `factored` than by `projected`, given that the first factored one
+/// costs `once` more, and the cost of all segments together.
 fn choose(
     segments: &[Segment],
     projected: impl Fn(&Segment) -> usize,
@@ -79,7 +84,7 @@ fn choose(
     let mixed: usize = segments
         .iter()
         .zip(&choice)
-        .map(|(s, &goes_factored)| if goes_factored { factored(s) } else { projected(s) })
+        .map(|(s, &is_factored)| if is_factored { factored(s) } else { projected(s) })
         .sum();
     if mixed + once < plain { (choice, mixed + once) } else { (vec![false; segments.len()], plain) }
 }
@@ -126,13 +131,13 @@ mod tests {
     }
 
     fn reads(heads: usize, queries: usize, inputs: &[Segment]) -> Vec<bool> {
-        attention(heads).reading(queries, CHANNELS, inputs).factored
+        attention(heads).encoder_cost(queries, CHANNELS, inputs).factored
     }
 
     #[test]
-    fn each_segment_goes_its_own_way() {
+    fn each_segment_has_its_own_form() {
         assert_eq!(reads(2, 40, &[on_a_grid(), dense()]), [true, false]);
-        let form = attention(2).asking(&[dense(), on_a_grid()], 40, CHANNELS);
+        let form = attention(2).decoder_cost(&[dense(), on_a_grid()], 40, CHANNELS);
         assert_eq!(form.factored, [false, true]);
     }
 
@@ -163,7 +168,7 @@ mod tests {
     fn the_output_goes_into_the_values_of_one_head_alone() {
         let in_values = |heads, tokens| {
             let queries = Segment::from_content(zeros([1, tokens, CHANNELS]));
-            attention(heads).asking(&[queries], 10, CHANNELS).output_in_values
+            attention(heads).decoder_cost(&[queries], 10, CHANNELS).output_in_values
         };
         assert!(in_values(1, TOKENS));
         assert!(!in_values(8, TOKENS));
@@ -173,7 +178,7 @@ mod tests {
     #[test]
     fn the_longer_array_decides_the_direction() {
         let [few, many] = [4, TOKENS].map(|count| TokenArray::dense(zeros([1, count, CHANNELS])));
-        assert!(attention(1).asks(&many, &few));
-        assert!(!attention(1).asks(&few, &many));
+        assert!(attention(1).prefers_decoder_form(&many, &few));
+        assert!(!attention(1).prefers_decoder_form(&few, &many));
     }
 }

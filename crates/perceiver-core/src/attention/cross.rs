@@ -50,13 +50,13 @@ impl CrossAttention {
         }
     }
 
-    /// Attends in whichever way takes the fewest multiplications.
+    /// Attends in the form that takes the fewest multiplications.
     ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `inputs`: `[batch, keys, input_channels]`
     /// - `mask`: `[batch, keys]`
-    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` when
+    /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` if
     ///   `probabilities`
     #[must_use]
     pub fn forward(
@@ -69,14 +69,14 @@ impl CrossAttention {
         if probabilities || drops(&self.projections.dropout, &queries.device()) {
             return self.dense(queries, inputs, mask, probabilities);
         }
-        if mask.is_none() && self.asks(queries, inputs) {
+        if mask.is_none() && self.prefers_decoder_form(queries, inputs) {
             let prepared = self.prepare(queries, inputs.to_dense());
-            let asking = prepared.segments().filter(|&(_, tokens)| tokens > 0);
-            let answers = asking.map(|(s, tokens)| prepared.attend(s, 0, tokens));
+            let segments = prepared.segments().filter(|&(_, tokens)| tokens > 0);
+            let answers = segments.map(|(s, tokens)| prepared.attend(s, 0, tokens));
             return (concat(answers.collect(), 1), None);
         }
         let [_, query_count, query_channels] = queries.dims();
-        let form = self.reading(query_count, query_channels, inputs.segments());
+        let form = self.encoder_cost(query_count, query_channels, inputs.segments());
         if form.factored.contains(&true) {
             (self.gather(queries, inputs, &form.factored, mask), None)
         } else {
@@ -84,7 +84,7 @@ impl CrossAttention {
         }
     }
 
-    /// With every channel of every token written out.
+    /// Attends with every channel of every token written out.
     fn dense(
         &self,
         queries: &TokenArray,
@@ -94,7 +94,7 @@ impl CrossAttention {
     ) -> Attended {
         let of = &self.projections;
         let [batch, ..] = queries.dims();
-        // Queries that are the same for all examples are projected once.
+        // Queries that all examples share are projected once.
         let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
         let projected = expand_batch(ops::linear(&of.query, projected), batch);
         let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());
@@ -124,7 +124,7 @@ impl CrossAttention {
         [of.query.weight.dims()[1], of.value.weight.dims()[1]]
     }
 
-    /// What a score is multiplied by.
+    /// The factor of every score.
     pub(super) fn scale(&self) -> f64 {
         let [qk_channels, _] = self.widths();
         1.0 / ((qk_channels / self.projections.heads) as f64).sqrt()

@@ -1,41 +1,42 @@
+use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
 use super::moments::moments;
 use super::{dot, expand_batch};
+use crate::ops::FactoredTokens;
 use crate::positions::narrow_points;
 use crate::token_array::concat;
 use crate::{Axis, Content, LinearMap, Positions, Segment};
 
-/// A segment of tokens as the factored operations take it, layer normalisation included.
+/// A segment of tokens in the form of the factored operations, layer normalisation included.
 ///
-/// Normalised, token `j` is `scale[j] (token[j] − mean[j])`, so the mean travels as one more
-/// content channel, and no normalised token is ever built.
+/// Normalised, token `j` is `scale[j] (token[j] − mean[j])`, so the mean becomes one more content
+/// channel, and no normalised token is ever built.
 #[derive(Debug, Clone)]
 pub(super) struct Factored {
-    /// `[batch, tokens, content_channels + 1]`: what a token has of its own, which is raw content
-    /// and rows of a table, then the mean over all channels. Batch is 1 where examples do not
-    /// differ.
+    /// `[batch, tokens, content_channels + 1]`: the channels that are a token's own (raw content, then
+    /// the row of a table) and the mean over all channels. The batch is 1 if all examples are equal.
     pub(super) content: Tensor<3>,
     /// Inverse deviation over all channels, `[batch, tokens]`.
     pub(super) scale: Tensor<2>,
-    /// Cells that are tokens; all of them when absent.
+    /// Cells that are tokens; all of them if absent.
     pub(super) points: Option<Tensor<1, Int>>,
-    /// How raw content becomes the token's channels; by being them when absent.
+    /// Maps raw content to the token's channels; if absent, raw content is those channels.
     map: Option<LinearMap>,
     raw_channels: usize,
     table_channels: usize,
-    /// Lengths of the axes that tokens lie along. Without positions, rows and columns that mean
-    /// nothing: the operations know no other tokens than a grid's.
+    /// Lengths of the axes of the tokens' grid. The operations take only tokens on a grid, so tokens
+    /// without grid positions get arbitrary rows and columns.
     lengths: Vec<usize>,
-    /// The axes' tables under each other, `[lengths, position_channels]`, with zeros in the
-    /// channels of other axes.
+    /// The tables of all axes, stacked: `[lengths, position_channels]`, with zeros in the channels of
+    /// other axes.
     tables: Option<Tensor<2>>,
     /// `[padding_channels]`.
     padding: Option<Tensor<1>>,
 }
 
 impl Factored {
-    /// Numbers of a segment that one vector is multiplied by: content and mean, and the tables of
+    /// Multiplications of one vector with a segment: by content and mean, and by the tables of the
     /// axes.
     pub(super) fn numbers(segment: &Segment) -> usize {
         let content = segment.content().map_or(0, Content::fewest);
@@ -88,7 +89,7 @@ impl Factored {
         }
     }
 
-    /// The same for `batch` examples.
+    /// Expands arrays that all examples share to `batch` examples.
     pub(super) fn expand(self, batch: usize) -> Self {
         let content = expand_batch(self.content, batch);
         Self { content, scale: expand_batch(self.scale, batch), ..self }
@@ -108,15 +109,25 @@ impl Factored {
         }
     }
 
-    /// Length of every axis, and one axis of length 1 for what all tokens share.
-    pub(super) fn grid(&self) -> Vec<usize> {
+    /// The arrays of the tokens, for an operation.
+    pub(super) fn arrays(&self) -> FactoredTokens<Dispatch> {
+        FactoredTokens {
+            content: self.content.clone().into_dispatch(),
+            scale: self.scale.clone().into_dispatch(),
+            grid: self.grid(),
+        }
+    }
+
+    /// Length of every axis, then an axis of length 1 for the terms that all tokens share.
+    fn grid(&self) -> Vec<usize> {
         let mut lengths = self.lengths.clone();
         lengths.push(1);
         lengths
     }
 
-    /// Splits vectors over all channels into what the operations take: vectors over content and
-    /// mean, and their products with every axis' table and with what all tokens share.
+    /// Splits vectors over all channels into the arguments of the operations: vectors over content and
+    /// mean, and their products with the table of every axis and with the channels that all tokens
+    /// share.
     ///
     /// # Shapes
     /// - `vectors`: `[batch, heads, rows, token_channels]`
@@ -156,8 +167,8 @@ impl Factored {
         (concat(content, 3), Tensor::cat(vec![positions, shared], 3))
     }
 
-    /// Assembles weighted sums of normalised tokens from what
-    /// [`gather_attend`](crate::ops::gather_attend) returns.
+    /// Assembles weighted sums of normalised tokens from the result of
+    /// [`gather_attend`](crate::ops::gather_attend).
     ///
     /// # Shapes
     /// - `sums`: `[batch, heads, rows, content_channels + 1 + axes]`
@@ -201,18 +212,18 @@ impl Factored {
     }
 }
 
-/// Two factors of `tokens`, as near to each other as can be.
+/// The two factors of `tokens` that are closest to each other.
 fn nearly_square(tokens: usize) -> [usize; 2] {
     let rows = (1..=tokens.isqrt()).rev().find(|rows| tokens.is_multiple_of(*rows)).unwrap_or(1);
     [rows, tokens / rows]
 }
 
-/// The tables of all axes under each other, each in its own channels.
+/// The tables of all axes, stacked, each in its own channels.
 fn stacked(axes: &[Axis]) -> Tensor<2> {
     let channels = axes.iter().map(|axis| axis.channels.len()).sum();
     let tables = axes.iter().map(|axis| {
         let [_, own] = axis.table.dims();
-        // Channels of other axes take the column behind the table's own, which is zero.
+        // Channels of other axes select the zero column appended to the table.
         let mut columns = vec![own as i64; channels];
         for (column, &channel) in axis.channels.iter().enumerate() {
             columns[channel] = column as i64;

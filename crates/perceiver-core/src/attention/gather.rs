@@ -1,27 +1,28 @@
 //! The encoder direction: few queries read many tokens, most of whose channels are positions.
 //!
-//! `docs/structured-attention.md` derives the absorbed form. It gives what the dense path gives,
-//! summed in another order.
+//! `docs/structured-attention.md` derives the absorbed form. It computes what the dense path computes,
+//! with sums in another order.
 
 use burn::tensor::{Bool, Tensor, activation};
 
 use super::factored::Factored;
 use super::{CrossAttention, dot, expand_batch, heads_first, split_heads};
-use crate::{KeyMask, Segment, TokenArray, ops};
+use crate::ops::{self, AttentionInput, GatherInput};
+use crate::{KeyMask, Segment, TokenArray};
 
-/// Queries as they meet tokens.
+/// Queries, prepared for tokens of either form.
 struct Queries {
     /// Scaled, `[batch, heads, queries, qk_channels / heads]`.
     projected: Tensor<4>,
-    /// With the keys' projection and norm taken in, `[batch, heads, queries, input_channels]`;
-    /// one of a batch where examples do not differ.
+    /// With the projection and the norm of the keys absorbed, `[batch, heads, queries,
+    /// input_channels]`; the batch is 1 if all examples share the queries.
     absorbed: Tensor<4>,
-    /// What the norm's bias and the keys' bias add to a query's every score,
+    /// Added to every score of a query by the bias of the norm and the bias of the keys,
     /// `[batch, heads, queries, 1]`.
     constant: Tensor<4>,
 }
 
-/// What one segment gives, and the log-sum-exp of its scores, `[batch, heads, queries, 1]`.
+/// The result of one segment, and the log-sum-exp of its scores, `[batch, heads, queries, 1]`.
 struct Read {
     attended: Sum,
     log_sum_exp: Tensor<4>,
@@ -29,23 +30,23 @@ struct Read {
 
 /// Weighted sums over a segment.
 enum Sum {
-    /// Of an absorbed segment: normalised tokens, before the norm's weight and bias,
+    /// Of the normalised tokens of an absorbed segment, before the weight and bias of the norm:
     /// `[batch, heads, queries, input_channels]`.
     Tokens(Tensor<4>),
-    /// Of a projected one, `[batch, heads, queries, v_channels / heads]`.
+    /// Of the values of a projected segment, `[batch, heads, queries, v_channels / heads]`.
     Values(Tensor<4>),
 }
 
 impl CrossAttention {
-    /// Reads some segments absorbed, the others projected to keys and values.
+    /// Reads some segments absorbed, and projects the others to keys and values.
     ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
-    /// - `absorbs`: one a segment
+    /// - `absorbs`: one per segment
     /// - returns: the same as `queries`
     ///
     /// # Panics
-    /// If the mask has another shape than the tokens.
+    /// If the mask is not `[batch, tokens]`.
     pub(super) fn gather(
         &self,
         queries: &TokenArray,
@@ -82,7 +83,7 @@ impl CrossAttention {
         self.project_output(values, queries)
     }
 
-    /// Queries that are the same for all examples are projected once.
+    /// Projects queries that all examples share once.
     fn project_queries(&self, queries: &TokenArray, batch: usize) -> Queries {
         let of = &self.projections;
         let queries = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
@@ -104,12 +105,12 @@ impl CrossAttention {
         let inputs = ops::layer_norm(&of.layernorm2, segment.to_dense());
         let keys = split_heads(ops::linear(&of.key, inputs.clone()), of.heads);
         let values = split_heads(ops::linear(&of.value, inputs), of.heads);
-        let (attended, log_sum_exp) =
-            ops::attention_with_log_sum_exp(queries.projected.clone(), keys, values, mask, 1.0);
+        let input = AttentionInput::new(queries.projected.clone(), keys, values);
+        let (attended, log_sum_exp) = ops::attention_with_log_sum_exp(input.mask(mask).scale(1.0));
         Read { attended: Sum::Values(attended), log_sum_exp }
     }
 
-    /// Values over all segments, each counting by its share of the softmax.
+    /// Values over all segments, each weighted by its share of the softmax.
     ///
     /// # Shapes
     /// - returns: `[batch, heads, queries, v_channels / heads]`
@@ -140,15 +141,15 @@ impl CrossAttention {
         sum(values).expect("there are segments")
     }
 
-    /// The inputs' norm at its mean: its bias, `[1, 1, input_channels]`.
+    /// The bias of the inputs' norm, `[1, 1, input_channels]`.
     fn input_bias(&self) -> Tensor<3> {
         let beta = self.projections.layernorm2.beta.as_ref();
-        beta.expect("layer norms here have a bias").val().unsqueeze()
+        beta.expect("the normalisation has a bias").val().unsqueeze()
     }
 }
 
-/// The log-sum-exp, but for blind examples, which hide every key, that of as many zeros as there are
-/// tokens: the lowest number that hides a score has no digits left to count them by.
+/// The log-sum-exp, replaced in blind examples, whose keys are all hidden, by that of `tokens` zeros:
+/// the lowest number, which hides a score, has no digits left to count tokens with.
 ///
 /// # Shapes
 /// - `log_sum_exp`: `[batch, heads, queries, 1]`
@@ -162,14 +163,12 @@ fn read_absorbed(queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -
     let [batch, ..] = queries.projected.dims();
     let tokens = Factored::new(segment).expand(batch);
     let (content_queries, axis_scores) = tokens.contract(&queries.absorbed);
-    let (sums, log_sum_exp) = ops::gather_attend(
-        expand_batch(content_queries, batch),
-        expand_batch(axis_scores, batch),
-        tokens.content.clone(),
-        tokens.scale.clone(),
-        mask,
-        &tokens.grid(),
-    );
+    let (sums, log_sum_exp) = ops::gather_attend(GatherInput {
+        content_queries: expand_batch(content_queries, batch).into_dispatch(),
+        axis_scores: expand_batch(axis_scores, batch).into_dispatch(),
+        tokens: tokens.arrays(),
+        hidden: mask.into(),
+    });
     Read {
         attended: Sum::Tokens(tokens.assemble(sums)),
         log_sum_exp: log_sum_exp + queries.constant.clone(),

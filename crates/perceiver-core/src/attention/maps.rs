@@ -4,16 +4,16 @@ use super::{expand_batch, split_heads};
 use crate::attention::CrossAttention;
 use crate::{KeyMask, TokenArray, ops};
 
-/// Probabilities in one block: 16 MiB in single precision.
+/// Probabilities per block: 16 MiB in single precision.
 const BLOCK: usize = 1 << 22;
 
-/// Where queries look, block by block: the probabilities of a cross-attention.
+/// The attention probabilities of a cross-attention, block by block.
 ///
-/// Every item is `[batch, heads, queries, keys]` of the next queries; each of its rows sums to
-/// one. Memory does not grow with the number of queries, beyond what they themselves take.
+/// Each item is `[batch, heads, queries, keys]` for the next queries; each of its rows sums to one.
+/// Apart from the queries themselves, memory does not grow with their number.
 ///
 /// # Panics
-/// When iterated, if the mask has another shape than the keys.
+/// When iterated, if the mask is not `[batch, keys]`.
 #[derive(Debug, Clone)]
 pub struct AttentionMaps {
     /// `[batch, heads, queries, qk_channels]`
@@ -22,13 +22,13 @@ pub struct AttentionMaps {
     keys: Tensor<4>,
     mask: Option<KeyMask>,
     scale: f64,
-    /// Queries at a time.
+    /// Queries per block.
     block: usize,
     start: usize,
 }
 
 impl CrossAttention {
-    /// Where `queries` look in `inputs`.
+    /// The attention probabilities of `queries` over `inputs`.
     ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
@@ -44,7 +44,7 @@ impl CrossAttention {
         let of = &self.projections;
         let [batch, keys, _] = inputs.dims();
         let block = (BLOCK / (batch * of.heads * keys).max(1)).max(1);
-        // Queries that are the same for all examples are projected once.
+        // Queries that all examples share are projected once.
         let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
         let projected = expand_batch(ops::linear(&of.query, projected), batch);
         let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());

@@ -6,12 +6,12 @@ use crate::{Axis, Grid, LinearMap, Positions, Segment};
 /// Mean over a part of a token's channels, and the sum of their squared distances from it.
 ///
 /// Parts join about their common mean, without a difference of large numbers: content may be far
-/// from zero. Of half precision, which knows no square of 400, they are single.
+/// from zero. Half precision is widened to single, because the square of 400 overflows in it.
 struct Part {
     channels: usize,
-    /// The tokens' own.
+    /// Type of the tokens.
     dtype: DType,
-    /// `[batch, tokens]`, or 1 along an axis on which it does not vary.
+    /// `[batch, tokens]`, or 1 along an axis that it does not vary over.
     mean: Tensor<2>,
     /// The same shape.
     scatter: Tensor<2>,
@@ -40,7 +40,7 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
     }
     parts.extend(segment.padding().map(|padding| Part::of(padding.clone().unsqueeze())));
 
-    // Multiplied, not divided by: burn rounds a divisor's inverse to single precision in gradients.
+    // A factor, not a divisor: in gradients, burn rounds the inverse of a divisor to single precision.
     let inverse = (segment.channels() as f64).recip();
     let share = |part: &Part| part.channels as f64 * inverse;
     let mean = parts.iter().map(|part| part.mean.clone() * share(part));
@@ -58,7 +58,7 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
 }
 
 impl Part {
-    /// Of channels that are written out, `[batch, tokens, channels]`.
+    /// The part of channels that are written out, `[batch, tokens, channels]`.
     fn of(tokens: Tensor<3>) -> Self {
         let ([.., channels], dtype) = (tokens.dims(), tokens.dtype());
         let tokens = widened(tokens);
@@ -67,7 +67,8 @@ impl Part {
         Self { channels, dtype, mean: mean.squeeze_dim(2), scatter }
     }
 
-    /// Of a linear map's results. A map whose results have mean zero gives distances at once.
+    /// The part of a linear map's results. Once the map is centred, its results are the distances from
+    /// the mean.
     fn of_mapped(raw: &Tensor<3>, map: &LinearMap) -> Self {
         let ([_, channels], dtype) = (map.dims(), raw.dtype());
         let raw = widened(raw.clone());
@@ -79,7 +80,7 @@ impl Part {
         Self { channels, dtype, mean, scatter }
     }
 
-    /// Of the channels that vary along one axis.
+    /// The part of the channels that vary along one axis.
     fn of_axis(grid: &Grid, a: usize, axis: &Axis) -> Self {
         let along = Self::of(axis.table.clone().unsqueeze());
         let lengths = grid.lengths();
@@ -99,7 +100,7 @@ impl Part {
     }
 }
 
-/// Single precision instead of half.
+/// Half precision converted to single.
 fn widened<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match tensor.dtype() {
         DType::F16 | DType::BF16 => tensor.cast(FloatDType::F32),

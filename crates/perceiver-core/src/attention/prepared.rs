@@ -1,25 +1,27 @@
-//! The decoder direction: many queries, most of their channels positions, ask few inputs.
+//! The decoder direction: many queries, most of whose channels are positions, attend to few inputs.
 //!
-//! `docs/structured-attention.md` derives the factored form. It gives what the dense path gives,
-//! summed in another order.
+//! `docs/structured-attention.md` derives the factored form. It computes what the dense path computes,
+//! with sums in another order.
 
 use burn::tensor::Tensor;
 
 use super::cost::Form;
 use super::factored::Factored;
 use super::{CrossAttention, dot, expand_batch, heads_first, split_heads};
-use crate::{Segment, TokenArray, ops};
+use crate::ops::{self, AttentionInput, ScatterInput};
+use crate::{Segment, TokenArray};
 
-/// A cross-attention with everything done that single queries do not change, so that they may
-/// come block by block.
+/// A cross-attention prepared for queries that come block by block: everything that does not depend on
+/// individual queries is computed.
 #[derive(Debug)]
 pub(crate) struct PreparedAttention<'a> {
     attention: &'a CrossAttention,
     /// Scaled, `[batch, heads, keys, qk_channels / heads]`.
     keys: Tensor<4>,
-    /// `[batch, heads, keys, v_channels / heads]`, or `query_channels` with the output in them.
+    /// `[batch, heads, keys, v_channels / heads]`, or `query_channels` with the output projection
+    /// applied.
     values: Tensor<4>,
-    /// Whether the output projection was applied to the values, which are fewer than queries.
+    /// If true, the output projection was applied to the values, which are fewer than the queries.
     output_in_values: bool,
     segments: Vec<PreparedSegment>,
 }
@@ -27,11 +29,11 @@ pub(crate) struct PreparedAttention<'a> {
 #[derive(Debug)]
 struct PreparedSegment {
     queries: Segment,
-    /// Where it takes fewer multiplications than projecting the queries.
+    /// Present if it takes fewer multiplications than projecting the queries.
     factored: Option<FactoredQueries>,
 }
 
-/// Keys as all channels of unprojected queries see them.
+/// Keys with the projection of the queries absorbed.
 #[derive(Debug)]
 struct AbsorbedKeys {
     /// `[batch, heads, keys, query_channels]`.
@@ -40,7 +42,7 @@ struct AbsorbedKeys {
     bias: Tensor<3>,
 }
 
-/// Unprojected queries, and keys as their content and positions see them.
+/// Unprojected queries, and absorbed keys contracted with their positions.
 #[derive(Debug)]
 struct FactoredQueries {
     tokens: Factored,
@@ -58,7 +60,7 @@ impl CrossAttention {
     /// - `inputs`: `[batch, keys, input_channels]`
     pub(crate) fn prepare(&self, queries: &TokenArray, inputs: Tensor<3>) -> PreparedAttention<'_> {
         let [_, key_count, input_channels] = inputs.dims();
-        let form = self.asking(queries.segments(), key_count, input_channels);
+        let form = self.decoder_cost(queries.segments(), key_count, input_channels);
         self.prepare_form(queries, inputs, form)
     }
 
@@ -77,8 +79,8 @@ impl CrossAttention {
         if form.output_in_values {
             let [v_channels, channels] = self.output.weight.dims();
             let by_head = [1, heads, v_channels / heads, channels];
-            // A query's weights sum to one in each head, so that the bias may go along.
-            let bias = self.output.bias.as_ref().expect("projections have a bias").val();
+            // The weights of a query sum to one in each head, so the values can carry the bias.
+            let bias = self.output.bias.as_ref().expect("the projection has a bias").val();
             values = values.matmul(self.output.weight.val().reshape(by_head))
                 + (bias / heads as f64).unsqueeze::<4>();
         }
@@ -102,8 +104,8 @@ impl CrossAttention {
     fn absorb(&self, keys: &Tensor<4>) -> AbsorbedKeys {
         let of = &self.projections;
         let absorbed = keys.clone().matmul(heads_first(of.query.weight.val(), of.heads));
-        // What the norm's bias and the queries' bias add is the same for every query.
-        let beta = of.layernorm1.beta.as_ref().expect("layer norms here have a bias").val();
+        // The bias of the norm and the bias of the queries add the same to every query.
+        let beta = of.layernorm1.beta.as_ref().expect("the normalisation has a bias").val();
         let constant = ops::linear(&of.query, beta.unsqueeze::<3>());
         let constant = split_heads(constant, of.heads);
         AbsorbedKeys {
@@ -123,7 +125,7 @@ impl AbsorbedKeys {
 }
 
 impl PreparedAttention<'_> {
-    /// The queries' segments: place and tokens.
+    /// Index and tokens of each segment of queries.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, usize)> {
         self.segments.iter().map(|segment| segment.queries.tokens()).enumerate()
     }
@@ -142,7 +144,8 @@ impl PreparedAttention<'_> {
                 let normed = ops::layer_norm(&of.layernorm1, queries.to_dense());
                 let queries = split_heads(ops::linear(&of.query, normed), heads);
                 let queries = expand_batch(queries, batch);
-                ops::attention(queries, self.keys.clone(), self.values.clone(), None, 1.0)
+                let (keys, values) = (self.keys.clone(), self.values.clone());
+                ops::attention(AttentionInput::new(queries, keys, values).scale(1.0))
             }
         };
         let output = &self.attention.output;
@@ -159,15 +162,13 @@ impl PreparedAttention<'_> {
 
     fn scatter(&self, queries: &FactoredQueries, start: usize, count: usize) -> Tensor<4> {
         let tokens = queries.tokens.narrow(start, count);
-        ops::scatter_attend(
-            tokens.content,
-            tokens.scale,
-            queries.content_keys.clone(),
-            queries.axis_scores.clone(),
-            queries.key_bias.clone(),
-            self.values.clone(),
-            tokens.points,
-            &queries.tokens.grid(),
-        )
+        ops::scatter_attend(ScatterInput {
+            tokens: tokens.arrays(),
+            points: tokens.points.into(),
+            content_keys: queries.content_keys.clone().into_dispatch(),
+            axis_scores: queries.axis_scores.clone().into_dispatch(),
+            key_bias: queries.key_bias.clone().into_dispatch(),
+            values: self.values.clone().into_dispatch(),
+        })
     }
 }

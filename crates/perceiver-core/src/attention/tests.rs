@@ -1,4 +1,4 @@
-//! Every form of cross-attention gives what the plain one gives, in double precision.
+//! Every form of cross-attention gives the result of the plain one, in double precision.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Distribution, Int, Tensor, TensorData, Tolerance};
@@ -28,7 +28,7 @@ pub(crate) struct Double;
 
 impl ModuleMapper for Double {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Away from zeros and ones, so that no bias or norm can be left out unseen.
+        // Away from zeros and ones, so that a missing bias or norm is noticed.
         param.map(|tensor| {
             let shape = tensor.dims();
             (tensor.cast(DType::F64) + random(shape) * 0.3).detach()
@@ -87,7 +87,7 @@ fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
     found.into_data().assert_approx_eq::<f64>(&expected.into_data(), tolerance);
 }
 
-/// Every way to choose among so many.
+/// Every subset of `count` elements.
 fn choices(count: usize) -> impl Iterator<Item = Vec<bool>> {
     (0..1 << count).map(move |bits| (0..count).map(|i| bits >> i & 1 == 1).collect())
 }
@@ -111,10 +111,10 @@ fn any_choice_of_absorbed_segments_reads_the_same() {
     }
 }
 
-/// Where the lowest number hides them all, no digit of a segment's log-sum-exp tells how many there
-/// are.
+/// If all keys are hidden by the lowest number, the log-sum-exp of a segment has no digits left for the
+/// number of its tokens.
 #[test]
-fn an_example_that_hides_every_key_reads_all_segments_by_their_tokens() {
+fn an_example_whose_keys_are_all_hidden_weighs_segments_by_their_tokens() {
     let inputs = TokenArray::new(segments());
     let [_, tokens, _] = inputs.dims();
     let hidden: Vec<bool> = (0..BATCH * tokens).map(|i| i < tokens).collect();
@@ -130,8 +130,8 @@ fn an_example_that_hides_every_key_reads_all_segments_by_their_tokens() {
 }
 
 #[test]
-#[should_panic(expected = "the mask has another shape than the keys")]
-fn a_mask_of_more_tokens_is_refused_by_segments_too() {
+#[should_panic(expected = "shape of the mask is [2, 41], expected [2, 40]")]
+fn a_mask_with_more_tokens_is_refused_by_segments_too() {
     let inputs = TokenArray::new(segments());
     let [_, tokens, _] = inputs.dims();
     let nothing = Tensor::<2, Bool>::full([BATCH, tokens + 1], false, &Device::flex());
@@ -140,7 +140,7 @@ fn a_mask_of_more_tokens_is_refused_by_segments_too() {
     let _ = attention(1, 4, CHANNELS).gather(&queries, &inputs, &[true; 6], Some(&mask));
 }
 
-/// The segments, and the same with empty ones among them.
+/// The segments, and the same segments with empty ones among them.
 fn without_and_with_empty() -> [TokenArray; 2] {
     let empty = || Segment::from_padding(BATCH, 0, random([CHANNELS]));
     let some = segments();
@@ -162,11 +162,14 @@ fn reading_segments_without_tokens_changes_nothing() {
 }
 
 #[test]
-fn asking_for_segments_without_tokens_changes_nothing() {
+fn querying_segments_without_tokens_changes_nothing() {
     let [some, with_empty] = without_and_with_empty();
     let inputs = TokenArray::dense(random([BATCH, 3, 6]));
     let attention = attention(1, CHANNELS, 6);
-    assert!(attention.asks(&with_empty, &inputs), "answered segment by segment");
+    assert!(
+        attention.prefers_decoder_form(&with_empty, &inputs),
+        "queries are answered segment by segment"
+    );
     let (answers, _) = attention.forward(&with_empty, &inputs, None, false);
     assert_same(answers, attention.forward(&some, &inputs, None, true).0);
 }
@@ -230,7 +233,7 @@ fn any_choice_of_factored_queries_is_answered_the_same() {
 }
 
 #[test]
-fn a_block_of_queries_is_answered_as_among_all() {
+fn a_block_of_queries_is_answered_like_all_queries_at_once() {
     let queries = TokenArray::new(segments());
     let attention = attention(1, CHANNELS, 6);
     for factored in [false, true] {
@@ -247,8 +250,8 @@ fn a_block_of_queries_is_answered_as_among_all() {
     }
 }
 
-/// Where the mean of a token's channels is 10 000 times their deviation, the difference of two
-/// squares would leave single precision no digit.
+/// If the mean of a token's channels is 10 000 times their deviation, a difference of two squares would
+/// leave no digits in single precision.
 #[test]
 fn moments_far_from_zero_keep_their_digits() {
     let single = |tensor: Tensor<2>| tensor.cast(DType::F32);
@@ -270,7 +273,7 @@ fn moments_far_from_zero_keep_their_digits() {
     }
 }
 
-/// The square of 400 is more than half precision knows.
+/// The square of 400 overflows in half precision.
 #[test]
 fn moments_of_half_precision_are_finite() {
     let tokens = random([BATCH, 6, 8]).mul_scalar(400.0);

@@ -1,8 +1,8 @@
 //! Linear layers in terms of a backend's own operations.
 //!
-//! A single channel is summed, not multiplied out: burn 0.22 runs kernels made for a row times a
-//! matrix on a matrix times a column too, where it fuses that with what follows
-//! (tracel-ai/burn#5122), and their results are wrong.
+//! A single output channel is a sum, not a matrix product: where burn 0.22 fuses a matrix times a
+//! column with what follows, it uses kernels for a row times a matrix (tracel-ai/burn#5122), whose
+//! results are wrong.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -24,7 +24,7 @@ pub(super) fn generic<B: PerceiverOps>(
     } else {
         B::product(x, weight)
     };
-    // Fusion joins the addition with what follows, but for a change of shape between them.
+    // Fusion joins the addition with what follows, unless the shape changes between them.
     let product = B::float_reshape(product, shape);
     B::float_add(product, B::float_reshape(bias, of_bias))
 }
@@ -61,7 +61,7 @@ pub(super) fn rows<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_reshape(x, Shape::new([rows, channels]))
 }
 
-/// This shape with another number of channels.
+/// This shape with `channels` channels.
 pub(super) fn with_channels(mut shape: Shape, channels: usize) -> Shape {
     let last = shape.num_dims() - 1;
     shape[last] = channels;

@@ -2,21 +2,16 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Tensor, activation};
 
-use super::HiddenKeys;
 use super::blocks::{RunningSoftmax, hide, rows_that_fit, slice};
+use super::{AttentionInput, AttentionOutput};
 use crate::KeyMask;
 
-/// Keys taken at a time when the queries alone do not bound the scores.
+/// Keys per block when the number of queries alone does not bound the scores.
 pub(super) const KEY_BLOCK: usize = 4096;
 
 /// Streams over blocks of queries and, within, of keys.
-pub(super) fn generic<B: Backend>(
-    queries: FloatTensor<B>,
-    keys: FloatTensor<B>,
-    values: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    scale: f64,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+pub(super) fn generic<B: Backend>(input: AttentionInput<B>) -> AttentionOutput<B> {
+    let AttentionInput { queries, keys, values, hidden, scale } = input;
     let [batch, heads, query_count, _] = queries.shape().dims::<4>();
     let key_count = keys.shape()[2];
     let queries = B::float_mul_scalar(queries, scale.into());
@@ -39,16 +34,15 @@ pub(super) fn generic<B: Backend>(
             softmax.expect("attention needs at least one key").finish()
         })
         .unzip();
-    (cat::<B>(blocks, 2), cat::<B>(log_sum_exps, 2))
+    AttentionOutput { output: cat::<B>(blocks, 2), log_sum_exp: cat::<B>(log_sum_exps, 2) }
 }
 
-/// `Backend::float_cat` without a copy of a lone part.
+/// `Backend::float_cat` that does not copy a single part.
 pub(super) fn cat<B: Backend>(mut parts: Vec<FloatTensor<B>>, dim: usize) -> FloatTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, dim) }
 }
 
-/// The probabilities themselves, for attention maps and dropout: memory grows with
-/// `queries × keys`.
+/// The attention probabilities, for attention maps and dropout. Memory grows with `queries × keys`.
 ///
 /// # Shapes
 /// - `queries`: `[batch, heads, queries, qk_channels]`
@@ -84,13 +78,13 @@ mod tests {
     use super::*;
     use crate::ops;
 
-    /// In double precision, which takes the generic body and knows large scores well.
+    /// In double precision, which takes the generic body and keeps large scores exact.
     fn random(shape: [usize; 4]) -> Tensor<4> {
         let normal = Distribution::Normal(0.0, 1.0);
         Tensor::<4>::random(shape, normal, &Device::flex()).cast(DType::F64)
     }
 
-    /// Hides the keys `hidden` of both examples.
+    /// Hides the keys in `hidden` in both examples.
     fn mask(keys: usize, hidden: std::ops::Range<usize>) -> KeyMask {
         let rows = (0..2 * keys).map(|k| hidden.contains(&(k % keys))).collect();
         let rows = TensorData::new(rows, [2, keys]);
@@ -102,7 +96,8 @@ mod tests {
         mask: Option<&KeyMask>,
         scale: f64,
     ) {
-        let streamed = ops::attention(queries.clone(), keys.clone(), values.clone(), mask, scale);
+        let input = AttentionInput::new(queries.clone(), keys.clone(), values.clone());
+        let streamed = ops::attention(input.mask(mask).scale(scale));
         let dense = attention_probabilities(queries, keys, mask, scale).matmul(values);
         let tolerance = Tolerance::<f64>::rel_abs(1e-9, 1e-12);
         streamed.into_data().assert_approx_eq::<f64>(&dense.into_data(), tolerance);
@@ -124,7 +119,7 @@ mod tests {
         assert_streamed_is_dense(arrays, None, 1.0);
     }
 
-    /// Scores whose exponential overflows, behind or before a block without any visible key.
+    /// Scores whose exponential overflows, after or before a block without any visible key.
     #[test]
     fn a_block_of_hidden_keys_leaves_large_scores_finite() {
         let keys = KEY_BLOCK + 5;
@@ -139,18 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_hides_every_key_attends_to_all_alike() {
+    fn a_row_whose_keys_are_all_hidden_attends_to_all_equally() {
         let keys = KEY_BLOCK + 5;
         let values = random([2, 1, keys, 3]);
         let mean = values.clone().mean_dim(2).expand([2, 1, 3, 3]);
-        let everything = mask(keys, 0..keys);
-        let found = ops::attention(
-            random([2, 1, 3, 4]),
-            random([2, 1, keys, 4]),
-            values,
-            Some(&everything),
-            0.5,
-        );
+        let input = AttentionInput::new(random([2, 1, 3, 4]), random([2, 1, keys, 4]), values);
+        let found = ops::attention(input.mask(Some(&mask(keys, 0..keys))));
         let tolerance = Tolerance::<f64>::rel_abs(1e-9, 1e-12);
         found.into_data().assert_approx_eq::<f64>(&mean.into_data(), tolerance);
     }

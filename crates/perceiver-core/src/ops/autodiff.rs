@@ -1,5 +1,5 @@
-//! The operations under burn's autodiff: one node each, which keeps what the operation took and
-//! returned and computes probabilities again. Nothing of `queries × keys` numbers is kept.
+//! The operations under burn's autodiff: one node each, which keeps the operation's input and output
+//! and recomputes probabilities. It keeps no array of `queries × keys`.
 
 mod attention;
 mod layers;
@@ -12,126 +12,63 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata};
 
-use self::attention::{AttentionBackward, AttentionState, PackedAttentionBackward, attend};
+use self::attention::{AttentionBackward, PackedAttentionBackward, attend};
 use self::layers::{AffineBackward, AffineState, GeluBackward, NormaliseBackward, NormaliseState};
 use super::attention::cat;
 use super::blocks::slice;
-use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
+use super::{
+    AttentionInput, AttentionOutput, FactoredTokens, GatherGradients, GatherInput, GridPoints,
+    HiddenKeys, PerceiverOps, ScatterGradients, ScatterInput, TokenGradients,
+};
 
 impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
-    fn attention(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> FloatTensor<Self> {
-        let result = |state: &AttentionState<B>| state.output.clone();
-        attend(AttentionBackward, [queries, keys, values], hidden, scale, result)
+    fn attention(input: AttentionInput<Self>) -> FloatTensor<Self> {
+        attend(AttentionBackward, input, |attended| attended.output.clone())
     }
 
-    fn attention_forward(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let channels = values.shape()[3];
-        let result = |state: &AttentionState<B>| {
-            cat::<B>(vec![state.output.clone(), state.log_sum_exp.clone()], 3)
-        };
-        let inputs = [queries, keys, values];
-        let packed = attend(PackedAttentionBackward, inputs, hidden, scale, result);
+    fn attention_forward(input: AttentionInput<Self>) -> AttentionOutput<Self> {
+        let channels = input.values.shape()[3];
+        let packed = attend(PackedAttentionBackward, input, |attended| {
+            cat::<B>(vec![attended.output.clone(), attended.log_sum_exp.clone()], 3)
+        });
         let part = |start, end| slice::<Self>(&packed, 3, start, end);
-        (part(0, channels), part(channels, channels + 1))
+        AttentionOutput { output: part(0, channels), log_sum_exp: part(channels, channels + 1) }
     }
 
-    fn gather_attend(
-        content_queries: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        let hidden = hidden.untracked();
+    fn gather_attend(input: GatherInput<Self>) -> FloatTensor<Self> {
+        let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
         let (content_queries, of_content_queries) = content_queries.into_parts();
         let (axis_scores, of_axis_scores) = axis_scores.into_parts();
-        let (content, of_content) = content.into_parts();
-        let (token_scale, of_token_scale) = token_scale.into_parts();
-        let packed = B::gather_attend(
-            content_queries.clone(),
-            axis_scores.clone(),
-            content.clone(),
-            token_scale.clone(),
-            hidden.clone(),
-            grid.clone(),
-        );
-        let nodes = [of_content_queries, of_axis_scores, of_content, of_token_scale];
+        let (content, of_content) = tokens.content.into_parts();
+        let (scale, of_scale) = tokens.scale.into_parts();
+        let tokens = FactoredTokens { content, scale, grid: tokens.grid };
+        let hidden = hidden.untracked();
+        let input = GatherInput { content_queries, axis_scores, tokens, hidden };
+        let packed = B::gather_attend(input.clone());
+        let nodes = [of_content_queries, of_axis_scores, of_content, of_scale];
         match GatherBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(packed),
-            OpsKind::Tracked(node) => {
-                let state = GatherState {
-                    content_queries,
-                    axis_scores,
-                    content,
-                    token_scale,
-                    packed: packed.clone(),
-                    hidden,
-                    grid,
-                };
-                node.finish(state, packed)
-            }
+            OpsKind::Tracked(node) => node.finish((input, packed.clone()), packed),
         }
     }
 
-    fn scatter_attend(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        let points = points.untracked();
-        let (content, of_content) = content.into_parts();
-        let (token_scale, of_token_scale) = token_scale.into_parts();
+    fn scatter_attend(input: ScatterInput<Self>) -> FloatTensor<Self> {
+        let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
+        let (content, of_content) = tokens.content.into_parts();
+        let (scale, of_scale) = tokens.scale.into_parts();
         let (content_keys, of_content_keys) = content_keys.into_parts();
         let (axis_scores, of_axis_scores) = axis_scores.into_parts();
         let (key_bias, of_key_bias) = key_bias.into_parts();
         let (values, of_values) = values.into_parts();
-        let (output, log_sum_exp) = B::scatter_attend_forward(
-            content.clone(),
-            token_scale.clone(),
-            content_keys.clone(),
-            axis_scores.clone(),
-            key_bias.clone(),
-            values.clone(),
-            points.clone(),
-            grid.clone(),
-        );
-        let nodes =
-            [of_content_keys, of_axis_scores, of_key_bias, of_values, of_content, of_token_scale];
+        let tokens = FactoredTokens { content, scale, grid: tokens.grid };
+        let points = points.untracked();
+        let input = ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values };
+        let attended = B::scatter_attend_forward(input.clone());
+        let nodes = [of_content_keys, of_axis_scores, of_key_bias, of_values, of_content, of_scale];
+        let output = attended.output.clone();
         match ScatterBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(output),
-            OpsKind::Tracked(node) => {
-                let state = ScatterState {
-                    content,
-                    token_scale,
-                    content_keys,
-                    axis_scores,
-                    key_bias,
-                    values,
-                    output: output.clone(),
-                    log_sum_exp,
-                    points,
-                    grid,
-                };
-                node.finish(state, output)
-            }
+            OpsKind::Tracked(node) => node.finish((input, attended), output),
         }
     }
 
@@ -185,7 +122,7 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
 }
 
 impl<B: Backend, C: CheckpointStrategy> HiddenKeys<Autodiff<B, C>> {
-    /// Booleans are the inner backend's own.
+    /// Autodiff leaves booleans to the inner backend.
     fn untracked(self) -> HiddenKeys<B> {
         match self {
             Self::None => HiddenKeys::None,
@@ -195,7 +132,7 @@ impl<B: Backend, C: CheckpointStrategy> HiddenKeys<Autodiff<B, C>> {
 }
 
 impl<B: Backend, C: CheckpointStrategy> GridPoints<Autodiff<B, C>> {
-    /// Integers are the inner backend's own.
+    /// Autodiff leaves integers to the inner backend.
     fn untracked(self) -> GridPoints<B> {
         match self {
             Self::All => GridPoints::All,
@@ -207,36 +144,17 @@ impl<B: Backend, C: CheckpointStrategy> GridPoints<Autodiff<B, C>> {
 #[derive(Debug)]
 struct GatherBackward;
 
-#[derive(Clone, Debug)]
-struct GatherState<B: Backend> {
-    content_queries: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
-    packed: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    grid: Vec<usize>,
-}
-
 impl<B: PerceiverOps> Backward<B, 4> for GatherBackward {
-    type State = GatherState<B>;
+    /// The input and the packed result.
+    type State = (GatherInput<B>, FloatTensor<B>);
 
     fn backward(self, node: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let of_packed = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
-        let state = node.state;
+        let (input, packed) = node.state;
         let tracked_tokens = parents[2..].iter().any(Option::is_some);
-        let (content_queries, axis_scores, tokens) = B::gather_attend_backward(
-            state.content_queries,
-            state.axis_scores,
-            state.content,
-            state.token_scale,
-            state.packed,
-            of_packed,
-            state.hidden,
-            state.grid,
-            tracked_tokens,
-        );
+        let GatherGradients { content_queries, axis_scores, tokens } =
+            B::gather_attend_backward(input, packed, of_packed, tracked_tokens);
         let mut found = vec![content_queries, axis_scores];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);
@@ -246,43 +164,17 @@ impl<B: PerceiverOps> Backward<B, 4> for GatherBackward {
 #[derive(Debug)]
 struct ScatterBackward;
 
-#[derive(Clone, Debug)]
-struct ScatterState<B: Backend> {
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
-    content_keys: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    key_bias: FloatTensor<B>,
-    values: FloatTensor<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
-    points: GridPoints<B>,
-    grid: Vec<usize>,
-}
-
 /// Parents in the order of the gradients, tokens last.
 impl<B: PerceiverOps> Backward<B, 6> for ScatterBackward {
-    type State = ScatterState<B>;
+    type State = (ScatterInput<B>, AttentionOutput<B>);
 
     fn backward(self, node: Ops<Self::State, 6>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let of_output = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
-        let state = node.state;
+        let (input, attended) = node.state;
         let tracked_tokens = parents[4..].iter().any(Option::is_some);
-        let (content_keys, axis_scores, key_bias, values, tokens) = B::scatter_attend_backward(
-            state.content,
-            state.token_scale,
-            state.content_keys,
-            state.axis_scores,
-            state.key_bias,
-            state.values,
-            state.output,
-            state.log_sum_exp,
-            of_output,
-            state.points,
-            state.grid,
-            tracked_tokens,
-        );
+        let ScatterGradients { content_keys, axis_scores, key_bias, values, tokens } =
+            B::scatter_attend_backward(input, attended, of_output, tracked_tokens);
         let mut found = vec![content_keys, axis_scores, key_bias, values];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);
@@ -293,11 +185,11 @@ impl<B: PerceiverOps> Backward<B, 6> for ScatterBackward {
 fn listed<B: Backend>(tokens: TokenGradients<B>) -> Vec<FloatTensor<B>> {
     match tokens {
         TokenGradients::None => Vec::new(),
-        TokenGradients::Some { content, token_scale } => vec![content, token_scale],
+        TokenGradients::Some { content, scale } => vec![content, scale],
     }
 }
 
-/// Hands each tracked parent its gradient; the others' are dropped.
+/// Registers the gradients of tracked parents and drops the others.
 fn register<B: Backend>(
     parents: impl IntoIterator<Item = Option<NodeId>>,
     found: Vec<FloatTensor<B>>,

@@ -10,10 +10,10 @@ use super::specs;
 use super::values::*;
 use super::{affine, attention, backward, gather, normalise, scatter};
 
-/// The attention operations in terms of a backend's own tensors.
+/// The operations in terms of a backend's own tensors.
 ///
-/// Call the functions of [`ops`](crate::ops); implement this trait to bring a backend of your own.
-/// The provided bodies run on every backend.
+/// To compute, call the functions of [`ops`](crate::ops). Implement this trait to add a backend; the
+/// provided bodies run on every backend.
 #[backend_extension(
     Autodiff: cfg(feature = "autodiff"),
     Flex: cfg(feature = "flex"),
@@ -21,195 +21,85 @@ use super::{affine, attention, backward, gather, normalise, scatter};
     Cube: cfg(feature = "_cube"),
     Fusion: cfg(feature = "_cube"),
 )]
-#[allow(clippy::too_many_arguments, reason = "the operations have this many tensors")]
 pub trait PerceiverOps: Backend {
     /// See [`attention`](fn@super::attention).
     #[fusion(default)]
-    fn attention(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> FloatTensor<Self> {
-        Self::attention_forward(queries, keys, values, hidden, scale).0
+    fn attention(#[extension_type] input: AttentionInput<Self>) -> FloatTensor<Self> {
+        Self::attention_forward(input).output
     }
 
-    /// Attention and the scores' log-sum-exp, `[batch, heads, queries, 1]`, from which
+    /// Attention with the log-sum-exp of the scores, from which
     /// [`attention_backward`](Self::attention_backward) recomputes the probabilities.
     #[fusion(meta = specs::attention)]
-    fn attention_forward(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        attention::generic::<Self>(queries, keys, values, hidden, scale)
+    fn attention_forward(#[extension_type] input: AttentionInput<Self>) -> AttentionOutput<Self> {
+        attention::generic(input)
     }
 
-    /// Gradients of queries, keys and values, from what
-    /// [`attention_forward`](Self::attention_forward) took and returned.
+    /// Gradients of queries, keys and values, from the input and the result of
+    /// [`attention_forward`](Self::attention_forward).
     #[fusion(meta = specs::attention_backward)]
     fn attention_backward(
-        queries: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        log_sum_exp: FloatTensor<Self>,
+        #[extension_type] input: AttentionInput<Self>,
+        #[extension_type] output: AttentionOutput<Self>,
         output_gradient: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        backward::attention::generic::<Self>(
-            queries,
-            keys,
-            values,
-            output,
-            log_sum_exp,
-            output_gradient,
-            hidden,
-            scale,
-        )
+    ) -> AttentionGradients<Self> {
+        backward::attention::generic(input, output, output_gradient)
     }
 
-    /// See [`gather_attend`](fn@super::gather_attend). The log-sum-exp is the last channel of the result,
-    /// `[batch, heads, queries, content_channels + axes + 1]`.
+    /// See [`gather_attend`](fn@super::gather_attend). The log-sum-exp is the last channel of the
+    /// result, `[batch, heads, queries, content_channels + axes + 1]`.
     #[fusion(meta = specs::gather)]
-    fn gather_attend(
-        content_queries: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        gather::generic::<Self>(content_queries, axis_scores, content, token_scale, hidden, grid)
+    fn gather_attend(#[extension_type] input: GatherInput<Self>) -> FloatTensor<Self> {
+        gather::generic(input)
     }
 
-    /// Gradients of content queries, axis scores and, if `tracked_tokens`, tokens, from what
-    /// [`gather_attend`](Self::gather_attend) took and returned: `packed` and its gradient.
+    /// Gradients of content queries, axis scores and, if `tracked_tokens`, tokens, from the input
+    /// and the result of [`gather_attend`](Self::gather_attend).
     #[fusion(meta = specs::gather_backward)]
     fn gather_attend_backward(
-        content_queries: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
+        #[extension_type] input: GatherInput<Self>,
         packed: FloatTensor<Self>,
         packed_gradient: FloatTensor<Self>,
-        #[extension_type] hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
         tracked_tokens: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, TokenGradients<Self>) {
-        backward::gather::generic::<Self>(
-            content_queries,
-            axis_scores,
-            content,
-            token_scale,
-            packed,
-            packed_gradient,
-            hidden,
-            grid,
-            tracked_tokens,
-        )
+    ) -> GatherGradients<Self> {
+        backward::gather::generic(input, packed, packed_gradient, tracked_tokens)
     }
 
     /// See [`scatter_attend`](fn@super::scatter_attend).
     #[fusion(default)]
-    fn scatter_attend(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> FloatTensor<Self> {
-        Self::scatter_attend_forward(
-            content,
-            token_scale,
-            content_keys,
-            axis_scores,
-            key_bias,
-            values,
-            points,
-            grid,
-        )
-        .0
+    fn scatter_attend(#[extension_type] input: ScatterInput<Self>) -> FloatTensor<Self> {
+        Self::scatter_attend_forward(input).output
     }
 
-    /// The decoder direction and its scores' log-sum-exp, `[batch, heads, tokens, 1]`.
+    /// The decoder direction with the log-sum-exp of the scores, from which
+    /// [`scatter_attend_backward`](Self::scatter_attend_backward) recomputes the probabilities.
     #[fusion(meta = specs::scatter)]
     fn scatter_attend_forward(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        #[extension_type] points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        scatter::generic::<Self>(
-            content,
-            token_scale,
-            content_keys,
-            axis_scores,
-            key_bias,
-            values,
-            points,
-            grid,
-        )
+        #[extension_type] input: ScatterInput<Self>,
+    ) -> AttentionOutput<Self> {
+        scatter::generic(input)
     }
 
     /// Gradients of content keys, axis scores, key bias, values and, if `tracked_tokens`, tokens,
-    /// from what [`scatter_attend_forward`](Self::scatter_attend_forward) took and returned.
+    /// from the input and the result of
+    /// [`scatter_attend_forward`](Self::scatter_attend_forward).
     #[fusion(meta = specs::scatter_backward)]
-    #[allow(clippy::type_complexity, reason = "the operation has this many gradients")]
     fn scatter_attend_backward(
-        content: FloatTensor<Self>,
-        token_scale: FloatTensor<Self>,
-        content_keys: FloatTensor<Self>,
-        axis_scores: FloatTensor<Self>,
-        key_bias: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        log_sum_exp: FloatTensor<Self>,
+        #[extension_type] input: ScatterInput<Self>,
+        #[extension_type] output: AttentionOutput<Self>,
         output_gradient: FloatTensor<Self>,
-        #[extension_type] points: GridPoints<Self>,
-        grid: Vec<usize>,
         tracked_tokens: bool,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        TokenGradients<Self>,
-    ) {
-        backward::scatter::generic::<Self>(
-            content,
-            token_scale,
-            content_keys,
-            axis_scores,
-            key_bias,
-            values,
-            output,
-            log_sum_exp,
-            output_gradient,
-            points,
-            grid,
-            tracked_tokens,
-        )
+    ) -> ScatterGradients<Self> {
+        backward::scatter::generic(input, output, output_gradient, tracked_tokens)
     }
 
-    /// The exact GELU, `x Φ(x)`, of any shape.
+    /// The exact GELU, `x Φ(x)`, of an array of any shape.
     #[fusion(default)]
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         generic_gelu::<Self>(x)
     }
 
-    /// The gradient of `x`, from that of its GELU.
+    /// The gradient of `x`, from the gradient of its GELU.
     #[fusion(default)]
     fn exact_gelu_backward(
         x: FloatTensor<Self>,
@@ -218,7 +108,7 @@ pub trait PerceiverOps: Backend {
         generic_gelu_backward::<Self>(x, output_gradient)
     }
 
-    /// `x weight + bias`, of `[..., channels_in]`.
+    /// `x weight + bias`, with `x` `[..., channels_in]`.
     #[fusion(default)]
     fn affine(
         x: FloatTensor<Self>,
@@ -228,13 +118,13 @@ pub trait PerceiverOps: Backend {
         affine::generic::<Self>(x, weight, bias)
     }
 
-    /// `x weight`, which a linear layer of more than one output channel begins with.
+    /// `x weight`, the first step of a linear layer with more than one output channel.
     #[fusion(meta = specs::product)]
     fn product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(x, weight)
     }
 
-    /// The gradient of `x`, from that of [`affine`](Self::affine).
+    /// The gradient of `x`, from the gradient of [`affine`](Self::affine).
     #[fusion(default)]
     fn affine_input_backward(
         weight: FloatTensor<Self>,
@@ -243,7 +133,7 @@ pub trait PerceiverOps: Backend {
         affine::generic_input_backward::<Self>(weight, output_gradient)
     }
 
-    /// Gradients of weight and bias, from that of [`affine`](Self::affine).
+    /// Gradients of weight and bias, from the gradient of [`affine`](Self::affine).
     #[fusion(meta = specs::affine_parameters_backward)]
     fn affine_parameters_backward(
         x: FloatTensor<Self>,
@@ -253,7 +143,7 @@ pub trait PerceiverOps: Backend {
     }
 
     /// Layer normalisation of `[..., channels]`.
-    #[fusion(meta = specs::normalise)]
+    #[fusion(dtype = x, shape = x)]
     fn normalise(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -263,8 +153,8 @@ pub trait PerceiverOps: Backend {
         normalise::generic::<Self>(x, gamma, beta, epsilon)
     }
 
-    /// Gradients of `x`, gamma and beta, from that of [`normalise`](Self::normalise).
-    #[fusion(meta = specs::normalise_backward)]
+    /// Gradients of `x`, gamma and beta, from the gradient of [`normalise`](Self::normalise).
+    #[fusion(meta = |x, gamma, _gradient, _epsilon| (x.clone(), gamma.clone(), gamma.clone()))]
     fn normalise_backward(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -279,8 +169,8 @@ pub(super) fn generic_gelu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::gelu(x)
 }
 
-/// `Φ(x) + x φ(x)`. Burn's own gradient is that of the tanh approximation, which moves gradients of
-/// a whole model by a thousandth.
+/// `Φ(x) + x φ(x)`. Burn's own gradient is that of the tanh approximation, which shifts the gradients
+/// of a whole model by a thousandth.
 pub(super) fn generic_gelu_backward<B: Backend>(
     x: FloatTensor<B>,
     output_gradient: FloatTensor<B>,

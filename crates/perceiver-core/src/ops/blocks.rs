@@ -1,4 +1,4 @@
-//! What the generic bodies share: slices, hidden scores and a running softmax.
+//! Shared by the generic bodies: slices, hidden scores and a running softmax.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_device_settings};
@@ -6,11 +6,11 @@ use burn::tensor::{DType, Shape, Slice};
 
 use super::HiddenKeys;
 
-/// Scores held at once by a generic body: 4 MiB in single precision, so that the few arrays of that
-/// size share a CPU's last cache.
+/// Scores that a generic body holds at once: 4 MiB in single precision, so that the few arrays of that
+/// size fit in a CPU's last cache together.
 const SCORES: usize = 1 << 20;
 
-/// How many rows of `columns` scores each fit the budget.
+/// The number of rows of `columns` scores that fit in [`SCORES`].
 pub(super) fn rows_that_fit(columns: usize) -> usize {
     (SCORES / columns.max(1)).max(1)
 }
@@ -32,8 +32,8 @@ pub(super) fn slice<B: Backend>(
     B::float_slice(tensor.clone(), &ranges)
 }
 
-/// Sets the scores of hidden keys to the lowest finite number, as the reference does: a row that
-/// hides everything then attends to everything.
+/// Sets the scores of hidden keys to the lowest finite number, as the reference does: a row whose keys
+/// are all hidden then attends to all of them.
 ///
 /// `scores` is `[batch, heads, queries, end - start]`.
 pub(super) fn hide<B: Backend>(
@@ -54,24 +54,24 @@ pub(super) fn hide<B: Backend>(
 pub(super) fn lowest_finite(dtype: DType) -> f64 {
     match dtype {
         DType::F16 => -65504.0,
-        // Rounding f32's lowest to bf16 would give minus infinity.
+        // The lowest f32 rounds to minus infinity in bf16.
         DType::BF16 => -3.389_531_389_251_535_5e38,
         _ => f64::from(f32::MIN),
     }
 }
 
-/// A softmax over keys that arrive in blocks, with the sums it weighs.
+/// A softmax over keys that arrive in blocks, and the sums weighted by it.
 pub(super) struct RunningSoftmax<B: Backend> {
     /// Largest score so far, `[batch, heads, queries, 1]`.
     maximum: FloatTensor<B>,
     /// `Σ exp(score - maximum)`, `[batch, heads, queries, 1]`.
     total: FloatTensor<B>,
-    /// `Σ exp(score - maximum) ·` whatever is summed, `[batch, heads, queries, channels]`.
+    /// `Σ exp(score - maximum) · summand`, `[batch, heads, queries, channels]`.
     sums: FloatTensor<B>,
 }
 
 impl<B: Backend> RunningSoftmax<B> {
-    /// Takes in a block: `scores` is `[batch, heads, queries, block]`, and `weigh` turns
+    /// Adds a block: `scores` is `[batch, heads, queries, block]`, and `weigh` turns
     /// `exp(scores - maximum)` into the block's sums.
     pub(super) fn extend(
         previous: Option<Self>,
@@ -80,15 +80,15 @@ impl<B: Backend> RunningSoftmax<B> {
     ) -> Self {
         let block_maximum = B::float_max_dim(scores.clone(), 3);
         let Some(previous) = previous else {
-            // Finite, so that its distance from a score of minus infinity is a number.
+            // Finite, so that subtracting it from a score of minus infinity gives no NaN.
             let lowest = lowest_finite(block_maximum.dtype());
             let block_maximum = B::float_clamp_min(block_maximum, lowest.into());
             let weights = B::float_exp(B::float_sub(scores, block_maximum.clone()));
             let total = B::float_sum_dim(weights.clone(), 3);
             return Self { maximum: block_maximum, total, sums: weigh(weights) };
         };
-        // Chosen, not added up: beside the lowest number that hides a block, any other is rounded
-        // away.
+        // Selected, not computed by addition: added to the lowest number of a hidden block, any other
+        // number would round away.
         let bools = get_device_settings::<B>(&scores.device()).bool_dtype;
         let rises = B::float_greater(block_maximum.clone(), previous.maximum.clone(), bools);
         let maximum = B::float_mask_where(previous.maximum.clone(), rises, block_maximum);
@@ -102,7 +102,7 @@ impl<B: Backend> RunningSoftmax<B> {
         }
     }
 
-    /// The sums under normalised weights, and the scores' log-sum-exp.
+    /// The sums under normalised weights, and the log-sum-exp of the scores.
     pub(super) fn finish(self) -> (FloatTensor<B>, FloatTensor<B>) {
         let log_sum_exp = B::float_add(self.maximum, B::float_log(self.total.clone()));
         (B::float_div(self.sums, self.total), log_sum_exp)

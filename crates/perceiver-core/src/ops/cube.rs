@@ -1,11 +1,11 @@
 //! The operations as CubeCL kernels, one set for every CubeCL runtime.
 //!
-//! A cube takes a tile of rows and streams over a range of the keys. Where rows are few, as in
-//! the encoder direction, the keys are split over more cubes, and a small second kernel merges
-//! what they found. Everything is summed in single precision.
+//! A cube takes a tile of rows and streams over a range of the keys. If rows are few, as in the encoder
+//! direction, the keys are split over more cubes, and a small second kernel merges their results.
+//! All sums are in single precision.
 //!
-//! Double precision, arrays of more numbers than 32 bits count and devices too small for a tile
-//! take the generic bodies.
+//! Double precision, arrays of more than 2³² numbers and devices too small for a tile take the generic
+//! bodies.
 #![allow(clippy::too_many_arguments, reason = "kernels take this many tensors and sizes")]
 
 mod attention;
@@ -36,28 +36,27 @@ use self::tile::{KEYS, ROWS, SHARED, SLAB, UNITS};
 use super::affine::rows;
 use super::attention::cat;
 use super::blocks::lowest_finite;
-use super::{GridPoints, HiddenKeys, PerceiverOps};
+use super::{
+    AttentionInput, AttentionOutput, FactoredTokens, GatherInput, GridPoints, HiddenKeys,
+    PerceiverOps, ScatterInput,
+};
 
 /// Slabs of sums that the units of a cube hold.
 const SLABS: usize = 2;
 /// Cubes that keep a streaming multiprocessor busy.
 const CUBES: usize = 4;
-/// Streaming multiprocessors, where the runtime does not tell.
+/// Streaming multiprocessors, if the runtime does not report them.
 const PROCESSORS: u32 = 64;
 
 impl PerceiverOps for CubeBackend {
-    fn attention_forward(
-        queries: CubeTensor,
-        keys: CubeTensor,
-        values: CubeTensor,
-        hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (CubeTensor, CubeTensor) {
-        let [batch, heads, rows, _] = queries.shape().dims::<4>();
-        let [_, _, key_count, channels] = values.shape().dims::<4>();
-        if !suit(&[&queries, &keys, &values], batch * heads * rows * channels) {
-            return super::attention::generic::<Self>(queries, keys, values, hidden, scale);
+    fn attention_forward(input: AttentionInput<Self>) -> AttentionOutput<Self> {
+        let [batch, heads, rows, _] = input.queries.shape().dims::<4>();
+        let [_, _, key_count, channels] = input.values.shape().dims::<4>();
+        let tensors = [&input.queries, &input.keys, &input.values];
+        if !supports(&tensors, batch * heads * rows * channels) {
+            return super::attention::generic(input);
         }
+        let AttentionInput { queries, keys, values, hidden, scale } = input;
         let plan = Plan::new(&queries, [batch, heads], rows, key_count, channels);
         let (output, statistics) = plan.results();
         let (hidden, truths) = mask(hidden);
@@ -83,31 +82,24 @@ impl PerceiverOps for CubeBackend {
         plan.finish(output, statistics)
     }
 
-    fn gather_attend(
-        content_queries: CubeTensor,
-        axis_scores: CubeTensor,
-        content: CubeTensor,
-        token_scale: CubeTensor,
-        hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
-    ) -> CubeTensor {
-        let [batch, heads, rows, channels] = content_queries.shape().dims::<4>();
-        let columns = channels + axis_scores.shape()[3];
-        let tensors = [&content_queries, &axis_scores, &content, &token_scale];
-        if !suit(&tensors, batch * heads * rows * columns) {
-            return super::gather::generic::<Self>(
-                content_queries,
-                axis_scores,
-                content,
-                token_scale,
-                hidden,
-                grid,
-            );
+    fn gather_attend(input: GatherInput<Self>) -> CubeTensor {
+        let [batch, heads, rows, channels] = input.content_queries.shape().dims::<4>();
+        let columns = channels + input.axis_scores.shape()[3];
+        let tensors = [
+            &input.content_queries,
+            &input.axis_scores,
+            &input.tokens.content,
+            &input.tokens.scale,
+        ];
+        if !supports(&tensors, batch * heads * rows * columns) {
+            return super::gather::generic(input);
         }
+        let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
+        let FactoredTokens { content, scale, grid } = tokens;
         let tokens = content.shape()[1];
         let plan = Plan::new(&content_queries, [batch, heads], rows, tokens, channels);
         let arrays = batch * heads;
-        // Of one dimension first, so that no runtime pads the rows.
+        // Allocated with one dimension, so that no runtime pads the rows.
         let shape = Shape::new([plan.splits, arrays, columns, rows]);
         let partials = zeros_client(
             plan.client.clone(),
@@ -125,7 +117,7 @@ impl PerceiverOps for CubeBackend {
             into_contiguous(content_queries).into_tensor_arg(),
             into_contiguous(axis_scores).into_tensor_arg(),
             into_contiguous(content).into_tensor_arg(),
-            into_contiguous(token_scale).into_tensor_arg(),
+            into_contiguous(scale).into_tensor_arg(),
             hidden.map(CubeTensor::into_buffer_arg).into(),
             partials.clone().into_tensor_arg(),
             statistics.clone().into_tensor_arg(),
@@ -137,35 +129,26 @@ impl PerceiverOps for CubeBackend {
             [dtype_to_storage_type(plan.dtype), truths],
         );
         let partials = Self::float_swap_dims(partials, 2, 3);
-        let (sums, log_sum_exp) = plan.merge(partials, statistics);
-        cat::<Self>(vec![sums, log_sum_exp], 3)
+        let AttentionOutput { output, log_sum_exp } = plan.merge(partials, statistics);
+        cat::<Self>(vec![output, log_sum_exp], 3)
     }
 
-    fn scatter_attend_forward(
-        content: CubeTensor,
-        token_scale: CubeTensor,
-        content_keys: CubeTensor,
-        axis_scores: CubeTensor,
-        key_bias: CubeTensor,
-        values: CubeTensor,
-        points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> (CubeTensor, CubeTensor) {
-        let [batch, heads, key_count, channels] = values.shape().dims::<4>();
-        let rows = content.shape()[1];
-        let tensors = [&content, &token_scale, &content_keys, &axis_scores, &key_bias, &values];
-        if !suit(&tensors, batch * heads * rows * channels) {
-            return super::scatter::generic::<Self>(
-                content,
-                token_scale,
-                content_keys,
-                axis_scores,
-                key_bias,
-                values,
-                points,
-                grid,
-            );
+    fn scatter_attend_forward(input: ScatterInput<Self>) -> AttentionOutput<Self> {
+        let [batch, heads, key_count, channels] = input.values.shape().dims::<4>();
+        let rows = input.tokens.content.shape()[1];
+        let tensors = [
+            &input.tokens.content,
+            &input.tokens.scale,
+            &input.content_keys,
+            &input.axis_scores,
+            &input.key_bias,
+            &input.values,
+        ];
+        if !supports(&tensors, batch * heads * rows * channels) {
+            return super::scatter::generic(input);
         }
+        let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
+        let FactoredTokens { content, scale, grid } = tokens;
         let plan = Plan::new(&content, [batch, heads], rows, key_count, channels);
         let (output, statistics) = plan.results();
         let (points, integers) = match points {
@@ -178,7 +161,7 @@ impl PerceiverOps for CubeBackend {
             plan.cubes(),
             CubeDim::new_1d(UNITS as u32),
             into_contiguous(content).into_tensor_arg(),
-            into_contiguous(token_scale).into_tensor_arg(),
+            into_contiguous(scale).into_tensor_arg(),
             into_contiguous(content_keys).into_tensor_arg(),
             into_contiguous(axis_scores).into_tensor_arg(),
             into_contiguous(key_bias).into_tensor_arg(),
@@ -196,7 +179,7 @@ impl PerceiverOps for CubeBackend {
         plan.finish(output, statistics)
     }
 
-    /// With `autotune` it is burn's tuner that chooses how.
+    /// With `autotune`, burn's tuner chooses the kernel.
     #[cfg(not(feature = "autotune"))]
     fn product(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         product::product(&x, &weight).unwrap_or_else(|| Self::float_matmul(x, weight))
@@ -204,7 +187,7 @@ impl PerceiverOps for CubeBackend {
 
     fn normalise(x: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64) -> CubeTensor {
         let shape = x.shape();
-        if !suit(&[&x, &gamma, &beta], shape.num_elements()) {
+        if !supports(&[&x, &gamma, &beta], shape.num_elements()) {
             return super::normalise::generic::<Self>(x, gamma, beta, epsilon);
         }
         let x = rows::<Self>(x);
@@ -226,12 +209,12 @@ impl PerceiverOps for CubeBackend {
     }
 }
 
-/// Whether a kernel can take these arrays, and give an output of so many numbers.
-fn suit(tensors: &[&CubeTensor], output: usize) -> bool {
+/// True if a kernel supports these arrays and an output of `output` numbers.
+fn supports(tensors: &[&CubeTensor], output: usize) -> bool {
     let properties = tensors[0].client.properties();
     let hardware = &properties.hardware;
     let dtype = tensors[0].dtype;
-    // Besides, a kernel has one array that may be absent and two results.
+    // A kernel also has one optional array and two results.
     let buffers = tensors.len() + 3;
     let countable = |numbers| u32::try_from(numbers).is_ok();
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
@@ -243,12 +226,12 @@ fn suit(tensors: &[&CubeTensor], output: usize) -> bool {
         && hardware.max_bindings as usize >= buffers
 }
 
-/// Heads may lie beside each other, as they do in projected arrays.
+/// Makes channels contiguous. Heads may be interleaved, as they are in projected arrays.
 fn with_neighbouring_channels(x: CubeTensor) -> CubeTensor {
     if x.meta.strides()[3] == 1 { x } else { into_contiguous(x) }
 }
 
-/// The mask's array and its type.
+/// The array of the mask and its type.
 fn mask(hidden: HiddenKeys<CubeBackend>) -> (Option<CubeTensor>, ElemType) {
     match hidden {
         HiddenKeys::None => optional(None),
@@ -256,14 +239,14 @@ fn mask(hidden: HiddenKeys<CubeBackend>) -> (Option<CubeTensor>, ElemType) {
     }
 }
 
-/// An array that may be absent, and its type, which a kernel must name in any case.
+/// An optional array, and its type, which a kernel needs in any case.
 fn optional(tensor: Option<CubeTensor>) -> (Option<CubeTensor>, ElemType) {
     let absent = ElemType::UInt(UIntKind::U32);
     let element = tensor.as_ref().map_or(absent, |tensor| dtype_to_storage_type(tensor.dtype));
     (tensor.map(into_contiguous), element)
 }
 
-/// How the work is shared among cubes.
+/// Divides the work among cubes.
 struct Plan {
     client: Client,
     device: CubeDevice,
@@ -276,7 +259,7 @@ struct Plan {
     slabs: usize,
     /// Ranges that the keys are split into.
     splits: usize,
-    /// Keys of every range but the last.
+    /// Keys of every range except the last.
     split_keys: usize,
 }
 
@@ -324,8 +307,8 @@ impl Plan {
         empty_device_contiguous_dtype(client, device, Shape::new(shape), dtype)
     }
 
-    /// What the kernels of dense values write: sums and statistics, the final ones if no cube
-    /// has but a part of the keys.
+    /// Output and statistics for the kernels of dense values to write: the final ones if a cube sees
+    /// all keys, partial ones otherwise.
     fn results(&self) -> (CubeTensor, CubeTensor) {
         let (splits, arrays) = (self.splits, self.batch * self.heads);
         if splits == 1 {
@@ -336,7 +319,7 @@ impl Plan {
         }
     }
 
-    /// Heads beside each other in memory, as the linear layer that follows wants them.
+    /// Heads are adjacent in memory, ready for the linear layer that follows.
     fn output(&self, channels: usize) -> CubeTensor {
         let together = self.empty([self.batch, self.rows, self.heads, channels], self.dtype);
         CubeBackend::float_swap_dims(together, 1, 2)
@@ -346,13 +329,15 @@ impl Plan {
         self.empty([self.batch, self.heads, self.rows, 1], self.dtype)
     }
 
-    fn finish(&self, output: CubeTensor, statistics: CubeTensor) -> (CubeTensor, CubeTensor) {
-        if self.splits == 1 { (output, statistics) } else { self.merge(output, statistics) }
+    fn finish(&self, output: CubeTensor, statistics: CubeTensor) -> AttentionOutput<CubeBackend> {
+        if self.splits > 1 {
+            return self.merge(output, statistics);
+        }
+        AttentionOutput { output, log_sum_exp: statistics }
     }
 
-    /// Joins partial sums, `[splits, arrays, rows, channels]`, to the output and the scores'
-    /// log-sum-exp.
-    fn merge(&self, partials: CubeTensor, statistics: CubeTensor) -> (CubeTensor, CubeTensor) {
+    /// Merges partial sums, `[splits, arrays, rows, channels]`, by their statistics.
+    fn merge(&self, partials: CubeTensor, statistics: CubeTensor) -> AttentionOutput<CubeBackend> {
         let (output, log_sum_exp) = (self.output(partials.shape()[3]), self.log_sum_exp());
         let units = output.shape().num_elements();
         let dim = CubeDim::new(&self.client, units);
@@ -366,7 +351,7 @@ impl Plan {
             log_sum_exp.clone().into_tensor_arg(),
             dtype_to_storage_type(self.dtype),
         );
-        (output, log_sum_exp)
+        AttentionOutput { output, log_sum_exp }
     }
 }
 
@@ -374,13 +359,13 @@ impl Plan {
 mod tests {
     use super::*;
 
-    /// Without this, tests of the kernels would compare the generic bodies with themselves.
+    /// Otherwise, tests of the kernels would compare the generic bodies with themselves.
     #[test]
     fn the_default_device_takes_the_kernels() {
         let device = CubeDevice::default();
-        for (dtype, suits) in [(DType::F32, true), (DType::F16, true), (DType::F64, false)] {
+        for (dtype, expected) in [(DType::F32, true), (DType::F16, true), (DType::F64, false)] {
             let tensor = CubeBackend::float_zeros(Shape::new([2]), &device, dtype.into());
-            assert_eq!(suit(&[&tensor], 1), suits, "{dtype:?}");
+            assert_eq!(supports(&[&tensor], 1), expected, "{dtype:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The operations on the CPU: tiles of scores that stay in the cache, matrix products by `faer`,
-//! vectorised exponentials, every core at work also for one example and one head.
+//! vectorised exponentials, and work for every core even with one example and one head.
 //!
 //! In single precision only; other types take the generic bodies.
 
@@ -35,19 +35,17 @@ use self::views::{
 use super::affine::{rows, with_channels};
 use super::attention::cat;
 use super::blocks::slice;
-use super::{GridPoints, HiddenKeys, PerceiverOps, TokenGradients};
+use super::{
+    AttentionGradients, AttentionInput, AttentionOutput, GatherGradients, GatherInput, HiddenKeys,
+    PerceiverOps, ScatterInput, TokenGradients,
+};
 
 impl PerceiverOps for Flex {
-    fn attention_forward(
-        queries: FlexTensor,
-        keys: FlexTensor,
-        values: FlexTensor,
-        hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FlexTensor, FlexTensor) {
-        if queries.dtype() != DType::F32 {
-            return super::attention::generic::<Self>(queries, keys, values, hidden, scale);
+    fn attention_forward(input: AttentionInput<Self>) -> AttentionOutput<Self> {
+        if input.queries.dtype() != DType::F32 {
+            return super::attention::generic(input);
         }
+        let AttentionInput { queries, keys, values, hidden, scale } = input;
         let heads = queries.layout().shape()[1];
         let [queries, keys, values] = [queries, keys, values].map(with_contiguous_lines);
         let hidden = flags(hidden);
@@ -61,36 +59,25 @@ impl PerceiverOps for Flex {
     }
 
     fn attention_backward(
-        queries: FlexTensor,
-        keys: FlexTensor,
-        values: FlexTensor,
-        output: FlexTensor,
-        log_sum_exp: FlexTensor,
+        input: AttentionInput<Self>,
+        output: AttentionOutput<Self>,
         output_gradient: FlexTensor,
-        hidden: HiddenKeys<Self>,
-        scale: f64,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let [batch, heads, ..] = queries.layout().shape().dims::<4>();
-        let tiled = queries.dtype() == DType::F32 && batch * heads >= rayon::current_num_threads();
+    ) -> AttentionGradients<Self> {
+        let [batch, heads, ..] = input.queries.layout().shape().dims::<4>();
+        let tiled =
+            input.queries.dtype() == DType::F32 && batch * heads >= rayon::current_num_threads();
         if !tiled {
-            return super::backward::attention::generic::<Self>(
-                queries,
-                keys,
-                values,
-                output,
-                log_sum_exp,
-                output_gradient,
-                hidden,
-                scale,
-            );
+            return super::backward::attention::generic(input, output, output_gradient);
         }
+        let AttentionInput { queries, keys, values, hidden, scale } = input;
+        let AttentionOutput { output, log_sum_exp } = output;
         let inputs = [queries, keys, values];
         let [output, gradient] = [output, output_gradient].map(with_contiguous_rows);
         let log_sum_exp = log_sum_exp.to_contiguous();
         let shapes = inputs.each_ref().map(|tensor| tensor.layout().shape().clone());
         let [queries, keys, values] = inputs.map(with_contiguous_lines);
         let hidden = flags(hidden);
-        let found = dense_backward::DenseBackward {
+        let [queries, keys, values] = dense_backward::DenseBackward {
             queries: whole(&queries),
             keys: whole(&keys),
             values: whole(&values),
@@ -101,93 +88,72 @@ impl PerceiverOps for Flex {
             scale: scale as f32,
         }
         .run();
-        let [queries, keys, values] = found.map(Bytes::from_elems);
-        let [of_queries, of_keys, of_values] = shapes.map(Layout::contiguous);
-        (
-            FlexTensor::new(queries, of_queries, DType::F32),
-            FlexTensor::new(keys, of_keys, DType::F32),
-            FlexTensor::new(values, of_values, DType::F32),
-        )
+        let [of_queries, of_keys, of_values] = shapes;
+        AttentionGradients {
+            queries: tensor(queries, of_queries),
+            keys: tensor(keys, of_keys),
+            values: tensor(values, of_values),
+        }
     }
 
-    fn gather_attend(
-        content_queries: FlexTensor,
-        axis_scores: FlexTensor,
-        content: FlexTensor,
-        token_scale: FlexTensor,
-        hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
-    ) -> FlexTensor {
-        if content_queries.dtype() != DType::F32 {
-            return super::gather::generic::<Self>(
-                content_queries,
-                axis_scores,
-                content,
-                token_scale,
-                hidden,
-                grid,
-            );
+    fn gather_attend(input: GatherInput<Self>) -> FlexTensor {
+        if input.content_queries.dtype() != DType::F32 {
+            return super::gather::generic(input);
         }
+        let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
         let heads = content_queries.layout().shape()[1];
-        let [content_queries, content] = [content_queries, content].map(with_contiguous_lines);
+        let [content_queries, content] =
+            [content_queries, tokens.content].map(with_contiguous_lines);
         let axis_scores = axis_scores.to_contiguous();
-        let token_scale = as_rows(token_scale);
+        let token_scale = as_rows(tokens.scale);
         let hidden = flags(hidden);
-        let (sums, log_sum_exp) = run(&gather::Gather {
+        let AttentionOutput { output, log_sum_exp } = run(&gather::Gather {
             content_queries: whole(&content_queries),
             axis_scores: whole(&axis_scores),
             content: for_heads(&content, heads),
             token_scale: for_heads(&token_scale, heads),
             hidden: view(hidden.as_ref(), heads),
-            cells: Cells::new(&grid, None),
+            cells: Cells::new(&tokens.grid, None),
         });
-        cat::<Self>(vec![sums, log_sum_exp], 3)
+        cat::<Self>(vec![output, log_sum_exp], 3)
     }
 
     fn gather_attend_backward(
-        content_queries: FlexTensor,
-        axis_scores: FlexTensor,
-        content: FlexTensor,
-        token_scale: FlexTensor,
+        input: GatherInput<Self>,
         packed: FlexTensor,
         packed_gradient: FlexTensor,
-        hidden: HiddenKeys<Self>,
-        grid: Vec<usize>,
         tracked_tokens: bool,
-    ) -> (FlexTensor, FlexTensor, TokenGradients<Self>) {
-        let tiled = content_queries.dtype() == DType::F32
-            && matches!(hidden, HiddenKeys::None)
+    ) -> GatherGradients<Self> {
+        let tiled = input.content_queries.dtype() == DType::F32
+            && matches!(input.hidden, HiddenKeys::None)
             && !tracked_tokens;
         if !tiled {
-            return super::backward::gather::generic::<Self>(
-                content_queries,
-                axis_scores,
-                content,
-                token_scale,
+            return super::backward::gather::generic(
+                input,
                 packed,
                 packed_gradient,
-                hidden,
-                grid,
                 tracked_tokens,
             );
         }
+        let GatherInput { content_queries, axis_scores, tokens, .. } = input;
         let [batch, heads, queries, channels] = content_queries.layout().shape().dims();
         let axes = axis_scores.layout().shape()[3];
-        let [content_queries, content] = [content_queries, content].map(with_contiguous_lines);
+        let [content_queries, content] =
+            [content_queries, tokens.content].map(with_contiguous_lines);
         let [axis_scores, packed, packed_gradient] =
             [axis_scores, packed, packed_gradient].map(|tensor| tensor.to_contiguous());
-        let token_scale = as_rows(token_scale);
+        let token_scale = as_rows(tokens.scale);
         let gather = |content_queries, axis_scores| gather::Gather {
             content_queries,
             axis_scores,
             content: for_heads(&content, heads),
             token_scale: for_heads(&token_scale, heads),
             hidden: None,
-            cells: Cells::new(&grid, None),
+            cells: Cells::new(&tokens.grid, None),
         };
         let gradient = whole(&packed_gradient);
         let sums = gather_backward::GatherBackward {
-            asked: gather(whole(&content_queries), whole(&axis_scores)),
+            forward: gather(whole(&content_queries), whole(&axis_scores)),
             received: gather(
                 gradient.columns(0..channels),
                 gradient.columns(channels..channels + axes),
@@ -197,39 +163,22 @@ impl PerceiverOps for Flex {
         }
         .run();
         let sums = tensor(sums, Shape::new([batch, heads, queries, channels + axes]));
-        (
-            slice::<Self>(&sums, 3, 0, channels),
-            slice::<Self>(&sums, 3, channels, channels + axes),
-            TokenGradients::None,
-        )
+        GatherGradients {
+            content_queries: slice::<Self>(&sums, 3, 0, channels),
+            axis_scores: slice::<Self>(&sums, 3, channels, channels + axes),
+            tokens: TokenGradients::None,
+        }
     }
 
-    fn scatter_attend_forward(
-        content: FlexTensor,
-        token_scale: FlexTensor,
-        content_keys: FlexTensor,
-        axis_scores: FlexTensor,
-        key_bias: FlexTensor,
-        values: FlexTensor,
-        points: GridPoints<Self>,
-        grid: Vec<usize>,
-    ) -> (FlexTensor, FlexTensor) {
-        if content.dtype() != DType::F32 {
-            return super::scatter::generic::<Self>(
-                content,
-                token_scale,
-                content_keys,
-                axis_scores,
-                key_bias,
-                values,
-                points,
-                grid,
-            );
+    fn scatter_attend_forward(input: ScatterInput<Self>) -> AttentionOutput<Self> {
+        if input.tokens.content.dtype() != DType::F32 {
+            return super::scatter::generic(input);
         }
+        let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
         let heads = content_keys.layout().shape()[1];
         let [content, content_keys, values] =
-            [content, content_keys, values].map(with_contiguous_lines);
-        let [token_scale, key_bias] = [token_scale, key_bias].map(as_rows);
+            [tokens.content, content_keys, values].map(with_contiguous_lines);
+        let [token_scale, key_bias] = [tokens.scale, key_bias].map(as_rows);
         let axis_scores = axis_scores.transpose(2, 3).to_contiguous();
         run(&scatter::Scatter {
             content: for_heads(&content, heads),
@@ -238,7 +187,7 @@ impl PerceiverOps for Flex {
             axis_scores: whole(&axis_scores),
             key_bias: whole(&key_bias),
             values: whole(&values),
-            cells: Cells::new(&grid, cells(points)),
+            cells: Cells::new(&tokens.grid, cells(points)),
         })
     }
 
@@ -326,7 +275,7 @@ impl PerceiverOps for Flex {
     }
 }
 
-/// Numbers a task takes: 16 KiB.
+/// Numbers per task: 16 KiB.
 const TASK: usize = 1 << 12;
 
 /// Replaces every number by its GELU, on every core.
@@ -352,18 +301,17 @@ fn gelu_backward(numbers: &[f32], gradients: &mut [f32]) {
     tasks.for_each(|(gradients, numbers)| of_task(numbers, gradients));
 }
 
-/// Streams over all scores: what every row attends to, `[batch, heads, rows, channels]`, and its
-/// log-sum-exp, `[batch, heads, rows, 1]`.
-fn run(kernel: &impl Kernel) -> (FlexTensor, FlexTensor) {
+/// Streams over all scores: the sums of every row, `[batch, heads, rows, channels]`, and its log-sum-exp,
+/// `[batch, heads, rows, 1]`.
+fn run(kernel: &impl Kernel) -> AttentionOutput<Flex> {
     let Size { batch, heads, rows, channels, .. } = kernel.size();
     let streamed = stream(kernel);
-    // Heads lie side by side in memory, as whoever joins them wants them.
+    // Heads are adjacent in memory, ready to be joined.
     let row_stride = heads * channels;
     let strides = [rows * row_stride, channels, row_stride, 1].map(|stride| stride as isize);
     let sums = Layout::new(Shape::new([batch, heads, rows, channels]), strides.to_vec(), 0);
-    let per_row = Layout::contiguous(Shape::new([batch, heads, rows, 1]));
-    (
-        FlexTensor::new(Bytes::from_elems(streamed.sums), sums, DType::F32),
-        FlexTensor::new(Bytes::from_elems(streamed.log_sum_exp), per_row, DType::F32),
-    )
+    AttentionOutput {
+        output: FlexTensor::new(Bytes::from_elems(streamed.sums), sums, DType::F32),
+        log_sum_exp: tensor(streamed.log_sum_exp, Shape::new([batch, heads, rows, 1])),
+    }
 }

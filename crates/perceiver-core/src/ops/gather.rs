@@ -4,24 +4,16 @@ use burn::tensor::Shape;
 
 use super::attention::cat;
 use super::blocks::{RunningSoftmax, hide};
-use super::tokens::Tokens;
-use super::{GridPoints, HiddenKeys};
+use super::{GatherInput, GridPoints};
 
 /// Streams over slabs of the grid, cut along its slowest axis.
-pub(super) fn generic<B: Backend>(
-    content_queries: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    grid: Vec<usize>,
-) -> FloatTensor<B> {
+pub(super) fn generic<B: Backend>(input: GatherInput<B>) -> FloatTensor<B> {
+    let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
     let [batch, heads, queries, _] = content_queries.shape().dims::<4>();
-    let tokens = Tokens::<B> { content, scale: token_scale, points: GridPoints::All, grid };
     let content_queries = fold_heads::<B>(content_queries);
     let axis_scores = fold_heads::<B>(axis_scores);
     let mut softmax = None;
-    for block in tokens.blocks(batch * heads * queries) {
+    for block in tokens.blocks(&GridPoints::All, batch * heads * queries) {
         let products = block.products(&content_queries, &axis_scores);
         let scores = B::float_mul(products, block.scale.clone());
         let scores = hide::<B>(scores, &hidden, block.start, block.end);
@@ -35,8 +27,8 @@ pub(super) fn generic<B: Backend>(
     B::float_reshape(packed, Shape::new([batch, heads, queries, channels]))
 }
 
-/// Heads share the tokens, so theirs are only more rows: `[batch, heads, rows, channels]` as
-/// `[batch, 1, heads · rows, channels]`.
+/// `[batch, heads, rows, channels]` as `[batch, 1, heads · rows, channels]`: heads share the tokens, so
+/// more heads are just more rows.
 pub(super) fn fold_heads<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
     let [batch, heads, rows, channels] = tensor.shape().dims::<4>();
     B::float_reshape(tensor, Shape::new([batch, 1, heads * rows, channels]))

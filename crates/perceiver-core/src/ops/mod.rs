@@ -1,18 +1,18 @@
-//! The operations every Perceiver is made of: three of attention, and the layers between them.
+//! The operations of a Perceiver: three kinds of attention, and the layers between them.
 //!
 //! - [`attention`]: scaled dot-product attention between dense arrays;
 //! - [`gather_attend`]: the encoder direction, few dense queries over many factored tokens;
 //! - [`scatter_attend`]: the decoder direction, many factored queries over few dense keys;
-//! - [`linear`] and [`layer_norm`]: burn's layers, with gradients of one operation each.
+//! - [`linear`] and [`layer_norm`]: burn's layers, each with one operation as its gradient.
 //!
 //! Attention streams over its long side and never holds a whole score matrix. [`PerceiverOps`] gives
-//! every burn backend one body in terms of its own primitives; a backend may override it.
+//! each operation a body in the primitives of any burn backend, which a backend may override.
 //! `docs/structured-attention.md` derives the factored forms.
 #![allow(
     missing_debug_implementations,
     reason = "the derived Debug is bounded by the backend's tensors, which the lint does not see"
 )]
-#![allow(deprecated, reason = "burn deprecates ndarray in 0.22; it is tested until 0.23 drops it")]
+#![allow(deprecated, reason = "burn deprecates ndarray in 0.22; it stays until 0.23 removes it")]
 
 mod affine;
 mod attention;
@@ -33,9 +33,9 @@ mod specs;
 mod tokens;
 mod values;
 
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, DispatchTensor, TensorMetadata};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, Tensor};
 
 pub use attention::attention_probabilities;
 pub use backend::PerceiverOps;
@@ -46,13 +46,10 @@ use crate::init::LAYER_NORM_EPSILON;
 
 /// Attention between dense arrays: `softmax(scale queries keysᵀ) values`, head by head.
 ///
-/// A row whose keys are all hidden attends to all of them equally.
+/// A query whose keys are all hidden attends to all of them equally.
 ///
 /// # Shapes
-/// - `queries`: `[batch, heads, queries, qk_channels]`
-/// - `keys`: `[batch, heads, keys, qk_channels]`
-/// - `values`: `[batch, heads, keys, v_channels]`
-/// - `mask`: `[batch, keys]`
+/// - `input`: as its fields say
 /// - returns: `[batch, heads, queries, v_channels]`
 ///
 /// # Panics
@@ -61,148 +58,79 @@ use crate::init::LAYER_NORM_EPSILON;
 /// # Source
 /// `PerceiverSelfAttention.forward`.
 #[must_use]
-pub fn attention(
-    queries: Tensor<4>,
-    keys: Tensor<4>,
-    values: Tensor<4>,
-    mask: Option<&KeyMask>,
-    scale: f64,
-) -> Tensor<4> {
-    let [batch, heads, _, qk_channels] = queries.dims();
-    let [_, _, key_count, v_channels] = values.dims();
-    burn::tensor::assert_shape!(keys, [batch, heads, key_count, qk_channels]);
-    burn::tensor::assert_shape!(values, [batch, heads, key_count, v_channels]);
-    assert_mask(mask, batch, key_count);
-    Tensor::from_dispatch(<Dispatch as PerceiverOps>::attention(
-        queries.into_dispatch(),
-        keys.into_dispatch(),
-        values.into_dispatch(),
-        hidden_keys(mask),
-        scale,
-    ))
+pub fn attention(input: AttentionInput<Dispatch>) -> Tensor<4> {
+    let [batch, heads, _, qk_channels] = dims(&input.queries, "queries");
+    let [_, _, keys, v_channels] = dims(&input.values, "values");
+    assert_dims(&input.keys, "keys", [batch, heads, keys, qk_channels]);
+    assert_dims(&input.values, "values", [batch, heads, keys, v_channels]);
+    assert_hidden(&input.hidden, batch, keys);
+    Tensor::from_dispatch(Dispatch::attention(input))
 }
 
-/// The same with the log-sum-exp of the scores, `[batch, heads, queries, 1]`, with which attention
-/// to several arrays merges exactly.
+/// Attention with the log-sum-exp of the scores, `[batch, heads, queries, 1]`, by which attention to
+/// several arrays merges exactly.
 pub(crate) fn attention_with_log_sum_exp(
-    queries: Tensor<4>,
-    keys: Tensor<4>,
-    values: Tensor<4>,
-    mask: Option<&KeyMask>,
-    scale: f64,
+    input: AttentionInput<Dispatch>,
 ) -> (Tensor<4>, Tensor<4>) {
-    let (attended, log_sum_exp) = <Dispatch as PerceiverOps>::attention_forward(
-        queries.into_dispatch(),
-        keys.into_dispatch(),
-        values.into_dispatch(),
-        hidden_keys(mask),
-        scale,
-    );
-    (Tensor::from_dispatch(attended), Tensor::from_dispatch(log_sum_exp))
+    let AttentionOutput { output, log_sum_exp } = Dispatch::attention_forward(input);
+    (Tensor::from_dispatch(output), Tensor::from_dispatch(log_sum_exp))
 }
 
 /// The encoder direction: dense queries attend to one segment of factored tokens.
 ///
 /// With token `j` at cell `(k₁ … kₙ)` of the grid,
-/// `score[i, j] = token_scale[j] · (content_queries[i] · content[j] + Σₐ axis_scores[i, a, kₐ])`
-/// and `weight[i, j] = softmaxⱼ(score[i, j]) · token_scale[j]`. Instead of attended values come
-/// the sums from which the caller assembles them, and the log-sum-exp of the scores, with which
-/// segments merge exactly: `exp(lse_segment − lse_all)` weighs them.
+/// `score[i, j] = scale[j] · (content_queries[i] · content[j] + Σₐ axis_scores[i, a, kₐ])`
+/// and `weight[i, j] = softmaxⱼ(score[i, j]) · scale[j]`. Instead of attended values it returns the
+/// sums from which the caller assembles them, and the log-sum-exp of the scores, by which segments
+/// merge exactly: `exp(lse_segment − lse_all)` is the weight of a segment.
 ///
 /// # Shapes
-/// - `content_queries`: `[batch, heads, queries, content_channels]`
-/// - `axis_scores`: `[batch, heads, queries, axes]`, the axes' scores one after the other
-/// - `content`: `[batch, tokens, content_channels]`, at least one channel
-/// - `token_scale`: `[batch, tokens]`
-/// - `mask`: `[batch, tokens]`
-/// - `grid`: length of every axis, slowest first; their product is `tokens`, their sum `axes`
+/// - `input`: as its fields say
 /// - returns: `[batch, heads, queries, content_channels + axes]`, the sums `Σⱼ weight content`
-///   followed by each axis' marginals of `weight`; and `[batch, heads, queries, 1]`, log-sum-exp
+///   followed by the marginals of `weight` over each axis; and `[batch, heads, queries, 1]`, the
+///   log-sum-exp
 ///
 /// # Panics
 /// If the shapes disagree.
 #[must_use]
-pub fn gather_attend(
-    content_queries: Tensor<4>,
-    axis_scores: Tensor<4>,
-    content: Tensor<3>,
-    token_scale: Tensor<2>,
-    mask: Option<&KeyMask>,
-    grid: &[usize],
-) -> (Tensor<4>, Tensor<4>) {
-    let [batch, heads, queries, content_channels] = content_queries.dims();
-    let tokens: usize = grid.iter().product();
-    let axes: usize = grid.iter().sum();
-    burn::tensor::assert_shape!(axis_scores, [batch, heads, queries, axes]);
-    burn::tensor::assert_shape!(content, [batch, tokens, content_channels]);
-    burn::tensor::assert_shape!(token_scale, [batch, tokens]);
-    assert_mask(mask, batch, tokens);
-    let packed = <Dispatch as PerceiverOps>::gather_attend(
-        content_queries.into_dispatch(),
-        axis_scores.into_dispatch(),
-        content.into_dispatch(),
-        token_scale.into_dispatch(),
-        hidden_keys(mask),
-        grid.to_vec(),
-    );
-    let packed: Tensor<4> = Tensor::from_dispatch(packed);
+pub fn gather_attend(input: GatherInput<Dispatch>) -> (Tensor<4>, Tensor<4>) {
+    let [batch, heads, queries, content_channels] = dims(&input.content_queries, "content queries");
+    let tokens = input.tokens.grid.iter().product();
+    let axes = input.tokens.grid.iter().sum::<usize>();
+    assert_dims(&input.axis_scores, "axis scores", [batch, heads, queries, axes]);
+    input.tokens.assert_dims(batch, tokens, content_channels);
+    assert_hidden(&input.hidden, batch, tokens);
+    let packed: Tensor<4> = Tensor::from_dispatch(Dispatch::gather_attend(input));
     let sums = packed.clone().narrow(3, 0, content_channels + axes);
     (sums, packed.narrow(3, content_channels + axes, 1))
 }
 
 /// The decoder direction: factored tokens are the queries of one segment, keys are dense.
 ///
-/// With token `i` at cell `(k₁ … kₙ)` of the grid, `score[i, j] = token_scale[i] ·
+/// With token `i` at cell `(k₁ … kₙ)` of the grid, `score[i, j] = scale[i] ·
 /// (content[i] · content_keys[j] + Σₐ axis_scores[j, a, kₐ]) + key_bias[j]`, and the result is
 /// `softmaxⱼ(score) values`.
 ///
 /// # Shapes
-/// - `content`: `[batch, tokens, content_channels]`, at least one channel
-/// - `token_scale`: `[batch, tokens]`
-/// - `content_keys`: `[batch, heads, keys, content_channels]`
-/// - `axis_scores`: `[batch, heads, keys, axes]`, the axes' scores one after the other
-/// - `key_bias`: `[batch, heads, keys]`
-/// - `values`: `[batch, heads, keys, v_channels]`
-/// - `points`: `[tokens]`, flat indices into the grid; every cell in order when absent
-/// - `grid`: length of every axis, slowest first; their sum is `axes`
+/// - `input`: as its fields say
 /// - returns: `[batch, heads, tokens, v_channels]`
 ///
 /// # Panics
 /// If the shapes disagree.
 #[must_use]
-#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
-pub fn scatter_attend(
-    content: Tensor<3>,
-    token_scale: Tensor<2>,
-    content_keys: Tensor<4>,
-    axis_scores: Tensor<4>,
-    key_bias: Tensor<3>,
-    values: Tensor<4>,
-    points: Option<Tensor<1, Int>>,
-    grid: &[usize],
-) -> Tensor<4> {
-    let [batch, heads, keys, content_channels] = content_keys.dims();
-    let tokens = points.as_ref().map_or_else(|| grid.iter().product(), |p| p.dims()[0]);
-    let axes: usize = grid.iter().sum();
-    burn::tensor::assert_shape!(content, [batch, tokens, content_channels]);
-    burn::tensor::assert_shape!(token_scale, [batch, tokens]);
-    burn::tensor::assert_shape!(axis_scores, [batch, heads, keys, axes]);
-    burn::tensor::assert_shape!(key_bias, [batch, heads, keys]);
-    burn::tensor::assert_shape!(values, [batch, heads, keys, _]);
-    let points = match points {
-        None => GridPoints::All,
-        Some(points) => GridPoints::Some(points.into_dispatch()),
+pub fn scatter_attend(input: ScatterInput<Dispatch>) -> Tensor<4> {
+    let [batch, heads, keys, content_channels] = dims(&input.content_keys, "content keys");
+    let [_, _, _, v_channels] = dims(&input.values, "values");
+    let tokens = match &input.points {
+        GridPoints::All => input.tokens.grid.iter().product(),
+        GridPoints::Some(points) => points.shape()[0],
     };
-    Tensor::from_dispatch(<Dispatch as PerceiverOps>::scatter_attend(
-        content.into_dispatch(),
-        token_scale.into_dispatch(),
-        content_keys.into_dispatch(),
-        axis_scores.into_dispatch(),
-        key_bias.into_dispatch(),
-        values.into_dispatch(),
-        points,
-        grid.to_vec(),
-    ))
+    let axes = input.tokens.grid.iter().sum();
+    input.tokens.assert_dims(batch, tokens, content_channels);
+    assert_dims(&input.axis_scores, "axis scores", [batch, heads, keys, axes]);
+    assert_dims(&input.key_bias, "key bias", [batch, heads, keys]);
+    assert_dims(&input.values, "values", [batch, heads, keys, v_channels]);
+    Tensor::from_dispatch(Dispatch::scatter_attend(input))
 }
 
 /// The exact GELU, `x Φ(x)`, between the linear maps of an MLP.
@@ -212,23 +140,23 @@ pub fn scatter_attend(
 /// - returns: the same
 #[must_use]
 pub(crate) fn gelu(x: Tensor<3>) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as PerceiverOps>::exact_gelu(x.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::exact_gelu(x.into_dispatch()))
 }
 
 /// A linear layer: `x weight + bias`.
 ///
-/// Burn's own [`Linear::forward`] multiplies example by example and sums the weight's gradients over
-/// them.
+/// Burn's own [`Linear::forward`] multiplies each example separately, then sums the gradients of the
+/// weight over the examples.
 ///
 /// # Shapes
 /// - `x`: `[..., channels_in]`
 /// - returns: `[..., channels_out]`
 ///
 /// # Panics
-/// If the layer has no bias or other channels.
+/// If the layer has no bias, or `x` has more or fewer channels than the layer takes.
 #[must_use]
 pub fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-    let bias = layer.bias.as_ref().expect("linear layers here have a bias");
+    let bias = layer.bias.as_ref().expect("the linear layer has a bias");
     affine(x, layer.weight.val(), bias.val())
 }
 
@@ -240,35 +168,31 @@ pub(crate) fn affine<const D: usize>(
 ) -> Tensor<D> {
     let [channels_in, channels_out] = weight.dims();
     burn::tensor::assert_shape!(bias, [channels_out]);
-    assert_eq!(x.dims()[D - 1], channels_in, "the input has another number of channels");
-    let output = <Dispatch as PerceiverOps>::affine(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-    );
+    assert_channels(&x, channels_in);
+    let output = Dispatch::affine(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(output)
 }
 
-/// Layer normalisation over the last axis, whose gradient is one operation.
+/// Layer normalisation over the last axis, with one operation as its gradient.
 ///
-/// Adds 1e-5 to the variance, as the reference does.
+/// It adds 1e-5 to the variance, as the reference does.
 ///
 /// # Shapes
 /// - `x`: `[..., channels]`
 /// - returns: the same
 ///
 /// # Panics
-/// If the layer has other channels or no bias.
+/// If the layer has no bias, or `x` has more or fewer channels than the layer.
 #[must_use]
 pub fn layer_norm<const D: usize>(layer: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
     let [channels] = layer.gamma.dims();
-    assert_eq!(x.dims()[D - 1], channels, "the input has another number of channels");
-    // Half precision is widened by burn's layer.
+    assert_channels(&x, channels);
+    // Burn's layer widens half precision.
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return layer.forward(x);
     }
-    let beta = layer.beta.as_ref().expect("normalisations here have a bias");
-    let output = <Dispatch as PerceiverOps>::normalise(
+    let beta = layer.beta.as_ref().expect("the normalisation has a bias");
+    let output = Dispatch::normalise(
         x.into_dispatch(),
         layer.gamma.val().into_dispatch(),
         beta.val().into_dispatch(),
@@ -277,19 +201,41 @@ pub fn layer_norm<const D: usize>(layer: &LayerNorm, x: Tensor<D>) -> Tensor<D> 
     Tensor::from_dispatch(output)
 }
 
-fn hidden_keys(mask: Option<&KeyMask>) -> HiddenKeys<Dispatch> {
-    match mask {
-        None => HiddenKeys::None,
-        Some(mask) => HiddenKeys::Some(mask.hidden().into_dispatch()),
+impl FactoredTokens<Dispatch> {
+    fn assert_dims(&self, batch: usize, tokens: usize, content_channels: usize) {
+        assert_dims(&self.content, "content", [batch, tokens, content_channels]);
+        assert_dims(&self.scale, "token scale", [batch, tokens]);
     }
 }
 
+fn assert_channels<const D: usize>(x: &Tensor<D>, expected: usize) {
+    let found = x.dims()[D - 1];
+    assert_eq!(found, expected, "the input has {found} channels, expected {expected}");
+}
+
 /// # Panics
-/// If the mask has another shape.
-pub(crate) fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
-    if let Some(mask) = mask {
-        assert_eq!(mask.dims(), [batch, keys], "the mask has another shape than the keys");
+/// If the mask is not `[batch, keys]`.
+fn assert_hidden(hidden: &HiddenKeys<Dispatch>, batch: usize, keys: usize) {
+    if let HiddenKeys::Some(hidden) = hidden {
+        assert_dims(hidden, "mask", [batch, keys]);
     }
+}
+
+fn assert_dims<const D: usize>(array: &DispatchTensor, name: &str, expected: [usize; D]) {
+    let found = array.shape();
+    assert!(*found == expected, "shape of the {name} is {found:?}, expected {expected:?}");
+}
+
+fn dims<const D: usize>(array: &DispatchTensor, name: &str) -> [usize; D] {
+    let found = array.shape();
+    let dims = <[usize; D]>::try_from(&*found).ok();
+    dims.unwrap_or_else(|| panic!("shape of the {name} is {found:?}, expected {D} dimensions"))
+}
+
+/// # Panics
+/// If the mask is not `[batch, keys]`.
+pub(crate) fn assert_mask(mask: Option<&KeyMask>, batch: usize, keys: usize) {
+    assert_hidden(&mask.into(), batch, keys);
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -299,9 +245,9 @@ mod tests {
 
     use super::*;
 
-    /// Six channels are two times three to a body that sees numbers only.
+    /// A body that sees only numbers would take six channels for two rows of three.
     #[test]
-    #[should_panic(expected = "the input has another number of channels")]
+    #[should_panic(expected = "the input has 6 channels, expected 3")]
     fn a_normalisation_of_other_channels_is_refused() {
         let layer = LayerNormConfig::new(3).init(&Device::flex());
         let _ = layer_norm(&layer, Tensor::<2>::zeros([2, 6], &Device::flex()));

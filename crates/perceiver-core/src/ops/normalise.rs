@@ -16,7 +16,7 @@ pub(super) fn generic<B: Backend>(
 }
 
 /// With `x̂ = (x − mean) / deviation` and `g = output_gradient · gamma`, the gradient of `x` is
-/// `(g − mean(g) − x̂ mean(g x̂)) / deviation`: what moves a row's mean or its length has no effect.
+/// `(g − mean(g) − x̂ mean(g x̂)) / deviation`: a change of a row's mean or length has no effect.
 pub(super) fn generic_backward<B: Backend>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,

@@ -2,23 +2,15 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 
-use super::GridPoints;
 use super::attention::cat;
 use super::blocks::{RunningSoftmax, rows_that_fit, slice};
 use super::tokens::axis_indices;
+use super::{AttentionOutput, FactoredTokens, GridPoints, ScatterInput};
 
-/// Streams over blocks of tokens; keys are few and taken at once.
-#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
-pub(super) fn generic<B: Backend>(
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
-    content_keys: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    key_bias: FloatTensor<B>,
-    values: FloatTensor<B>,
-    points: GridPoints<B>,
-    grid: Vec<usize>,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+/// Streams over blocks of tokens, each against all keys, which are few.
+pub(super) fn generic<B: Backend>(input: ScatterInput<B>) -> AttentionOutput<B> {
+    let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
+    let FactoredTokens { content, scale: token_scale, grid } = tokens;
     let [batch, heads, keys, content_channels] = content_keys.shape().dims::<4>();
     let tokens = content.shape()[1];
     let content_keys = B::float_transpose(content_keys);
@@ -51,7 +43,7 @@ pub(super) fn generic<B: Backend>(
             .finish()
         })
         .unzip();
-    (cat::<B>(blocks, 2), cat::<B>(log_sum_exps, 2))
+    AttentionOutput { output: cat::<B>(blocks, 2), log_sum_exp: cat::<B>(log_sum_exps, 2) }
 }
 
 /// Flat grid indices of the tokens `start..end`.

@@ -1,4 +1,4 @@
-//! Factored tokens, taken in blocks: what they multiply, and what is summed over them.
+//! Factored tokens in blocks: products with them, and sums over them.
 
 use std::ops::Range;
 
@@ -6,20 +6,9 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{IndexingUpdateOp, Shape, Slice};
 
-use super::GridPoints;
 use super::attention::cat;
 use super::blocks::{rows_that_fit, slice};
-
-/// Tokens of one segment as the factored operations take them.
-pub(super) struct Tokens<B: Backend> {
-    /// `[batch, tokens, content_channels]`
-    pub(super) content: FloatTensor<B>,
-    /// `[batch, tokens]`
-    pub(super) scale: FloatTensor<B>,
-    pub(super) points: GridPoints<B>,
-    /// Length of every axis, slowest first.
-    pub(super) grid: Vec<usize>,
-}
+use super::{FactoredTokens, GridPoints};
 
 /// Consecutive tokens, few enough that their scores fit the budget.
 pub(super) struct TokenBlock<B: Backend> {
@@ -33,27 +22,31 @@ pub(super) struct TokenBlock<B: Backend> {
     grid: Vec<usize>,
 }
 
-/// Where the tokens of a block are.
+/// Cells of the tokens in a block.
 enum Cells<B: Backend> {
-    /// All cells whose place on the slowest axis is in the range.
+    /// Every cell whose place on the slowest axis is in the range.
     Slab(Range<usize>),
     /// `[block]`, flat indices into the grid.
     Points(IntTensor<B>),
 }
 
-impl<B: Backend> Tokens<B> {
-    /// Blocks in order, for `rows` scores a token: whole slabs of the grid, or ranges of points.
-    pub(super) fn blocks(&self, rows: usize) -> impl Iterator<Item = TokenBlock<B>> {
+impl<B: Backend> FactoredTokens<B> {
+    /// Blocks in order, for `rows` scores per token: whole slabs of the grid, or ranges of points.
+    pub(super) fn blocks(
+        &self,
+        points: &GridPoints<B>,
+        rows: usize,
+    ) -> impl Iterator<Item = TokenBlock<B>> {
         let tokens = self.content.shape()[1];
         let fit = rows_that_fit(rows);
-        let slab = match &self.points {
+        let slab = match points {
             GridPoints::All => tokens / self.grid[0],
             GridPoints::Some(_) => 1,
         };
         let step = (fit / slab).max(1) * slab;
         (0..tokens).step_by(step).map(move |start| {
             let end = (start + step).min(tokens);
-            let cells = match &self.points {
+            let cells = match points {
                 GridPoints::All => Cells::Slab(start / slab..end / slab),
                 GridPoints::Some(points) => {
                     Cells::Points(B::int_slice(points.clone(), &[Slice::from(start..end)]))
@@ -79,10 +72,10 @@ impl<B: Backend> Tokens<B> {
 }
 
 impl<B: Backend> TokenBlock<B> {
-    /// `vectors · content` and every axis' term, for each row and token.
+    /// `vectors · content` plus the terms of all axes, for each row and token.
     ///
-    /// `vectors` is `[batch, 1, rows, content_channels]`, `axis_terms` `[batch, 1, rows, axes]`,
-    /// the result `[batch, 1, rows, block]`.
+    /// `vectors` is `[batch, 1, rows, content_channels]`, `axis_terms` is `[batch, 1, rows, axes]`, and
+    /// the result is `[batch, 1, rows, block]`.
     pub(super) fn products(
         &self,
         vectors: &FloatTensor<B>,
@@ -108,9 +101,9 @@ impl<B: Backend> TokenBlock<B> {
     }
 
     /// The transpose of [`products`](Self::products): sums of content under `weights`, followed by
-    /// each axis' marginals.
+    /// the marginals over each axis.
     ///
-    /// `weights` is `[batch, 1, rows, block]`, the result
+    /// `weights` is `[batch, 1, rows, block]`, the result is
     /// `[batch, 1, rows, content_channels + axes]`.
     pub(super) fn sums(&self, weights: FloatTensor<B>) -> FloatTensor<B> {
         let [batch, _, rows, tokens] = weights.shape().dims::<4>();
@@ -127,7 +120,7 @@ impl<B: Backend> TokenBlock<B> {
         cat::<B>(parts, 3)
     }
 
-    /// Where each axis' terms are, and how many cells a step along the axis passes.
+    /// The range of each axis' terms, and the cells that one step along the axis skips.
     fn axes(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
         let mut inner: usize = self.grid.iter().product();
         let mut end = 0;
@@ -138,7 +131,7 @@ impl<B: Backend> TokenBlock<B> {
         })
     }
 
-    /// From the fastest axis outwards, so that only the last two sums are as large as the products.
+    /// Adds from the fastest axis outwards, so that only the last two sums are as large as the products.
     fn add_to_slab(
         &self,
         products: FloatTensor<B>,
@@ -197,7 +190,8 @@ impl<B: Backend> TokenBlock<B> {
     }
 }
 
-/// Places on an axis of `length` cells, `inner` flat indices each, of flat indices into the grid.
+/// Places along an axis of `length` cells, each spanning `inner` flat indices, from flat indices into
+/// the grid.
 pub(super) fn axis_indices<B: Backend>(
     cells: IntTensor<B>,
     length: usize,
@@ -207,7 +201,7 @@ pub(super) fn axis_indices<B: Backend>(
     B::int_remainder_scalar(index, (length as i64).into())
 }
 
-/// Places a slab's marginals of the slowest axis among zeros for the other slabs.
+/// A slab's marginals over the slowest axis, with zeros for the other slabs.
 fn embed<B: Backend>(marginal: FloatTensor<B>, first: usize, length: usize) -> FloatTensor<B> {
     let after = length - first - marginal.shape()[1];
     let zeros = |count: usize| (count > 0).then(|| zeros::<B>(count, &marginal));
@@ -215,7 +209,7 @@ fn embed<B: Backend>(marginal: FloatTensor<B>, first: usize, length: usize) -> F
     cat::<B>(parts.into_iter().flatten().collect(), 1)
 }
 
-/// As many rows as `like`, of `columns` zeros.
+/// Zeros with as many rows as `like` and `columns` columns.
 fn zeros<B: Backend>(columns: usize, like: &FloatTensor<B>) -> FloatTensor<B> {
     let shape = Shape::new([like.shape()[0], columns]);
     B::float_zeros(shape, &like.device(), like.dtype().into())

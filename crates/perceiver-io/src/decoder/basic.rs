@@ -9,33 +9,36 @@ use perceiver_core::{
 use super::{Decoded, Decoder};
 use crate::{PositionConfig, PositionEncoding, Preprocessed};
 
-/// How a [`BasicDecoder`] is built.
+/// Configuration of a [`BasicDecoder`].
 #[derive(Debug, Clone)]
 pub struct BasicDecoderConfig {
-    /// Where queries come from; from elsewhere when absent.
+    /// The queries that the decoder makes; if absent, the caller makes them.
     pub queries: Option<QueryConfig>,
     /// The cross-attention.
     pub layer: LayerConfig,
-    /// Channels of a final linear map, if there is one.
+    /// Output channels of a final linear map, if any.
     pub output_channels: Option<usize>,
 }
 
 /// Queries that are positions of the output.
 #[derive(Debug, Clone)]
 pub struct QueryConfig {
-    /// How they are encoded.
+    /// Encoding of the positions.
     pub positions: PositionConfig,
     /// Length of every axis of the output, slowest first.
     pub index_dims: Vec<usize>,
-    /// Whether the input without its positions stands before them.
+    /// If true, queries begin with the input without its positions.
     pub concat_preprocessed_input: bool,
 }
 
 /// One cross-attention from queries to latents, then an optional linear map.
 ///
 /// # Source
-/// Perceiver IO section 3.2; `PerceiverBasicDecoder`. Without points the reference takes the
-/// output's axes from the shape of the input; here they are always `index_dims`.
+/// Perceiver IO section 3.2; `PerceiverBasicDecoder`.
+///
+/// # Differences
+/// Without points, the reference takes the axes of the output from the shape of the input. Here they are
+/// always `index_dims`.
 #[derive(Module, Debug)]
 #[doc(alias = "PerceiverBasicDecoder")]
 pub struct BasicDecoder {
@@ -73,9 +76,9 @@ impl BasicDecoderConfig {
 }
 
 impl BasicDecoder {
-    /// Answers to queries from anywhere.
+    /// The answers to any queries.
     ///
-    /// Answers come through a [`stream`](Self::stream), except with attention maps or gradients.
+    /// They come through a [`stream`](Self::stream), except with attention maps or gradients.
     ///
     /// # Shapes
     /// - `queries`: `[batch, queries, query_channels]`
@@ -95,8 +98,8 @@ impl BasicDecoder {
         Decoded { logits: Tensor::cat(blocks.collect(), 1), cross_attentions: None }
     }
 
-    /// The answers block by block, in bounded memory. `finish` is given the last linear map and
-    /// the segment, and returns what to apply instead.
+    /// The answers block by block, in bounded memory. `finish` takes the index of a segment and the final
+    /// linear map, and returns the map to apply instead.
     #[must_use]
     pub fn stream(
         &self,
@@ -115,11 +118,11 @@ impl BasicDecoder {
     /// - `points`: `[batch, points]`, flat row-major indices into the output
     ///
     /// # Panics
-    /// If queries come from elsewhere, or are positions together with the input.
+    /// If the decoder makes no queries, or its queries include the input.
     #[must_use]
     pub fn queries_at_each(&self, points: Tensor<2, Int>) -> TokenArray {
-        let queries = self.queries.as_ref().expect("this decoder's queries come from elsewhere");
-        assert!(!queries.concat_preprocessed_input, "these queries are of the input too");
+        let queries = self.queries.as_ref().expect("the decoder makes queries");
+        assert!(!queries.concat_preprocessed_input, "queries at points do not include the input");
         let [batch, count] = points.dims();
         let table = queries.output.grid(&queries.index_dims, false, &points.device()).to_table();
         let rows = table.select(0, points.flatten(0, 1));
@@ -127,14 +130,13 @@ impl BasicDecoder {
         TokenArray::dense(rows.reshape([batch, count, channels]))
     }
 
-    /// Whether anything on the way to the answers is learned: the encoder or, beside a frozen
-    /// one, the decoder alone.
+    /// True if gradients flow through the answers, to the latents or to the parameters of the decoder.
     #[must_use]
     pub fn has_gradients(&self, latents: &Tensor<3>) -> bool {
         latents.device().is_autodiff() || self.devices().iter().any(Device::is_autodiff)
     }
 
-    /// The answers to all queries in one go.
+    /// The answers to all queries at once.
     pub(super) fn decode_at_once(
         &self,
         queries: &TokenArray,
@@ -153,17 +155,17 @@ impl BasicDecoder {
 }
 
 impl Decoder for BasicDecoder {
-    /// `[points]`, flat row-major indices into the output; all of it when absent.
+    /// `[points]`, flat row-major indices into the output; every element if absent.
     type Points = Option<Tensor<1, Int>>;
     type Queries = TokenArray;
     /// `[batch, queries, output_channels]`.
     type Output = Tensor<3>;
 
     /// # Panics
-    /// If queries come from elsewhere, or the input is to be concatenated and has another number
-    /// of tokens.
+    /// If the decoder makes no queries, or its queries include the input and the input has more or fewer
+    /// tokens.
     fn queries(&self, inputs: &Preprocessed, points: &Self::Points) -> TokenArray {
-        let queries = self.queries.as_ref().expect("this decoder's queries come from elsewhere");
+        let queries = self.queries.as_ref().expect("the decoder makes queries");
         TokenArray::new(vec![queries.segment(inputs, points.clone())])
     }
 
@@ -192,7 +194,7 @@ impl QueryConfig {
 }
 
 impl PositionQueries {
-    /// Queries for some points, or for every position.
+    /// Queries for points, or for every position.
     fn segment(&self, inputs: &Preprocessed, points: Option<Tensor<1, Int>>) -> Segment {
         let [batch, ..] = inputs.dims();
         let device = inputs.tokens.device();
@@ -207,7 +209,7 @@ impl PositionQueries {
         }
     }
 
-    /// Queries for some points, or for every point by the formula for points.
+    /// Queries for points; all points if absent, with coordinates by the formula for points.
     pub(super) fn points(
         &self,
         batch: usize,

@@ -14,7 +14,7 @@ pub struct ClassificationDecoderConfig {
     pub labels: usize,
 }
 
-/// One learned query whose answer is a score for every label.
+/// Decodes one learned query into a score for every label.
 ///
 /// # Source
 /// Perceiver IO section 3.2; `PerceiverClassificationDecoder`.

@@ -18,7 +18,7 @@ pub struct OpticalFlowDecoderConfig {
     pub rescale_factor: f64,
 }
 
-/// Asks for the motion of every pixel, with the preprocessed pixel itself as the query.
+/// Decodes the motion of every pixel, with the preprocessed pixel itself as the query.
 ///
 /// # Source
 /// Perceiver IO section 4.2; `PerceiverOpticalFlowDecoder`.
@@ -54,7 +54,7 @@ impl OpticalFlowDecoderConfig {
 }
 
 impl OpticalFlowDecoder {
-    /// Queries for some pixels.
+    /// Queries for the pixels at `points`.
     ///
     /// # Shapes
     /// - `points`: `[points]`, flat row-major indices into the image
@@ -64,7 +64,7 @@ impl OpticalFlowDecoder {
         TokenArray::new(segments.collect())
     }
 
-    /// The motion of pixels block by block, `[batch, pixels, output_channels]` each, in bounded
+    /// The motion of pixels block by block, `[batch, pixels, output_channels]` per block, in bounded
     /// memory.
     #[must_use]
     pub fn stream(&self, queries: &TokenArray, latents: Tensor<3>) -> AnswerStream<'_> {
@@ -87,7 +87,7 @@ impl Decoder for OpticalFlowDecoder {
     }
 
     /// # Panics
-    /// If there are not as many queries as pixels.
+    /// If there are more or fewer queries than pixels.
     fn forward(
         &self,
         queries: &TokenArray,
@@ -96,7 +96,11 @@ impl Decoder for OpticalFlowDecoder {
     ) -> Decoded<Tensor<4>> {
         let [height, width] = self.image_shape;
         let [_, pixels, _] = queries.dims();
-        assert_eq!(pixels, height * width, "the model is for images of {height}x{width}");
+        assert_eq!(
+            pixels,
+            height * width,
+            "{pixels} queries do not fit images of {height}x{width} pixels"
+        );
         let decoded = if attentions || self.decoder.has_gradients(&latents) {
             let decoded = self.decoder.decode_at_once(queries, latents, attentions);
             decoded.map(|flow| flow / self.rescale_factor)

@@ -1,4 +1,4 @@
-//! Latents become outputs.
+//! Turn latents into outputs.
 
 mod basic;
 mod classification;
@@ -24,28 +24,28 @@ pub use video::BasicVideoAutoencodingDecoder;
 
 use crate::Preprocessed;
 
-/// Asks the latents, one query per output element.
+/// Queries the latents, once per output element.
 ///
-/// Queries are made apart from decoding so that one encoding can be decoded many times, at
+/// Making queries is separate from decoding, so that one encoding can be decoded many times, at
 /// different points.
 ///
 /// # Source
 /// Perceiver IO section 3.2; `PerceiverAbstractDecoder`.
 pub trait Decoder: Module + ModuleDisplay + Debug {
-    /// Which output elements are wanted, where there is a choice.
+    /// Selects output elements, if the decoder can decode some of them.
     type Points: Clone + Default + Debug;
-    /// What is asked.
+    /// The queries.
     type Queries;
-    /// What comes back.
+    /// The answers.
     type Output;
 
     /// The queries for an input (`decoder_query`).
     fn queries(&self, inputs: &Preprocessed, points: &Self::Points) -> Self::Queries;
 
-    /// How many queries there are of each modality, for a postprocessor to split the answers by.
+    /// The number of queries per modality, by which a postprocessor splits the answers.
     fn sizes(&self, queries: &Self::Queries) -> Vec<usize>;
 
-    /// The answers; attention maps on request.
+    /// The answers to queries, and attention maps if `attentions`.
     ///
     /// # Shapes
     /// - `latents`: `[batch, latents, latent_channels]`
@@ -57,7 +57,7 @@ pub trait Decoder: Module + ModuleDisplay + Debug {
     ) -> Decoded<Self::Output>;
 }
 
-/// What a decoder returns.
+/// The result of a decoder.
 ///
 /// # Source
 /// `PerceiverDecoderOutput`.

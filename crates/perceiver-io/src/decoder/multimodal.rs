@@ -1,40 +1,42 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_core::{AnswerStream, Initialisation, LayerConfig, TokenArray};
+use perceiver_core::{AnswerStream, Initialisation, LayerConfig, Segment, TokenArray};
 
 use super::basic::PositionQueries;
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder, QueryConfig};
 use crate::{Modalities, MultimodalPostprocessor, PositionConfig, Preprocessed};
 
-/// How a [`MultimodalDecoder`] is built.
+/// Configuration of a [`MultimodalDecoder`].
 #[derive(Debug, Clone)]
 pub struct MultimodalDecoderConfig {
-    /// Where queries come from.
+    /// The queries.
     pub queries: MultimodalQueryConfig,
     /// The shared cross-attention; its query channels are [`MultimodalQueryConfig::channels`].
     pub layer: LayerConfig,
-    /// Channels of every answer.
+    /// Channels of each answer.
     pub output_channels: usize,
 }
 
-/// Queries of three modalities, padded to common channels.
+/// Queries of three modalities, padded to the same channels.
 #[derive(Debug, Clone)]
 pub struct MultimodalQueryConfig {
-    /// Positions of sound patches, and how many there are.
+    /// Positions of sound patches, and their number.
     pub audio: (PositionConfig, usize),
-    /// Positions of pixels, and the video's (time, height, width).
+    /// Positions of pixels, and the size of the video (time, height, width).
     pub image: (PositionConfig, [usize; 3]),
-    /// The label's one query.
+    /// Position of the single query of the label.
     pub label: PositionConfig,
-    /// Padding channels of the widest modality's queries.
+    /// Padding channels of the modality with the most channels.
     pub min_padding: usize,
 }
 
-/// Asks for sound, pixels and label together, with queries padded to common channels.
+/// Decodes sound, pixels and label together, with queries padded to the same channels.
 ///
 /// # Source
-/// Perceiver IO section 4.3 and appendix; `PerceiverMultimodalDecoder`. Where no points are named
-/// the reference fails on video; here every point is asked for, in order, as if named.
+/// Perceiver IO section 4.3 and appendix; `PerceiverMultimodalDecoder`.
+///
+/// # Differences
+/// Without points, the reference fails on video. Here every point is decoded, in order.
 #[derive(Module, Debug)]
 #[doc(alias = "PerceiverMultimodalDecoder")]
 pub struct MultimodalDecoder {
@@ -43,8 +45,8 @@ pub struct MultimodalDecoder {
     decoder: BasicDecoder,
 }
 
-/// The decoders of the reference's modalities, of which it uses the queries alone. A basic one
-/// makes those of sound; pixels and label have one inside a decoder of their own.
+/// The queries of each modality, named after the decoders that make them in the reference: a basic
+/// decoder for sound, and a basic decoder inside another one for pixels and label.
 #[derive(Module, Debug)]
 struct ModalityQueries {
     audio: BasicQueries,
@@ -62,10 +64,10 @@ struct NestedQueries {
     decoder: BasicQueries,
 }
 
-/// The points of one modality: `[points]`, flat row-major indices; all when absent.
+/// Points of one modality: `[points]`, flat row-major indices; all if absent.
 pub type SubsampledPoints = Option<Tensor<1, Int>>;
 
-/// Which output points are asked for.
+/// Output points to decode.
 ///
 /// # Source
 /// `subsampled_output_points`.
@@ -78,7 +80,7 @@ pub struct OutputPoints {
 }
 
 impl MultimodalQueryConfig {
-    /// Channels of every query, padding included.
+    /// Channels of each query, including padding.
     #[must_use]
     pub fn channels(&self) -> usize {
         let widest = self.audio.0.channels().max(self.image.0.channels());
@@ -96,11 +98,15 @@ impl MultimodalDecoderConfig {
     /// Fresh parameters.
     ///
     /// # Panics
-    /// If the layer is for other queries.
+    /// If the layer takes queries with more or fewer channels.
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> MultimodalDecoder {
         let channels = self.queries.channels();
-        assert_eq!(self.layer.attention.query_channels, channels, "the layer is for other queries");
+        let layer = self.layer.attention.query_channels;
+        assert_eq!(
+            layer, channels,
+            "the layer takes {layer} query channels, queries have {channels}"
+        );
         let of = &self.queries;
         let modalities = ModalityQueries {
             audio: basic_queries(&of.audio.0, &[of.audio.1], init, device),
@@ -137,14 +143,14 @@ fn basic_queries(
 }
 
 impl MultimodalDecoder {
-    /// Whether anything on the way to the answers is learned.
+    /// See [`BasicDecoder::has_gradients`].
     #[must_use]
     pub fn has_gradients(&self, latents: &Tensor<3>) -> bool {
         self.decoder.has_gradients(latents)
     }
 
-    /// The answers block by block, in bounded memory, each modality's through the linear map with
-    /// which its postprocessor begins.
+    /// The answers block by block, in bounded memory. The answers of a modality are mapped by the linear
+    /// map that begins its postprocessor.
     #[must_use]
     pub fn stream(
         &self,
@@ -180,7 +186,7 @@ impl Decoder for MultimodalDecoder {
     }
 
     fn sizes(&self, queries: &TokenArray) -> Vec<usize> {
-        queries.segments().iter().map(perceiver_core::Segment::tokens).collect()
+        queries.segments().iter().map(Segment::tokens).collect()
     }
 
     fn forward(

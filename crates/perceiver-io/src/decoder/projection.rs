@@ -6,7 +6,7 @@ use perceiver_core::{Initialisation, ops};
 use super::{Decoded, Decoder};
 use crate::Preprocessed;
 
-/// Averages the latents and maps the mean to labels: the baseline without cross-attention.
+/// Maps the mean of the latents to label scores: a baseline without cross-attention.
 ///
 /// # Source
 /// Perceiver section 3.1; `PerceiverProjectionDecoder`.

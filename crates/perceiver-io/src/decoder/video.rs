@@ -5,7 +5,7 @@ use perceiver_core::{Initialisation, LayerConfig, TokenArray};
 use super::{BasicDecoder, BasicDecoderConfig, Decoded, Decoder, QueryConfig};
 use crate::{PositionConfig, Preprocessed};
 
-/// Asks for every pixel of a video by its position.
+/// Decodes every pixel of a video, with its position as the query.
 ///
 /// # Source
 /// Perceiver IO section 4.3; `PerceiverBasicVideoAutoencodingDecoder`.
@@ -55,7 +55,7 @@ impl Decoder for BasicVideoAutoencodingDecoder {
     }
 
     /// # Panics
-    /// If the queries are not the whole video's.
+    /// If the queries are not those of the whole video.
     fn forward(
         &self,
         queries: &TokenArray,

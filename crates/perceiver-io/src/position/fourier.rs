@@ -4,39 +4,77 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_core::{Axis, Grid};
 
-/// Fourier features: every coordinate as itself, and as sines and cosines of π f times it for
+/// Fourier features: each coordinate itself, and the sine and cosine of π f times the coordinate for
 /// frequencies f from 1 to half the resolution.
 ///
 /// Position channels are ordered (coordinates, sines axis by axis, cosines axis by axis).
 ///
 /// # Source
-/// Perceiver section 3.2 and appendix D; `PerceiverFourierPositionEncoding`. Tables are computed
-/// on the host with the reference's single-precision steps: at the audio model's highest
-/// frequency the argument reaches 48 000 radians, where rounding in another order shows.
-#[derive(Module, Debug)]
+/// Perceiver section 3.2 and appendix D; `PerceiverFourierPositionEncoding`. The tables of a grid are
+/// computed on the host in the reference's single-precision steps: at the audio model's highest
+/// frequency the argument reaches 48 000 radians, where another rounding order shows.
+#[derive(Module, Debug, PartialEq)]
 pub struct FourierPositionEncoding {
-    bands: usize,
+    /// Frequencies per axis.
+    pub bands: usize,
+    /// Points along each axis for which the highest frequency is Nyquist's.
     #[module(skip)]
-    max_resolution: Vec<usize>,
-    concat_positions: bool,
-    sine_only: bool,
+    pub max_resolution: Vec<usize>,
+    /// If true, the coordinates themselves are channels, too.
+    pub concat_positions: bool,
+    /// If true, the cosines are left out.
+    pub sine_only: bool,
 }
 
 impl FourierPositionEncoding {
-    pub(crate) const fn new(
-        bands: usize,
-        max_resolution: Vec<usize>,
-        concat_positions: bool,
-        sine_only: bool,
-    ) -> Self {
-        Self { bands, max_resolution, concat_positions, sine_only }
+    /// Coordinates, sines and cosines: the features of every published model.
+    #[must_use]
+    pub fn new(bands: usize, max_resolution: &[usize]) -> Self {
+        let max_resolution = max_resolution.to_vec();
+        Self { bands, max_resolution, concat_positions: true, sine_only: false }
     }
 
-    pub(crate) fn dimensions(&self) -> usize {
+    /// The features of any coordinates, such as those of a point cloud.
+    ///
+    /// # Shapes
+    /// - `coordinates`: `[batch, points, dimensions]`; published models use coordinates from -1 to 1
+    /// - returns: `[batch, points, position_channels]`
+    ///
+    /// # Panics
+    /// If there are more or fewer dimensions than the encoding has.
+    ///
+    /// # Source
+    /// `generate_fourier_features`.
+    ///
+    /// # Differences
+    /// The reference gives every example the sines and cosines of the first one.
+    #[must_use]
+    pub fn encode(&self, coordinates: Tensor<3>) -> Tensor<3> {
+        let [_, _, found] = coordinates.dims();
+        let dimensions = self.dimensions();
+        assert_eq!(found, dimensions, "coordinates have {found} dimensions, expected {dimensions}");
+        let frequencies = self.max_resolution.iter().flat_map(|&r| frequencies(self.bands, r));
+        let frequencies = TensorData::new(frequencies.collect(), [1, 1, dimensions, self.bands]);
+        let frequencies =
+            Tensor::<4>::from_data(frequencies, (&coordinates.device(), coordinates.dtype()));
+        let angles = coordinates.clone().unsqueeze_dim::<4>(3) * frequencies * PI;
+        let angles: Tensor<3> = angles.flatten(2, 3);
+        let mut features = Vec::with_capacity(3);
+        features.extend(self.concat_positions.then_some(coordinates));
+        features.push(angles.clone().sin());
+        features.extend((!self.sine_only).then(|| angles.cos()));
+        Tensor::cat(features, 2)
+    }
+
+    /// Dimensions of the coordinates.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
         self.max_resolution.len()
     }
 
-    pub(crate) fn channels(&self) -> usize {
+    /// Channels of an encoded position.
+    #[must_use]
+    pub fn channels(&self) -> usize {
         self.dimensions() * self.axis_channels()
     }
 
@@ -74,20 +112,21 @@ impl FourierPositionEncoding {
             self.dimensions()
         );
         let axes = lengths.iter().enumerate().map(|(axis, &length)| {
-            let rows = fourier_features(
-                &coordinates(length),
-                self.bands,
-                self.max_resolution[axis],
-                self.concat_positions,
-                self.sine_only,
-            );
+            let coordinates = coordinates(length);
+            let features = fourier_features(&coordinates, self.bands, self.max_resolution[axis]);
+            let mut rows = Vec::with_capacity(length * self.axis_channels());
+            for (i, coordinate) in coordinates.into_iter().enumerate() {
+                rows.extend(self.concat_positions.then_some(coordinate));
+                let first = i * 2 * self.bands;
+                rows.extend_from_slice(&features[first..first + self.phases() * self.bands]);
+            }
             let data = TensorData::new(rows, [length, self.axis_channels()]);
             Axis { table: Tensor::from_data(data, device), channels: self.channels_of(axis) }
         });
         Grid { axes: axes.collect(), points: None }
     }
 
-    /// Where one axis' columns lie among all position channels.
+    /// Indices of the columns of one axis among all position channels.
     fn channels_of(&self, axis: usize) -> Vec<usize> {
         let coordinates = if self.concat_positions { self.dimensions() } else { 0 };
         let block = |phase: usize| {
@@ -99,40 +138,34 @@ impl FourierPositionEncoding {
     }
 }
 
-/// The features of coordinates along one axis, row by row: the coordinate if asked for, the sines
-/// by rising frequency, then the cosines unless left out.
+/// The features of coordinates along one axis, row by row: the sines in order of frequency, then the
+/// cosines.
 ///
 /// # Shapes
-/// - returns: `[coordinates, axis_channels]`, row-major
+/// - returns: `[coordinates, 2 · bands]`, row-major
 ///
 /// # Source
 /// `generate_fourier_features`.
 #[must_use]
-pub fn fourier_features(
-    coordinates: &[f32],
-    bands: usize,
-    max_resolution: usize,
-    concat_positions: bool,
-    sine_only: bool,
-) -> Vec<f32> {
-    let frequencies = linear_positions(1.0, max_resolution as f32 / 2.0, bands);
-    let mut rows = Vec::new();
+pub fn fourier_features(coordinates: &[f32], bands: usize, max_resolution: usize) -> Vec<f32> {
+    let frequencies = frequencies(bands, max_resolution);
+    let mut rows = Vec::with_capacity(coordinates.len() * 2 * bands);
     for &coordinate in coordinates {
-        if concat_positions {
-            rows.push(coordinate);
-        }
         let angles = || frequencies.iter().map(|f| PI * (coordinate * f));
         rows.extend(angles().map(f32::sin));
-        if !sine_only {
-            rows.extend(angles().map(f32::cos));
-        }
+        rows.extend(angles().map(f32::cos));
     }
     rows
 }
 
+/// From 1 to the Nyquist frequency of the resolution.
+fn frequencies(bands: usize, max_resolution: usize) -> Vec<f32> {
+    linear_positions(1.0, max_resolution as f32 / 2.0, bands)
+}
+
 /// `count` numbers from `start` to `end`, both included.
 ///
-/// Rounded as `torch.linspace` rounds: by steps from the nearer end, fused.
+/// Rounded like `torch.linspace`, which takes fused steps from the nearer end.
 ///
 /// # Source
 /// `build_linear_positions`.
@@ -155,6 +188,11 @@ pub fn linear_positions(start: f32, end: f32, count: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "flex")]
+    use burn::tensor::Tolerance;
+    #[cfg(feature = "flex")]
+    use perceiver_core::Positions;
+
     use super::*;
 
     #[test]
@@ -170,17 +208,76 @@ mod tests {
 
     #[test]
     fn the_highest_frequency_is_half_the_resolution() {
-        let features = fourier_features(&[0.25], 2, 8, true, false);
-        let expected = [0.25, (PI / 4.0).sin(), PI.sin(), (PI / 4.0).cos(), PI.cos()];
+        let features = fourier_features(&[0.25], 2, 8);
+        let expected = [(PI / 4.0).sin(), PI.sin(), (PI / 4.0).cos(), PI.cos()];
         let close =
             features.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6);
         assert!(close && features.len() == expected.len(), "{features:?}");
     }
 
+    #[cfg(feature = "flex")]
     #[test]
-    fn the_channels_of_all_axes_are_every_channel_once() {
+    fn coordinates_of_a_grid_have_the_features_of_the_grid() {
+        let device = Device::flex();
+        let (rows, columns) = (linear_positions(-1.0, 1.0, 3), linear_positions(-1.0, 1.0, 4));
+        let cells = rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column]));
+        let coordinates = TensorData::new(cells.flatten().collect::<Vec<_>>(), [1, 12, 2]);
+        for (concat_positions, sine_only) in [(true, false), (false, true)] {
+            let encoding = FourierPositionEncoding {
+                concat_positions,
+                sine_only,
+                ..FourierPositionEncoding::new(5, &[6, 40])
+            };
+            let found = encoding.encode(Tensor::from_data(coordinates.clone(), &device));
+            let expected = Positions::Grid(encoding.grid(&[3, 4], &device)).to_table();
+            assert_eq!(encoding.channels(), expected.dims()[1]);
+            let expected = expected.unsqueeze::<3>().into_data();
+            found.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-6));
+        }
+    }
+
+    /// In double precision, example by example, where the reference repeats the first example's.
+    #[cfg(feature = "flex")]
+    #[test]
+    fn each_example_has_the_features_of_its_own_coordinates() {
+        let (bands, resolution) = (3, [8, 20, 5]);
+        let coordinates: Vec<f64> = (0..2 * 4 * 3).map(|i| (1.3 * f64::from(i)).sin()).collect();
+        let mut expected = Vec::new();
+        for point in coordinates.chunks(3) {
+            expected.extend_from_slice(point);
+            for phase in [f64::sin, f64::cos] {
+                for (coordinate, resolution) in point.iter().zip(resolution) {
+                    let highest = resolution as f64 / 2.0;
+                    // Frequencies 1, halfway, and the highest.
+                    for frequency in [1.0, (1.0 + highest) / 2.0, highest] {
+                        expected.push(phase(std::f64::consts::PI * frequency * coordinate));
+                    }
+                }
+            }
+        }
+        let encoding = FourierPositionEncoding::new(bands, &resolution);
+        let coordinates = TensorData::new(coordinates, [2, 4, 3]).convert::<f32>();
+        let found = encoding.encode(Tensor::from_data(coordinates, &Device::flex()));
+        let expected = TensorData::new(expected, [2, 4, encoding.channels()]).convert::<f32>();
+        found.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    #[should_panic(expected = "coordinates have 2 dimensions, expected 3")]
+    fn coordinates_of_other_dimensions_are_refused() {
+        let encoding = FourierPositionEncoding::new(2, &[4, 4, 4]);
+        let _ = encoding.encode(Tensor::zeros([1, 5, 2], &Device::flex()));
+    }
+
+    #[test]
+    fn the_axes_have_every_channel_exactly_once() {
         for (concat, sine_only) in [(true, true), (true, false), (false, true), (false, false)] {
-            let encoding = FourierPositionEncoding::new(3, vec![4, 5, 6], concat, sine_only);
+            let encoding = FourierPositionEncoding {
+                concat_positions: concat,
+                sine_only,
+                ..FourierPositionEncoding::new(3, &[4, 5, 6])
+            };
             let mut channels: Vec<_> = (0..3).flat_map(|axis| encoding.channels_of(axis)).collect();
             channels.sort_unstable();
             assert!(channels.into_iter().eq(0..encoding.channels()));

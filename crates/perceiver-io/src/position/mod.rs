@@ -1,4 +1,4 @@
-//! Where a token is, as channels.
+//! Position encodings: places of tokens as channels.
 
 mod fourier;
 mod trainable;
@@ -11,44 +11,35 @@ use perceiver_core::{Grid, Initialisation, Positions, ops};
 pub use fourier::{FourierPositionEncoding, fourier_features, linear_positions};
 pub use trainable::TrainablePositionEncoding;
 
-/// How positions are encoded.
+/// Configuration of an encoding of positions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PositionEncodingConfig {
-    /// Sines and cosines of the coordinates.
-    Fourier {
-        /// Frequencies an axis.
-        bands: usize,
-        /// Elements along each axis at which the highest frequency is Nyquist's.
-        max_resolution: Vec<usize>,
-        /// Whether the coordinates themselves are channels too.
-        concat_positions: bool,
-        /// Whether the cosines are left out.
-        sine_only: bool,
-    },
-    /// One learned vector a position.
+    /// Sines and cosines of the coordinates. Has no parameters, so it is the encoding itself.
+    Fourier(FourierPositionEncoding),
+    /// One learned vector per position.
     Trainable {
         /// Number of positions.
         positions: usize,
-        /// Axes they stand for (2 for an image, 3 for a video).
+        /// Axes of the grid that the positions form (2 for an image, 3 for a video).
         dimensions: usize,
-        /// Channels of each.
+        /// Channels of each vector.
         channels: usize,
     },
 }
 
-/// A position encoding and what is done with it.
+/// A position encoding and its optional projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PositionConfig {
-    /// How positions are encoded.
+    /// The encoding.
     pub encoding: PositionEncodingConfig,
-    /// A linear map of the encoding, from and to how many channels.
+    /// Input and output channels of a linear map that follows the encoding.
     pub projection: Option<(usize, usize)>,
 }
 
-/// How content and positions become one token.
+/// Combination of content and positions into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Combination {
-    /// Side by side.
+    /// Concatenated along the channels.
     Concat,
     /// Summed; both have the same channels.
     Add,
@@ -85,23 +76,18 @@ impl PositionConfig {
     /// Fourier features with coordinates and both phases: what every published model uses.
     #[must_use]
     pub fn fourier(bands: usize, max_resolution: &[usize]) -> Self {
-        let encoding = PositionEncodingConfig::Fourier {
-            bands,
-            max_resolution: max_resolution.to_vec(),
-            concat_positions: true,
-            sine_only: false,
-        };
-        Self { encoding, projection: None }
+        let fourier = FourierPositionEncoding::new(bands, max_resolution);
+        Self { encoding: PositionEncodingConfig::Fourier(fourier), projection: None }
     }
 
-    /// One learned vector a position, along one axis.
+    /// One learned vector per position, along one axis.
     #[must_use]
     pub const fn trainable(positions: usize, channels: usize) -> Self {
         let encoding = PositionEncodingConfig::Trainable { positions, dimensions: 1, channels };
         Self { encoding, projection: None }
     }
 
-    /// The same, projected.
+    /// The same encoding followed by a linear map.
     #[must_use]
     pub fn projected(self, from: usize, to: usize) -> Self {
         Self { projection: Some((from, to)), ..self }
@@ -110,50 +96,27 @@ impl PositionConfig {
     /// Channels of an encoded position.
     #[must_use]
     pub fn channels(&self) -> usize {
-        if let Some((_, to)) = self.projection {
-            return to;
-        }
-        match &self.encoding {
-            PositionEncodingConfig::Fourier {
-                bands,
-                max_resolution,
-                concat_positions,
-                sine_only,
-            } => FourierPositionEncoding::new(
-                *bands,
-                max_resolution.clone(),
-                *concat_positions,
-                *sine_only,
-            )
-            .channels(),
-            PositionEncodingConfig::Trainable { channels, .. } => *channels,
+        match (self.projection, &self.encoding) {
+            (Some((_, to)), _) => to,
+            (None, PositionEncodingConfig::Trainable { channels, .. }) => *channels,
+            (None, PositionEncodingConfig::Fourier(fourier)) => fourier.channels(),
         }
     }
 
-    /// Axes the encoding describes.
+    /// Axes that the encoding describes.
     #[must_use]
-    pub const fn dimensions(&self) -> usize {
+    pub fn dimensions(&self) -> usize {
         match &self.encoding {
-            PositionEncodingConfig::Fourier { max_resolution, .. } => max_resolution.len(),
+            PositionEncodingConfig::Fourier(encoding) => encoding.dimensions(),
             PositionEncodingConfig::Trainable { dimensions, .. } => *dimensions,
         }
     }
 
-    /// A fresh encoding.
+    /// Fresh parameters.
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> PositionEncoding {
         let position_embeddings = match &self.encoding {
-            PositionEncodingConfig::Fourier {
-                bands,
-                max_resolution,
-                concat_positions,
-                sine_only,
-            } => EncodingKind::Fourier(FourierPositionEncoding::new(
-                *bands,
-                max_resolution.clone(),
-                *concat_positions,
-                *sine_only,
-            )),
+            PositionEncodingConfig::Fourier(fourier) => EncodingKind::Fourier(fourier.clone()),
             PositionEncodingConfig::Trainable { positions, dimensions, channels } => {
                 EncodingKind::Trainable(TrainablePositionEncoding::new(
                     *positions,
@@ -186,7 +149,7 @@ impl PositionEncoding {
         }
     }
 
-    /// Axes the encoding describes.
+    /// Axes of the grid that the encoding describes.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         match &self.position_embeddings {
@@ -197,18 +160,18 @@ impl PositionEncoding {
 
     /// The positions of a whole grid. Fourier coordinates run from -1 to 1, both ends included.
     ///
-    /// `interpolate` fits a trainable encoding of a square grid to another one, bicubically.
+    /// `interpolate` resamples a trainable encoding of a square grid bicubically to this grid.
     ///
     /// # Panics
-    /// If the encoding describes another number of axes, or a trainable one has another number of
-    /// positions than the grid has cells.
+    /// If the grid has more or fewer axes than the encoding, or a trainable encoding is to be
+    /// interpolated along other than two axes.
     #[must_use]
     pub fn grid(&self, lengths: &[usize], interpolate: bool, device: &Device) -> Positions {
         let positions = match &self.position_embeddings {
             EncodingKind::Fourier(fourier) => Positions::Grid(fourier.grid(lengths, device)),
             EncodingKind::Trainable(trainable) if interpolate => {
                 let [height, width] = *lengths else {
-                    panic!("only positions on a plane interpolate, not along {lengths:?}")
+                    panic!("positions interpolate on a plane, not on a grid of {lengths:?}")
                 };
                 Positions::Table(trainable.interpolate(height, width))
             }
@@ -217,13 +180,13 @@ impl PositionEncoding {
         self.project(positions)
     }
 
-    /// The positions of some cells of a grid. Fourier coordinates are `-1 + 2 i / length`, unlike
-    /// those of [`grid`](Self::grid): the reference's two formulas, kept apart.
+    /// The positions of some cells of a grid. Fourier coordinates are `-1 + 2 i / length`, other than
+    /// in [`grid`](Self::grid): the reference has two formulas.
     ///
-    /// A trainable encoding gives all its positions whatever the points, as the reference does.
+    /// A trainable encoding returns all its positions for any points, as the reference does.
     ///
     /// # Shapes
-    /// - `points`: `[points]`, flat row-major indices into the grid; every cell when absent
+    /// - `points`: `[points]`, flat row-major indices into the grid; every cell if absent
     #[must_use]
     pub fn points(
         &self,
@@ -238,6 +201,27 @@ impl PositionEncoding {
             EncodingKind::Trainable(trainable) => Positions::Table(trainable.table()),
         };
         self.project(positions)
+    }
+
+    /// The encoding of any coordinates, such as those of a point cloud. See
+    /// [`FourierPositionEncoding::encode`].
+    ///
+    /// # Shapes
+    /// - `coordinates`: `[batch, points, dimensions]`
+    /// - returns: `[batch, points, position_channels]`
+    ///
+    /// # Panics
+    /// If the encoding is trainable, or has more or fewer dimensions than the coordinates.
+    #[must_use]
+    pub fn encode(&self, coordinates: Tensor<3>) -> Tensor<3> {
+        let EncodingKind::Fourier(fourier) = &self.position_embeddings else {
+            panic!("a trainable encoding knows positions by number, not by coordinates")
+        };
+        let positions = fourier.encode(coordinates);
+        match &self.positions_projection {
+            None => positions,
+            Some(projection) => ops::linear(projection, positions),
+        }
     }
 
     fn project(&self, positions: Positions) -> Positions {
@@ -269,8 +253,28 @@ mod tests {
     }
 
     #[test]
+    fn coordinates_of_a_grid_are_projected_as_the_grid_is() {
+        let device = Device::flex();
+        let config = PositionConfig::fourier(2, &[4]).projected(5, 3);
+        let encoding = config.init(Initialisation { std: 0.5 }, &device);
+        let expected = encoding.grid(&[4], false, &device).to_table().unsqueeze::<3>().into_data();
+        let coordinates = linear_positions(-1.0, 1.0, 4);
+        let coordinates = Tensor::<1>::from_data(coordinates.as_slice(), &device);
+        let found = encoding.encode(coordinates.reshape([1, 4, 1])).into_data();
+        found.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::absolute(1e-6));
+    }
+
+    #[test]
+    #[should_panic(expected = "a trainable encoding knows positions by number")]
+    fn trainable_positions_have_no_coordinates() {
+        let device = Device::flex();
+        let encoding = PositionConfig::trainable(4, 3).init(Initialisation::default(), &device);
+        let _ = encoding.encode(Tensor::zeros([1, 4, 1], &device));
+    }
+
+    #[test]
     #[should_panic(expected = "a Fourier encoding of 2 axes does not describe a grid of [2, 3, 4]")]
-    fn a_grid_of_other_axes_is_refused() {
+    fn a_grid_with_more_axes_is_refused() {
         let device = Device::flex();
         let fourier = PositionConfig::fourier(2, &[4, 3]).init(Initialisation::default(), &device);
         let _ = fourier.grid(&[2, 3, 4], false, &device);

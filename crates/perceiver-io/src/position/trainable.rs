@@ -4,7 +4,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use perceiver_core::Initialisation;
 
-/// One learned vector a position.
+/// One learned vector per position.
 ///
 /// # Source
 /// `PerceiverTrainablePositionEncoding`.
@@ -38,7 +38,7 @@ impl TrainablePositionEncoding {
         self.position_embeddings.val()
     }
 
-    /// The table of a square grid, resampled bicubically to `height` by `width`.
+    /// The positions of a square grid, resampled bicubically to `height` by `width`.
     ///
     /// # Shapes
     /// - returns: `[height · width, position_channels]`
@@ -46,7 +46,11 @@ impl TrainablePositionEncoding {
         let table = self.table();
         let [positions, channels] = table.dims();
         let side = positions.isqrt();
-        assert_eq!(side * side, positions, "only positions on a square grid interpolate");
+        assert_eq!(
+            side * side,
+            positions,
+            "{positions} positions do not form a square grid, which interpolation needs"
+        );
         if [height, width] == [side, side] {
             return table;
         }
@@ -63,8 +67,8 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "only positions on a square grid interpolate")]
-    fn positions_of_no_square_grid_do_not_interpolate() {
+    #[should_panic(expected = "6 positions do not form a square grid, which interpolation needs")]
+    fn positions_that_form_no_square_do_not_interpolate() {
         let device = Device::flex();
         let encoding = TrainablePositionEncoding::new(6, 1, 2, Initialisation::default(), &device);
         let _ = encoding.interpolate(3, 3);

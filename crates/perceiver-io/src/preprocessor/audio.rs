@@ -5,18 +5,18 @@ use perceiver_core::Initialisation;
 use super::{Preprocessed, Preprocessor};
 use crate::{Combination, PositionConfig, PositionEncoding};
 
-/// How an [`AudioPreprocessor`] makes tokens.
+/// Configuration of an [`AudioPreprocessor`].
 #[derive(Debug, Clone)]
 pub struct AudioPreprocessorConfig {
-    /// Consecutive samples that make a token.
+    /// Consecutive samples per token.
     pub samples_per_patch: usize,
     /// The positions of tokens in time.
     pub positions: PositionConfig,
-    /// How samples and positions become one token.
+    /// Combines samples and positions into tokens.
     pub combination: Combination,
 }
 
-/// Cuts sound into patches of consecutive samples.
+/// Splits sound into patches of consecutive samples.
 ///
 /// # Source
 /// Perceiver IO section 4.3; `PerceiverAudioPreprocessor`.
@@ -57,7 +57,7 @@ impl Preprocessor for AudioPreprocessor {
     }
 
     /// # Panics
-    /// If a patch does not divide the samples.
+    /// If the samples do not divide into patches.
     fn forward(&self, samples: Tensor<3>) -> Preprocessed {
         let [batch, count, sound_channels] = samples.dims();
         let numbers = count * sound_channels;

@@ -10,26 +10,26 @@ use crate::{Combination, PositionConfig, PositionEncoding, space_to_depth};
 
 mod downsample;
 
-/// How an [`ImagePreprocessor`] makes tokens.
+/// Configuration of an [`ImagePreprocessor`].
 #[derive(Debug, Clone)]
 pub struct ImagePreprocessorConfig {
-    /// What happens to the pixels.
+    /// Preparation of the pixels.
     pub preparation: ImagePreparation,
     /// Channels of the pixels.
     pub in_channels: usize,
     /// Channels after a convolution or a linear map.
     pub out_channels: usize,
-    /// Pixels that become one along height and width.
+    /// Factor by which height and width shrink.
     pub spatial_downsample: usize,
-    /// Frames that become one.
+    /// Factor by which the number of frames shrinks.
     pub temporal_downsample: usize,
     /// The positions of tokens on the plane, or in space and time.
     pub positions: PositionConfig,
-    /// How pixels and positions become one token.
+    /// Combines pixels and positions into tokens.
     pub combination: Combination,
 }
 
-/// What happens to pixels before positions join them.
+/// Preparation of pixels before positions are added.
 ///
 /// # Source
 /// `prep_type` of `PerceiverImagePreprocessor`.
@@ -37,20 +37,20 @@ pub struct ImagePreprocessorConfig {
 pub enum ImagePreparation {
     /// A 7x7 convolution and max-pooling that shrink height and width to a quarter.
     Conv {
-        /// Whether batch normalisation follows the convolution.
+        /// If true, batch normalisation follows the convolution.
         batch_norm: bool,
     },
     /// A linear map of every `spatial_downsample`-th pixel.
     Conv1x1,
-    /// Blocks of pixels become channels.
+    /// Moves blocks of pixels into channels.
     Patches {
-        /// Channels of a block when a linear map follows.
+        /// Channels of a block if a linear map follows.
         linear: Option<usize>,
     },
     /// Every `spatial_downsample`-th pixel of every `temporal_downsample`-th frame.
     ///
-    /// Of single images the reference takes every `spatial_downsample`-th *example* and
-    /// *channel* instead; so does this.
+    /// From single images it takes every `spatial_downsample`-th *example* and *channel* instead, as the
+    /// reference does.
     Pixels,
 }
 
@@ -74,7 +74,7 @@ pub struct ImagePreprocessor {
     combination: Combination,
 }
 
-/// Pixels, channels first.
+/// Pixels with channels first.
 #[derive(Debug, Clone)]
 pub enum Frames {
     /// `[batch, channels, height, width]`.
@@ -83,12 +83,12 @@ pub enum Frames {
     Video(Tensor<5>),
 }
 
-/// What an [`ImagePreprocessor`] takes.
+/// Input of an [`ImagePreprocessor`].
 #[derive(Debug, Clone)]
 pub struct ImageInput {
     /// The pixels.
     pub frames: Frames,
-    /// Whether trainable positions of a square image are resampled to fit this one.
+    /// If true, trainable positions of a square image are resampled to the size of this one.
     pub interpolate_positions: bool,
 }
 
@@ -123,7 +123,7 @@ impl ImagePreprocessorConfig {
     /// Channels before positions join, by the reference's rule: positions along more than two
     /// axes mean video.
     #[must_use]
-    pub const fn content_channels(&self) -> usize {
+    pub fn content_channels(&self) -> usize {
         let temporal = self.positions.dimensions() > 2;
         let space = self.spatial_downsample;
         match self.preparation {
@@ -162,15 +162,18 @@ impl ImagePreprocessorConfig {
     /// Fresh parameters.
     ///
     /// # Panics
-    /// If a convolution is asked to downsample in a way it cannot: `Conv` in space by a factor
-    /// that is no power of four, either convolution in time.
+    /// If a convolution cannot downsample as configured: `Conv` needs a power of 4 in space, and neither
+    /// convolution downsamples in time.
     #[must_use]
     pub fn init(&self, init: Initialisation, device: &Device) -> ImagePreprocessor {
         let (conv, conv_1x1, linear) = match self.preparation {
             ImagePreparation::Conv { batch_norm } => {
                 assert!(
                     is_power_of_four(self.spatial_downsample) && self.temporal_downsample == 1,
-                    "a convolution downsamples by powers of 4 in space and not in time"
+                    "a convolution downsamples by a power of 4 in space and not in time, not by {} \
+                     and {}",
+                    self.spatial_downsample,
+                    self.temporal_downsample
                 );
                 (Some(batch_norm), false, None)
             }
@@ -215,8 +218,8 @@ impl Preprocessor for ImagePreprocessor {
     }
 
     /// # Panics
-    /// If the pixels do not divide into blocks, or are fewer than a convolution needs, or are a
-    /// video where only images can be taken.
+    /// If the pixels do not divide into blocks or are fewer than a convolution needs, or if the input is
+    /// a video and the preparation takes only images.
     fn forward(&self, input: ImageInput) -> Preprocessed {
         let (content, grid) = match self.preparation {
             ImagePreparation::Conv { .. } => channels_last(self.convolve(input.frames)),
@@ -234,16 +237,16 @@ impl Preprocessor for ImagePreprocessor {
     }
 }
 
-/// Tokens `[batch, tokens, channels]`, before a linear map, and the grid they lie on.
+/// Tokens `[batch, tokens, channels]`, before a linear map, and the grid that they form.
 type Gridded = (Tensor<3>, Vec<usize>);
 
 impl ImagePreprocessor {
     fn convolve(&self, frames: Frames) -> Tensor<4> {
-        let convnet = self.convnet.as_ref().expect("made with this preparation");
+        let convnet = self.convnet.as_ref().expect("this preparation has a convolution");
         convnet.forward(image_only(frames))
     }
 
-    /// The linear map of every token with which some preparations end.
+    /// The linear map of every token that ends some preparations.
     fn linear_map(&self) -> Option<LinearMap> {
         let convolution = self.convnet_1x1.as_ref().map(|conv| {
             let bias = conv.bias.as_ref().expect("the convolution has a bias").val();
@@ -266,7 +269,7 @@ impl ImagePreprocessor {
         let blocks = space_to_depth(video, temporal_block, self.spatial_downsample);
         let [batch, time, height, width, channels] = blocks.dims();
         let content = blocks.reshape([batch, time * height * width, channels]);
-        // A single frame is a plane: flow concatenates its two frames into one.
+        // A single frame is a plane: optical flow concatenates its two frames into one.
         let grid = if time == 1 { vec![height, width] } else { vec![time, height, width] };
         (content, grid)
     }
@@ -301,7 +304,9 @@ fn channels_last(image: Tensor<4>) -> Gridded {
 fn image_only(frames: Frames) -> Tensor<4> {
     match frames {
         Frames::Image(image) => image,
-        Frames::Video(video) => panic!("a 2-D convolution takes images, not {:?}", video.dims()),
+        Frames::Video(video) => {
+            panic!("a 2-D convolution takes images, not a video {:?}", video.dims())
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct MultimodalPreprocessorConfig {
     pub mask_probabilities: Modalities<Option<f64>>,
 }
 
-/// Preprocesses sound, video and label, each its own way, and pads them to common channels.
+/// Preprocesses sound, video and label separately, and pads their tokens to the same channels.
 ///
 /// # Source
 /// Perceiver IO section 4.3 and appendix; `PerceiverMultimodalPreprocessor`.
@@ -46,7 +46,7 @@ struct ModalityPreprocessors {
     label: OneHotPreprocessor,
 }
 
-/// What a [`MultimodalPreprocessor`] takes.
+/// Input of a [`MultimodalPreprocessor`].
 #[derive(Debug, Clone)]
 pub struct MultimodalInput {
     /// `[batch, samples, sound_channels]`.
@@ -55,15 +55,17 @@ pub struct MultimodalInput {
     pub image: Tensor<5>,
     /// `[batch, labels]`.
     pub label: Tensor<2>,
-    /// `[batch]`, `true` where the label's token is masked; by its mask probability when absent.
+    /// `[batch]`, `true` where the token of the label is masked. If absent, the mask probability of
+    /// labels decides.
     ///
     /// # Differences
-    /// The reference's published heads mask every label; DeepMind trained with half of them shown.
+    /// The published heads of the reference mask every label; DeepMind showed half of the labels in
+    /// training.
     pub hidden_labels: Option<Tensor<1, Bool>>,
 }
 
-/// Which tokens of a modality its mask token replaces.
-#[allow(clippy::large_enum_variant, reason = "there are three of them, for a moment")]
+/// The tokens of a modality that its mask token replaces.
+#[allow(clippy::large_enum_variant, reason = "only three short-lived values exist")]
 #[derive(Debug)]
 enum Masked {
     None,
@@ -107,7 +109,7 @@ impl MultimodalPreprocessorConfig {
 }
 
 impl MultimodalPreprocessor {
-    /// Pads a modality's only segment and masks some of its tokens.
+    /// Pads the only segment of a modality and masks some of its tokens.
     fn pad_and_mask(
         &self,
         made: &Preprocessed,
@@ -124,7 +126,7 @@ impl MultimodalPreprocessor {
                 let [batch, tokens, _] = made.dims();
                 Segment::from_padding(batch, tokens, mask)
             }
-            // Single masked tokens break the grid: this segment is written out.
+            // Masking individual tokens breaks the grid structure, so this segment is written out.
             Masked::Some(masked) => {
                 let masked = masked.cast(mask.dtype());
                 let token = mask.reshape([1, 1, self.channels]);
@@ -136,7 +138,7 @@ impl MultimodalPreprocessor {
 }
 
 impl Masked {
-    /// Drawn token by token.
+    /// Drawn for each token with a probability.
     fn drawn(probability: f64, made: &Preprocessed) -> Self {
         let [batch, tokens, _] = made.dims();
         if probability <= 0.0 {
@@ -150,8 +152,8 @@ impl Masked {
         }
     }
 
-    /// Named example by example.
-    fn named(hidden: Tensor<1, Bool>) -> Self {
+    /// Given for each example.
+    fn given(hidden: Tensor<1, Bool>) -> Self {
         Self::Some(hidden.float().reshape([-1, 1, 1]))
     }
 }
@@ -164,7 +166,7 @@ impl Preprocessor for MultimodalPreprocessor {
     }
 
     /// # Panics
-    /// If a modality's preprocessor does, or hidden labels are named where labels have no mask
+    /// If the preprocessor of a modality panics, or hidden labels are given although labels have no mask
     /// token.
     fn forward(&self, input: MultimodalInput) -> Preprocessed {
         let of = &self.modalities;
@@ -179,7 +181,7 @@ impl Preprocessor for MultimodalPreprocessor {
             [0, 1, 2].map(|m| Masked::drawn(self.mask_probabilities[m].unwrap_or(0.0), &made[m]));
         let label = input.hidden_labels.map_or(label, |hidden| {
             assert!(masks[2].is_some(), "labels have no mask token");
-            Masked::named(hidden)
+            Masked::given(hidden)
         });
         let segments = [audio, image, label]
             .into_iter()

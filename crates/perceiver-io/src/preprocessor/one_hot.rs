@@ -3,7 +3,7 @@ use burn::tensor::{Tensor, assert_shape};
 
 use super::{Preprocessed, Preprocessor};
 
-/// Makes one token of a vector of label scores.
+/// Turns a vector of label scores into one token.
 ///
 /// # Source
 /// `PerceiverOneHotPreprocessor`.
@@ -14,7 +14,7 @@ pub struct OneHotPreprocessor {
 }
 
 impl OneHotPreprocessor {
-    /// For `labels` classes.
+    /// A preprocessor for `labels` labels.
     #[must_use]
     pub const fn new(labels: usize) -> Self {
         Self { labels }
@@ -30,7 +30,7 @@ impl Preprocessor for OneHotPreprocessor {
     }
 
     /// # Panics
-    /// If the input has another number of labels.
+    /// If the input has more or fewer labels.
     fn forward(&self, scores: Tensor<2>) -> Preprocessed {
         assert_shape!(scores, [_, self.labels]);
         Preprocessed::from_content(scores.unsqueeze_dim(1))

@@ -45,8 +45,8 @@ impl TextPreprocessorConfig {
 }
 
 impl TextPreprocessor {
-    /// The embedding table, `[vocabulary, channels]`, which the masked language model's output
-    /// shares.
+    /// The embedding table, `[vocabulary, channels]`, which the masked language model shares with its
+    /// output.
     #[must_use]
     pub fn embedding_table(&self) -> Tensor<2> {
         self.embeddings.weight.val()

@@ -10,101 +10,73 @@ use burn::backend::{Autodiff, Backend, TensorMetadata};
 use super::register;
 use crate::ops::attention::cat;
 use crate::ops::blocks::slice;
-use crate::ops::{HiddenKeys, PerceiverOps};
+use crate::ops::{AttentionGradients, AttentionInput, AttentionOutput, PerceiverOps};
 
-/// Attends to keys by queries, and gives what `result` makes of it, whose gradient is `backward`'s.
+/// The input and the output of the forward pass.
+type State<B> = (AttentionInput<B>, AttentionOutput<B>);
+
+/// Attends and returns `result` of the output; `backward` receives the gradient of that result.
 pub(super) fn attend<B: PerceiverOps, C: CheckpointStrategy>(
-    backward: impl Backward<B, 3, State = AttentionState<B>>,
-    [queries, keys, values]: [FloatTensor<Autodiff<B, C>>; 3],
-    hidden: HiddenKeys<Autodiff<B, C>>,
-    scale: f64,
-    result: impl FnOnce(&AttentionState<B>) -> FloatTensor<B>,
+    backward: impl Backward<B, 3, State = State<B>>,
+    input: AttentionInput<Autodiff<B, C>>,
+    result: impl FnOnce(&AttentionOutput<B>) -> FloatTensor<B>,
 ) -> FloatTensor<Autodiff<B, C>> {
+    let AttentionInput { queries, keys, values, hidden, scale } = input;
     let hidden = hidden.untracked();
     let (queries, of_queries) = queries.into_parts();
     let (keys, of_keys) = keys.into_parts();
     let (values, of_values) = values.into_parts();
-    let (output, log_sum_exp) =
-        B::attention_forward(queries.clone(), keys.clone(), values.clone(), hidden.clone(), scale);
-    let state = AttentionState { queries, keys, values, output, log_sum_exp, hidden, scale };
-    let result = result(&state);
+    let input = AttentionInput { queries, keys, values, hidden, scale };
+    let attended = B::attention_forward(input.clone());
+    let result = result(&attended);
     let nodes = [of_queries, of_keys, of_values];
     match backward.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(node) => node.finish(result),
-        OpsKind::Tracked(node) => node.finish(state, result),
+        OpsKind::Tracked(node) => node.finish((input, attended), result),
     }
 }
 
 #[derive(Debug)]
 pub(super) struct AttentionBackward;
 
-#[derive(Clone, Debug)]
-pub(super) struct AttentionState<B: Backend> {
-    queries: FloatTensor<B>,
-    keys: FloatTensor<B>,
-    values: FloatTensor<B>,
-    pub(super) output: FloatTensor<B>,
-    pub(super) log_sum_exp: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    scale: f64,
-}
-
 impl<B: PerceiverOps> Backward<B, 3> for AttentionBackward {
-    type State = AttentionState<B>;
+    type State = State<B>;
 
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let of_output = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
-        let (queries, keys, values) = node.state.backward(of_output);
+        let (input, attended) = node.state;
+        let AttentionGradients { queries, keys, values } =
+            B::attention_backward(input, attended, of_output);
         register::<B>(parents, vec![queries, keys, values], gradients);
     }
 }
 
-/// Attention whose output has the log-sum-exp of its scores beside it, as one more channel.
+/// Attention whose output carries the log-sum-exp of its scores as one more channel.
 #[derive(Debug)]
 pub(super) struct PackedAttentionBackward;
 
 impl<B: PerceiverOps> Backward<B, 3> for PackedAttentionBackward {
-    type State = AttentionState<B>;
+    type State = State<B>;
 
-    /// The log-sum-exp's gradient, times a probability, is added to that of each score. As a channel
-    /// of which every value is 0 and the output −1, it takes its way through the balance alone.
+    /// The gradient of the log-sum-exp, times a probability, is added to the gradient of each score.
+    /// A channel whose values are all 0 and whose output is −1 adds it through the balance alone.
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let of_packed = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
-        let state = node.state;
-        let channels = state.values.shape()[3];
-        let state = AttentionState {
-            values: with_channel::<B>(state.values, 0.0),
-            output: with_channel::<B>(state.output, -1.0),
-            ..state
-        };
-        let (queries, keys, values) = state.backward(of_packed);
+        let (input, attended) = node.state;
+        let channels = input.values.shape()[3];
+        let input = AttentionInput { values: with_channel::<B>(input.values, 0.0), ..input };
+        let attended =
+            AttentionOutput { output: with_channel::<B>(attended.output, -1.0), ..attended };
+        let AttentionGradients { queries, keys, values } =
+            B::attention_backward(input, attended, of_packed);
         let values = slice::<B>(&values, 3, 0, channels);
         register::<B>(parents, vec![queries, keys, values], gradients);
     }
 }
 
-impl<B: PerceiverOps> AttentionState<B> {
-    /// Gradients of queries, keys and values.
-    fn backward(
-        self,
-        of_output: FloatTensor<B>,
-    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-        B::attention_backward(
-            self.queries,
-            self.keys,
-            self.values,
-            self.output,
-            self.log_sum_exp,
-            of_output,
-            self.hidden,
-            self.scale,
-        )
-    }
-}
-
-/// An array with one more channel, the same number everywhere.
+/// An array with one more channel, which is `number` everywhere.
 fn with_channel<B: Backend>(array: FloatTensor<B>, number: f64) -> FloatTensor<B> {
     let mut shape = array.shape();
     shape[3] = 1;

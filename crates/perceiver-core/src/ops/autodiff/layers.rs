@@ -1,4 +1,4 @@
-//! Gradients of what stands between attentions.
+//! Gradients of the layers between attentions.
 
 use burn::backend::Backend;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,7 +13,7 @@ use crate::ops::PerceiverOps;
 pub(super) struct GeluBackward;
 
 impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
-    /// What the GELU was taken of.
+    /// The argument of the GELU.
     type State = FloatTensor<B>;
 
     fn backward(self, node: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -26,7 +26,7 @@ impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
 #[derive(Debug)]
 pub(super) struct AffineBackward;
 
-/// What the tracked parents' gradients need.
+/// The arrays that the gradients of the tracked parents need.
 #[derive(Clone, Debug)]
 pub(super) struct AffineState<B: Backend> {
     pub(super) x: Option<FloatTensor<B>>,

@@ -1,19 +1,19 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 
-use super::super::HiddenKeys;
 use super::super::attention::{KEY_BLOCK, cat};
 use super::super::blocks::{hide, rows_that_fit, slice};
+use super::super::{AttentionGradients, AttentionInput, AttentionOutput, HiddenKeys};
 use super::{Blind, add_to, balance};
 
-/// What rows of queries know, all `[batch, heads, queries, …]`.
+/// The arrays with a row per query, all `[batch, heads, queries, …]`.
 struct Rows<B: Backend> {
-    /// Scaled, so that they score a key as they are.
+    /// Already multiplied by the scale.
     queries: FloatTensor<B>,
     log_sum_exp: FloatTensor<B>,
-    /// The output's gradient, for values.
+    /// The gradient of the output, as it reaches the values.
     for_values: FloatTensor<B>,
-    /// The output's gradient, for scores.
+    /// The gradient of the output, as it reaches the scores.
     for_scores: FloatTensor<B>,
     balance: FloatTensor<B>,
 }
@@ -31,22 +31,17 @@ impl<B: Backend> Rows<B> {
     }
 }
 
-/// Streams over blocks of keys and, within, of queries.
-#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+/// Streams over blocks of keys and, within each, over blocks of queries.
 pub(in super::super) fn generic<B: Backend>(
-    queries: FloatTensor<B>,
-    keys: FloatTensor<B>,
-    values: FloatTensor<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
+    input: AttentionInput<B>,
+    output: AttentionOutput<B>,
     output_gradient: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    scale: f64,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+) -> AttentionGradients<B> {
+    let AttentionInput { queries, keys, values, hidden, scale } = input;
     let [batch, heads, query_count, _] = queries.shape().dims::<4>();
     let key_count = keys.shape()[2];
     let queries = B::float_mul_scalar(queries, scale.into());
-    let rows = rows::<B>(queries, output, log_sum_exp, output_gradient, &hidden);
+    let rows = rows::<B>(queries, output, output_gradient, &hidden);
     let query_block = rows_that_fit(batch * heads * key_count.min(KEY_BLOCK));
     let rows: Vec<Rows<B>> = (0..query_count)
         .step_by(query_block)
@@ -80,13 +75,16 @@ pub(in super::super) fn generic<B: Backend>(
         of_values.extend(of_block_values);
     }
     let of_queries = cat::<B>(of_queries.into_iter().flatten().collect(), 2);
-    (B::float_mul_scalar(of_queries, scale.into()), cat::<B>(of_keys, 2), cat::<B>(of_values, 2))
+    AttentionGradients {
+        queries: B::float_mul_scalar(of_queries, scale.into()),
+        keys: cat::<B>(of_keys, 2),
+        values: cat::<B>(of_values, 2),
+    }
 }
 
 fn rows<B: Backend>(
     queries: FloatTensor<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
+    AttentionOutput { output, log_sum_exp }: AttentionOutput<B>,
     gradient: FloatTensor<B>,
     hidden: &HiddenKeys<B>,
 ) -> Rows<B> {

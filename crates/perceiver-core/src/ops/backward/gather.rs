@@ -4,26 +4,20 @@ use burn::tensor::Shape;
 
 use super::super::blocks::{hide, slice};
 use super::super::gather::fold_heads;
-use super::super::tokens::{TokenBlock, Tokens};
-use super::super::{GridPoints, HiddenKeys, TokenGradients};
+use super::super::tokens::TokenBlock;
+use super::super::{GatherGradients, GatherInput, GridPoints, TokenGradients};
 use super::{Blind, add_to, balance};
 
-/// Streams over slabs of the grid, as the forward body does.
-#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+/// Streams over slabs of the grid, like the forward pass.
 pub(in super::super) fn generic<B: Backend>(
-    content_queries: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
+    input: GatherInput<B>,
     packed: FloatTensor<B>,
     packed_gradient: FloatTensor<B>,
-    hidden: HiddenKeys<B>,
-    grid: Vec<usize>,
     tracked_tokens: bool,
-) -> (FloatTensor<B>, FloatTensor<B>, TokenGradients<B>) {
+) -> GatherGradients<B> {
+    let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
     let [batch, heads, queries, channels] = content_queries.shape().dims::<4>();
     let axes = axis_scores.shape()[3];
-    let tokens = Tokens::<B> { content, scale: token_scale, points: GridPoints::All, grid };
     let rows = Rows::new(
         fold_heads::<B>(content_queries),
         fold_heads::<B>(axis_scores),
@@ -33,7 +27,7 @@ pub(in super::super) fn generic<B: Backend>(
     );
     let mut sums = None;
     let (mut of_content, mut of_scale) = (Vec::new(), Vec::new());
-    for block in tokens.blocks(batch * heads * queries) {
+    for block in tokens.blocks(&GridPoints::All, batch * heads * queries) {
         let products = block.products(&rows.content_queries, &rows.axis_scores);
         let kept = tracked_tokens.then(|| products.clone());
         let scores = B::float_mul(products, block.scale.clone());
@@ -58,21 +52,21 @@ pub(in super::super) fn generic<B: Backend>(
         let channels = tensor.shape()[3];
         B::float_reshape(tensor, Shape::new([batch, heads, queries, channels]))
     };
-    (
-        rows(slice::<B>(&sums, 3, 0, channels)),
-        rows(slice::<B>(&sums, 3, channels, channels + axes)),
-        TokenGradients::from_blocks(of_content, of_scale),
-    )
+    GatherGradients {
+        content_queries: rows(slice::<B>(&sums, 3, 0, channels)),
+        axis_scores: rows(slice::<B>(&sums, 3, channels, channels + axes)),
+        tokens: TokenGradients::from_blocks(of_content, of_scale),
+    }
 }
 
-/// What rows of queries know, all `[batch, 1, heads · queries, …]`.
+/// The arrays with a row per query, all `[batch, 1, heads · queries, …]`.
 struct Rows<B: Backend> {
     content_queries: FloatTensor<B>,
     axis_scores: FloatTensor<B>,
     log_sum_exp: FloatTensor<B>,
     of_content_sums: FloatTensor<B>,
     of_marginals: FloatTensor<B>,
-    /// Less the log-sum-exp's own gradient.
+    /// Minus the gradient of the log-sum-exp.
     balance: FloatTensor<B>,
     blind: Option<Blind<B>>,
 }
@@ -125,7 +119,7 @@ impl<B: Backend> Rows<B> {
         B::float_mul(received, probabilities)
     }
 
-    /// `[batch, block, content_channels]`: what a token's content does as key and as value.
+    /// `[batch, block, content_channels]`: the gradient of the content as key and as value.
     fn of_content(&self, of_products: FloatTensor<B>, weights: FloatTensor<B>) -> FloatTensor<B> {
         let as_key = B::float_matmul(B::float_transpose(of_products), self.content_queries.clone());
         let as_value = B::float_matmul(B::float_transpose(weights), self.of_content_sums.clone());

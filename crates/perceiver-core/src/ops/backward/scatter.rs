@@ -4,33 +4,22 @@ use burn::tensor::Shape;
 
 use super::super::blocks::slice;
 use super::super::gather::fold_heads;
-use super::super::tokens::Tokens;
-use super::super::{GridPoints, TokenGradients};
+use super::super::{AttentionOutput, ScatterGradients, ScatterInput, TokenGradients};
 use super::{add_to, balance};
 
-/// Gradients of content keys, axis scores, key bias, values and tokens, streamed over blocks of
-/// tokens. Scores lie here as `[batch, heads, keys, tokens]`, as the encoder direction has them, so
-/// that both directions share what is done to tokens.
-#[allow(clippy::too_many_arguments, reason = "the operation has this many tensors")]
-#[allow(clippy::type_complexity, reason = "the operation has this many gradients")]
+/// Streams over blocks of tokens. Scores are `[batch, heads, keys, tokens]` here, as in the encoder
+/// direction, so that both directions share the code for tokens.
 pub(in super::super) fn generic<B: Backend>(
-    content: FloatTensor<B>,
-    token_scale: FloatTensor<B>,
-    content_keys: FloatTensor<B>,
-    axis_scores: FloatTensor<B>,
-    key_bias: FloatTensor<B>,
-    values: FloatTensor<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
+    input: ScatterInput<B>,
+    output: AttentionOutput<B>,
     output_gradient: FloatTensor<B>,
-    points: GridPoints<B>,
-    grid: Vec<usize>,
     tracked_tokens: bool,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, TokenGradients<B>) {
+) -> ScatterGradients<B> {
+    let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
+    let AttentionOutput { output, log_sum_exp } = output;
     let [batch, heads, keys, channels] = content_keys.shape().dims::<4>();
-    let token_count = content.shape()[1];
+    let token_count = tokens.content.shape()[1];
     let axes = axis_scores.shape()[3];
-    let tokens = Tokens::<B> { content, scale: token_scale, points, grid };
     let content_keys = fold_heads::<B>(content_keys);
     let axis_scores = fold_heads::<B>(axis_scores);
     let key_bias = B::float_reshape(key_bias, Shape::new([batch, heads, keys, 1]));
@@ -40,7 +29,7 @@ pub(in super::super) fn generic<B: Backend>(
 
     let (mut sums, mut of_bias, mut of_values) = (None, None, None);
     let (mut of_content, mut of_scale) = (Vec::new(), Vec::new());
-    for block in tokens.blocks(batch * heads * keys) {
+    for block in tokens.blocks(&points, batch * heads * keys) {
         let (start, end) = (block.start, block.end);
         let by_head =
             |tensor| B::float_reshape(tensor, Shape::new([batch, heads, keys, end - start]));
@@ -78,11 +67,11 @@ pub(in super::super) fn generic<B: Backend>(
         B::float_reshape(tensor, Shape::new([batch, heads, keys, channels]))
     };
     let of_bias = of_bias.expect("there is at least one token");
-    (
-        by_key(slice::<B>(&sums, 3, 0, channels)),
-        by_key(slice::<B>(&sums, 3, channels, channels + axes)),
-        B::float_reshape(of_bias, Shape::new([batch, heads, keys])),
-        of_values.expect("there is at least one token"),
-        TokenGradients::from_blocks(of_content, of_scale),
-    )
+    ScatterGradients {
+        content_keys: by_key(slice::<B>(&sums, 3, 0, channels)),
+        axis_scores: by_key(slice::<B>(&sums, 3, channels, channels + axes)),
+        key_bias: B::float_reshape(of_bias, Shape::new([batch, heads, keys])),
+        values: of_values.expect("there is at least one token"),
+        tokens: TokenGradients::from_blocks(of_content, of_scale),
+    }
 }

@@ -10,8 +10,8 @@ use super::tile::{
 /// A tile of queries attends to one range of the keys.
 ///
 /// # Shapes
-/// Queries, keys and values in any layout of neighbouring channels, so that heads need not be
-/// split apart in memory:
+/// Queries, keys and values may have any layout with contiguous channels, so that heads need not be
+/// separated in memory:
 /// - `queries`: `[batch, heads, queries, qk_channels]`
 /// - `keys`: `[batch, heads, keys, qk_channels]`
 /// - `values`: `[batch, heads, keys, v_channels]`
@@ -60,7 +60,7 @@ pub(super) fn attention<E: Float, O: Float, B: Int>(
     );
 }
 
-/// Scales the own row's products, and hides what the mask hides from `mask` on.
+/// Scales the products of the unit's row, and hides keys by the flags that start at index `mask`.
 #[cube]
 fn finish_scores<B: Int>(
     tile: &mut Tile,

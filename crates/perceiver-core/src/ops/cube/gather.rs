@@ -11,9 +11,9 @@ use super::tile::{
 
 /// A tile of queries reads one range of the tokens.
 ///
-/// A cube goes through its tokens twice, first for the softmax alone: with final weights, the
-/// marginals can be added up where they lie, which is too much to be rescaled for every tile.
-/// Each of them belongs to one unit, so no two add at the same time.
+/// A cube reads its tokens twice, first only for the softmax: with final weights it can add to the
+/// marginals in global memory, which are too large to be rescaled for every tile. Each marginal belongs
+/// to one unit, so no two units add to it.
 ///
 /// # Shapes
 /// - `content_queries`: `[batch, heads, queries, content_channels]`
@@ -21,7 +21,7 @@ use super::tile::{
 /// - `content`: `[batch, tokens, content_channels]`
 /// - `token_scale`: `[batch, tokens]`
 /// - `hidden`: `[batch, tokens]`
-/// - `partials`: `[splits, batch, heads, content_channels + axes, queries]`, zeros at first
+/// - `partials`: `[splits, batch, heads, content_channels + axes, queries]`, initially zero
 /// - `statistics`: as [`write_statistics`] writes them, partial
 #[cube(launch)]
 pub(super) fn gather<E: Float, B: Int>(
@@ -92,7 +92,7 @@ pub(super) fn gather<E: Float, B: Int>(
     write_statistics::<f32>(&softmax, statistics, &share, true);
 }
 
-/// Turns the own row's scores into weights, zero where there is no token.
+/// Turns the scores of the unit's row into weights, zero beyond the last token.
 #[cube]
 fn finish_weights<E: Float>(
     tile: &mut Tile,
@@ -113,7 +113,7 @@ fn finish_weights<E: Float>(
     sync_cube();
 }
 
-/// Leaves the scores of `count` tokens from `start` on in the tile.
+/// Computes the scores of `count` tokens, starting at `start`.
 #[cube]
 fn scores<E: Float, B: Int>(
     tile: &mut Tile,
@@ -135,7 +135,7 @@ fn scores<E: Float, B: Int>(
     let rows = Lines { first: first_row * channels, stride: channels };
     let tokens = Lines { first: first * channels, stride: channels };
     multiply::<E>(tile, content_queries, &rows, content, &tokens, count, channels, share);
-    // Neighbouring units take neighbouring tokens, as these have neighbouring axis scores.
+    // Neighbouring units take neighbouring tokens, whose axis scores are neighbours, too.
     let key = UNIT_POS as usize % KEYS;
     if key < count {
         let axes = axis_scores.shape(3);
@@ -143,7 +143,7 @@ fn scores<E: Float, B: Int>(
         let factor = f32::cast_from(token_scale[first + key]);
         for row in range_stepped(UNIT_POS as usize / KEYS, ROWS, comptime!(UNITS / KEYS)) {
             let at = row * STRIDE + key;
-            // Rows beyond the last repeat it, and are not written.
+            // Rows beyond the last repeat it and are not written.
             let line = (first_row + min(row, share.rows - share.row - 1)) * axes;
             let mut score = tile.scores[at];
             #[unroll]
@@ -166,10 +166,10 @@ fn scores<E: Float, B: Int>(
     sync_cube();
 }
 
-/// Adds a tile's weights to the marginals of the own row, `[axes, rows]` from `place` on.
+/// Adds the weights of a tile to the marginals of the unit's row, `[axes, rows]`, starting at `place`.
 ///
-/// The cells of an axis belong to slots in turn. Along an axis the tokens come in runs, `inner`
-/// tokens to a cell; a tile touches few of them, the same cell again where the axis is short.
+/// The cells of an axis are assigned to slots in turn. Along an axis, tokens form runs of `inner` tokens
+/// per cell. A tile touches few of them, and the same cell again if the axis is short.
 #[cube]
 fn add_marginals(
     tile: &Tile,

@@ -1,8 +1,8 @@
-//! Where a cell of a grid finds its axes' scores.
+//! The axis scores of a cell of a grid.
 
 use cubecl::prelude::*;
 
-/// The columns of `[.., axes]` that belong to a cell, one for every axis, fastest axis first.
+/// The columns of `[.., axes]` that belong to a cell, one per axis, fastest axis first.
 #[cube]
 pub(super) fn columns(cell: usize, axes: usize, grid: &Sequence<usize>) -> Sequence<usize> {
     let mut columns = Sequence::<usize>::new();

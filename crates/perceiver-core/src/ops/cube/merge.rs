@@ -1,15 +1,15 @@
-//! Joins what cubes found for ranges of the keys.
+//! Merges the results of cubes that read different ranges of the keys.
 
 use cubecl::prelude::*;
 
 use super::tile::lines;
 
-/// One unit a number: every range counts by its share of the softmax.
+/// One unit per number. Each range is weighted by its share of the softmax.
 ///
 /// # Shapes
 /// - `partials`: `[splits, arrays, rows, channels]`, in any layout
 /// - `statistics`: `[2, splits, arrays, rows]`, maximum and total
-/// - `output`: `[batch, heads, rows, channels]`, in any layout of neighbouring channels
+/// - `output`: `[batch, heads, rows, channels]`, in any layout with contiguous channels
 /// - `log_sum_exp`: `[arrays, rows]`
 #[cube(launch)]
 pub(super) fn merge<O: Float>(

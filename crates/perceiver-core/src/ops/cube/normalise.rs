@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use super::tile::UNITS;
 
-/// A cube takes a row: its mean first, then what is left of its variance around that.
+/// A cube takes a row: first its mean, then its variance around the mean.
 ///
 /// # Shapes
 /// - `x` and `output`: `[rows, channels]`
@@ -47,7 +47,7 @@ pub(super) fn normalise<E: Float>(
     }
 }
 
-/// The sum over all units of a cube, which each of them learns.
+/// The sum over all units of a cube, returned to each of them.
 #[cube]
 fn total(parts: &mut Shared<[f32]>, part: f32) -> f32 {
     let unit = UNIT_POS as usize;

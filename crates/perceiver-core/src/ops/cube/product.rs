@@ -1,9 +1,9 @@
-//! Products of linear layers where a GPU copies tiles by itself (TMA: NVIDIA's, since Hopper).
+//! Products of linear layers on GPUs with a tensor memory accelerator (TMA: NVIDIA, since Hopper).
 //!
-//! Without its tuner, burn multiplies everything by one strategy, whose cubes wait for every tile
-//! that they copy. A Perceiver's products have few rows, so that there is little else to do
-//! meanwhile: on an H200 the strategy taken here, whose copies run ahead, took 0.4 to 0.7 of the
-//! time for products of 256 to 2048 rows.
+//! Without its tuner, burn uses one strategy for all products, whose cubes wait for every tile that
+//! they copy. The products of a Perceiver have few rows, so there is little other work meanwhile. The
+//! strategy used here copies ahead: on an H200 it took 0.4 to 0.7 of the time for products of 256 to
+//! 2048 rows.
 
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
@@ -19,14 +19,14 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
 
-/// Rows and channels of the smallest product that was held to burn's own on a GPU.
+/// Rows and channels of the smallest product that was compared with burn's own on a GPU.
 const SMALLEST: usize = 256;
-/// What channels were multiples of.
+/// Channels were multiples of this.
 const CHANNELS: usize = 64;
-/// What rows must begin at multiples of, in bytes.
+/// Rows must begin at multiples of this, in bytes.
 const ALIGNMENT: usize = 16;
 
-/// `[rows, channels_in] · [channels_in, channels_out]`; none where it is not for this strategy.
+/// `[rows, channels_in] · [channels_in, channels_out]`; none if the strategy does not apply.
 pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor> {
     let ([rows, channels_in], [_, channels_out]) = (x.shape().dims(), weight.shape().dims());
     let large = [rows, channels_in, channels_out].into_iter().all(|size| size >= SMALLEST);
@@ -44,13 +44,13 @@ pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor>
     let x_binding = InputBinding::new(x.clone().binding(), lhs);
     let weight_binding = InputBinding::new(weight.clone().binding(), rhs);
     let target = output.clone().binding();
-    // What it refuses it refuses before anything is launched.
+    // If it refuses, it does so before anything is launched.
     launch_ref(&strategy.into(), &x.client, x_binding, weight_binding, target, &mut types).ok()?;
     Some(output)
 }
 
-/// Whether tiles of a matrix can be copied row by row. Columns could be as well, but were not held
-/// to burn's products on a GPU.
+/// True if tiles of a matrix can be copied row by row. Columns could be copied, too, but were not
+/// compared with burn's products on a GPU.
 fn has_aligned_rows(matrix: &CubeTensor) -> bool {
     let (of_rows, of_columns) = (matrix.meta.strides()[0], matrix.meta.strides()[1]);
     let lies_at = matrix.handle.offset_start.unwrap_or_default();

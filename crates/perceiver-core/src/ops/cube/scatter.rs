@@ -1,4 +1,4 @@
-//! The decoder direction: a tile of factored tokens asks dense keys.
+//! The decoder direction: a tile of factored tokens attends to dense keys.
 
 use cubecl::prelude::*;
 
@@ -44,7 +44,7 @@ pub(super) fn scatter<E: Float, O: Float, I: Int>(
     if share.array >= arrays {
         terminate!();
     }
-    // Rows beyond the last repeat it, and are not written.
+    // Rows beyond the last repeat it and are not written.
     let token = min(share.row + own_row(), share.rows - 1);
     #[comptime]
     let cell = match points {
@@ -75,7 +75,7 @@ pub(super) fn scatter<E: Float, O: Float, I: Int>(
     );
 }
 
-/// Adds to the own row's products what they lack.
+/// Turns the products of the unit's row into scores.
 #[cube]
 fn finish_scores<E: Float>(
     tile: &mut Tile,

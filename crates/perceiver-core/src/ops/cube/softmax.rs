@@ -1,4 +1,4 @@
-//! The softmax that runs along with the keys, and what is left of it for merging.
+//! The running softmax over the keys, and the statistics from which splits are merged.
 
 use cubecl::prelude::*;
 
@@ -6,10 +6,10 @@ use super::tile::{
     Lines, Share, Tile, exponentiate, lines, own_row, own_slot, rescale, row_maximum, weigh, write,
 };
 
-/// What the units of a row know of its scores.
+/// The state of a row's softmax, known to all units of the row.
 #[derive(CubeType)]
 pub(super) struct Softmax {
-    /// The largest so far.
+    /// The largest score so far.
     pub(super) maximum: f32,
     /// `Σ exp(score - maximum)`.
     pub(super) total: f32,
@@ -20,8 +20,8 @@ pub(super) fn softmax() -> Softmax {
     Softmax { maximum: f32::new(f32::MIN), total: f32::new(0.0) }
 }
 
-/// Takes in a tile of scores, which it turns into weights. Returns what the sums under earlier
-/// weights are to be multiplied by.
+/// Adds a tile of scores, which it turns into weights. Returns the factor by which earlier sums must be
+/// multiplied.
 #[cube]
 pub(super) fn extend(tile: &mut Tile, softmax: &mut Softmax, key_count: usize) -> f32 {
     let maximum = row_maximum(tile, softmax.maximum, key_count);
@@ -31,7 +31,7 @@ pub(super) fn extend(tile: &mut Tile, softmax: &mut Softmax, key_count: usize) -
     shrink
 }
 
-/// Takes in a tile of scores and the values of its keys.
+/// Adds a tile of scores and the values of its keys.
 #[cube]
 pub(super) fn absorb<E: Float>(
     tile: &mut Tile,
@@ -48,7 +48,7 @@ pub(super) fn absorb<E: Float>(
     weigh::<E>(tile, sums, values, value_lines, key_count, share, slabs);
 }
 
-/// Writes the attended values, `[batch, heads, rows, channels]` or, when `partial`,
+/// Writes the attended values, `[batch, heads, rows, channels]` or, if `partial`,
 /// `[splits, arrays, rows, channels]`, and the statistics.
 #[cube]
 pub(super) fn conclude<O: Float>(
@@ -75,11 +75,11 @@ pub(super) fn conclude<O: Float>(
     write_statistics::<O>(softmax, statistics, share, partial);
 }
 
-/// Writes of every row the scores' log-sum-exp, `[arrays, rows]`, or, when `partial`, maximum
-/// and total, `[2, splits, arrays, rows]`.
+/// Writes the log-sum-exp of each row's scores, `[arrays, rows]`, or, if `partial`, their maximum and
+/// total, `[2, splits, arrays, rows]`.
 ///
-/// Both are needed for merging: where every key is hidden, the log-sum-exp is the lowest number
-/// plus the count of keys, which it rounds away.
+/// Merging needs both: if every key is hidden, the log-sum-exp is so low that the number of keys rounds
+/// away.
 #[cube]
 pub(super) fn write_statistics<O: Float>(
     softmax: &Softmax,

@@ -1,8 +1,8 @@
-//! A tile of scores in a cube's shared memory, and what the kernels do with it.
+//! A tile of scores in the shared memory of a cube, and the steps of the kernels on it.
 //!
-//! A cube of [`UNITS`] units holds the scores of [`ROWS`] rows against [`KEYS`] keys, all in
-//! single precision. Arrays pass through shared memory a few channels or keys at a time, so the
-//! loops run over any number of channels and the tile stays within WebGPU's 16 KiB.
+//! A cube of [`UNITS`] units holds the scores of [`ROWS`] rows against [`KEYS`] keys, all in single
+//! precision. Arrays pass through shared memory a few channels or keys at a time, so channels are
+//! unlimited and the tile stays within WebGPU's 16 KiB.
 
 use cubecl::prelude::*;
 
@@ -12,27 +12,27 @@ pub(super) const ROWS: usize = 32;
 pub(super) const KEYS: usize = 64;
 /// Units of a cube.
 pub(super) const UNITS: usize = 256;
-/// Channels of all rows that the units of a cube sum with [`SUMS`] sums each.
+/// Channels that the units of a cube sum for all rows, with [`SUMS`] sums per unit.
 pub(super) const SLAB: usize = 128;
 /// Shared memory of a cube in bytes.
 pub(super) const SHARED: usize =
     size_of::<f32>() * (ROWS * STRIDE + CHANNELS * (ROWS + 1 + KEYS + 1) + UNITS + ROWS);
 
-/// Units that share a row when they go through the scores: unit `u` takes the keys
-/// `u / ROWS`, `u / ROWS + SLOTS`, … of row `u % ROWS`.
+/// Units that share a row of scores: unit `u` takes the keys `u / ROWS`, `u / ROWS + SLOTS`, … of row
+/// `u % ROWS`.
 pub(super) const SLOTS: usize = UNITS / ROWS;
-/// From one row of scores to the next; odd, so that the rows begin in different banks.
+/// Distance between rows of scores; odd, so that rows begin in different banks.
 pub(super) const STRIDE: usize = KEYS + 1;
-/// Channels of rows and keys in shared memory at a time.
+/// Channels of rows and keys that are in shared memory at a time.
 const CHANNELS: usize = 16;
 /// Keys whose values are in shared memory at a time.
 const VALUES: usize = 8;
-/// Sums a unit holds of every slab: of 4 rows, 4 channels each.
+/// Sums that a unit holds per slab: 4 channels of 4 rows.
 const SUMS: usize = 16;
 
 const _: () = assert!(VALUES * SLAB <= CHANNELS * (KEYS + 1), "values share the keys' memory");
 
-/// What a cube's units share.
+/// Memory that the units of a cube share.
 #[derive(CubeType)]
 pub(super) struct Tile {
     /// Scores, later weights, `[ROWS, STRIDE]`.
@@ -42,49 +42,49 @@ pub(super) struct Tile {
     /// Some channels of the keys, `[CHANNELS, KEYS + 1]`, or values of some keys,
     /// `[VALUES, SLAB]`.
     keys: Shared<[f32]>,
-    /// One number of every unit, `[SLOTS, ROWS]`.
+    /// One number per unit, `[SLOTS, ROWS]`.
     parts: Shared<[f32]>,
-    /// One number a row.
+    /// One number per row.
     factors: Shared<[f32]>,
 }
 
-/// Which part of the work a cube does.
+/// The work of one cube.
 #[derive(CubeType)]
 pub(super) struct Share {
-    /// Batch and head, of `arrays`.
+    /// Index of batch and head, out of `arrays`.
     pub(super) array: usize,
     pub(super) arrays: usize,
-    /// Range of the keys, of `splits`.
+    /// Index of the range of keys, out of `splits`.
     pub(super) split: usize,
     pub(super) splits: usize,
-    /// First of the rows.
+    /// The first row.
     pub(super) row: usize,
     pub(super) rows: usize,
-    /// First of the channels of the sums.
+    /// The first channel of the sums.
     pub(super) channel: usize,
     pub(super) channels: usize,
 }
 
-/// Where lines of neighbouring channels lie in an array.
+/// Lines of contiguous channels in an array.
 #[derive(CubeType)]
 pub(super) struct Lines {
-    /// The first channel of the first line.
+    /// Index of the first channel of the first line.
     pub(super) first: usize,
-    /// From one line to the next.
+    /// Distance between lines.
     pub(super) stride: usize,
 }
 
-/// The lines of `[outer, inner, lines, channels]`, in any layout of neighbouring channels, from
-/// the line `line` on.
+/// The lines of `[outer, inner, lines, channels]`, in any layout with contiguous channels, starting at
+/// `line`.
 #[cube]
 pub(super) fn lines<E: Float>(array: &Tensor<E>, outer: usize, inner: usize, line: usize) -> Lines {
     let stride = array.stride(2);
     Lines { first: outer * array.stride(0) + inner * array.stride(1) + line * stride, stride }
 }
 
-/// The share of this cube, which has no work if `array` is not less than `arrays`.
+/// The work of this cube: none if `array` is not less than `arrays`.
 ///
-/// Neighbouring cubes take neighbouring rows, and so read the same keys at the same time.
+/// Neighbouring cubes take neighbouring rows, so that they read the same keys at the same time.
 #[cube]
 pub(super) fn share(
     arrays: usize,
@@ -122,19 +122,20 @@ pub(super) fn tile() -> Tile {
     }
 }
 
-/// The row that this unit goes through.
+/// The row of scores that this unit works on.
 #[cube]
 pub(super) fn own_row() -> usize {
     UNIT_POS as usize % ROWS
 }
 
-/// The first key of it.
+/// The first key that this unit takes in its row.
 #[cube]
 pub(super) fn own_slot() -> usize {
     UNIT_POS as usize / ROWS
 }
 
-/// Leaves `rows · keysᵀ` in the scores. The units lie 16 by 16, each with 2 rows and, 16 apart, 4 keys.
+/// Sets the scores to `rows · keysᵀ`. The units form a 16 by 16 grid; each takes 2 rows and 4 keys, 16
+/// apart.
 #[cube]
 pub(super) fn multiply<E: Float>(
     tile: &mut Tile,
@@ -180,8 +181,8 @@ pub(super) fn multiply<E: Float>(
     sync_cube();
 }
 
-/// Copies the channels from `channel` on of `count` lines to `[CHANNELS, most + 1]`, zeros where
-/// there is none.
+/// Copies the channels of `count` lines, starting at `channel`, to `[CHANNELS, most + 1]`, with zeros
+/// beyond the last.
 #[cube]
 fn stage<E: Float>(
     target: &mut Shared<[f32]>,
@@ -203,7 +204,7 @@ fn stage<E: Float>(
     }
 }
 
-/// The largest of `previous` and the own row's scores.
+/// The largest of `previous` and the scores of the unit's row.
 #[cube]
 pub(super) fn row_maximum(tile: &mut Tile, previous: f32, key_count: usize) -> f32 {
     let mut largest = previous;
@@ -219,7 +220,7 @@ pub(super) fn row_maximum(tile: &mut Tile, previous: f32, key_count: usize) -> f
     largest
 }
 
-/// Turns scores into `exp(score - maximum)`, zero where there is no key, and sums the own row's.
+/// Turns scores into `exp(score - maximum)`, zero beyond the last key, and sums them over the unit's row.
 #[cube]
 pub(super) fn exponentiate(tile: &mut Tile, maximum: f32, key_count: usize) -> f32 {
     let mut sum = 0.0f32;
@@ -242,7 +243,7 @@ pub(super) fn exponentiate(tile: &mut Tile, maximum: f32, key_count: usize) -> f
     total
 }
 
-/// Multiplies every row's sums by what the units that share the row give for it.
+/// Multiplies the sums of each row by the factor that the units of that row pass.
 #[cube]
 pub(super) fn rescale(
     tile: &mut Tile,
@@ -267,8 +268,8 @@ pub(super) fn rescale(
     }
 }
 
-/// The sums that a unit holds, zero at first. The units lie 8 by 32, each with 4 rows and, 32
-/// apart, 4 channels of every slab.
+/// The sums of a unit, initially zero. The units form an 8 by 32 grid; each takes 4 rows and 4 channels
+/// of every slab, 32 apart.
 #[cube]
 pub(super) fn sums(#[comptime] slabs: usize) -> Array<f32> {
     let mut sums = Array::<f32>::new(comptime!(slabs * SUMS));
@@ -322,7 +323,7 @@ pub(super) fn weigh<E: Float>(
     }
 }
 
-/// Writes the sums; `first` is where those of the share's first row and channel go.
+/// Writes the sums. `first` is the index for the first row and channel of the share.
 #[cube]
 pub(super) fn write<O: Float>(
     output: &mut Tensor<O>,

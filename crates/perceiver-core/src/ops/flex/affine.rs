@@ -3,8 +3,7 @@ use rayon::prelude::*;
 
 use super::matrix::{product, strided};
 
-/// Rows whose gradients one task sums, whatever the number of cores, so that sums do not depend on
-/// it.
+/// Rows per task, whatever the number of cores, so that sums do not depend on it.
 const TASK_ROWS: usize = 64;
 
 /// `output_gradient weightᵀ`.
@@ -15,7 +14,7 @@ pub(super) fn input_backward(
     product(output_gradient, weight.transpose(), &vec![0.0; weight.nrows()])
 }
 
-/// `xᵀ output_gradient`, and the columns' sums of `output_gradient`.
+/// `xᵀ output_gradient`, and the sums of the columns of `output_gradient`.
 pub(super) fn parameters_backward(
     x: MatRef<'_, f32>,
     output_gradient: &[f32],
@@ -35,7 +34,7 @@ pub(super) fn parameters_backward(
     (weight, total(&tasks.collect::<Vec<_>>(), channels_out))
 }
 
-/// The sum of equally long rows, in their order.
+/// The sum of rows of equal length, in their order.
 pub(super) fn total(parts: &[Vec<f32>], length: usize) -> Vec<f32> {
     let mut total = vec![0.0; length];
     for part in parts {

@@ -2,7 +2,7 @@ use faer::MatRef;
 
 use super::matrix::strided;
 
-/// A tensor `[batch, heads, rows, columns]` in memory, any of its strides zero where it repeats.
+/// A tensor `[batch, heads, rows, columns]` in memory. A stride is zero along an axis that repeats.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Array<'a> {
     pub(super) elements: &'a [f32],
@@ -22,7 +22,7 @@ impl<'a> Array<'a> {
     /// A row of one problem.
     ///
     /// # Panics
-    /// If its columns do not follow each other in memory.
+    /// If its columns are not contiguous.
     pub(super) fn row(&self, problem: usize, row: usize) -> &'a [f32] {
         let [_, heads, _, columns] = self.shape;
         let [batch_stride, head_stride, row_stride, column_stride] = self.strides;
@@ -34,7 +34,7 @@ impl<'a> Array<'a> {
 }
 
 impl Array<'_> {
-    /// Some of the columns.
+    /// A range of the columns.
     pub(super) fn columns(&self, columns: std::ops::Range<usize>) -> Self {
         let [batch, heads, rows, _] = self.shape;
         let start = (columns.start * self.strides[3]).min(self.elements.len());
@@ -46,7 +46,7 @@ impl Array<'_> {
     }
 }
 
-/// Which keys are hidden, `[batch, keys]`, not zero where so.
+/// Flags of the keys, `[batch, keys]`, not zero where a key is hidden.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hidden<'a> {
     pub(super) flags: &'a [u8],
@@ -60,7 +60,7 @@ impl<'a> Hidden<'a> {
         &self.flags[start + keys.start..start + keys.end]
     }
 
-    /// Whether all of these keys are hidden.
+    /// True if all of these keys are hidden.
     pub(super) fn all(&self, problem: usize, keys: std::ops::Range<usize>) -> bool {
         self.of(problem, keys).iter().all(|&flag| flag != 0)
     }

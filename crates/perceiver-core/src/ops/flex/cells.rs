@@ -1,34 +1,33 @@
 use std::ops::Range;
 
-/// Where tokens lie on their grid.
+/// The places of tokens on their grid.
 ///
-/// The axes' scores follow each other; an entry is an index among them all. Tokens that differ
-/// only along the innermost axis longer than one form a line, along which entries follow each
-/// other too.
+/// An entry is an index into the scores of all axes, which are concatenated. Tokens that differ only
+/// along the innermost axis longer than one form a line, along which entries are consecutive.
 #[derive(Debug)]
 pub(super) struct Cells<'a> {
     lengths: &'a [usize],
-    /// Flat cells that are tokens; every cell in order when absent.
+    /// Flat indices of the cells that are tokens; every cell in order if absent.
     points: Option<Vec<usize>>,
-    /// The axis that lines run along.
+    /// Index of the axis that lines run along.
     along: usize,
 }
 
-/// A run of tokens that share all entries but the one along their line.
+/// Consecutive tokens that share all entries except the one along their line.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Places within the range asked for.
+    /// Indices within the requested range.
     pub(super) tokens: Range<usize>,
-    /// The tokens' entries along the line.
+    /// Entries of the tokens along the line.
     pub(super) along: Range<usize>,
-    /// One entry for every other axis.
+    /// One entry per other axis.
     pub(super) shared: Vec<usize>,
 }
 
-/// Where one token lies.
+/// The place of one token.
 #[derive(Debug)]
 pub(super) struct Cell {
-    /// Its line, counted over the grid.
+    /// Index of its line in the grid.
     pub(super) line: usize,
     /// Its entry along the line.
     pub(super) along: usize,
@@ -51,18 +50,18 @@ impl<'a> Cells<'a> {
         Cell { line: cell / length, along: self.offset(self.along) + cell % length }
     }
 
-    /// The entries that a line's tokens share.
+    /// The entries that the tokens of a line share.
     pub(super) fn shared(&self, line: usize) -> impl Iterator<Item = usize> {
         let inner: usize = self.lengths[..self.along].iter().product();
         let outer = (0..self.along).scan(inner, move |inner, axis| {
             *inner /= self.lengths[axis];
             Some(self.offset(axis) + line / *inner % self.lengths[axis])
         });
-        // The axes within a line have one entry each.
+        // The axes inside a line have length one, so one entry each.
         outer.chain((self.along + 1..self.lengths.len()).map(|axis| self.offset(axis)))
     }
 
-    /// Cuts tokens of a whole grid into lines.
+    /// Splits tokens of a whole grid into lines.
     pub(super) fn lines(&self, tokens: Range<usize>) -> impl Iterator<Item = Line> {
         let length = self.lengths[self.along];
         let offset = self.offset(self.along);

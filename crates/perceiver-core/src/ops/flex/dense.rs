@@ -44,7 +44,7 @@ impl Kernel for Dense<'_> {
     }
 }
 
-/// Hides keys, and finds every row's largest score.
+/// Hides keys, and finds the largest score of each row.
 #[multiversion(targets = "simd")]
 fn mask(scores: &mut [f32], hidden: Option<&[u8]>, maxima: &mut [f32]) {
     let keys = scores.len() / maxima.len();

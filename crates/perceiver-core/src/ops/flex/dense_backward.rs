@@ -10,7 +10,7 @@ use super::stream::Tile;
 /// Rows and keys of a tile: two tiles of scores stay in the second-level cache.
 const TILE: usize = 256;
 
-/// What the gradients of dense attention are computed from. Rows are contiguous.
+/// Gradients of dense attention. Rows are contiguous.
 #[derive(Debug)]
 pub(super) struct DenseBackward<'a> {
     /// `[batch, heads, queries, qk_channels]`.
@@ -37,7 +37,7 @@ struct Gradients<'a> {
 }
 
 impl DenseBackward<'_> {
-    /// Gradients of queries, keys and values, each contiguous; problems go to all cores.
+    /// Gradients of queries, keys and values, each contiguous. Problems run on all cores.
     pub(super) fn run(&self) -> [Vec<f32>; 3] {
         let numbers = |array: &Array<'_>| array.shape.iter().product();
         let mut found =
@@ -86,7 +86,7 @@ impl DenseBackward<'_> {
                 let (probabilities, slopes) =
                     (&mut probabilities[..numbers], &mut slopes[..numbers]);
                 if all_hidden {
-                    // Such rows attend to all keys alike, whatever the scores are.
+                    // Such rows attend to all keys equally, whatever the scores are.
                     probabilities.fill(1.0 / key_count as f32);
                     slopes.fill(0.0);
                 } else {
@@ -109,19 +109,19 @@ impl DenseBackward<'_> {
     }
 }
 
-/// The gradients of as many rows of a problem, from the first given on.
+/// The gradients of as many rows as `rows` has, starting at row `first` of a problem.
 fn rows_from<'a>(gradients: &'a mut [f32], first: usize, rows: MatRef<'_, f32>) -> MatMut<'a, f32> {
     let channels = rows.ncols();
     strided_mut(&mut gradients[first * channels..], [rows.nrows(), channels], channels)
 }
 
-/// `Σ gradient · output` of a row. In double precision: where one key has all the weight, what it
-/// received and this cancel.
+/// `Σ gradient · output` of a row. In double precision, because it cancels with the gradient of a
+/// probability where one key has all the weight.
 pub(super) fn balance(gradient: &[f32], output: &[f32]) -> f64 {
     gradient.iter().zip(output).map(|(&g, &o)| f64::from(g) * f64::from(o)).sum()
 }
 
-/// Turns scores into probabilities, and what these receive into the gradient of the scores.
+/// Turns scores into probabilities, and the gradients of these into gradients of the scores.
 #[multiversion(targets = "simd")]
 pub(super) fn slope(
     scores: &mut [f32],

@@ -48,7 +48,7 @@ impl Kernel for Gather<'_> {
     }
 }
 
-/// Turns products with the content into scores, and finds every row's largest.
+/// Turns products with the content into scores, and finds the largest of each row.
 #[multiversion(targets = "simd")]
 fn add_positions(of: &Gather, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
     let token_scale = &of.token_scale.row(tile.problem, 0)[tile.keys.clone()];
@@ -73,7 +73,7 @@ fn add_positions(of: &Gather, tile: &Tile, scores: &mut [f32], maxima: &mut [f32
     }
 }
 
-/// Multiplies weights by the tokens' scales, and adds them to the marginals of every axis.
+/// Multiplies weights by the scales of the tokens, and adds them to the marginals over every axis.
 #[multiversion(targets = "simd")]
 fn sum_positions(of: &Gather, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {
     let token_scale = &of.token_scale.row(tile.problem, 0)[tile.keys.clone()];

@@ -7,18 +7,17 @@ use super::dense_backward::{balance, slope};
 use super::gather::Gather;
 use super::stream::{Kernel, Plan, TILE_KEYS, Tile};
 
-/// What the gradients of queries over tokens that learn nothing are computed from.
+/// Gradients of queries over tokens without gradients.
 #[derive(Debug)]
 pub(super) struct GatherBackward<'a> {
-    /// What was asked of the tokens.
-    pub(super) asked: Gather<'a>,
-    /// The gradient of what came of it, in the place of the queries: what a token receives is
-    /// computed as a score is.
+    /// The forward pass.
+    pub(super) forward: Gather<'a>,
+    /// The forward pass with the gradient of the sums in place of the queries. Its products are the
+    /// gradients that tokens receive.
     pub(super) received: Gather<'a>,
-    /// `[batch, heads, queries, channels + 1]`, rows contiguous: what came of it, and the
-    /// log-sum-exp.
+    /// `[batch, heads, queries, channels + 1]`, rows contiguous: the sums and the log-sum-exp.
     pub(super) packed: Array<'a>,
-    /// Its gradient.
+    /// The gradient of `packed`.
     pub(super) packed_gradient: Array<'a>,
 }
 
@@ -26,7 +25,7 @@ impl GatherBackward<'_> {
     /// Gradients of content queries and of axis scores side by side,
     /// `[batch, heads, queries, content_channels + axes]`.
     pub(super) fn run(&self) -> Vec<f32> {
-        let size = self.asked.size();
+        let size = self.forward.size();
         let plan = Plan::new(&size, rayon::current_num_threads());
         let mut sums = vec![0.0; size.batch * size.heads * size.rows * size.channels];
         let problems = sums.par_chunks_mut(size.rows * size.channels).enumerate();
@@ -40,7 +39,7 @@ impl GatherBackward<'_> {
     }
 
     fn add_rows(&self, problem: usize, rows: Range<usize>, sums: &mut [f32]) {
-        let keys = self.asked.size().keys;
+        let keys = self.forward.size().keys;
         let (log_sum_exp, balance): (Vec<f32>, Vec<f32>) =
             rows.clone().map(|row| self.constants(problem, row)).unzip();
         let mut scratch = vec![0.0; rows.len()];
@@ -51,14 +50,14 @@ impl GatherBackward<'_> {
             let tile = Tile { problem, rows: rows.clone(), keys };
             let numbers = rows.len() * tile.keys.len();
             let (scores, received) = (&mut scores[..numbers], &mut received[..numbers]);
-            self.asked.score(&tile, scores, &mut scratch);
+            self.forward.score(&tile, scores, &mut scratch);
             self.received.score(&tile, received, &mut scratch);
             slope(scores, received, &log_sum_exp, &balance, None);
-            self.asked.weigh(&tile, received, sums);
+            self.forward.weigh(&tile, received, sums);
         }
     }
 
-    /// The log-sum-exp of a row, and `Σ gradient · output` less the log-sum-exp's own gradient.
+    /// The log-sum-exp of a row, and `Σ gradient · output` minus the gradient of the log-sum-exp.
     fn constants(&self, problem: usize, row: usize) -> (f32, f32) {
         let (packed, gradient) =
             (self.packed.row(problem, row), self.packed_gradient.row(problem, row));

@@ -1,33 +1,40 @@
-//! Loops that the compiler turns into vector instructions.
+//! Loops that the compiler vectorises.
 //!
-//! Each works on [`LANES`] independent accumulators, so that the order of its sums does not depend
-//! on the instructions a CPU has. They are inlined into functions that [`multiversion`] compiles for
-//! several instruction sets, of which one is picked at run time.
+//! Each keeps [`LANES`] independent accumulators, so that the order of its sums does not depend on the
+//! instructions of the CPU. They are inlined into functions that [`multiversion`] compiles for several
+//! instruction sets, one of which is picked at run time.
 
-/// Numbers taken at a time: one AVX-512 register.
+/// Independent accumulators: the numbers in an AVX-512 register.
 const LANES: usize = 16;
 
-/// `e^x` for `x ≤ 88`, within 2 units in the last place where that is a normal number, and zero
-/// below.
+/// `a · b + c`, rounded once. WebAssembly has no instruction for that, so there it is rounded twice
+/// rather than computed by a function call.
+#[inline(always)]
+pub(super) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(target_family = "wasm") { a * b + c } else { a.mul_add(b, c) }
+}
+
+/// `e^x` for `x ≤ 88`: within 2 units in the last place if the result is a normal number, zero if it
+/// is smaller.
 ///
 /// # Source
 /// Range reduction and polynomial as in Cephes' `expf`.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // Below, the result would not be a normal number.
+    // Below this, the result is no longer a normal number.
     const LOWEST: f32 = -87.336_54;
-    // Added and taken away, it rounds to an integer; its bits then end in that integer.
+    // Adding this rounds to an integer, which then forms the last bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let rounded = multiply_add(x, std::f32::consts::LOG2_E, ROUND);
     let power = rounded - ROUND;
-    let rest = power.mul_add(-LN_2_LOW, power.mul_add(-LN_2_HIGH, x));
+    let rest = multiply_add(power, -LN_2_LOW, multiply_add(power, -LN_2_HIGH, x));
     let mut series = 1.987_569_1e-4_f32;
     for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        series = series.mul_add(rest, coefficient);
+        series = multiply_add(series, rest, coefficient);
     }
-    let mantissa = series.mul_add(rest * rest, rest) + 1.0;
+    let mantissa = multiply_add(series, rest * rest, rest) + 1.0;
     let scale = f32::from_bits(rounded.to_bits().wrapping_shl(23).wrapping_add(1.0_f32.to_bits()));
     if x < LOWEST { 0.0 } else { mantissa * scale }
 }
@@ -42,10 +49,10 @@ pub(super) fn gelu(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn gelu_slope(x: f32) -> f32 {
     const DENSITY: f32 = 0.398_942_3;
-    (x * DENSITY).mul_add(exp(-0.5 * x * x), normal(x))
+    multiply_add(x * DENSITY, exp(-0.5 * x * x), normal(x))
 }
 
-/// `Φ(x)`, the normal distribution.
+/// `Φ(x)`, the cumulative normal distribution.
 ///
 /// # Source
 /// The complementary error function of Numerical Recipes (2nd edition, section 6.2), whose relative
@@ -53,7 +60,7 @@ pub(super) fn gelu_slope(x: f32) -> f32 {
 #[inline(always)]
 fn normal(x: f32) -> f32 {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = z.mul_add(0.5, 1.0).recip();
+    let t = multiply_add(z, 0.5, 1.0).recip();
     let mut series = 0.170_872_77_f32;
     for coefficient in [
         -0.822_152_23,
@@ -66,9 +73,9 @@ fn normal(x: f32) -> f32 {
         1.000_023_7,
         -1.265_512_2,
     ] {
-        series = series.mul_add(t, coefficient);
+        series = multiply_add(series, t, coefficient);
     }
-    let tail = 0.5 * t * exp(z.mul_add(-z, series));
+    let tail = 0.5 * t * exp(multiply_add(z, -z, series));
     if x > 0.0 { 1.0 - tail } else { tail }
 }
 
@@ -106,13 +113,13 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (right_chunks, right_rest) = right.as_chunks::<LANES>();
     for (left, right) in left_chunks.iter().zip(right_chunks) {
         for ((lane, left), right) in lanes.iter_mut().zip(left).zip(right) {
-            *lane = left.mul_add(*right, *lane);
+            *lane = multiply_add(*left, *right, *lane);
         }
     }
     left_rest.iter().zip(right_rest).map(|(left, right)| left * right).chain(lanes).sum()
 }
 
-/// Unlike [`f32::max`], one instruction.
+/// The larger number. Unlike [`f32::max`], a single instruction.
 #[inline(always)]
 pub(super) fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
@@ -145,7 +152,7 @@ pub(super) fn hide(scores: &mut [f32], hidden: &[u8]) {
     }
 }
 
-/// Multiplies weights by scales, adds them to `along` one by one, and returns their sum.
+/// Multiplies weights by scales, adds each to its entry of `along`, and returns their sum.
 #[inline(always)]
 pub(super) fn scale_into(weights: &mut [f32], scales: &[f32], along: &mut [f32]) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -173,7 +180,7 @@ pub(super) fn scale_into(weights: &mut [f32], scales: &[f32], along: &mut [f32])
 pub(super) fn affine(scores: &mut [f32], along: &[f32], shared: &[f32], scale: f32, bias: &[f32]) {
     let terms = along.iter().zip(shared).zip(bias);
     for (score, ((along, shared), bias)) in scores.iter_mut().zip(terms) {
-        *score = scale.mul_add(*score + along + shared, *bias);
+        *score = multiply_add(scale, *score + along + shared, *bias);
     }
 }
 
@@ -192,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn the_gelu_is_that_of_an_integrated_normal_density() {
-        // Simpson's rule from where the density is below double precision.
+    fn the_gelu_matches_an_integrated_normal_density() {
+        // Simpson's rule, starting where the density vanishes in double precision.
         let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
         let (start, step) = (-40.0, 1.0 / 256.0);
         let mut area = 0.0;
@@ -211,13 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn the_exponential_of_what_is_far_below_is_zero() {
+    fn the_exponential_of_a_very_low_number_is_zero() {
         assert_eq!([-87.4, -1e30, f32::MIN, f32::NEG_INFINITY].map(exp), [0.0; 4]);
         assert!(exp(f32::NAN).is_nan());
     }
 
     #[test]
-    fn the_largest_number_is_found_in_whole_vectors_and_behind_them() {
+    fn the_largest_number_is_found_in_whole_vectors_and_after_them() {
         for length in [1, 15, 16, 17, 40] {
             for place in 0..length {
                 let row: Vec<f32> =

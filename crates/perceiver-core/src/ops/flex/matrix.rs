@@ -1,4 +1,4 @@
-#![allow(unsafe_code, reason = "memory holds numbers from when the threads have written it")]
+#![allow(unsafe_code, reason = "threads write to memory that is not initialised first")]
 
 use std::mem::MaybeUninit;
 
@@ -7,16 +7,16 @@ use faer::prelude::ReborrowMut as _;
 use faer::{Accum, MatMut, MatRef, Par, RowRef};
 use rayon::prelude::*;
 
-/// Multiplications from which on a product is shared among the threads.
+/// Multiplications from which a product is worth sharing among threads.
 const WORTH_SHARING: usize = 1 << 19;
 
-/// Rows or columns that make up the narrowest share: a few vector registers.
+/// Rows or columns of the narrowest share: a few vector registers.
 const NARROWEST: usize = 64;
 
-/// A matrix somewhere in a slice.
+/// A view of a slice as a matrix.
 ///
 /// # Panics
-/// If neither its rows nor its columns lie in one piece each, or an element lies beyond the slice.
+/// If neither rows nor columns are contiguous, or an element lies beyond the slice.
 pub(super) fn strided(
     elements: &[f32],
     [rows, columns]: [usize; 2],
@@ -25,11 +25,11 @@ pub(super) fn strided(
     if column_stride == 1 {
         return MatRef::from_row_major_slice_with_stride(elements, rows, columns, row_stride);
     }
-    assert_eq!(row_stride, 1, "neither rows nor columns lie in one piece");
+    assert_eq!(row_stride, 1, "neither rows nor columns are contiguous");
     MatRef::from_column_major_slice_with_stride(elements, rows, columns, column_stride)
 }
 
-/// A matrix that is written, row by row.
+/// A mutable view of a slice as a row-major matrix.
 ///
 /// # Panics
 /// If rows overlap, or an element lies beyond the slice.
@@ -38,12 +38,12 @@ pub(super) fn strided_mut<T>(
     [rows, columns]: [usize; 2],
     row_stride: usize,
 ) -> MatMut<'_, T> {
-    // Of the transpose, as faer 0.24's constructor for rows mixes up the strides.
+    // Built as a transpose, because the row-major constructor of faer 0.24 mixes up the strides.
     MatMut::from_column_major_slice_with_stride_mut(elements, columns, rows, row_stride)
         .transpose_mut()
 }
 
-/// Replaces the product by `scale · left · right`, or adds that to it, on one thread.
+/// Sets `product` to `scale · left · right`, or adds that to it, on one thread.
 ///
 /// # Panics
 /// If the shapes disagree.
@@ -57,7 +57,7 @@ pub(super) fn multiply(
     matmul(product, accumulate, left, right, scale, Par::Seq);
 }
 
-/// `left · right`, and a row that is added to each of its rows, on every core.
+/// `left · right` plus the row `added` in each row, on every core.
 ///
 /// # Panics
 /// If the shapes disagree.
@@ -66,7 +66,7 @@ pub(super) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>, added: &[f3
     let worth_sharing = rows * columns * left.ncols() >= WORTH_SHARING;
     let threads = if worth_sharing { rayon::current_num_threads() } else { 1 };
     let added = MatRef::from_repeated_row(RowRef::from_slice(added), rows);
-    // SAFETY: the shares make up the whole product, and each writes all of its own.
+    // SAFETY: the shares cover the whole product, and each is written completely.
     unsafe {
         fresh(rows * columns, |memory| {
             share(threads, strided_mut(memory, [rows, columns], columns), added, left, right);
@@ -74,10 +74,10 @@ pub(super) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>, added: &[f3
     }
 }
 
-/// Cuts a product for so many threads: between columns while there are enough, as what is right
-/// of the product, a weight, is then packed only once.
+/// Splits a product among threads: between columns while there are enough, because the right factor, a
+/// weight, is then packed only once.
 ///
-/// faer's own threads are another pool than rayon's and wait for each other at barriers.
+/// faer's own threads form another pool than rayon's, and wait for each other at barriers.
 fn share(
     threads: usize,
     product: MatMut<'_, MaybeUninit<f32>>,
@@ -90,7 +90,7 @@ fn share(
         return multiply(written(product, added), Accum::Add, 1.0, left, right);
     }
     if columns < rows.min(threads * NARROWEST) {
-        // Between rows, which are the columns of the transpose.
+        // Split between rows, the columns of the transpose.
         let (product, added) = (product.transpose_mut(), added.transpose());
         return share(threads, product, added, right.transpose(), left.transpose());
     }
@@ -105,13 +105,13 @@ fn share(
     );
 }
 
-/// A copy of `numbers`, so many of which `change` is given at a time, on every core.
+/// A copy of `numbers` to which `change` is applied, `task` numbers at a time, on every core.
 pub(super) fn changed(
     numbers: &[f32],
     task: usize,
     change: impl Fn(&mut [f32]) + Sync,
 ) -> Vec<f32> {
-    // SAFETY: the tasks are all numbers, and each begins with a copy of its own.
+    // SAFETY: the tasks cover all numbers, and each begins by copying its own.
     unsafe {
         fresh(numbers.len(), |memory| {
             let tasks = memory.par_chunks_mut(task).zip(numbers.par_chunks(task));
@@ -120,20 +120,20 @@ pub(super) fn changed(
     }
 }
 
-/// So many numbers that `write` writes, in memory that is not cleared first: a single thread would
-/// do that while the others wait.
+/// `count` numbers written by `write`, in memory that is not cleared first: a single thread would clear
+/// it while the others wait.
 ///
 /// # Safety
-/// `write` writes them all.
+/// `write` initialises all of them.
 pub(super) unsafe fn fresh(count: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(count);
     write(&mut numbers.spare_capacity_mut()[..count]);
-    // SAFETY: the caller's promise.
+    // SAFETY: promised by the caller.
     unsafe { numbers.set_len(count) };
     numbers
 }
 
-/// A copy of `numbers` in memory that may hold none yet.
+/// Copies `numbers` to memory that may be uninitialised.
 ///
 /// # Panics
 /// If the shapes disagree.
@@ -142,17 +142,21 @@ pub(super) fn written<'a>(
     numbers: MatRef<'_, f32>,
 ) -> MatMut<'a, f32> {
     let (rows, columns) = (memory.nrows(), memory.ncols());
-    assert_eq!((rows, columns), (numbers.nrows(), numbers.ncols()), "another shape");
+    assert_eq!(
+        (rows, columns),
+        (numbers.nrows(), numbers.ncols()),
+        "memory and numbers have the same shape"
+    );
     if numbers.col_stride() != 1 {
         return written(memory.transpose_mut(), numbers.transpose()).transpose_mut();
     }
     for (row, numbers) in memory.rb_mut().row_iter_mut().zip(numbers.row_iter()) {
-        let row = row.try_as_row_major_mut().expect("its columns follow each other");
-        let numbers = numbers.try_as_row_major().expect("and so do theirs");
+        let row = row.try_as_row_major_mut().expect("columns of the memory are contiguous");
+        let numbers = numbers.try_as_row_major().expect("columns of the numbers are contiguous");
         row.as_slice_mut().write_copy_of_slice(numbers.as_slice());
     }
     let (row_stride, column_stride) = (memory.row_stride(), memory.col_stride());
-    // SAFETY: the same memory for as long, all of which has just been written.
+    // SAFETY: the same memory with the same lifetime, all of it written above.
     unsafe {
         MatMut::from_raw_parts_mut(
             memory.as_ptr_mut().cast(),
@@ -168,7 +172,7 @@ pub(super) fn written<'a>(
 mod tests {
     use super::*;
 
-    /// Small whole numbers, of which sums are exact in any order.
+    /// Small integers, whose sums are exact in any order.
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + seed) % 11) as f32 - 5.0).collect()
     }
@@ -188,7 +192,7 @@ mod tests {
                 for (i, found) in memory.iter().enumerate() {
                     let (row, column) = (i / columns, i % columns);
                     let terms = (0..inner).map(|k| left[(row, k)] * right[(k, column)]);
-                    // SAFETY: it held a number from the start.
+                    // SAFETY: initialised above.
                     let found = unsafe { found.assume_init() };
                     assert_eq!(found, added[column] + terms.sum::<f32>(), "({row}, {column})");
                 }

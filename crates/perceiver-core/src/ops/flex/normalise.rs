@@ -5,7 +5,7 @@ use super::affine::total;
 use super::lanes;
 use super::matrix::changed;
 
-/// Rows one task takes, whatever the number of cores, so that sums do not depend on it.
+/// Rows per task, whatever the number of cores, so that sums do not depend on it.
 const TASK_ROWS: usize = 16;
 
 /// Layer normalisation of rows as long as `gamma`.
@@ -15,7 +15,7 @@ pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) ->
         for row in rows.chunks_exact_mut(gamma.len()) {
             let (mean, inverse) = statistics(row, epsilon);
             for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
-                *x = ((*x - mean) * inverse).mul_add(*gamma, *beta);
+                *x = lanes::multiply_add((*x - mean) * inverse, *gamma, *beta);
             }
         }
     }
@@ -45,7 +45,7 @@ pub(super) fn normalise_backward(
     (of_x, total(&of_gamma, channels), total(&of_beta, channels))
 }
 
-/// Replaces the output's gradients by those of `rows`, and adds to those of the parameters.
+/// Replaces the gradients of the output by those of `rows`, and adds to those of the parameters.
 #[multiversion(targets = "simd")]
 fn backward_of_task(
     rows: &[f32],
@@ -78,7 +78,7 @@ fn backward_of_task(
     }
 }
 
-/// Mean, and inverse of the standard deviation.
+/// Mean and inverse standard deviation.
 #[inline(always)]
 fn statistics(row: &[f32], epsilon: f32) -> (f32, f32) {
     let share = 1.0 / row.len() as f32;

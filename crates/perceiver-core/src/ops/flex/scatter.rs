@@ -7,7 +7,7 @@ use super::lanes;
 use super::matrix::multiply;
 use super::stream::{Kernel, Size, Tile};
 
-/// The decoder direction: factored tokens ask dense keys.
+/// The decoder direction: factored tokens attend to dense keys.
 #[derive(Debug)]
 pub(super) struct Scatter<'a> {
     /// `[batch, heads, tokens, content_channels]`, the same for all heads.
@@ -45,13 +45,13 @@ impl Kernel for Scatter<'_> {
     }
 }
 
-/// Turns products with the content into scores, and finds every row's largest.
+/// Turns products with the content into scores, and finds the largest of each row.
 #[multiversion(targets = "simd")]
 fn add_positions(of: &Scatter, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
     let token_scale = of.token_scale.row(tile.problem, 0);
     let key_bias = &of.key_bias.row(tile.problem, 0)[tile.keys.clone()];
     let terms = |entry| &of.axis_scores.row(tile.problem, entry)[tile.keys.clone()];
-    // What all tokens of a line of the grid share.
+    // The terms that all tokens of a line of the grid share.
     let mut shared = vec![0.0; tile.keys.len()];
     let mut line = None;
     let rows = scores.chunks_exact_mut(tile.keys.len()).zip(tile.rows.clone());

@@ -1,4 +1,4 @@
-#![allow(unsafe_code, reason = "tasks write to memory that nobody clears first")]
+#![allow(unsafe_code, reason = "tasks write to memory that is not initialised first")]
 
 use std::ops::Range;
 
@@ -10,29 +10,29 @@ use super::array::{Array, Hidden};
 use super::lanes;
 use super::matrix::{fresh, multiply, strided, strided_mut, written};
 
-/// Rows of scores a task takes at most: their sums stay in the second-level cache.
+/// Rows of scores per task, at most: their sums stay in the second-level cache.
 const MOST_ROWS: usize = 256;
-/// And at least, where there are as many: fewer are not worth packing the keys for.
+/// Rows of scores per task, at least, if there are as many: fewer are not worth packing the keys.
 const LEAST_ROWS: usize = 32;
-/// Keys whose scores are held at a time: with [`MOST_ROWS`], 256 KiB.
+/// Keys per tile of scores: with [`MOST_ROWS`], 256 KiB.
 pub(super) const TILE_KEYS: usize = 256;
 
-/// One operation as the streaming loop sees it: scores whose rows become probabilities, and the
-/// sums that these weigh.
+/// An operation for the streaming loop: scores, whose rows become probabilities, and sums weighted by
+/// them.
 ///
-/// Batch and heads are one number, the problem: `batch · heads + head`.
+/// Batch and head form one index, the problem: `batch · heads + head`.
 pub(super) trait Kernel: Sync {
     fn size(&self) -> Size;
 
-    /// Keys whose scores [`score`](Self::score) hides.
+    /// The keys whose scores [`score`](Self::score) hides.
     fn hidden(&self) -> Option<Hidden<'_>> {
         None
     }
 
-    /// Writes the scores of some rows against some keys, row by row, and every row's largest.
+    /// Writes the scores of a tile, row by row, and the largest of each row.
     fn score(&self, place: &Tile, scores: &mut [f32], maxima: &mut [f32]);
 
-    /// Adds what the weights of these keys give to the sums, `[rows, channels]`. It may change the
+    /// Adds the keys of a tile under their weights to the sums, `[rows, channels]`. It may change the
     /// weights.
     fn weigh(&self, place: &Tile, weights: &mut [f32], sums: &mut [f32]);
 }
@@ -43,11 +43,11 @@ pub(super) struct Size {
     pub(super) heads: usize,
     pub(super) rows: usize,
     pub(super) keys: usize,
-    /// Numbers that are summed for every row.
+    /// Sums per row.
     pub(super) channels: usize,
 }
 
-/// Where in all scores a tile lies.
+/// A tile of scores.
 #[derive(Debug, Clone)]
 pub(super) struct Tile {
     pub(super) problem: usize,
@@ -60,7 +60,7 @@ impl Tile {
         [self.rows.len(), self.keys.len()]
     }
 
-    /// The tile's rows of one array and its keys of another.
+    /// The rows of the tile in one array and its keys in another.
     pub(super) fn of<'a>(
         &self,
         rows: &Array<'a>,
@@ -72,18 +72,18 @@ impl Tile {
         (rows, keys)
     }
 
-    /// The tile's scores as a matrix.
+    /// The scores of the tile as a matrix.
     pub(super) fn scores<'a>(&self, scores: &'a [f32]) -> MatRef<'a, f32> {
         strided(scores, self.shape(), [self.keys.len(), 1])
     }
 
-    /// The tile's scores as a product to be computed.
+    /// The scores of the tile as a matrix to write.
     pub(super) fn product<'a>(&self, scores: &'a mut [f32]) -> MatMut<'a, f32> {
         strided_mut(scores, self.shape(), self.keys.len())
     }
 
-    /// Adds the tile's weights times `values`, all keys of its problem, to the first columns of
-    /// sums of so many `channels`.
+    /// Adds the weights of the tile times its rows of `values`, which has a row per key of the problem,
+    /// to the first columns of `sums`, `[rows, channels]`.
     pub(super) fn add_weighted(
         &self,
         weights: &[f32],
@@ -98,7 +98,7 @@ impl Tile {
     }
 }
 
-/// What a stream returns.
+/// The result of a stream.
 #[derive(Debug)]
 pub(super) struct Streamed {
     /// The sums under normalised weights, `[batch, rows, heads, channels]`.
@@ -114,13 +114,13 @@ struct Part {
     sums: Vec<f32>,
 }
 
-/// Runs a kernel over all its rows and keys, on every core.
+/// Runs a kernel over all rows and keys, on every core.
 pub(super) fn stream(kernel: &impl Kernel) -> Streamed {
     let size = kernel.size();
     let plan = Plan::new(&size, rayon::current_num_threads());
     let width = size.heads * size.channels;
     let mut log_sum_exp = Vec::new();
-    // SAFETY: the tasks are all rows of all problems, and each writes its sums.
+    // SAFETY: the tasks cover all rows of all problems, and each writes its sums.
     let sums = unsafe {
         fresh(size.batch * size.rows * width, |memory| {
             let tasks =
@@ -142,7 +142,7 @@ pub(super) fn stream(kernel: &impl Kernel) -> Streamed {
     Streamed { sums, log_sum_exp }
 }
 
-/// How the scores of a problem are cut into tasks.
+/// Divides the scores of a problem into tasks.
 pub(super) struct Plan {
     pub(super) block_rows: usize,
     row_blocks: usize,
@@ -151,8 +151,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Blocks of as many rows each until every thread has some; then keys are cut too, as a few
-    /// latents may read many tokens.
+    /// Divides rows into equal blocks until every thread has some. If there are too few rows, it divides
+    /// keys, too: a few latents may read many tokens.
     pub(super) fn new(size: &Size, threads: usize) -> Self {
         let problems = (size.batch * size.heads).max(1);
         let tasks = 4 * threads;
@@ -185,7 +185,7 @@ impl Plan {
         let parts = (0..self.key_parts)
             .into_par_iter()
             .map(|part| Part::run(kernel, problem, rows.clone(), self.keys(part, size.keys)));
-        // Merged in their order: rayon's own order depends on which thread has time.
+        // Merged in their order: rayon's own order depends on which thread is free.
         let parts: Vec<_> = parts.collect();
         parts
             .into_iter()
@@ -195,7 +195,7 @@ impl Plan {
     }
 }
 
-/// Cuts a matrix between rows, so many to a piece.
+/// Splits a matrix into pieces of `rows` rows.
 fn cut<T>(matrix: MatMut<'_, T>, rows: usize) -> Vec<MatMut<'_, T>> {
     let (mut pieces, mut rest) = (Vec::new(), matrix);
     while rest.nrows() > 0 {
@@ -215,7 +215,7 @@ impl Part {
         let all_hidden = hides_all(0..all_keys);
         let count = rows.len();
         let mut part = Self {
-            // Finite, so that its distance from a score of minus infinity is a number.
+            // Finite, so that subtracting it from a score of minus infinity gives no NaN.
             maxima: vec![f32::MIN; count],
             totals: vec![0.0; count],
             sums: vec![0.0; count * channels],
@@ -224,7 +224,7 @@ impl Part {
         let mut scores = vec![0.0; count * TILE_KEYS.min(keys.len())];
         for start in keys.clone().step_by(TILE_KEYS) {
             let of_tile = start..(start + TILE_KEYS).min(keys.end);
-            // What saw no key could not be merged, so that the first tile is never left out.
+            // A part without any key could not be merged, so the first tile is never skipped.
             if !all_hidden && start > keys.start && hides_all(of_tile.clone()) {
                 continue;
             }
@@ -237,7 +237,7 @@ impl Part {
         part
     }
 
-    /// What both saw of the same rows.
+    /// Merges two parts of the same rows.
     fn merge(mut self, other: Self) -> Self {
         let channels = self.sums.len() / self.maxima.len();
         for i in 0..self.maxima.len() {
@@ -267,8 +267,7 @@ impl Part {
     }
 }
 
-/// Turns scores into weights relative to the largest score so far, and rescales what was summed
-/// before.
+/// Turns scores into weights relative to the largest score so far, and rescales earlier sums.
 #[multiversion(targets = "simd")]
 fn absorb(part: &mut Part, scores: &mut [f32], maxima: &[f32]) {
     let keys = scores.len() / maxima.len();

@@ -1,13 +1,13 @@
-//! The tiled bodies against the generic ones, which run in double precision here.
+//! Compares the tiled bodies with the generic ones, which run in double precision here.
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use proptest::prelude::*;
 
-use super::super::{affine, normalise};
+use super::super::{FactoredTokens, GridPoints, affine, normalise};
 use super::*;
 
-/// Furthest a tiled body may be from the exact result, relative to its largest number: single
-/// precision rounds scores of up to about 30, and probabilities inherit that as a factor.
+/// Largest error of a tiled body relative to the largest number of the exact result: single precision
+/// rounds scores of up to about 30, and probabilities inherit the error as a factor.
 const BOUND: f64 = 1e-5;
 
 fn random<const D: usize>(shape: [usize; D], deviation: f64) -> FlexTensor {
@@ -20,7 +20,71 @@ fn double(tensor: &FlexTensor) -> FlexTensor {
     FlexTensor::from_data(tensor.clone().into_data().convert::<f64>())
 }
 
-/// Every third key, never the first.
+/// Scores are multiplied by 0.7.
+fn attention_input(
+    [queries, keys, values]: [FlexTensor; 3],
+    hidden: HiddenKeys<Flex>,
+) -> AttentionInput<Flex> {
+    AttentionInput { queries, keys, values, hidden, scale: 0.7 }
+}
+
+impl AttentionInput<Flex> {
+    fn double(&self) -> Self {
+        let [queries, keys, values] = [&self.queries, &self.keys, &self.values].map(double);
+        Self { queries, keys, values, ..self.clone() }
+    }
+}
+
+impl FactoredTokens<Flex> {
+    fn double(&self) -> Self {
+        let [content, scale] = [&self.content, &self.scale].map(double);
+        Self { content, scale, grid: self.grid.clone() }
+    }
+}
+
+impl GatherInput<Flex> {
+    fn random(
+        [batch, heads, queries, content_channels]: [usize; 4],
+        grid: Vec<usize>,
+        masked: bool,
+    ) -> Self {
+        let (tokens, axes) = (grid.iter().product(), grid.iter().sum());
+        Self {
+            content_queries: random([batch, heads, queries, content_channels], 1.0),
+            axis_scores: random([batch, heads, queries, axes], 1.0),
+            tokens: FactoredTokens {
+                content: random([batch, tokens, content_channels], 1.0),
+                scale: random([batch, tokens], 0.5),
+                grid,
+            },
+            hidden: hidden(batch, tokens, masked),
+        }
+    }
+
+    fn double(&self) -> Self {
+        Self {
+            content_queries: double(&self.content_queries),
+            axis_scores: double(&self.axis_scores),
+            tokens: self.tokens.double(),
+            hidden: self.hidden.clone(),
+        }
+    }
+}
+
+impl ScatterInput<Flex> {
+    fn double(&self) -> Self {
+        Self {
+            tokens: self.tokens.double(),
+            points: self.points.clone(),
+            content_keys: double(&self.content_keys),
+            axis_scores: double(&self.axis_scores),
+            key_bias: double(&self.key_bias),
+            values: double(&self.values),
+        }
+    }
+}
+
+/// Hides every third key, never the first.
 fn hidden(batch: usize, keys: usize, some: bool) -> HiddenKeys<Flex> {
     if !some {
         return HiddenKeys::None;
@@ -68,13 +132,13 @@ proptest! {
         } else {
             random([batch, heads, rows, channels], 1.0)
         };
-        let [q, k] = [array(queries, qk_channels), array(keys, qk_channels)];
-        let v = array(keys, v_channels);
-        let mask = || hidden(batch, keys, masked);
-        let exact = super::super::attention::generic::<Flex>(double(&q), double(&k), double(&v), mask(), 0.7);
-        let found = Flex::attention_forward(q, k, v, mask(), 0.7);
-        assert_close(found.0, exact.0)?;
-        assert_close(found.1, exact.1)?;
+        let arrays =
+            [array(queries, qk_channels), array(keys, qk_channels), array(keys, v_channels)];
+        let input = attention_input(arrays, hidden(batch, keys, masked));
+        let exact = super::super::attention::generic(input.double());
+        let found = Flex::attention_forward(input);
+        assert_close(found.output, exact.output)?;
+        assert_close(found.log_sum_exp, exact.log_sum_exp)?;
     }
 
     #[test]
@@ -85,23 +149,9 @@ proptest! {
         grid in grids(),
         masked: bool,
     ) {
-        let (tokens, axes) = (grid.iter().product(), grid.iter().sum());
-        let content_queries = random([batch, heads, queries, content_channels], 1.0);
-        let axis_scores = random([batch, heads, queries, axes], 1.0);
-        let content = random([batch, tokens, content_channels], 1.0);
-        let token_scale = random([batch, tokens], 0.5);
-        let mask = || hidden(batch, tokens, masked);
-        let exact = super::super::gather::generic::<Flex>(
-            double(&content_queries),
-            double(&axis_scores),
-            double(&content),
-            double(&token_scale),
-            mask(),
-            grid.clone(),
-        );
-        let found =
-            Flex::gather_attend(content_queries, axis_scores, content, token_scale, mask(), grid);
-        assert_close(found, exact)?;
+        let input = GatherInput::random([batch, heads, queries, content_channels], grid, masked);
+        let exact = super::super::gather::generic(input.double());
+        assert_close(Flex::gather_attend(input), exact)?;
     }
 
     #[test]
@@ -111,27 +161,17 @@ proptest! {
         content_channels in 1usize..9,
         grid in grids(),
     ) {
-        let (tokens, axes) = (grid.iter().product(), grid.iter().sum());
-        let content_queries = random([batch, heads, queries, content_channels], 1.0);
-        let axis_scores = random([batch, heads, queries, axes], 1.0);
-        let content = random([batch, tokens, content_channels], 1.0);
-        let token_scale = random([batch, tokens], 0.5);
-        let asked = || [&content_queries, &axis_scores, &content, &token_scale];
-        let [q, a, x, s] = asked().map(double);
-        let packed = super::super::gather::generic::<Flex>(q, a, x, s, HiddenKeys::None, grid.clone());
-        let gradient = random([batch, heads, queries, content_channels + axes + 1], 1.0);
-        let [q, a, x, s] = asked().map(double);
-        let exact = super::super::backward::gather::generic::<Flex>(
-            q, a, x, s, packed.clone(), double(&gradient), HiddenKeys::None, grid.clone(), false,
+        let input = GatherInput::random([batch, heads, queries, content_channels], grid, false);
+        let packed = super::super::gather::generic(input.double());
+        let gradient = random(packed.layout().shape().dims::<4>(), 1.0);
+        let exact = super::super::backward::gather::generic(
+            input.double(), packed.clone(), double(&gradient), false,
         );
         let packed = FlexTensor::from_data(packed.into_data().convert::<f32>());
-        let found = Flex::gather_attend_backward(
-            content_queries, axis_scores, content, token_scale, packed, gradient,
-            HiddenKeys::None, grid, false,
-        );
-        assert_close(found.0, exact.0)?;
-        assert_close(found.1, exact.1)?;
-        prop_assert!(matches!(found.2, TokenGradients::None));
+        let found = Flex::gather_attend_backward(input, packed, gradient, false);
+        assert_close(found.content_queries, exact.content_queries)?;
+        assert_close(found.axis_scores, exact.axis_scores)?;
+        prop_assert!(matches!(found.tokens, TokenGradients::None));
     }
 
     #[test]
@@ -148,33 +188,28 @@ proptest! {
         // Out of order, and one cell twice.
         let points: Vec<i64> = (0..cells as i64).rev().chain([0]).collect();
         let tokens = if some { points.len() } else { cells };
-        let points = || if some {
-            let points = TensorData::new(points.clone(), [tokens]).convert::<i32>();
+        let points = if some {
+            let points = TensorData::new(points, [tokens]).convert::<i32>();
             GridPoints::Some(FlexTensor::from_data(points))
         } else {
             GridPoints::All
         };
-        let content = random([batch, tokens, content_channels], 1.0);
-        let token_scale = random([batch, tokens], 0.5);
-        let content_keys = random([batch, heads, keys, content_channels], 1.0);
-        let axis_scores = random([batch, heads, keys, axes], 1.0);
-        let key_bias = random([batch, heads, keys], 1.0);
-        let values = random([batch, heads, keys, v_channels], 1.0);
-        let exact = super::super::scatter::generic::<Flex>(
-            double(&content),
-            double(&token_scale),
-            double(&content_keys),
-            double(&axis_scores),
-            double(&key_bias),
-            double(&values),
-            points(),
-            grid.clone(),
-        );
-        let found = Flex::scatter_attend_forward(
-            content, token_scale, content_keys, axis_scores, key_bias, values, points(), grid,
-        );
-        assert_close(found.0, exact.0)?;
-        assert_close(found.1, exact.1)?;
+        let input = ScatterInput {
+            tokens: FactoredTokens {
+                content: random([batch, tokens, content_channels], 1.0),
+                scale: random([batch, tokens], 0.5),
+                grid,
+            },
+            points,
+            content_keys: random([batch, heads, keys, content_channels], 1.0),
+            axis_scores: random([batch, heads, keys, axes], 1.0),
+            key_bias: random([batch, heads, keys], 1.0),
+            values: random([batch, heads, keys, v_channels], 1.0),
+        };
+        let exact = super::super::scatter::generic(input.double());
+        let found = Flex::scatter_attend_forward(input);
+        assert_close(found.output, exact.output)?;
+        assert_close(found.log_sum_exp, exact.log_sum_exp)?;
     }
 
     #[test]
@@ -183,7 +218,7 @@ proptest! {
         [channels_in, channels_out] in [1usize..70, 1usize..70],
         transposed: bool,
     ) {
-        // A view of other rows, or of columns.
+        // Transposed in memory or not.
         let array = |rows, columns| if transposed {
             random([columns, rows], 1.0).transpose(0, 1)
         } else {
@@ -206,12 +241,12 @@ proptest! {
     #[test]
     fn a_normalisation_and_its_gradients_are_the_generic_ones(
         rows in 1usize..40,
-        // Of very few channels, nearly all of a gradient cancels.
+        // With very few channels, a gradient cancels almost completely.
         channels in 8usize..70,
         mean in -3.0..3.0f64,
     ) {
         const EPSILON: f64 = 1e-5;
-        // Single precision knows little of rows whose channels are nearly equal.
+        // Single precision loses rows whose channels are nearly equal.
         let noise = Tensor::<2>::random([rows, channels], Distribution::Default, &Device::flex());
         let side = Tensor::arange(0..channels as i64, &Device::flex()).remainder_scalar(2);
         let x = noise + side.float().unsqueeze() * 4.0 + mean;
@@ -238,25 +273,18 @@ fn assert_gradients_of_dense_attention_are_the_generic_ones(
 ) {
     let (heads, keys) = (rayon::current_num_threads(), 270);
     let array = |rows, channels| random([batch, rows, heads, channels], 1.0).transpose(1, 2);
-    let [q, k, v] = [array(300, 5), array(keys, 5), array(keys, 3)];
+    let input = attention_input([array(300, 5), array(keys, 5), array(keys, 3)], hidden(keys));
     let gradient = array(300, 3);
-    let [q64, k64, v64, gradient64] = [&q, &k, &v, &gradient].map(double);
-    let (output, log_sum_exp) =
-        Flex::attention_forward(q64.clone(), k64.clone(), v64.clone(), hidden(keys), 0.7);
-    let exact = super::super::backward::attention::generic::<Flex>(
-        q64,
-        k64,
-        v64,
-        output,
-        log_sum_exp,
-        gradient64,
-        hidden(keys),
-        0.7,
+    let exact = super::super::backward::attention::generic(
+        input.double(),
+        Flex::attention_forward(input.double()),
+        double(&gradient),
     );
-    let (output, log_sum_exp) =
-        Flex::attention_forward(q.clone(), k.clone(), v.clone(), hidden(keys), 0.7);
-    let found = Flex::attention_backward(q, k, v, output, log_sum_exp, gradient, hidden(keys), 0.7);
-    for (found, exact) in [(found.0, exact.0), (found.1, exact.1), (found.2, exact.2)] {
+    let output = Flex::attention_forward(input.clone());
+    let found = Flex::attention_backward(input, output, gradient);
+    for (found, exact) in
+        [(found.queries, exact.queries), (found.keys, exact.keys), (found.values, exact.values)]
+    {
         assert_close(found, exact).expect("the generic gradient");
     }
 }
@@ -269,7 +297,7 @@ fn gradients_of_dense_attention_are_the_generic_ones() {
 #[test]
 fn gradients_of_dense_attention_with_hidden_keys_are_the_generic_ones() {
     assert_gradients_of_dense_attention_are_the_generic_ones(3, |keys| {
-        // Some keys, a whole tile of padding, and all.
+        // Some keys, a whole tile of padding, and all keys.
         let hides = |example, key| [key % 3 == 1, key >= 200, true][example];
         let flags = (0..3 * keys).map(|i| hides(i / keys, i % keys)).collect();
         HiddenKeys::Some(FlexTensor::from_data(TensorData::new(flags, [3, keys])))
@@ -279,28 +307,29 @@ fn gradients_of_dense_attention_with_hidden_keys_are_the_generic_ones() {
 #[test]
 fn scores_whose_exponential_overflows_leave_a_finite_result() {
     let [q, k] = [random([1, 1, 3, 4], 60.0), random([1, 1, 1100, 4], 60.0)];
-    let found = Flex::attention_forward(q, k, random([1, 1, 1100, 2], 1.0), HiddenKeys::None, 1.0);
-    assert!(found.0.into_data().iter::<f32>().all(f32::is_finite));
+    let input = attention_input([q, k, random([1, 1, 1100, 2], 1.0)], HiddenKeys::None);
+    let found = Flex::attention_forward(AttentionInput { scale: 1.0, ..input });
+    assert!(found.output.into_data().iter::<f32>().all(f32::is_finite));
 }
 
 #[test]
 fn attention_to_padded_keys_is_the_generic_one() {
-    // One example is padded by more than a tile, one hides more keys than another thread's share,
+    // One example is padded by more than a tile, one hides more keys than the share of another thread,
     // one hides all.
     let keys = 1100;
     let hides = |example, key: usize| [key >= 300, key < 800, true][example];
     let flags = (0..3 * keys).map(|i| hides(i / keys, i % keys)).collect();
     let hidden = HiddenKeys::Some(FlexTensor::from_data(TensorData::new(flags, [3, keys])));
-    let [q, k, v] =
+    let arrays =
         [(2, 5), (keys, 5), (keys, 3)].map(|(rows, channels)| random([3, 1, rows, channels], 1.0));
-    let [q64, k64, v64] = [&q, &k, &v].map(double);
-    let exact = super::super::attention::generic::<Flex>(q64, k64, v64, hidden.clone(), 0.7);
-    let found = Flex::attention_forward(q, k, v, hidden, 0.7);
-    assert_close(found.0, exact.0).expect("the generic output");
+    let input = attention_input(arrays, hidden);
+    let exact = super::super::attention::generic(input.double());
+    let found = Flex::attention_forward(input);
+    assert_close(found.output, exact.output).expect("the generic output");
 }
 
 #[test]
-fn a_row_that_hides_every_key_attends_to_all_alike() {
+fn a_row_whose_keys_are_all_hidden_attends_to_all_equally() {
     let keys = 1100;
     let values = random([1, 1, keys, 2], 1.0);
     let mean: Tensor<4> = Tensor::from_data(values.clone().into_data(), &Device::flex());
@@ -308,11 +337,11 @@ fn a_row_that_hides_every_key_attends_to_all_alike() {
     let flags = TensorData::new(vec![true; keys], [1, keys]);
     let everything = HiddenKeys::Some(FlexTensor::from_data(flags));
     let [q, k] = [random([1, 1, 1, 4], 1.0), random([1, 1, keys, 4], 1.0)];
-    let found = Flex::attention_forward(q, k, values, everything, 1.0);
-    assert_close(found.0, mean).expect("the mean of all values");
+    let found = Flex::attention_forward(attention_input([q, k, values], everything));
+    assert_close(found.output, mean).expect("the mean of all values");
 }
 
-/// As a plain softmax has it, which subtracts the largest score of all.
+/// As in a plain softmax, which subtracts the overall largest score.
 #[test]
 fn scores_of_minus_infinity_weigh_nothing_even_where_they_fill_the_first_tile() {
     let lines = |numbers: Vec<f32>| {
@@ -320,21 +349,24 @@ fn scores_of_minus_infinity_weigh_nothing_even_where_they_fill_the_first_tile() 
     };
     let keys = (0..300).map(|key| if key < 256 { -1e20 } else { 0.0 }).collect();
     let values = (0..300).map(|key| if key < 256 { 9.0 } else { 2.0 }).collect();
-    let (queries, keys, values) = (lines(vec![1e20]), lines(keys), lines(values));
-    let found = Flex::attention_forward(queries, keys, values, HiddenKeys::None, 1.0);
-    assert_close(found.0, lines(vec![2.0])).expect("the values of the other keys");
+    let arrays = [lines(vec![1e20]), lines(keys), lines(values)];
+    let input = attention_input(arrays, HiddenKeys::None);
+    let found = Flex::attention_forward(AttentionInput { scale: 1.0, ..input });
+    assert_close(found.output, lines(vec![2.0])).expect("the values of the other keys");
 }
 
 #[test]
 fn attention_of_no_queries_is_empty() {
     let [none, keys] = [random([2, 1, 0, 4], 1.0), random([2, 1, 9, 4], 1.0)];
-    let found = Flex::attention_forward(none, keys.clone(), keys, HiddenKeys::None, 1.0);
-    assert_eq!(found.0.into_data().shape(), &Shape::new([2, 1, 0, 4]));
+    let input = attention_input([none, keys.clone(), keys], HiddenKeys::None);
+    let found = Flex::attention_forward(input);
+    assert_eq!(found.output.into_data().shape(), &Shape::new([2, 1, 0, 4]));
 }
 
 #[test]
 #[should_panic(expected = "attention needs at least one key")]
 fn attention_to_no_keys_is_refused() {
     let [queries, none] = [random([2, 1, 3, 4], 1.0), random([2, 1, 0, 4], 1.0)];
-    let _ = Flex::attention_forward(queries, none.clone(), none, HiddenKeys::None, 1.0);
+    let input = attention_input([queries, none.clone(), none], HiddenKeys::None);
+    let _ = Flex::attention_forward(input);
 }

@@ -1,4 +1,4 @@
-//! Flex's tensors as plain memory, and back.
+//! Conversions between Flex's tensors and plain memory.
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -9,7 +9,7 @@ use super::array::{Array, Hidden};
 use super::matrix::strided;
 use crate::ops::{GridPoints, HiddenKeys};
 
-/// A tensor of new numbers.
+/// A contiguous tensor of `numbers`.
 pub(super) fn tensor(numbers: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(shape), DType::F32)
 }
@@ -20,7 +20,7 @@ pub(super) fn matrix(tensor: &FlexTensor) -> MatRef<'_, f32> {
     strided(elements, tensor.layout().shape().dims(), strides)
 }
 
-/// A tensor whose storage is its numbers in order and no others.
+/// A tensor whose storage holds exactly its numbers, in order.
 pub(super) fn numbers(tensor: FlexTensor) -> FlexTensor {
     let tensor = tensor.to_contiguous();
     let layout = tensor.layout();
@@ -33,14 +33,14 @@ pub(super) fn numbers(tensor: FlexTensor) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(numbers), layout, DType::F32)
 }
 
-/// A tensor whose rows lie in one piece each.
+/// A tensor with contiguous rows.
 pub(super) fn with_contiguous_rows(tensor: FlexTensor) -> FlexTensor {
     let tensor = with_contiguous_lines(tensor);
     let strides = tensor.layout().strides();
     if strides[strides.len() - 1] == 1 { tensor } else { tensor.to_contiguous() }
 }
 
-/// A tensor whose strides all lead forward and whose rows or columns lie in one piece each.
+/// A tensor with contiguous rows or columns and without negative strides.
 pub(super) fn with_contiguous_lines(tensor: FlexTensor) -> FlexTensor {
     let strides = tensor.layout().strides();
     let forward = strides.iter().all(|&stride| stride >= 0);
@@ -65,7 +65,7 @@ pub(super) fn for_heads(tensor: &FlexTensor, heads: usize) -> Array<'_> {
     }
 }
 
-/// Elements from the tensor's first on, and its strides, all of which lead forward.
+/// Elements from the first of the tensor on, and its strides, none of which is negative.
 pub(super) fn memory<const D: usize>(tensor: &FlexTensor) -> (&[f32], [usize; D]) {
     let layout = tensor.layout();
     let strides = layout.strides();
@@ -95,8 +95,10 @@ pub(super) fn view(flags: Option<&FlexTensor>, heads: usize) -> Option<Hidden<'_
     })
 }
 
+/// Flat indices of cells; none if every cell is meant.
+///
 /// # Panics
-/// If a point is no cell of a grid.
+/// If an index is negative.
 pub(super) fn cells(points: GridPoints<Flex>) -> Option<Vec<usize>> {
     let cell = |point: i64| usize::try_from(point).expect("points are not negative");
     match points {

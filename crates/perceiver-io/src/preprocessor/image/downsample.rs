@@ -13,8 +13,8 @@ use perceiver_core::Initialisation;
 /// 224 pixels become 55, where `DeepMind`'s own code pads and gets 56.
 ///
 /// # Differences
-/// In training, running variances average the variances of batches, as JAX's do; PyTorch's averages
-/// have each larger by one part in as many as the batch has pixels.
+/// In training, running variances average the biased variances of batches, as in JAX; PyTorch averages
+/// the unbiased ones, which are larger by a factor of `n / (n - 1)` for `n` pixels in a batch.
 #[derive(Module, Debug)]
 pub(super) struct ConvDownsample {
     conv: Conv2d,
@@ -22,8 +22,7 @@ pub(super) struct ConvDownsample {
     max_pool: MaxPool2d,
 }
 
-/// Batch normalisation with `PyTorch`'s step counter, which nothing here reads but checkpoints
-/// carry.
+/// Batch normalisation with `PyTorch`'s step counter, which is unused but part of checkpoints.
 #[derive(Module, Debug)]
 struct CountedBatchNorm {
     norm: BatchNorm,
@@ -31,7 +30,7 @@ struct CountedBatchNorm {
 }
 
 const KERNEL: usize = 7;
-/// On every side: the reference's `Conv2dSamePadding` is even where TensorFlow's "same" is not.
+/// On every side: the reference's `Conv2dSamePadding` is symmetric, unlike TensorFlow's "same".
 const PADDING: usize = KERNEL / 2;
 
 /// Rows of an image of `pixels` rows after convolution and pooling; `None` if it is too small.
@@ -67,7 +66,7 @@ impl ConvDownsample {
 
     /// # Shapes
     /// - `image`: `[batch, in_channels, height, width]`
-    /// - returns: `[batch, out_channels, about height / 4, about width / 4]`
+    /// - returns: `[batch, out_channels, ≈ height / 4, ≈ width / 4]`
     pub(super) fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         let mut image = self.conv.forward(image);
         if let Some(batchnorm) = &self.batchnorm {

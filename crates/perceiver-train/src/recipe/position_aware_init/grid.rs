@@ -25,10 +25,10 @@ impl Grid {
     /// The tokens of a preprocessor, with their number along each axis.
     pub(super) fn of(tokens: &ImagePreprocessorConfig, size: Vec<usize>) -> Result<Self, String> {
         match &tokens.positions.encoding {
-            PositionEncodingConfig::Fourier { bands, max_resolution, .. } => Ok(Self {
+            PositionEncodingConfig::Fourier(encoding) => Ok(Self {
                 content: tokens.content_channels(),
-                bands: *bands,
-                resolution: max_resolution.clone(),
+                bands: encoding.bands,
+                resolution: encoding.max_resolution.clone(),
                 size,
             }),
             _ => Err("tokens have no Fourier positions".to_owned()),
@@ -82,7 +82,7 @@ impl GridInit {
         let features = |axis: usize| {
             let centre = |part: usize| -1.0 + (2 * part + 1) as f32 / parts[axis] as f32;
             let centres: Vec<_> = (0..parts[axis]).map(centre).collect();
-            fourier_features(&centres, bands, resolution[axis], false, false)
+            fourier_features(&centres, bands, resolution[axis])
         };
         let features: Vec<_> = (0..axes).map(features).collect();
         let latents = (0..config.num_latents).flat_map(|latent| {
