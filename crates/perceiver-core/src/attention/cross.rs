@@ -58,6 +58,10 @@ impl CrossAttention {
     /// - `mask`: `[batch, keys]`
     /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` if
     ///   `probabilities`
+    ///
+    /// # Panics
+    /// If queries or inputs have other channels than the attention, differ in batch, or there are no
+    /// inputs.
     #[must_use]
     pub fn forward(
         &self,
@@ -66,6 +70,7 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
         probabilities: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
+        self.assert_fits(queries.dims(), inputs.dims());
         if probabilities || drops(&self.projections.dropout, &queries.device()) {
             return self.dense(queries, inputs, mask, probabilities);
         }
@@ -82,6 +87,27 @@ impl CrossAttention {
         } else {
             self.dense(queries, inputs, mask, false)
         }
+    }
+
+    /// # Panics
+    /// If arrays of these shapes do not fit this attention.
+    pub(super) fn assert_fits(&self, queries: [usize; 3], inputs: [usize; 3]) {
+        let [[query_batch, _, query_channels], [batch, keys, channels]] = [queries, inputs];
+        let of = &self.projections;
+        let expected = [&of.layernorm1, &of.layernorm2].map(|norm| norm.gamma.dims()[0]);
+        for (name, found, expected) in
+            [("queries", query_channels, expected[0]), ("inputs", channels, expected[1])]
+        {
+            assert!(
+                found == expected,
+                "{name} of cross-attention have {found} channels, expected {expected}"
+            );
+        }
+        assert!(
+            [1, batch].contains(&query_batch),
+            "queries of cross-attention have {query_batch} examples, inputs have {batch}"
+        );
+        assert!(keys > 0, "cross-attention needs at least one input token, found 0");
     }
 
     /// Attends with every channel of every token written out.

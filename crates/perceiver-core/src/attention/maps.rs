@@ -34,6 +34,10 @@ impl CrossAttention {
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `inputs`: `[batch, keys, input_channels]`
     /// - `mask`: `[batch, keys]`
+    ///
+    /// # Panics
+    /// If queries or inputs have other channels than the attention, differ in batch, or there are no
+    /// inputs.
     #[must_use]
     pub fn maps(
         &self,
@@ -41,6 +45,7 @@ impl CrossAttention {
         inputs: &TokenArray,
         mask: Option<&KeyMask>,
     ) -> AttentionMaps {
+        self.assert_fits(queries.dims(), inputs.dims());
         let of = &self.projections;
         let [batch, keys, _] = inputs.dims();
         let block = (BLOCK / (batch * of.heads * keys).max(1)).max(1);

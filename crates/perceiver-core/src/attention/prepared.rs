@@ -59,6 +59,7 @@ impl CrossAttention {
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `inputs`: `[batch, keys, input_channels]`
     pub(crate) fn prepare(&self, queries: &TokenArray, inputs: Tensor<3>) -> PreparedAttention<'_> {
+        self.assert_fits(queries.dims(), inputs.dims());
         let [_, key_count, input_channels] = inputs.dims();
         let form = self.decoder_cost(queries.segments(), key_count, input_channels);
         self.prepare_form(queries, inputs, form)

@@ -103,8 +103,8 @@ impl MultimodalDecoderConfig {
     pub fn init(&self, init: Initialisation, device: &Device) -> MultimodalDecoder {
         let channels = self.queries.channels();
         let layer = self.layer.attention.query_channels;
-        assert_eq!(
-            layer, channels,
+        assert!(
+            layer == channels,
             "the layer takes {layer} query channels, queries have {channels}"
         );
         let of = &self.queries;

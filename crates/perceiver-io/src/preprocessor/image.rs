@@ -178,7 +178,8 @@ impl ImagePreprocessorConfig {
                 (Some(batch_norm), false, None)
             }
             ImagePreparation::Conv1x1 => {
-                assert_eq!(self.temporal_downsample, 1, "a 1x1 convolution keeps every frame");
+                let frames = self.temporal_downsample;
+                assert!(frames == 1, "a 1x1 convolution keeps every frame, not one in {frames}");
                 (None, true, None)
             }
             ImagePreparation::Patches { linear } => (None, false, linear),
