@@ -307,7 +307,7 @@ impl<O: Objective> TrainingRun<O> {
         Self { machine: Some(machine.into()), ..self }
     }
 
-    /// Both at once, where either may be absent.
+    /// Sets the card and the machine, if there are any.
     pub(crate) fn reports(self, card: Option<ModelCard>, machine: Option<String>) -> Self {
         Self { card, machine, ..self }
     }
