@@ -10,6 +10,7 @@ mod stepwise;
 
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
@@ -164,6 +165,9 @@ impl<O: Objective> TrainingRun<O> {
         C: Collate<T::Example, Batch = O::Batch> + 'static,
         D: Collate<V::Example, Batch = O::Batch> + 'static,
     {
+        let tracked = objective.devices().iter().any(Device::is_autodiff);
+        // A model that was loaded or built without autodiff has no gradients yet.
+        let objective = if tracked { objective } else { Module::train(objective) };
         let devices = objective.devices().into_iter().map(Device::without_autodiff);
         Self {
             folder: folder.as_ref().to_path_buf(),
