@@ -7,9 +7,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array3, Axis};
 use perceiver_data::{Encoding, PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_io::ImagePreprocessorConfig;
+
 use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    Head, ImagePreprocessorConfig, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Request,
 };
 use web_time::Instant;
