@@ -1,5 +1,5 @@
-//! Flow of frames larger than the model gives the numbers of transformers and NumPy's tiling, on
-//! every backend that was compiled in.
+//! Flow of frames larger than the model matches transformers with tiling in NumPy, on every compiled
+//! backend.
 //!
 //! `generate/flow.py` wrote the frames and the flow, with the weights of `heads/optical_flow`.
 
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Height and width of the generator's tiles.
 const TILE: [usize; 2] = [42, 44];
 
-/// The weights of a case of the heads, for larger tiles.
+/// A model with the weights of the head's fixture and larger tiles.
 fn model() -> TempDir {
     let (folder, case) = (tempfile::tempdir().expect("a folder"), fixtures("heads/optical_flow"));
     let weights = "model.safetensors";

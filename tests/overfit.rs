@@ -1,4 +1,4 @@
-//! Every head can learn: a few steps on one small batch take away almost all of its loss.
+//! Every head learns: a few steps on one small batch remove almost all of its loss.
 
 #![allow(clippy::print_stdout, reason = "losses are shown with --nocapture")]
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 const STEPS: usize = 40;
 const LEARNING_RATE: f64 = 3e-3;
 
-/// Tests draw from one generator: one at a time, every run is the same.
+/// Runs tests one at a time: they share a random generator, and every run should be the same.
 fn alone() -> (MutexGuard<'static, ()>, Device) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +32,7 @@ fn alone() -> (MutexGuard<'static, ()>, Device) {
     (turn, device.autodiff())
 }
 
-/// A small head; `changes` are what its inputs ask for.
+/// A small head, with changes to its configuration.
 fn head<H: PerceiverHead>(changes: &Value, device: &Device) -> H {
     let mut config = json!({
         "model_type": "perceiver", "num_latents": 4, "d_latents": 32,
@@ -51,7 +51,7 @@ fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-3.0, 3.0), device)
 }
 
-/// Fails unless the loss falls below a part of what it was at first.
+/// Fails unless the loss falls below `part` of the first loss.
 fn assert_learns<O: Objective>(mut objective: O, batch: O::Batch, part: f64)
 where
     O::Batch: Clone,

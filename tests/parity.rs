@@ -1,4 +1,4 @@
-//! Every head gives the reference's numbers, on every backend that was compiled in.
+//! Every head gives the reference's numbers, on every compiled backend.
 //!
 //! The cases under `fixtures/heads` are checkpoints, inputs and outputs that transformers wrote
 //! (`generate/heads.py`).
@@ -21,14 +21,14 @@ use perceiver_tests::{TOLERANCE, compare, devices, fixtures, read_tensors};
 use serde_json::Value;
 
 const EVERYTHING: OutputOptions = OutputOptions { hidden_states: true, attentions: true };
-/// The reference lets a row of the mask hide every token; outside data may not.
+/// In the reference a row of the mask may hide every token; `AnyPerceiver::forward` refuses that.
 const HIDDEN_ROW: &str = "model_hidden_row";
 
-/// A folder of the fixtures.
+/// A folder of fixtures.
 struct Case {
     name: String,
     folder: PathBuf,
-    /// Where its weights are: its own folder, or a sibling's.
+    /// The folder with its weights: its own or a sibling.
     checkpoint: PathBuf,
     interpolate_positions: bool,
 }
@@ -87,7 +87,7 @@ fn every_head_matches_the_reference() {
     }
 }
 
-/// Without attention maps the layers take another path.
+/// Without attention maps, layers compute differently.
 #[test]
 fn attention_without_maps_gives_the_same_result() {
     for (device_name, device) in devices() {
@@ -116,7 +116,7 @@ fn attention_without_maps_gives_the_same_result() {
     }
 }
 
-/// The maps of a model, one at a time and in bounded memory.
+/// Compares the maps of a model, computed in blocks of bounded memory.
 fn assert_maps<P, D>(
     name: &str,
     model: &PerceiverModel<P, D>,

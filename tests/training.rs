@@ -1,5 +1,5 @@
-//! Losses, and their gradients in every parameter of every head, are those of transformers and
-//! PyTorch (`generate/training.py`), without dropout.
+//! Losses, and their gradients by every parameter of every head, match transformers and PyTorch
+//! (`generate/training.py`), without dropout.
 //!
 //! A gradient is compared relative to the largest number of its tensor.
 
@@ -26,11 +26,11 @@ use perceiver_train::{
 
 /// Single precision against double; a stored gradient is itself off by 1.6e-5 at most.
 const TOLERANCE: f64 = 1e-4;
-/// No bias of keys changes any probability: what is there is rounding, and compared with the largest
-/// gradient of the model.
+/// A bias of keys affects no probability, so its gradient is rounding error, which is compared with the
+/// largest gradient of the model.
 const WITHOUT_INFLUENCE: &str = "attention.self.key.bias";
 
-/// What transformers wrote for one head: its inputs and weights, and what is only in training.
+/// The files that transformers wrote for one head: inputs, weights, and the tensors of training.
 struct Case {
     name: &'static str,
     device: Device,
@@ -61,7 +61,7 @@ impl Case {
         load_module(fresh, &weights, &KeyMap::PERCEIVER, &options).expect("it loads").0
     }
 
-    /// An input of the head, or what is only in training.
+    /// An input of the head, or a tensor of training.
     fn data(&self, name: &str) -> TensorData {
         let found = self.inputs.get(name).or_else(|| self.training.get(name));
         found.unwrap_or_else(|| panic!("{} has no {name}", self.name)).clone()
@@ -83,7 +83,7 @@ impl Case {
         Some(KeyMask::from_attention_mask(self.integers("attention_mask")))
     }
 
-    /// Fails unless the loss, every gradient and what batches leave behind are the reference's.
+    /// Fails unless the loss, every gradient and the running statistics match the reference.
     fn assert<O: Objective<Head: PerceiverHead>>(&self, objective: &O, batch: O::Batch) {
         let loss = objective.step(batch).loss;
         let gradients = GradientsParams::from_grads(loss.clone().backward(), objective);
@@ -137,13 +137,13 @@ impl Case {
         worst
     }
 
-    /// Tensors whose name begins so, without that.
+    /// Tensors whose name starts with a prefix, without the prefix.
     fn part(&self, prefix: &str) -> Vec<(&str, &TensorData)> {
         let tensors = self.training.iter();
         tensors.filter_map(|(key, data)| Some((key.strip_prefix(prefix)?, data))).collect()
     }
 
-    /// A head's tensors by their keys in a checkpoint.
+    /// The tensors of a head by their keys in a checkpoint.
     fn saved<H: PerceiverHead>(&self, head: &H) -> NamedTensors {
         let folder = tempfile::tempdir().expect("a folder");
         head.save_pretrained(&self.config(), folder.path()).expect("it can be saved");
@@ -151,7 +151,7 @@ impl Case {
     }
 }
 
-/// Every parameter becomes its gradient; zero where the loss does not depend on it.
+/// Replaces every parameter by its gradient, which is zero if the loss does not depend on it.
 struct Gradients {
     gradients: GradientsParams,
 }
@@ -187,8 +187,8 @@ fn furthest(found: &TensorData, levels: &TensorData, scale: f64) -> f64 {
     differences.fold(0.0, |furthest, x| if x.is_nan() { f64::INFINITY } else { furthest.max(x) })
 }
 
-/// What runs on the CPU: the same operations reach a GPU through burn, and their own gradients are
-/// compared there in `gradients.rs`.
+/// CPU devices. The same operations reach a GPU through burn, and `gradients.rs` compares their own
+/// gradients there.
 fn cpus() -> impl Iterator<Item = Device> {
     devices().into_iter().filter(|(name, _)| *name != "wgpu").map(|(_, device)| device)
 }

@@ -1,10 +1,10 @@
-//! The three attention operations beside the dense path, and linear layers beside burn's products:
-//! `cargo xtask bench`.
+//! Benchmarks the three attention operations against the dense path, and linear layers against burn's
+//! products: `cargo xtask bench`.
 //!
-//! The three are timed at 1, 2 and 4 times as many tokens; divan's items per second are tokens, so what
-//! grows linearly keeps them. The dense path gets its tokens already written out and projected, so
-//! what the factored operations save there does not count for them. `PERCEIVER_BENCH_DEVICE`
-//! names another device than `flex`.
+//! The three run on 1, 2 and 4 times as many tokens. Divan's items per second are tokens, so the rate of an
+//! operation with linear cost stays the same. The dense path gets its tokens already written out and
+//! projected, so the comparison leaves out what the factored operations save there. The variable
+//! `PERCEIVER_BENCH_DEVICE` names a device other than `flex`.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use perceiver_core::ops::{
 use perceiver_core::{LinearMap, ops};
 use perceiver_tests::device;
 
-/// As often as the smallest number of tokens.
+/// Multiples of the smallest number of tokens.
 const TIMES: [usize; 3] = [1, 2, 4];
 
 static DEVICE: LazyLock<Device> = LazyLock::new(|| {
@@ -33,7 +33,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &*DEVICE)
 }
 
-/// Times an operation until its result is there, after one run for what is compiled or tuned.
+/// Times an operation until its result is available, after one run that compiles and tunes.
 fn time<const D: usize>(bencher: Bencher, tokens: usize, operation: impl Fn() -> Tensor<D>) {
     let run = || {
         let result = black_box(operation());
@@ -48,7 +48,7 @@ fn dense(queries: &Tensor<4>, keys: &Tensor<4>, values: &Tensor<4>) -> Tensor<4>
     ops::attention_probabilities(queries.clone(), keys.clone(), None, 1.0).matmul(values.clone())
 }
 
-/// The language model's encoder: 256 latents of 8 heads read bytes.
+/// The language model's encoder: 256 latents with 8 heads attend to bytes.
 #[divan::bench_group(sample_count = 10, sample_size = 1)]
 mod attention {
     use super::*;
@@ -76,7 +76,7 @@ mod attention {
     }
 }
 
-/// The Fourier head's encoder: 512 latents read pixels, of which 3 colours and the mean are content.
+/// The Fourier head's encoder: 512 latents attend to pixels, whose content is 3 colours and the mean.
 #[divan::bench_group(sample_count = 10, sample_size = 1)]
 mod gather_attend {
     use super::*;
@@ -113,7 +113,7 @@ mod gather_attend {
     }
 }
 
-/// The autoencoder's decoder: pixels, of which nothing but the position is known, ask 784 latents.
+/// The autoencoder's decoder: pixels, which consist of positions only, attend to 784 latents.
 #[divan::bench_group(sample_count = 10, sample_size = 1)]
 mod scatter_attend {
     use super::*;
@@ -151,15 +151,15 @@ mod scatter_attend {
     }
 }
 
-/// Layers between latents, as rows and channels in and out: the language model's, an image head's, the
-/// autoencoder's and flow's.
+/// Linear layers over latents, as rows and channels in and out: of the language model, an image head, the
+/// autoencoder and flow.
 #[divan::bench_group(sample_count = 10, sample_size = 1)]
 mod affine {
     use super::*;
 
     const SIZES: [[usize; 3]; 5] =
         [[256, 1280, 256], [256, 1280, 1280], [512, 1024, 1024], [784, 512, 512], [2048, 512, 512]];
-    /// Calls of a run, whose ends would be waited for as long as for a call.
+    /// Calls per run: waiting for the end of each would take as long as a call.
     const CALLS: usize = 20;
 
     fn time(bencher: Bencher, rows: usize, operation: impl Fn() -> Tensor<2>) {

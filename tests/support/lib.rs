@@ -37,7 +37,7 @@ pub fn read_tensors(path: &Path) -> NamedTensors {
     tensors.collect()
 }
 
-/// Backends that were compiled in.
+/// The compiled backends.
 const BACKENDS: &[&str] = &[
     #[cfg(feature = "flex")]
     "flex",
@@ -51,8 +51,8 @@ const BACKENDS: &[&str] = &[
     "cuda",
 ];
 
-/// Names of the backends to test: every one that was compiled in, or the one of them that the
-/// variable `PERCEIVER_TEST_BACKEND` names.
+/// Names of the backends to test: all compiled ones, or the one that the variable
+/// `PERCEIVER_TEST_BACKEND` names.
 #[must_use]
 pub fn backends() -> Vec<&'static str> {
     let wanted = std::env::var("PERCEIVER_TEST_BACKEND").ok();
@@ -69,7 +69,7 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     backends().into_iter().map(open).collect()
 }
 
-/// The device of this backend, the first of its kind; none where it was not compiled in.
+/// The first device of a backend; `None` if the backend was not compiled in.
 #[must_use]
 pub fn device(backend: &str) -> Option<Device> {
     match backend {
@@ -91,7 +91,7 @@ pub fn device(backend: &str) -> Option<Device> {
 /// How far `found` is from `expected`, relative to the largest number expected.
 ///
 /// # Errors
-/// Says why the two cannot be compared.
+/// The reason why the two cannot be compared.
 pub fn difference(found: &TensorData, expected: &TensorData) -> Result<f64, String> {
     if found.shape() != expected.shape() {
         return Err(format!("has shape {:?}, expected {:?}", found.shape(), expected.shape()));
@@ -107,7 +107,7 @@ pub fn difference(found: &TensorData, expected: &TensorData) -> Result<f64, Stri
     Ok(if largest > 0.0 { furthest / largest } else { furthest })
 }
 
-/// Everything that differs between two sets of named tensors by more than `tolerance`, and the
+/// Lists what differs between two sets of named tensors by more than `tolerance`, and returns the
 /// largest difference.
 #[must_use]
 pub fn compare(

@@ -36,8 +36,13 @@ impl TokenArray {
     pub fn new(segments: Vec<Segment>) -> Self {
         let first = segments.first().expect("a token array has at least one segment");
         for segment in &segments {
-            assert_eq!(segment.batch, first.batch, "segments differ in batch");
-            assert_eq!(segment.channels(), first.channels(), "segments differ in channels");
+            let ([batch, channels], expected) = (segment.sizes(), first.sizes());
+            assert!(
+                [batch, channels] == expected,
+                "segments differ: one has {} examples of {} channels, another {batch} of {channels}",
+                expected[0],
+                expected[1]
+            );
         }
         Self { segments }
     }
@@ -124,13 +129,8 @@ impl Segment {
     #[must_use]
     pub fn with_positions(mut self, positions: Positions) -> Self {
         assert!(self.positions.is_none() && self.padding.is_none(), "positions follow content");
-        assert_eq!(
-            positions.tokens(),
-            self.tokens,
-            "{} positions do not fit {} tokens",
-            positions.tokens(),
-            self.tokens
-        );
+        let (count, tokens) = (positions.tokens(), self.tokens);
+        assert!(count == tokens, "{count} positions do not fit {tokens} tokens");
         self.positions = Some(positions);
         self
     }
@@ -228,6 +228,11 @@ impl Segment {
             positions: self.positions.as_ref().map(|positions| positions.select(points.clone())),
             ..self.clone()
         }
+    }
+
+    /// Batch and channels, in which the segments of a token array agree.
+    fn sizes(&self) -> [usize; 2] {
+        [self.batch, self.channels()]
     }
 
     fn device(&self) -> Device {
@@ -343,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "segments differ in channels")]
+    #[should_panic(expected = "segments differ: one has 2 examples of 3 channels, another 2 of 2")]
     fn segments_with_different_channels_are_refused() {
         let narrow = Segment::from_content(Tensor::zeros([2, 4, 2], &device()));
         let _ = TokenArray::new(vec![Segment::from_positions(2, grid(None)), narrow]);

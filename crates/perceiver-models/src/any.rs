@@ -15,10 +15,9 @@ use crate::{
     PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, save_pretrained,
 };
 
-/// A head of the reference that is known only when its folder is read.
+/// Any head of the reference, for programs that learn which one only from the folder.
 ///
-/// Code that knows its head uses the head's own type; this is for programs that are handed a
-/// folder.
+/// If you know the head, use its own type.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it, and it is never moved about")]
 #[non_exhaustive]
@@ -51,7 +50,6 @@ impl AnyPerceiver {
         config: &PerceiverConfig,
         device: &Device,
     ) -> Result<Self, Error> {
-        /// The variant and the head in it have the same name.
         macro_rules! fresh {
             ($variant:ident) => {
                 Self::$variant(PerceiverHead::from_config(config, device)?)
@@ -69,8 +67,8 @@ impl AnyPerceiver {
         })
     }
 
-    /// Loads whichever head `architectures` of config.json names, from a folder or by a hub id,
-    /// as [`PerceiverHead::from_pretrained`] does.
+    /// Loads the head that `architectures` in config.json names, from a folder or by a hub id, as
+    /// [`PerceiverHead::from_pretrained`] does.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration names no known head or does not describe it;
@@ -96,7 +94,7 @@ impl AnyPerceiver {
         source.load(|config| fresh(config, device), &KeyMap::PERCEIVER, options)
     }
 
-    /// Loads whichever head config.json names from the files of a model folder in memory, as
+    /// Loads the head that config.json names from the files of a model folder in memory, as
     /// [`PerceiverHead::from_files`] does.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ pub enum Error {
     Hub {
         /// The path or hub id.
         id: String,
-        /// What was tried, how it failed and what to do instead.
+        /// The attempts, how they failed, and the remedy.
         message: String,
     },
 }

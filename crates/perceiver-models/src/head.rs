@@ -24,13 +24,13 @@ pub trait PerceiverHead: Module {
     /// The keys of its parameters in checkpoints.
     const KEYS: KeyMap = KeyMap::PERCEIVER;
 
-    /// What it reads.
+    /// The input.
     type Input;
-    /// What its loss compares the output with; `()` for a head without a loss.
+    /// The labels of its loss; `()` for a head without a loss.
     type Labels;
-    /// Which output elements it computes, where there is a choice; `()` where there is none.
+    /// Selects the output elements to compute; `()` if there is no choice.
     type Points: Default;
-    /// What it returns.
+    /// The output.
     type Output;
 
     /// Builds a head with fresh parameters, drawn as the reference draws them.
@@ -134,7 +134,7 @@ pub trait PerceiverHead: Module {
     }
 }
 
-/// What a head takes.
+/// The request that a head takes.
 pub type HeadRequest<H> = Request<
     <H as PerceiverHead>::Input,
     <H as PerceiverHead>::Labels,
@@ -148,7 +148,7 @@ pub struct Pretrained<M> {
     pub model: M,
     /// Its configuration.
     pub config: PerceiverConfig,
-    /// What was loaded, and what the caller should know about it.
+    /// The result of loading.
     pub report: LoadReport,
 }
 

@@ -108,7 +108,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
     }
     if !is_revision(&options.revision) {
         let revision = options.revision.escape_debug();
-        return Err(failed(format!("\"{revision}\" is no branch, tag or commit")));
+        return Err(failed(format!("\"{revision}\" is not a branch, tag or commit")));
     }
     let tried = match download(id_or_path, options) {
         Ok(folder) => return Ok(folder),
@@ -116,7 +116,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
     };
     cached(id_or_path, options).ok_or_else(|| {
         failed(format!(
-            "is no folder, has no snapshot of revision {} in the cache {}, and {tried}; download \
+            "is not a folder, has no snapshot of revision {} in the cache {}, and {tried}; download \
              the model elsewhere and pass its folder",
             options.revision,
             options.cache.display()
@@ -127,7 +127,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
 /// Downloads the model, or says why that failed or was not tried.
 fn download(id: &str, options: &HubOptions) -> Result<PathBuf, String> {
     if options.offline {
-        return Err("the hub was not asked, being offline by request".into());
+        return Err("the hub was not asked because offline mode is on".into());
     }
     #[cfg(feature = "hub")]
     return download::snapshot(id, options, download::PATIENCE);

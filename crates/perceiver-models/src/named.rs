@@ -19,13 +19,13 @@ pub type NamedTensors = BTreeMap<String, TensorData>;
 /// How [`AnyPerceiver::forward`] runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForwardOptions {
-    /// What to return beside the result.
+    /// Hidden states and attention maps to return.
     pub outputs: OutputOptions,
     /// If true, fits learned positions to images of another size (`interpolate_pos_encoding`).
     pub interpolate_positions: bool,
 }
 
-/// Does the same with the head inside, whichever it is.
+/// Evaluates an expression for the head inside.
 macro_rules! with_head {
     ($any:expr, $head:ident => $body:expr) => {
         match $any {

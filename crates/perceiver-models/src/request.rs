@@ -31,15 +31,15 @@ use perceiver_io::ImageInput;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request<I, L = (), P = ()> {
-    /// What the model reads.
+    /// The input of the model.
     pub input: I,
     /// `[batch, tokens]`, the tokens hidden from the latents.
     pub mask: Option<KeyMask>,
-    /// What the output should have been; with labels, heads return a loss.
+    /// The expected output; with labels, heads return a loss.
     pub labels: Option<L>,
     /// The output elements to compute, for decoders that offer a choice.
     pub points: P,
-    /// What to return beside the result.
+    /// Hidden states and attention maps to return.
     pub outputs: OutputOptions,
 }
 

@@ -136,7 +136,7 @@ fn a_header_beyond_the_file_is_refused_before_it_is_allocated() {
 fn headers_that_contradict_themselves_are_refused() {
     let one = r#""dtype":"F32","shape":[1],"data_offsets""#;
     for (header, data, part) in [
-        (format!(r#"{{"a":{{{one}:[0,4]}},"a":{{{one}:[0,4]}}}}"#), 4, "tensor a stands twice"),
+        (format!(r#"{{"a":{{{one}:[0,4]}},"a":{{{one}:[0,4]}}}}"#), 4, "tensor a occurs twice"),
         (format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[2,6]}}}}"#), 6, "`b`"),
         (format!(r#"{{"a":{{{one}:[0,4]}},"b":{{{one}:[8,12]}}}}"#), 12, "`b`"),
         (format!(r#"{{"a":{{{one}:[4,0]}}}}"#), 4, "damaged header"),

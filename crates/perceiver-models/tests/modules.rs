@@ -162,7 +162,7 @@ fn nan_weights_load_with_a_warning() {
     tensors[0].bytes[..8].copy_from_slice(&[0, 0, 0xc0, 0x7f, 0, 0, 0x80, 0xff]);
     let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
     assert!(values(small.latents.val())[0].is_nan());
-    assert_eq!(report.warnings(), ["tensor latents holds 2 NaN or infinite values"]);
+    assert_eq!(report.warnings(), ["tensor latents has 2 NaN or infinite values"]);
 }
 
 #[test]

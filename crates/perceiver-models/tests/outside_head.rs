@@ -145,3 +145,34 @@ fn programs_that_know_the_references_heads_alone_list_them() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[cfg(feature = "autodiff")]
+#[test]
+fn a_frozen_encoder_leaves_the_decoder_alone_to_learn() {
+    use burn::module::{ModuleVisitor, Param};
+
+    /// Names of the model's parts, with or without gradients.
+    #[derive(Default)]
+    struct Learned {
+        path: Vec<String>,
+        parts: [std::collections::BTreeSet<String>; 2],
+    }
+    impl ModuleVisitor for Learned {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let learned = usize::from(param.val().is_require_grad());
+            self.parts[learned].insert(self.path[1].clone());
+        }
+    }
+    let head = Gestures::from_config(&config(), &Device::flex().autodiff()).unwrap();
+    let mut learned = Learned::default();
+    perceiver_models::freeze_encoder(head).visit(&mut learned);
+    let [frozen, learned] = learned.parts.map(|parts| parts.into_iter().collect::<Vec<_>>());
+    assert_eq!(frozen, ["embeddings", "encoder"]);
+    assert_eq!(learned, ["decoder"]);
+}

@@ -1,4 +1,4 @@
-//! The autoencoder's decoder: a whole clip, and a clip that was read before.
+//! Benchmarks the autoencoder's decoder: on a whole clip, and on a clip encoded before.
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor};
@@ -9,11 +9,11 @@ use perceiver_models::{
 
 use crate::{Settings, sample, serve};
 
-/// In so many parts the reference's documentation decodes a clip.
+/// Number of chunks in which the reference's documentation decodes a clip.
 pub(crate) const CHUNKS: usize = 128;
 
-/// Reads a clip once and decodes its first `chunks` parts; returns what the last part shows, as the
-/// reference does, which reads the clip anew for every part.
+/// Encodes a clip once and decodes its first `chunks` chunks. Returns samples of the last chunk, as the
+/// reference does, which encodes the clip again for every chunk.
 pub(crate) fn clip(settings: &Settings, chunks: usize) -> Result<()> {
     let device = settings.open()?;
     let Pretrained { model, config, .. } = load(settings, &device)?;
@@ -31,7 +31,7 @@ pub(crate) fn clip(settings: &Settings, chunks: usize) -> Result<()> {
     })
 }
 
-/// Decodes the first `chunks` parts at once of a clip that is read before time is taken.
+/// Decodes the first `chunks` chunks at once; the clip is encoded before the clock starts.
 pub(crate) fn points(settings: &Settings, chunks: usize) -> Result<()> {
     let device = settings.open()?;
     let Pretrained { model, config, .. } = load(settings, &device)?;
@@ -62,7 +62,7 @@ fn input(tensors: &NamedTensors, device: &Device) -> MultimodalInput {
     }
 }
 
-/// `count` parts of sound and of pixels, from the given one on.
+/// `count` chunks of sound and of pixels, starting at `first`.
 fn part(config: &PerceiverConfig, first: usize, count: usize, device: &Device) -> OutputPoints {
     let samples = config.num_frames * config.audio_samples_per_frame;
     let points = |all: usize| {
@@ -75,7 +75,7 @@ fn part(config: &PerceiverConfig, first: usize, count: usize, device: &Device) -
     }
 }
 
-/// Brings answers into the host's memory.
+/// Copies answers into the host's memory.
 fn read(answers: MultimodalOutput) -> Vec<f32> {
     let MultimodalOutput { audio, image, label } = answers;
     [audio.into_data(), image.into_data(), label.into_data()].iter().flat_map(sample).collect()

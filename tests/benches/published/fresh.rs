@@ -1,4 +1,4 @@
-//! What tests/generate/full_size.py writes, without Python and without its outputs.
+//! Writes the files of tests/generate/full_size.py without Python, except the outputs.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use perceiver_models::{AnyPerceiver, Head, NamedTensors, PerceiverConfig, write_
 use perceiver_train::recipe::Recipe;
 use serde_json::{Value, json};
 
-/// Writes a checkpoint of a published configuration, drawn afresh, and inputs for it.
+/// Writes a checkpoint with the configuration of a published model and fresh weights, and inputs for it.
 pub(crate) fn make(name: &str, folder: &Path) -> Result<()> {
     let (head, settings, inputs) = published(name)?;
     let mut config = PerceiverConfig::from_json(&settings.to_string())?;
@@ -90,7 +90,7 @@ fn photo() -> NamedTensors {
     [("inputs".to_owned(), random([1, 3, 224, 224]))].into()
 }
 
-/// A clip, and the first of the 128 chunks in which it is decoded.
+/// A clip, and the points of the first of its 128 chunks.
 fn video() -> NamedTensors {
     let points = |count: i64| TensorData::from((0..count).collect::<Vec<_>>().as_slice());
     [

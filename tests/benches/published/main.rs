@@ -1,9 +1,9 @@
-//! Our side of `cargo xtask bench compare`: a published head, run on demand.
+//! The Rust side of `cargo xtask bench compare`: runs a published head on demand.
 //!
-//! Loads a checkpoint and its inputs once and says so in a line of JSON. Every line of standard
-//! input is then answered by one pass, from tensors in the host's memory to tensors in the host's
-//! memory, and a line with its seconds and a few of its results; the end of input by a line with the peak of memory.
-//! `tests/benches/reference/worker.py` is the other side, of the same manners.
+//! Loads a checkpoint and its inputs once and prints a line of JSON. For every line of standard input it then
+//! runs one pass, from tensors in the host's memory to tensors in the host's memory, and prints a line with
+//! the seconds and a few results. At the end of input it prints a line with the peak memory.
+//! `tests/benches/reference/worker.py` is the other side and follows the same protocol.
 #![allow(clippy::print_stdout, reason = "a program that answers on standard output")]
 
 mod decode;
@@ -32,7 +32,7 @@ struct Arguments {
 enum Task {
     /// One forward pass, of any head
     Forward(Settings),
-    /// A clip, read once and decoded in chunks
+    /// A clip, encoded once and decoded in chunks
     Clip {
         #[command(flatten)]
         settings: Settings,
@@ -40,7 +40,7 @@ enum Task {
         #[arg(long, default_value_t = decode::CHUNKS)]
         chunks: usize,
     },
-    /// Chunks of a clip that was read before, in one call
+    /// Chunks of a clip encoded before, in one call
     Points {
         #[command(flatten)]
         settings: Settings,
@@ -52,27 +52,27 @@ enum Task {
     Train(Settings),
     /// Write a fresh checkpoint and inputs, for machines without transformers
     Make {
-        /// As tests/generate/full_size.py calls it, such as language
+        /// Its name in tests/generate/full_size.py, such as language
         head: String,
         folder: PathBuf,
     },
 }
 
-/// What every task but `make` is told.
+/// Options of every task except `make`.
 #[derive(Debug, Args)]
 struct Settings {
-    /// Checkpoint, with inputs.safetensors beside it
+    /// Folder with a checkpoint and inputs.safetensors
     folder: PathBuf,
-    /// burn's name of the backend
+    /// Backend, by burn's name
     #[arg(long, default_value = "flex")]
     device: String,
     /// Weights and activations of 16 bits
     #[arg(long)]
     bf16: bool,
-    /// How many copies of the example to run at once
+    /// Copies of the example per pass
     #[arg(long, default_value_t = 1)]
     batch: usize,
-    /// How many copies of a photo to run as one, below each other
+    /// Copies of a photo to stack into one tall photo
     #[arg(long, default_value_t = 1)]
     height: usize,
 }
@@ -116,7 +116,7 @@ impl Settings {
         LoadOptions { dtype: Some(dtype), ..LoadOptions::default() }
     }
 
-    /// The example of inputs.safetensors, as large and as often as it is wanted.
+    /// The example of inputs.safetensors, enlarged and repeated by the options.
     fn inputs(&self) -> NamedTensors {
         let inputs = read_tensors(&self.folder.join("inputs.safetensors"));
         let enlarged = inputs.into_iter().map(|(name, data)| {
@@ -132,7 +132,7 @@ impl Settings {
     }
 }
 
-/// Puts copies of a tensor one after the other along an axis.
+/// Concatenates copies of a tensor along an axis.
 fn repeat(data: &TensorData, axis: usize, times: usize) -> TensorData {
     let mut shape = data.shape().clone();
     let outer: usize = shape[..axis].iter().product();
@@ -142,12 +142,12 @@ fn repeat(data: &TensorData, axis: usize, times: usize) -> TensorData {
     TensorData::from_bytes_vec(copies.collect(), shape, data.dtype())
 }
 
-/// The first numbers of a result, by which the sides are held to do the same.
+/// The first numbers of a result, to check that both sides compute the same.
 fn sample(data: &TensorData) -> Vec<f32> {
     data.iter::<f32>().take(4).collect()
 }
 
-/// Answers every line of input by a pass, which returns samples of its results.
+/// Runs a pass, which returns samples of its results, for every line of input.
 fn serve(device: &Device, mut pass: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
     say(&json!({ "ready": true }))?;
     for line in stdin().lines() {
@@ -166,7 +166,7 @@ fn say(line: &Value) -> Result<()> {
     Ok(stdout().flush()?)
 }
 
-/// The kernel's high-water mark of resident memory, where it keeps one (Linux).
+/// The peak of resident memory in mebibytes, if the kernel records it (Linux).
 fn resident_peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

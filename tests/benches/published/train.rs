@@ -1,4 +1,4 @@
-//! Training steps of a classifier of photos and of a masked language model.
+//! Benchmarks training steps of an image classifier and of a masked language model.
 
 use anyhow::{Context as _, Result, ensure};
 use burn::module::Module;
@@ -15,12 +15,12 @@ use crate::{Settings, serve};
 
 const LEARNING_RATE: f64 = 1e-4;
 
-/// Classes that every classifier has.
+/// Number of classes that every classifier has.
 const CLASSES: i64 = 10;
 
-/// Trains whichever of the two heads the folder holds, without dropout.
+/// Trains the head in the folder, one of the two, without dropout.
 ///
-/// A photo's class is its place in the batch, up to ten; of a text, what is asked about has to be repeated.
+/// A photo's class is its place in the batch, modulo ten; a text's labels are its own bytes.
 pub(crate) fn train(settings: &Settings) -> Result<()> {
     ensure!(!settings.bf16, "training is compared in single precision only");
     let device = settings.open()?.autodiff();
@@ -38,7 +38,7 @@ pub(crate) fn train(settings: &Settings) -> Result<()> {
     })
 }
 
-/// Three places of twenty are asked about, 15 % as in training.
+/// Three of twenty bytes have labels: 15 %, as in training.
 fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<()> {
     let ids = Tensor::<2, Int>::from_data(inputs["inputs"].clone(), device);
     let [_, length] = ids.dims();
@@ -58,7 +58,7 @@ fn text(settings: &Settings, inputs: &NamedTensors, device: &Device) -> Result<(
     steps(model, device, |model| Some(model.step(batch.clone()).loss))
 }
 
-/// A published head without the dropout that its configuration asks for.
+/// Loads a published head without the dropout of its configuration.
 fn load<M: PerceiverHead>(settings: &Settings, device: &Device) -> Result<M> {
     let folder = &settings.folder;
     let mut config = PerceiverConfig::from_pretrained(folder)?;

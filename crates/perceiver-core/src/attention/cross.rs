@@ -58,6 +58,10 @@ impl CrossAttention {
     /// - `mask`: `[batch, keys]`
     /// - returns: `[batch, queries, query_channels]`, and `[batch, heads, queries, keys]` if
     ///   `probabilities`
+    ///
+    /// # Panics
+    /// If queries or inputs have other channels than the attention, differ in batch, or there are no
+    /// inputs.
     #[must_use]
     pub fn forward(
         &self,
@@ -66,6 +70,7 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
         probabilities: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
+        self.assert_fits(queries.dims(), inputs.dims());
         if probabilities || drops(&self.projections.dropout, &queries.device()) {
             return self.dense(queries, inputs, mask, probabilities);
         }
@@ -84,6 +89,28 @@ impl CrossAttention {
         }
     }
 
+    /// # Panics
+    /// If arrays of these shapes do not fit this attention.
+    pub(super) fn assert_fits(&self, queries: [usize; 3], inputs: [usize; 3]) {
+        let [[query_batch, _, query_channels], [batch, keys, channels]] = [queries, inputs];
+        let projections = &self.projections;
+        let expected =
+            [&projections.layernorm1, &projections.layernorm2].map(|norm| norm.gamma.dims()[0]);
+        for (name, found, expected) in
+            [("queries", query_channels, expected[0]), ("inputs", channels, expected[1])]
+        {
+            assert!(
+                found == expected,
+                "{name} of cross-attention have {found} channels, expected {expected}"
+            );
+        }
+        assert!(
+            [1, batch].contains(&query_batch),
+            "queries of cross-attention have {query_batch} examples, inputs have {batch}"
+        );
+        assert!(keys > 0, "cross-attention needs at least one input token, found 0");
+    }
+
     /// Attends with every channel of every token written out.
     fn dense(
         &self,
@@ -92,19 +119,19 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
         probabilities: bool,
     ) -> Attended {
-        let of = &self.projections;
+        let projections = &self.projections;
         let [batch, ..] = queries.dims();
         // Queries that all examples share are projected once.
-        let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
-        let projected = expand_batch(ops::linear(&of.query, projected), batch);
-        let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());
+        let projected = ops::layer_norm(&projections.layernorm1, queries.distinct().to_dense());
+        let projected = expand_batch(ops::linear(&projections.query, projected), batch);
+        let inputs = ops::layer_norm(&projections.layernorm2, inputs.to_dense());
         let (attended, maps) = attend(
             projected,
-            ops::linear(&of.key, inputs.clone()),
-            ops::linear(&of.value, inputs),
-            of.heads,
+            ops::linear(&projections.key, inputs.clone()),
+            ops::linear(&projections.value, inputs),
+            projections.heads,
             mask,
-            &of.dropout,
+            &projections.dropout,
             probabilities,
         );
         (self.project_output(attended, queries), maps)
@@ -120,8 +147,8 @@ impl CrossAttention {
 
     /// Channels of projected queries and keys, and of projected values.
     pub(super) fn widths(&self) -> [usize; 2] {
-        let of = &self.projections;
-        [of.query.weight.dims()[1], of.value.weight.dims()[1]]
+        let projections = &self.projections;
+        [projections.query.weight.dims()[1], projections.value.weight.dims()[1]]
     }
 
     /// The factor of every score.

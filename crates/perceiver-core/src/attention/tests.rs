@@ -140,6 +140,29 @@ fn a_mask_with_more_tokens_is_refused_by_segments_too() {
     let _ = attention(1, 4, CHANNELS).gather(&queries, &inputs, &[true; 6], Some(&mask));
 }
 
+#[test]
+#[should_panic(expected = "inputs of cross-attention have 6 channels, expected 11")]
+fn inputs_with_fewer_channels_are_refused() {
+    let [queries, inputs] = [4, 6].map(|channels| TokenArray::dense(random([BATCH, 3, channels])));
+    let _ = attention(1, 4, CHANNELS).forward(&queries, &inputs, None, false);
+}
+
+#[test]
+#[should_panic(expected = "queries of cross-attention have 2 examples, inputs have 1")]
+fn queries_of_more_examples_are_refused() {
+    let (queries, inputs) = (random([BATCH, 3, 4]), TokenArray::dense(random([1, 9, CHANNELS])));
+    let _ = attention(1, 4, CHANNELS).forward(&TokenArray::dense(queries), &inputs, None, false);
+}
+
+#[test]
+#[should_panic(expected = "cross-attention needs at least one input token, found 0")]
+fn inputs_without_tokens_are_refused() {
+    let (queries, inputs) =
+        (random([BATCH, 3, 4]), Segment::from_padding(BATCH, 0, random([CHANNELS])));
+    let inputs = TokenArray::new(vec![inputs]);
+    let _ = attention(1, 4, CHANNELS).forward(&TokenArray::dense(queries), &inputs, None, false);
+}
+
 /// The segments, and the same segments with empty ones among them.
 fn without_and_with_empty() -> [TokenArray; 2] {
     let empty = || Segment::from_padding(BATCH, 0, random([CHANNELS]));

@@ -210,7 +210,7 @@ impl FactoredTokens<Dispatch> {
 
 fn assert_channels<const D: usize>(x: &Tensor<D>, expected: usize) {
     let found = x.dims()[D - 1];
-    assert_eq!(found, expected, "the input has {found} channels, expected {expected}");
+    assert!(found == expected, "the input has {found} channels, expected {expected}");
 }
 
 /// # Panics
@@ -222,14 +222,14 @@ fn assert_hidden(hidden: &HiddenKeys<Dispatch>, batch: usize, keys: usize) {
 }
 
 fn assert_dims<const D: usize>(array: &DispatchTensor, name: &str, expected: [usize; D]) {
-    let found = array.shape();
-    assert!(*found == expected, "shape of the {name} is {found:?}, expected {expected:?}");
+    let found = &array.shape()[..];
+    assert!(found == expected, "shape of the {name} is {found:?}, expected {expected:?}");
 }
 
 fn dims<const D: usize>(array: &DispatchTensor, name: &str) -> [usize; D] {
-    let found = array.shape();
-    let dims = <[usize; D]>::try_from(&*found).ok();
-    dims.unwrap_or_else(|| panic!("shape of the {name} is {found:?}, expected {D} dimensions"))
+    let found = &array.shape()[..];
+    <[usize; D]>::try_from(found)
+        .unwrap_or_else(|_| panic!("shape of the {name} is {found:?}, expected {D} axes"))
 }
 
 /// # Panics

@@ -96,9 +96,8 @@ impl Decoder for OpticalFlowDecoder {
     ) -> Decoded<Tensor<4>> {
         let [height, width] = self.image_shape;
         let [_, pixels, _] = queries.dims();
-        assert_eq!(
-            pixels,
-            height * width,
+        assert!(
+            pixels == height * width,
             "{pixels} queries do not fit images of {height}x{width} pixels"
         );
         let decoded = if attentions || self.decoder.has_gradients(&latents) {

@@ -52,7 +52,7 @@ impl FourierPositionEncoding {
     pub fn encode(&self, coordinates: Tensor<3>) -> Tensor<3> {
         let [_, _, found] = coordinates.dims();
         let dimensions = self.dimensions();
-        assert_eq!(found, dimensions, "coordinates have {found} dimensions, expected {dimensions}");
+        assert!(found == dimensions, "coordinates have {found} dimensions, expected {dimensions}");
         let frequencies = self.max_resolution.iter().flat_map(|&r| frequencies(self.bands, r));
         let frequencies = TensorData::new(frequencies.collect(), [1, 1, dimensions, self.bands]);
         let frequencies =
@@ -105,11 +105,10 @@ impl FourierPositionEncoding {
         coordinates: impl Fn(usize) -> Vec<f32>,
         device: &Device,
     ) -> Grid {
-        assert_eq!(
-            lengths.len(),
-            self.dimensions(),
-            "a Fourier encoding of {} axes does not describe a grid of {lengths:?}",
-            self.dimensions()
+        let dimensions = self.dimensions();
+        assert!(
+            lengths.len() == dimensions,
+            "a Fourier encoding of {dimensions} axes does not describe a grid of {lengths:?}"
         );
         let axes = lengths.iter().enumerate().map(|(axis, &length)| {
             let coordinates = coordinates(length);

@@ -46,9 +46,8 @@ impl TrainablePositionEncoding {
         let table = self.table();
         let [positions, channels] = table.dims();
         let side = positions.isqrt();
-        assert_eq!(
-            side * side,
-            positions,
+        assert!(
+            side * side == positions,
             "{positions} positions do not form a square grid, which interpolation needs"
         );
         if [height, width] == [side, side] {

@@ -49,11 +49,11 @@ pub struct NonFinite {
 }
 
 impl LoadReport {
-    /// What the caller should show the user, one line each.
+    /// Warnings for the user, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let line = |tensor: &NonFinite| {
-            format!("tensor {} holds {} NaN or infinite values", tensor.key, tensor.count)
+            format!("tensor {} has {} NaN or infinite values", tensor.key, tensor.count)
         };
         self.non_finite.iter().map(line).collect()
     }
@@ -191,9 +191,9 @@ fn hint(missing: &[String], unused: &[String]) -> Option<String> {
     const BASE: &str = "perceiver.";
     let count = |keys: &[String]| keys.iter().filter(|key| key.starts_with(BASE)).count();
     if count(missing) > 0 && count(unused) == 0 && !unused.is_empty() {
-        Some("it holds a PerceiverModel without this head".into())
+        Some("it is a PerceiverModel without this head".into())
     } else if count(unused) > 0 && count(missing) == 0 && !missing.is_empty() {
-        Some("it holds a head, not a PerceiverModel alone".into())
+        Some("it is a head, not a PerceiverModel alone".into())
     } else {
         None
     }

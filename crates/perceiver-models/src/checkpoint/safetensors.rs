@@ -134,7 +134,7 @@ fn unique_keys(header: &[u8]) -> Result<(), serde_json::Error> {
             let mut seen = HashSet::new();
             while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
                 if let Some(key) = seen.replace(key) {
-                    return Err(A::Error::custom(format!("tensor {key} stands twice")));
+                    return Err(A::Error::custom(format!("tensor {key} occurs twice")));
                 }
             }
             Ok(())

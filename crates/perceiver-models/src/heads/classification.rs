@@ -52,13 +52,13 @@ macro_rules! classification_head {
         }
 
         impl $name {
-            /// How labels are scored: one learned query, as wide as a latent.
+            /// The decoder: one learned query, as wide as a latent, that is scored for each label.
             #[must_use]
             pub fn decoder_config(config: &PerceiverConfig) -> ClassificationDecoderConfig {
                 config.classification_decoder()
             }
 
-            /// What the labels are, if the configuration says.
+            /// The type of problem, if the configuration names one.
             #[must_use]
             pub const fn problem_type(&self) -> Option<ProblemType> {
                 self.problem_type

@@ -58,7 +58,7 @@ classification_head! {
 }
 
 impl PerceiverForImageClassificationLearned {
-    /// How pixels become tokens.
+    /// The preprocessor.
     #[must_use]
     pub fn preprocessor_config(config: &PerceiverConfig) -> ImagePreprocessorConfig {
         const CHANNELS: usize = 256;
@@ -70,7 +70,7 @@ impl PerceiverForImageClassificationLearned {
 }
 
 impl PerceiverForImageClassificationFourier {
-    /// How pixels become tokens.
+    /// The preprocessor.
     #[must_use]
     pub fn preprocessor_config(_: &PerceiverConfig) -> ImagePreprocessorConfig {
         let positions = PositionConfig::fourier(64, &[224, 224]);
@@ -80,7 +80,7 @@ impl PerceiverForImageClassificationFourier {
 }
 
 impl PerceiverForImageClassificationConvProcessing {
-    /// How pixels become tokens.
+    /// The preprocessor.
     #[must_use]
     pub fn preprocessor_config(_: &PerceiverConfig) -> ImagePreprocessorConfig {
         let positions = PositionConfig::fourier(64, &[56, 56]);

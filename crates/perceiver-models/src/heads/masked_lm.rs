@@ -93,13 +93,13 @@ impl PerceiverHead for PerceiverForMaskedLM {
 }
 
 impl PerceiverForMaskedLM {
-    /// How token ids become tokens.
+    /// The preprocessor.
     #[must_use]
     pub const fn preprocessor_config(config: &PerceiverConfig) -> TextPreprocessorConfig {
         super::text_preprocessor_config(config)
     }
 
-    /// How positions are decoded: one learned query each.
+    /// The decoder: one learned query per position.
     #[must_use]
     pub fn decoder_config(config: &PerceiverConfig) -> BasicDecoderConfig {
         const HEADS: usize = 8;

@@ -83,7 +83,7 @@ impl PerceiverHead for PerceiverModel {
 }
 
 impl PerceiverModel {
-    /// How wide tokens are.
+    /// The preprocessor: tokens of `d_model` channels.
     #[must_use]
     pub const fn preprocessor_config(config: &PerceiverConfig) -> NoPreprocessor {
         NoPreprocessor::new(config.d_model)

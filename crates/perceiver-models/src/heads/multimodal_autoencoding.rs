@@ -20,7 +20,7 @@ use crate::{Error, PerceiverHead};
 /// The label's token is masked, which makes the model a video classifier; in training
 /// [`MultimodalInput::hidden_labels`] shows some.
 ///
-/// Without [points](Request::points), all of them are decoded: 802 816 pixels at the published
+/// Without [points](crate::Request::points), all of them are decoded: 802 816 pixels at the published
 /// size.
 ///
 /// # Shapes
@@ -77,7 +77,7 @@ impl PerceiverHead for PerceiverForMultimodalAutoencoding {
 }
 
 impl PerceiverForMultimodalAutoencoding {
-    /// How sound, frames and label become tokens.
+    /// The preprocessor.
     #[must_use]
     pub fn preprocessor_config(config: &PerceiverConfig) -> MultimodalPreprocessorConfig {
         MultimodalPreprocessorConfig {
@@ -101,7 +101,7 @@ impl PerceiverForMultimodalAutoencoding {
         }
     }
 
-    /// How sound patches, pixels and label are decoded.
+    /// The decoder of sound patches, pixels and label.
     ///
     /// # Panics
     /// If `output_shape` is not a batch, frames, a height and a width, or `samples_per_patch` is
@@ -132,7 +132,7 @@ impl PerceiverForMultimodalAutoencoding {
     /// Without gradients the answers come through a [`stream`](Self::stream).
     ///
     /// # Panics
-    /// If no sound or no pixel is asked for: [`stream`](Self::stream) may leave out either.
+    /// If the points include no sound or no pixel; [`stream`](Self::stream) allows either.
     #[must_use]
     pub fn decode(&self, encoded: &Encoded, points: &OutputPoints) -> Decoded<MultimodalOutput> {
         let latents = &encoded.encoder.last_hidden_state;

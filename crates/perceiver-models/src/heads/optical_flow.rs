@@ -72,7 +72,7 @@ impl PerceiverForOpticalFlow {
     /// Channels of the 3x3 patch around a pixel of one frame.
     pub const PATCH_CHANNELS: usize = 3 * 3 * 3;
 
-    /// How patches become tokens.
+    /// The preprocessor.
     #[must_use]
     pub fn preprocessor_config(config: &PerceiverConfig) -> ImagePreprocessorConfig {
         ImagePreprocessorConfig {
@@ -88,7 +88,7 @@ impl PerceiverForOpticalFlow {
         }
     }
 
-    /// How motion is decoded: each token is the query of its pixel.
+    /// The decoder: each token is the query of its pixel.
     ///
     /// # Panics
     /// If `train_size` is not a height and a width.

@@ -27,7 +27,7 @@ classification_head! {
 }
 
 impl PerceiverForSequenceClassification {
-    /// How token ids become tokens.
+    /// The preprocessor.
     #[must_use]
     pub const fn preprocessor_config(config: &PerceiverConfig) -> TextPreprocessorConfig {
         super::text_preprocessor_config(config)

@@ -16,10 +16,10 @@ use super::{HubOptions, repository};
 use crate::checkpoint::{FILE_NAMES, shards};
 use crate::config::CONFIG_NAME;
 
-/// How long the hub may be silent. The client has no time limit of its own.
+/// Longest silence of the hub; the client has no time limit of its own.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Files beside configuration and weights that the data side of a model needs.
+/// Other files that tokenizers and image processors need.
 const OTHERS: [&str; 5] = [
     "preprocessor_config.json",
     "processor_config.json",
@@ -28,7 +28,7 @@ const OTHERS: [&str; 5] = [
     "added_tokens.json",
 ];
 
-/// The folder of the revision's snapshot, complete; or what went wrong, as the end of a sentence.
+/// Completes the snapshot of the revision and returns its folder. An error is the end of a sentence.
 pub(super) fn snapshot(
     id: &str,
     options: &HubOptions,
@@ -39,11 +39,11 @@ pub(super) fn snapshot(
     let bytes = Arc::new(AtomicU64::new(0));
     let received = Arc::clone(&bytes);
     let (sender, receiver) = mpsc::channel();
-    // A thread of its own, which is left behind when the hub falls silent.
+    // In a thread of its own, which is abandoned if the hub falls silent.
     thread::spawn(move || {
         let fetched = panic::catch_unwind(|| fetch(&id, &options, &received));
         let fetched = fetched.unwrap_or_else(|_| Err("its answer was not understood".into()));
-        // Nobody listens any more when patience has run out.
+        // The receiver is gone if patience has run out.
         let _ = sender.send(fetched);
     });
     let mut seen = (0, Instant::now());
@@ -75,7 +75,7 @@ fn fetch(id: &str, options: &HubOptions, received: &Arc<AtomicU64>) -> Result<Pa
     let repo = api.repo(repo);
     let info = repo.info().map_err(|error| one_line(&error))?;
     if !info.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) || info.sha.is_empty() {
-        return Err("its answer names no commit".into());
+        return Err("its answer does not name a commit".into());
     }
     let folder = repository(id, options).join("snapshots").join(&info.sha);
     let offered: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
@@ -120,11 +120,11 @@ impl Snapshot {
         if path.parent() == Some(&self.folder) {
             return Ok(());
         }
-        Err(format!("{name}: the revision has moved on during the download"))
+        Err(format!("{name}: the revision changed during the download"))
     }
 }
 
-/// Counts what has arrived.
+/// Counts the bytes received.
 struct Received(Arc<AtomicU64>);
 
 impl Progress for Received {

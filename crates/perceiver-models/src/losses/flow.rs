@@ -21,7 +21,7 @@ pub struct FlowLoss {
 #[serde(rename_all = "kebab-case")]
 pub enum FlowDistance {
     /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (1e-12 is added under
-    /// the root, so that the slope is zero where there is no error.)
+    /// the root, so that the slope is zero without an error.)
     #[default]
     EndPoint,
     /// `|u| + |v|`.
