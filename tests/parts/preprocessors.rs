@@ -1,10 +1,10 @@
 use burn::tensor::Device;
 use perceiver_core::Initialisation;
 use perceiver_io::{
-    AudioPreprocessorConfig, Combination, FourierPositionEncoding, Frames, ImageInput,
-    ImagePreparation, ImagePreprocessorConfig, Modalities, MultimodalInput, MultimodalPreprocessor,
-    MultimodalPreprocessorConfig, OneHotPreprocessor, PositionConfig, PositionEncodingConfig,
-    Preprocessor, TextPreprocessor, TextPreprocessorConfig,
+    AudioPreprocessorConfig, Combination, FourierPositionEncoding, ImageInput, ImagePreparation,
+    ImagePreprocessorConfig, Modalities, MultimodalInput, MultimodalPreprocessor,
+    MultimodalPreprocessorConfig, OneHotPreprocessor, Pixels, PositionConfig,
+    PositionEncodingConfig, Preprocessor, TextPreprocessor, TextPreprocessorConfig,
 };
 use perceiver_models::{NamedTensors, PerceiverConfig};
 use serde_json::json;
@@ -124,9 +124,9 @@ pub(crate) fn image(arguments: &mut Arguments) -> ImagePreprocessorConfig {
 
 pub(crate) fn image_input(case: &Case, device: &Device) -> ImageInput {
     ImageInput {
-        frames: match case.rank("inputs") {
-            4 => Frames::Image(case.input("inputs", device)),
-            _ => Frames::Video(case.input("inputs", device)),
+        pixels: match case.rank("inputs") {
+            4 => Pixels::Image(case.input("inputs", device)),
+            _ => Pixels::Video(case.input("inputs", device)),
         },
         interpolate_positions: case.options["call"]["interpolate_pos_encoding"] == true,
     }

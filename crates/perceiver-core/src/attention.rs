@@ -91,15 +91,15 @@ impl SelfAttention {
         tokens: Tensor<3>,
         probabilities: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
-        let of = &self.projections;
-        let normed = ops::layer_norm(&of.layernorm1, tokens.clone());
+        let projections = &self.projections;
+        let normed = ops::layer_norm(&projections.layernorm1, tokens.clone());
         let (attended, maps) = attend(
-            ops::linear(&of.query, normed.clone()),
-            ops::linear(&of.key, normed.clone()),
-            ops::linear(&of.value, normed),
-            of.heads,
+            ops::linear(&projections.query, normed.clone()),
+            ops::linear(&projections.key, normed.clone()),
+            ops::linear(&projections.value, normed),
+            projections.heads,
             None,
-            &of.dropout,
+            &projections.dropout,
             probabilities,
         );
         (ops::linear(&self.output, attended) + tokens, maps)

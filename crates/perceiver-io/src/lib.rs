@@ -36,9 +36,9 @@ pub use postprocessor::{
     MultimodalPostprocessor, Postprocessor, ProjectionPostprocessor,
 };
 pub use preprocessor::{
-    AudioPreprocessor, AudioPreprocessorConfig, Frames, ImageInput, ImagePreparation,
-    ImagePreprocessor, ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor,
-    MultimodalPreprocessorConfig, OneHotPreprocessor, Preprocessed, Preprocessor, TextPreprocessor,
+    AudioPreprocessor, AudioPreprocessorConfig, ImageInput, ImagePreparation, ImagePreprocessor,
+    ImagePreprocessorConfig, MultimodalInput, MultimodalPreprocessor, MultimodalPreprocessorConfig,
+    OneHotPreprocessor, Pixels, Preprocessed, Preprocessor, TextPreprocessor,
     TextPreprocessorConfig,
 };
 

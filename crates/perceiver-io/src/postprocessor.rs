@@ -159,8 +159,9 @@ impl MultimodalPostprocessor {
     /// The linear map that begins each modality's postprocessor, in token order.
     #[must_use]
     pub fn maps(&self) -> [LinearMap; 3] {
-        let of = &self.modalities;
-        [&of.audio.classifier, &of.image.classifier, &of.label.classifier].map(LinearMap::from)
+        let modalities = &self.modalities;
+        [&modalities.audio.classifier, &modalities.image.classifier, &modalities.label.classifier]
+            .map(LinearMap::from)
     }
 }
 
@@ -181,11 +182,11 @@ impl Postprocessor<Tensor<3>> for MultimodalPostprocessor {
         let &[audio, image, label] = sizes else {
             panic!("expected the sizes of 3 modalities, found {sizes:?}")
         };
-        let [of_audio, of_image, of_label] = self.maps();
+        let [audio_map, image_map, label_map] = self.maps();
         MultimodalOutput::from_mapped([
-            of_audio.forward(answers.clone().narrow(1, 0, audio)),
-            of_image.forward(answers.clone().narrow(1, audio, image)),
-            of_label.forward(answers.narrow(1, audio + image, label)),
+            audio_map.forward(answers.clone().narrow(1, 0, audio)),
+            image_map.forward(answers.clone().narrow(1, audio, image)),
+            label_map.forward(answers.narrow(1, audio + image, label)),
         ])
     }
 }

@@ -10,7 +10,7 @@ use perceiver_models::{
 };
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
-use crate::clips::{Clip, Clips};
+use crate::clips::{VideoClip, VideoClips};
 use crate::latent_rows::latent_rows;
 use crate::model_files::{ModelFiles, Opened};
 use crate::squared_error::SquaredError;
@@ -130,12 +130,12 @@ impl Autoencode {
     ///
     /// The frames determine the length of the video: longer sound is cut, and missing sound is
     /// silence.
-    pub fn clips<I>(&self, frames: I, sound: Vec<f32>) -> Clips<I::IntoIter>
+    pub fn clips<I>(&self, frames: I, sound: Vec<f32>) -> VideoClips<I::IntoIter>
     where
         I: IntoIterator<Item = perceiver_data::Result<RgbImage>>,
     {
         let (count, samples) = (self.config.num_frames, self.config.audio_samples_per_frame);
-        Clips::new(frames.into_iter(), sound, self.frame_side(), (count, samples))
+        VideoClips::new(frames.into_iter(), sound, self.frame_side(), (count, samples))
     }
 
     /// Encodes a clip and decodes all of it.
@@ -149,7 +149,7 @@ impl Autoencode {
     ///
     /// # Panics
     /// If a frame has no pixels.
-    pub fn run(&self, clip: &Clip) -> Result<Reconstruction> {
+    pub fn run(&self, clip: &VideoClip) -> Result<Reconstruction> {
         self.run_with_progress(clip, |_| ())
     }
 
@@ -163,7 +163,7 @@ impl Autoencode {
     /// If a frame has no pixels.
     pub fn run_all<I>(&self, clips: I) -> impl Iterator<Item = Result<Reconstruction>> + use<'_, I>
     where
-        I: IntoIterator<Item = Result<Clip>>,
+        I: IntoIterator<Item = Result<VideoClip>>,
     {
         clips.into_iter().map(|clip| self.run(&clip?))
     }
@@ -177,7 +177,7 @@ impl Autoencode {
     /// If a frame has no pixels.
     pub fn run_with_progress(
         &self,
-        clip: &Clip,
+        clip: &VideoClip,
         on_progress: impl FnMut(Progress),
     ) -> Result<Reconstruction> {
         let (squares, sound) = self.fitted(clip)?;
@@ -210,7 +210,7 @@ impl Autoencode {
     ///
     /// # Panics
     /// If a frame has no pixels.
-    pub fn latents(&self, clip: &Clip) -> Result<Array2<f32>> {
+    pub fn latents(&self, clip: &VideoClip) -> Result<Array2<f32>> {
         let (squares, sound) = self.fitted(clip)?;
         let input = self.input(&squares, sound);
         let encoded = self.model.encode(input);
@@ -218,7 +218,7 @@ impl Autoencode {
     }
 
     /// The clip's frames at the model's size, and their sound.
-    fn fitted(&self, clip: &Clip) -> Result<(Vec<RgbImage>, Vec<f32>)> {
+    fn fitted(&self, clip: &VideoClip) -> Result<(Vec<RgbImage>, Vec<f32>)> {
         let (count, limit) = (clip.frames.len(), self.config.num_frames);
         if count == 0 || count > limit {
             return Err(Error::ClipLength { frames: count, limit });

@@ -5,7 +5,7 @@ use crate::Result;
 
 /// A piece of a video, at most as long as the model's input.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Clip {
+pub struct VideoClip {
     /// Upright RGB frames, in order.
     pub frames: Vec<RgbImage>,
     /// Their sound: one channel, from −1 to 1. Missing samples count as silence.
@@ -16,7 +16,7 @@ pub struct Clip {
 ///
 /// It returns an error, and ends, if a frame cannot be read.
 #[derive(Debug)]
-pub struct Clips<I> {
+pub struct VideoClips<I> {
     frames: I,
     sound: std::vec::IntoIter<f32>,
     side: u32,
@@ -25,7 +25,7 @@ pub struct Clips<I> {
     is_over: bool,
 }
 
-impl<I> Clips<I> {
+impl<I> VideoClips<I> {
     pub(crate) fn new(
         frames: I,
         sound: Vec<f32>,
@@ -37,10 +37,10 @@ impl<I> Clips<I> {
     }
 }
 
-impl<I: Iterator<Item = perceiver_data::Result<RgbImage>>> Iterator for Clips<I> {
-    type Item = Result<Clip>;
+impl<I: Iterator<Item = perceiver_data::Result<RgbImage>>> Iterator for VideoClips<I> {
+    type Item = Result<VideoClip>;
 
-    fn next(&mut self) -> Option<Result<Clip>> {
+    fn next(&mut self) -> Option<Result<VideoClip>> {
         let mut frames = Vec::new();
         while !self.is_over && frames.len() < self.clip_frames {
             match self.frames.next() {
@@ -57,7 +57,7 @@ impl<I: Iterator<Item = perceiver_data::Result<RgbImage>>> Iterator for Clips<I>
             return None;
         }
         let samples = self.sound.by_ref().take(frames.len() * self.samples_per_frame).collect();
-        Some(Ok(Clip { frames, samples }))
+        Some(Ok(VideoClip { frames, samples }))
     }
 }
 
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn the_last_clip_has_what_is_left() {
         let sound = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
-        let clips: Vec<Clip> =
-            Clips::new(frames(5), sound, 4, (3, 2)).collect::<Result<_>>().unwrap();
-        let greys = |clip: &Clip| -> Vec<u8> {
+        let clips: Vec<VideoClip> =
+            VideoClips::new(frames(5), sound, 4, (3, 2)).collect::<Result<_>>().unwrap();
+        let greys = |clip: &VideoClip| -> Vec<u8> {
             clip.frames.iter().map(|frame| frame.as_raw()[0]).collect()
         };
         assert_eq!([greys(&clips[0]), greys(&clips[1])], [vec![0, 1, 2], vec![3, 4]]);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn whole_clips_are_followed_by_no_empty_one() {
-        assert_eq!(Clips::new(frames(6), Vec::new(), 4, (3, 2)).count(), 2);
+        assert_eq!(VideoClips::new(frames(6), Vec::new(), 4, (3, 2)).count(), 2);
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         let damaged = std::iter::once(perceiver_data::read_image("/there is no such image"));
         let all = frames(4).chain(damaged).chain(frames(9));
         let found: Vec<bool> =
-            Clips::new(all, Vec::new(), 4, (3, 2)).map(|clip| clip.is_ok()).collect();
+            VideoClips::new(all, Vec::new(), 4, (3, 2)).map(|clip| clip.is_ok()).collect();
         assert_eq!(found, [true, false]);
     }
 }

@@ -23,7 +23,7 @@ mod text;
 pub use attend::{Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Character, Places};
 pub use autoencode::{Autoencode, Reconstruction};
 pub use classify::{Classification, Classifications, Classify, ScoreKind, ScoredLabel};
-pub use clips::{Clip, Clips};
+pub use clips::{VideoClip, VideoClips};
 pub use error::{Error, Result};
 pub use features::{FeatureArrays, Features, Pooling};
 pub use fill_mask::{Candidate, FillMask, FilledText, MaskedSpan};

@@ -78,7 +78,7 @@ mod threads {
 }
 
 /// WebAssembly has no threads to spawn.
-#[cfg(target_family = "wasm")]
+#[cfg(any(test, target_family = "wasm"))]
 mod inline {
     use std::fmt::{self, Debug, Formatter};
 
@@ -115,5 +115,36 @@ mod inline {
         fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
             f.debug_struct("Prefetch").field("batch", &self.batch).finish_non_exhaustive()
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use perceiver_models::{Head, PerceiverConfig};
+
+    use super::*;
+    use crate::model_files::ModelFiles;
+
+    /// The tokens of each text of each batch; `None` for a text that the model does not accept.
+    fn tokens(batches: impl Iterator<Item = Batch>) -> Vec<Vec<Option<Prepared>>> {
+        let batch = |batch: Batch| batch.into_iter().map(|(prepared, _)| prepared.ok()).collect();
+        batches.map(batch).collect()
+    }
+
+    #[test]
+    fn batches_are_the_same_with_and_without_threads() {
+        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let head = Head::SequenceClassification;
+        let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
+        let preparation = Arc::new(preparation);
+        let inputs = || ["one", "", "three", "four", "five"].map(Input::from).into_iter();
+        let threads = tokens(Prefetch::new(Arc::clone(&preparation), inputs(), 2));
+        let inline = tokens(inline::Prefetch::new(preparation, inputs(), 2));
+        assert_eq!(threads, inline);
+        assert_eq!(threads.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(threads[0][1], None);
+        let five = b"five".map(|byte| u32::from(byte) + 6);
+        assert_eq!(threads[2][0], Some(Prepared::Text([&[4], &five[..], &[5]].concat())));
     }
 }

@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use perceiver_train::models::{
-    ClassificationDecoder, NoPostprocessor, PerceiverConfig, PerceiverModel, Preprocessed,
-    Preprocessor,
+    ClassificationDecoder, FourierPositionEncoding, NoPostprocessor, PerceiverConfig,
+    PerceiverModel, Preprocessed, Preprocessor,
 };
 use perceiver_train::rand::{RngExt, SeedableRng};
 use perceiver_train::{
@@ -21,20 +21,23 @@ const SHAPES: [&str; 2] = ["sphere", "cube"];
 /// Points on the surface of a shape, and the shape's index.
 type Cloud = (Vec<[f32; 3]>, usize);
 
-/// Makes a token of each point. Its channels are the coordinates and their squares.
+/// Makes a token of each point: its distance from the origin, and Fourier features of its coordinates.
 #[derive(Module, Debug)]
-struct Points;
+struct Points {
+    positions: FourierPositionEncoding,
+}
 
 impl Preprocessor for Points {
     /// `[batch, points, 3]`.
     type Input = Tensor<3>;
 
     fn channels(&self) -> usize {
-        6
+        1 + self.positions.channels()
     }
 
     fn forward(&self, points: Tensor<3>) -> Preprocessed {
-        Preprocessed::from_content(Tensor::cat(vec![points.clone(), points.square()], 2))
+        let distances = points.clone().square().sum_dim(2).sqrt();
+        Preprocessed::with_positions(distances, self.positions.encode(points))
     }
 }
 
@@ -56,7 +59,8 @@ impl PointClassifier {
             ..PerceiverConfig::default()
         };
         let decoder = config.classification_decoder().init(config.initialisation(), device);
-        Self { perceiver: PerceiverModel::new(&config, Points, decoder, NoPostprocessor, device) }
+        let points = Points { positions: FourierPositionEncoding::new(4, &[16; 3]) };
+        Self { perceiver: PerceiverModel::new(&config, points, decoder, NoPostprocessor, device) }
     }
 
     /// `[batch, shapes]`.

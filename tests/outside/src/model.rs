@@ -3,18 +3,18 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use perceiver_train::models::{
-    BasicDecoder, BasicDecoderConfig, Decoded, Decoder, Encoded, Error, NoPostprocessor,
-    PerceiverConfig, PerceiverHead, PerceiverModel, PositionConfig, Preprocessed, Preprocessor,
-    QueryConfig, Request, TokenArray,
+    BasicDecoder, BasicDecoderConfig, Decoded, Decoder, Encoded, Error, FourierPositionEncoding,
+    NoPostprocessor, PerceiverConfig, PerceiverHead, PerceiverModel, PositionConfig, Preprocessed,
+    Preprocessor, QueryConfig, Request, TokenArray,
 };
 
 use crate::SHAPES;
 
-/// Turns points into tokens: their coordinates, and sines and cosines of them.
+/// Turns points into tokens: their distances from the origin, and Fourier features of their
+/// coordinates.
 #[derive(Module, Debug)]
 pub struct PointPreprocessor {
-    dims: usize,
-    bands: usize,
+    positions: FourierPositionEncoding,
 }
 
 impl Preprocessor for PointPreprocessor {
@@ -22,21 +22,16 @@ impl Preprocessor for PointPreprocessor {
     type Input = Tensor<3>;
 
     fn channels(&self) -> usize {
-        self.dims * (1 + 2 * self.bands)
+        1 + self.positions.channels()
     }
 
     /// # Panics
     /// If there are no points, or they have another number of coordinates.
     fn forward(&self, points: Tensor<3>) -> Preprocessed {
-        let [_, count, dims] = points.dims();
+        let [_, count, _] = points.dims();
         assert!(count > 0, "a cloud has 0 points, expected 1 or more");
-        assert_eq!(dims, self.dims, "points have {dims} coordinates, expected {}", self.dims);
-        let waves = (1..=self.bands).flat_map(|band| {
-            let angles = points.clone() * (band as f32 * std::f32::consts::PI / 2.0);
-            [angles.clone().sin(), angles.cos()]
-        });
-        let tokens = std::iter::once(points.clone()).chain(waves).collect();
-        Preprocessed::from_content(Tensor::cat(tokens, 2))
+        let distances = points.clone().square().sum_dim(2).sqrt();
+        Preprocessed::with_positions(distances, self.positions.encode(points))
     }
 }
 
@@ -105,8 +100,9 @@ impl PerceiverHead for PointClassifier {
     type Output = Tensor<2>;
 
     fn from_config(config: &PerceiverConfig, device: &Device) -> Result<Self, Error> {
-        let preprocessor =
-            PointPreprocessor { dims: config.field("dims")?, bands: config.field("bands")? };
+        let (dims, bands): (usize, usize) = (config.field("dims")?, config.field("bands")?);
+        let positions = FourierPositionEncoding::new(bands, &vec![4; dims]);
+        let preprocessor = PointPreprocessor { positions };
         config.validate_encoder(preprocessor.channels())?;
         let decoder = ShapeDecoder::new(config, device);
         let perceiver = PerceiverModel::new(config, preprocessor, decoder, NoPostprocessor, device);

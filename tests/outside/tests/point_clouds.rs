@@ -103,7 +103,12 @@ fn it_learns_and_what_is_saved_scores_as_the_log_says() {
     let usage = "`load_weights(head, folder)`".into();
     let model = CardModel::Custom { class: "PointClassifier".into(), usage };
     let run = run_of(&folder, PointClassification::new(head_of(&config())));
-    let finished = run.steps(120).validate_every(40).model_card("Shapes", model, settings).train();
+    let finished = run
+        .steps(240)
+        .validate_every(80)
+        .learning_rate(3e-3)
+        .model_card("Shapes", model, settings)
+        .train();
     let Finished { ending, best, .. } = finished.unwrap();
     assert_eq!(ending, Ending::Complete);
     let best = best.unwrap();
@@ -304,7 +309,7 @@ fn a_run_that_diverges_or_cannot_save_ends_in_one_line() {
 }
 
 #[test]
-#[should_panic(expected = "points have 3 coordinates, expected 2")]
+#[should_panic(expected = "coordinates have 3 dimensions, expected 2")]
 fn points_of_another_dimension_name_both_numbers() {
     let flat = config().with_field("dims", 2);
     let _ = head_of(&flat).forward(Tensor::<3>::zeros([1, 4, 3], &Device::flex()));

@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
 
 fn read(path: &Path) -> Result<NamedTensors> {
     if path.extension().is_none_or(|extension| extension != "safetensors") {
-        bail!("{}: expected a file called *.safetensors", path.display());
+        bail!("{}: expected a file named *.safetensors", path.display());
     }
     let file = Checkpoint::open(path)?;
     let names: Vec<_> = file.tensors().map(|(name, _)| name.to_owned()).collect();

@@ -104,7 +104,7 @@ fn texts_are_classified_as_the_problem_type_says() {
 #[test]
 fn photos_are_classified_as_by_preprocess_and_forward() {
     let folder = tempdir().unwrap();
-    let photos = [folder.path().join("one.png"), folder.path().join("two.jpg")];
+    let photos = [folder.path().join("one.png"), folder.path().join("two.bmp")];
     photo(&photos[0], 60, 40);
     photo(&photos[1], 33, 47);
     for (case, side) in [("image_conv", 17), ("image_fourier", 9), ("image_learned", 6)] {

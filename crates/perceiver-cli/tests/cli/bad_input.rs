@@ -220,7 +220,9 @@ fn texts_that_cannot_be_read() {
     let mut wide = fill("[MASK]");
     wide.extend(arguments!["--span", "12"]);
     scene.refuses("too wide a mask", wide, &["12 bytes", "11"]);
-    for (words, expected) in [("!,,!", "empty word"), ("!,!!!!!!!!!!!!", "12 bytes")] {
+    for (words, expected) in
+        [("!,,!", "a word to choose from is empty"), ("!,!!!!!!!!!!!!", "12 bytes")]
+    {
         let mut choose = fill("[MASK]");
         choose.extend(arguments!["--candidates", words]);
         scene.refuses("a word", choose, &[expected]);
@@ -370,7 +372,7 @@ fn tensors_that_do_not_fit() {
         ("masked_lm", "inputs", ids(&[2], &[4, 5]), &["`inputs`", "[2]"]),
         ("masked_lm", "inputs", ids(&[1, 14], &[7; 14]), &["`inputs`", "14", "13"]),
         ("masked_lm", "inputs", ids(&[1, 0], &[]), &["`inputs`", "[1, 0]"]),
-        ("masked_lm", "mask", ids(&[1, 2], &[1, 1]), &["`mask`", "no input"]),
+        ("masked_lm", "mask", ids(&[1, 2], &[1, 1]), &["`mask`", "not an input"]),
         ("masked_lm", "attention_mask", ids(&[2, 12], &[1; 24]), &["`attention_mask`", "[2, 12]"]),
         ("masked_lm", "attention_mask", ids(&[2, 13], &[0; 26]), &["`attention_mask`", "hides"]),
         ("masked_lm", "labels", ids(&[2, 13], &[53; 26]), &["`labels`", "53"]),

@@ -64,12 +64,14 @@ fn every_command_has_help_whose_examples_it_understands() {
 #[test]
 fn what_the_documents_tell_people_to_type_is_understood() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for document in ["README.md", "docs/training.md"] {
+    for (document, prompt, least) in [
+        ("README.md", "    cargo run --release -- ", 2),
+        ("docs/training.md", "    cargo run --release -- ", 4),
+        ("docs/guide.md", "    $ perceiver ", 20),
+    ] {
         let text = fs::read_to_string(root.join(document)).unwrap();
-        let commands =
-            text.lines().filter_map(|line| line.strip_prefix("    cargo run --release -- "));
-        let commands: Vec<_> = commands.collect();
-        assert!(commands.len() > 3, "{document}: {commands:?}");
+        let commands: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(prompt)).collect();
+        assert!(commands.len() >= least, "{document}: {commands:?}");
         for line in commands {
             assert_known(line);
         }

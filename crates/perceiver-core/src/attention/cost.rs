@@ -35,9 +35,9 @@ impl CrossAttention {
         let rows = self.projections.heads * queries;
         let channels = inputs[0].channels();
         let projected = qk_channels + v_channels;
-        let projecting = |of: &Segment| of.tokens() * (channels + queries) * projected;
+        let projecting = |segment: &Segment| segment.tokens() * (channels + queries) * projected;
         // Once for the scores, once for the sums.
-        let absorbing = |of: &Segment| 2 * rows * Factored::numbers(of);
+        let absorbing = |segment: &Segment| 2 * rows * Factored::numbers(segment);
         let (factored, reading) =
             choose(inputs, projecting, absorbing, queries * channels * projected);
         let projections = queries * query_channels * projected;
@@ -54,8 +54,8 @@ impl CrossAttention {
         let [qk_channels, v_channels] = self.widths();
         let heads = self.projections.heads;
         let channels = queries[0].channels();
-        let projecting = |of: &Segment| of.tokens() * (channels + keys) * qk_channels;
-        let absorbing = |of: &Segment| heads * keys * Factored::numbers(of);
+        let projecting = |segment: &Segment| segment.tokens() * (channels + keys) * qk_channels;
+        let absorbing = |segment: &Segment| heads * keys * Factored::numbers(segment);
         let (factored, scores) =
             choose(queries, projecting, absorbing, keys * channels * qk_channels);
 

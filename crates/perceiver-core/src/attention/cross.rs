@@ -93,8 +93,9 @@ impl CrossAttention {
     /// If arrays of these shapes do not fit this attention.
     pub(super) fn assert_fits(&self, queries: [usize; 3], inputs: [usize; 3]) {
         let [[query_batch, _, query_channels], [batch, keys, channels]] = [queries, inputs];
-        let of = &self.projections;
-        let expected = [&of.layernorm1, &of.layernorm2].map(|norm| norm.gamma.dims()[0]);
+        let projections = &self.projections;
+        let expected =
+            [&projections.layernorm1, &projections.layernorm2].map(|norm| norm.gamma.dims()[0]);
         for (name, found, expected) in
             [("queries", query_channels, expected[0]), ("inputs", channels, expected[1])]
         {
@@ -118,19 +119,19 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
         probabilities: bool,
     ) -> Attended {
-        let of = &self.projections;
+        let projections = &self.projections;
         let [batch, ..] = queries.dims();
         // Queries that all examples share are projected once.
-        let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
-        let projected = expand_batch(ops::linear(&of.query, projected), batch);
-        let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());
+        let projected = ops::layer_norm(&projections.layernorm1, queries.distinct().to_dense());
+        let projected = expand_batch(ops::linear(&projections.query, projected), batch);
+        let inputs = ops::layer_norm(&projections.layernorm2, inputs.to_dense());
         let (attended, maps) = attend(
             projected,
-            ops::linear(&of.key, inputs.clone()),
-            ops::linear(&of.value, inputs),
-            of.heads,
+            ops::linear(&projections.key, inputs.clone()),
+            ops::linear(&projections.value, inputs),
+            projections.heads,
             mask,
-            &of.dropout,
+            &projections.dropout,
             probabilities,
         );
         (self.project_output(attended, queries), maps)
@@ -146,8 +147,8 @@ impl CrossAttention {
 
     /// Channels of projected queries and keys, and of projected values.
     pub(super) fn widths(&self) -> [usize; 2] {
-        let of = &self.projections;
-        [of.query.weight.dims()[1], of.value.weight.dims()[1]]
+        let projections = &self.projections;
+        [projections.query.weight.dims()[1], projections.value.weight.dims()[1]]
     }
 
     /// The factor of every score.

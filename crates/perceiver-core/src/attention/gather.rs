@@ -30,10 +30,10 @@ struct Read {
 
 /// Weighted sums over a segment.
 enum Sum {
-    /// Of the normalised tokens of an absorbed segment, before the weight and bias of the norm:
+    /// Sums of normalised tokens, before the weight and bias of the norm, of an absorbed segment:
     /// `[batch, heads, queries, input_channels]`.
     Tokens(Tensor<4>),
-    /// Of the values of a projected segment, `[batch, heads, queries, v_channels / heads]`.
+    /// Sums of values of a projected segment, `[batch, heads, queries, v_channels / heads]`.
     Values(Tensor<4>),
 }
 
@@ -65,11 +65,11 @@ impl CrossAttention {
             if segment.tokens() == 0 {
                 continue;
             }
-            let of_segment = mask.map(|mask| mask.narrow(start, segment.tokens()));
+            let segment_mask = mask.map(|mask| mask.narrow(start, segment.tokens()));
             let mut read = if absorbs {
-                read_absorbed(&projected, segment, of_segment.as_ref())
+                read_absorbed(&projected, segment, segment_mask.as_ref())
             } else {
-                self.read_projected(&projected, segment, of_segment.as_ref())
+                self.read_projected(&projected, segment, segment_mask.as_ref())
             };
             if let Some(blind) = &blind {
                 read.log_sum_exp = counting_tokens(read.log_sum_exp, blind, segment.tokens());
@@ -85,13 +85,15 @@ impl CrossAttention {
 
     /// Projects queries that all examples share once.
     fn project_queries(&self, queries: &TokenArray, batch: usize) -> Queries {
-        let of = &self.projections;
-        let queries = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
-        let projected =
-            split_heads(ops::linear(&of.query, queries), of.heads).mul_scalar(self.scale());
-        let absorbed = projected.clone().matmul(heads_first(of.key.weight.val(), of.heads));
-        let absorbed = absorbed * of.layernorm2.gamma.val().unsqueeze::<4>();
-        let constant = split_heads(ops::linear(&of.key, self.input_bias()), of.heads);
+        let projections = &self.projections;
+        let queries = ops::layer_norm(&projections.layernorm1, queries.distinct().to_dense());
+        let projected = split_heads(ops::linear(&projections.query, queries), projections.heads)
+            .mul_scalar(self.scale());
+        let absorbed =
+            projected.clone().matmul(heads_first(projections.key.weight.val(), projections.heads));
+        let absorbed = absorbed * projections.layernorm2.gamma.val().unsqueeze::<4>();
+        let constant =
+            split_heads(ops::linear(&projections.key, self.input_bias()), projections.heads);
         let constant = dot(projected.clone(), constant);
         Queries {
             projected: expand_batch(projected, batch),
@@ -101,10 +103,10 @@ impl CrossAttention {
     }
 
     fn read_projected(&self, queries: &Queries, segment: &Segment, mask: Option<&KeyMask>) -> Read {
-        let of = &self.projections;
-        let inputs = ops::layer_norm(&of.layernorm2, segment.to_dense());
-        let keys = split_heads(ops::linear(&of.key, inputs.clone()), of.heads);
-        let values = split_heads(ops::linear(&of.value, inputs), of.heads);
+        let projections = &self.projections;
+        let inputs = ops::layer_norm(&projections.layernorm2, segment.to_dense());
+        let keys = split_heads(ops::linear(&projections.key, inputs.clone()), projections.heads);
+        let values = split_heads(ops::linear(&projections.value, inputs), projections.heads);
         let input = AttentionInput::new(queries.projected.clone(), keys, values);
         let (attended, log_sum_exp) = ops::attention_with_log_sum_exp(input.mask(mask).scale(1.0));
         Read { attended: Sum::Values(attended), log_sum_exp }
@@ -115,7 +117,7 @@ impl CrossAttention {
     /// # Shapes
     /// - returns: `[batch, heads, queries, v_channels / heads]`
     fn merge(&self, reads: Vec<Read>) -> Tensor<4> {
-        let of = &self.projections;
+        let projections = &self.projections;
         let scores = reads.iter().map(|read| read.log_sum_exp.clone()).collect();
         let shares = activation::softmax(Tensor::cat(scores, 3), 3);
         let (mut tokens, mut values): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
@@ -132,9 +134,11 @@ impl CrossAttention {
         }
         let sum = |parts: Vec<Tensor<4>>| parts.into_iter().reduce(|sum, part| sum + part);
         let projected = sum(tokens).map(|tokens| {
-            let normed = tokens * of.layernorm2.gamma.val().unsqueeze::<4>();
-            let weights = heads_first(of.value.weight.val(), of.heads).swap_dims(2, 3);
-            let constant = split_heads(ops::linear(&of.value, self.input_bias()), of.heads);
+            let normed = tokens * projections.layernorm2.gamma.val().unsqueeze::<4>();
+            let weights =
+                heads_first(projections.value.weight.val(), projections.heads).swap_dims(2, 3);
+            let constant =
+                split_heads(ops::linear(&projections.value, self.input_bias()), projections.heads);
             normed.matmul(weights) + constant * weight
         });
         values.extend(projected);

@@ -46,16 +46,16 @@ impl CrossAttention {
         mask: Option<&KeyMask>,
     ) -> AttentionMaps {
         self.assert_fits(queries.dims(), inputs.dims());
-        let of = &self.projections;
+        let projections = &self.projections;
         let [batch, keys, _] = inputs.dims();
-        let block = (BLOCK / (batch * of.heads * keys).max(1)).max(1);
+        let block = (BLOCK / (batch * projections.heads * keys).max(1)).max(1);
         // Queries that all examples share are projected once.
-        let projected = ops::layer_norm(&of.layernorm1, queries.distinct().to_dense());
-        let projected = expand_batch(ops::linear(&of.query, projected), batch);
-        let inputs = ops::layer_norm(&of.layernorm2, inputs.to_dense());
+        let projected = ops::layer_norm(&projections.layernorm1, queries.distinct().to_dense());
+        let projected = expand_batch(ops::linear(&projections.query, projected), batch);
+        let inputs = ops::layer_norm(&projections.layernorm2, inputs.to_dense());
         AttentionMaps {
-            queries: split_heads(projected, of.heads),
-            keys: split_heads(ops::linear(&of.key, inputs), of.heads),
+            queries: split_heads(projected, projections.heads),
+            keys: split_heads(ops::linear(&projections.key, inputs), projections.heads),
             mask: mask.cloned(),
             scale: self.scale(),
             block,

@@ -26,19 +26,18 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
     let mut parts = Vec::new();
     if let Some(content) = segment.content() {
         parts.push(match content.fewest_channels() {
-            (content, None) => Part::of(content),
-            (raw, Some(map)) => Part::of_mapped(&raw, &map),
+            (content, None) => Part::dense(content),
+            (raw, Some(map)) => Part::mapped(&raw, &map),
         });
     }
     match segment.positions() {
-        Some(Positions::Table(table)) => parts.push(Part::of(table.clone().unsqueeze())),
+        Some(Positions::Table(table)) => parts.push(Part::dense(table.clone().unsqueeze())),
         Some(Positions::Grid(grid)) => {
-            parts
-                .extend(grid.axes.iter().enumerate().map(|(a, axis)| Part::of_axis(grid, a, axis)));
+            parts.extend(grid.axes.iter().enumerate().map(|(a, axis)| Part::axis(grid, a, axis)));
         }
         None => {}
     }
-    parts.extend(segment.padding().map(|padding| Part::of(padding.clone().unsqueeze())));
+    parts.extend(segment.padding().map(|padding| Part::dense(padding.clone().unsqueeze())));
 
     // A factor, not a divisor: in gradients, burn rounds the inverse of a divisor to single precision.
     let inverse = (segment.channels() as f64).recip();
@@ -59,7 +58,7 @@ pub(super) fn moments(segment: &Segment) -> (Tensor<2>, Tensor<2>) {
 
 impl Part {
     /// The part of channels that are written out, `[batch, tokens, channels]`.
-    fn of(tokens: Tensor<3>) -> Self {
+    fn dense(tokens: Tensor<3>) -> Self {
         let ([.., channels], dtype) = (tokens.dims(), tokens.dtype());
         let tokens = widened(tokens);
         let mean = tokens.clone().mean_dim(2);
@@ -69,7 +68,7 @@ impl Part {
 
     /// The part of a linear map's results. Once the map is centred, its results are the distances from
     /// the mean.
-    fn of_mapped(raw: &Tensor<3>, map: &LinearMap) -> Self {
+    fn mapped(raw: &Tensor<3>, map: &LinearMap) -> Self {
         let ([_, channels], dtype) = (map.dims(), raw.dtype());
         let raw = widened(raw.clone());
         let (weights, biases) = (widened(map.weight()), widened(map.bias()));
@@ -81,17 +80,17 @@ impl Part {
     }
 
     /// The part of the channels that vary along one axis.
-    fn of_axis(grid: &Grid, a: usize, axis: &Axis) -> Self {
-        let along = Self::of(axis.table.clone().unsqueeze());
+    fn axis(grid: &Grid, a: usize, axis: &Axis) -> Self {
+        let along = Self::dense(axis.table.clone().unsqueeze());
         let lengths = grid.lengths();
         let [outer, inner] =
             [&lengths[..a], &lengths[a + 1..]].map(|l| l.iter().product::<usize>());
-        let at_tokens = |of_axis: Tensor<2>| match &grid.points {
+        let at_tokens = |along_axis: Tensor<2>| match &grid.points {
             Some(points) => {
                 let index: Tensor<1, Int> = (points.clone() / inner as i64) % lengths[a] as i64;
-                of_axis.select(1, index)
+                along_axis.select(1, index)
             }
-            None => of_axis
+            None => along_axis
                 .reshape([1, lengths[a], 1])
                 .expand([outer, lengths[a], inner])
                 .reshape([1, outer * lengths[a] * inner]),

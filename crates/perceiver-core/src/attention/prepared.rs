@@ -71,12 +71,12 @@ impl CrossAttention {
         inputs: Tensor<3>,
         form: Form,
     ) -> PreparedAttention<'_> {
-        let of = &self.projections;
-        let heads = of.heads;
-        let inputs = ops::layer_norm(&of.layernorm2, inputs);
-        let keys =
-            split_heads(ops::linear(&of.key, inputs.clone()), heads).mul_scalar(self.scale());
-        let mut values = split_heads(ops::linear(&of.value, inputs), heads);
+        let projections = &self.projections;
+        let heads = projections.heads;
+        let inputs = ops::layer_norm(&projections.layernorm2, inputs);
+        let keys = split_heads(ops::linear(&projections.key, inputs.clone()), heads)
+            .mul_scalar(self.scale());
+        let mut values = split_heads(ops::linear(&projections.value, inputs), heads);
         if form.output_in_values {
             let [v_channels, channels] = self.output.weight.dims();
             let by_head = [1, heads, v_channels / heads, channels];
@@ -103,14 +103,16 @@ impl CrossAttention {
     /// # Shapes
     /// - `keys`: scaled, `[batch, heads, keys, qk_channels / heads]`
     fn absorb(&self, keys: &Tensor<4>) -> AbsorbedKeys {
-        let of = &self.projections;
-        let absorbed = keys.clone().matmul(heads_first(of.query.weight.val(), of.heads));
+        let projections = &self.projections;
+        let absorbed =
+            keys.clone().matmul(heads_first(projections.query.weight.val(), projections.heads));
         // The bias of the norm and the bias of the queries add the same to every query.
-        let beta = of.layernorm1.beta.as_ref().expect("the normalisation has a bias").val();
-        let constant = ops::linear(&of.query, beta.unsqueeze::<3>());
-        let constant = split_heads(constant, of.heads);
+        let beta =
+            projections.layernorm1.beta.as_ref().expect("the normalisation has a bias").val();
+        let constant = ops::linear(&projections.query, beta.unsqueeze::<3>());
+        let constant = split_heads(constant, projections.heads);
         AbsorbedKeys {
-            keys: absorbed * of.layernorm1.gamma.val().unsqueeze::<4>(),
+            keys: absorbed * projections.layernorm1.gamma.val().unsqueeze::<4>(),
             bias: dot(keys.clone(), constant).squeeze_dim(3),
         }
     }
@@ -136,14 +138,14 @@ impl PreparedAttention<'_> {
     /// # Shapes
     /// - returns: `[batch, count, query_channels]`
     pub(crate) fn attend(&self, segment: usize, start: usize, count: usize) -> Tensor<3> {
-        let of = &self.attention.projections;
+        let projections = &self.attention.projections;
         let [batch, heads, ..] = self.keys.dims();
         let queries = self.segments[segment].queries.narrow(start, count).distinct();
         let attended = match &self.segments[segment].factored {
             Some(factored) => self.scatter(factored, start, count),
             None => {
-                let normed = ops::layer_norm(&of.layernorm1, queries.to_dense());
-                let queries = split_heads(ops::linear(&of.query, normed), heads);
+                let normed = ops::layer_norm(&projections.layernorm1, queries.to_dense());
+                let queries = split_heads(ops::linear(&projections.query, normed), heads);
                 let queries = expand_batch(queries, batch);
                 let (keys, values) = (self.keys.clone(), self.values.clone());
                 ops::attention(AttentionInput::new(queries, keys, values).scale(1.0))

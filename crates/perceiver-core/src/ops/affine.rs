@@ -17,7 +17,7 @@ pub(super) fn generic<B: PerceiverOps>(
 ) -> FloatTensor<B> {
     let [channels_out] = bias.shape().dims();
     let shape = with_channels(x.shape(), channels_out);
-    let of_bias = with_channels(Shape::from(vec![1; shape.num_dims()]), channels_out);
+    let bias_shape = with_channels(Shape::from(vec![1; shape.num_dims()]), channels_out);
     let x = rows::<B>(x);
     let product = if channels_out == 1 {
         B::float_sum_dim(B::float_mul(x, B::float_transpose(weight)), 1)
@@ -26,7 +26,7 @@ pub(super) fn generic<B: PerceiverOps>(
     };
     // Fusion joins the addition with what follows, unless the shape changes between them.
     let product = B::float_reshape(product, shape);
-    B::float_add(product, B::float_reshape(bias, of_bias))
+    B::float_add(product, B::float_reshape(bias, bias_shape))
 }
 
 pub(super) fn generic_input_backward<B: Backend>(

@@ -37,15 +37,15 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
 
     fn gather_attend(input: GatherInput<Self>) -> FloatTensor<Self> {
         let GatherInput { content_queries, axis_scores, tokens, hidden } = input;
-        let (content_queries, of_content_queries) = content_queries.into_parts();
-        let (axis_scores, of_axis_scores) = axis_scores.into_parts();
-        let (content, of_content) = tokens.content.into_parts();
-        let (scale, of_scale) = tokens.scale.into_parts();
+        let (content_queries, content_queries_node) = content_queries.into_parts();
+        let (axis_scores, axis_scores_node) = axis_scores.into_parts();
+        let (content, content_node) = tokens.content.into_parts();
+        let (scale, scale_node) = tokens.scale.into_parts();
         let tokens = FactoredTokens { content, scale, grid: tokens.grid };
         let hidden = hidden.untracked();
         let input = GatherInput { content_queries, axis_scores, tokens, hidden };
         let packed = B::gather_attend(input.clone());
-        let nodes = [of_content_queries, of_axis_scores, of_content, of_scale];
+        let nodes = [content_queries_node, axis_scores_node, content_node, scale_node];
         match GatherBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(packed),
             OpsKind::Tracked(node) => node.finish((input, packed.clone()), packed),
@@ -54,17 +54,24 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
 
     fn scatter_attend(input: ScatterInput<Self>) -> FloatTensor<Self> {
         let ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values } = input;
-        let (content, of_content) = tokens.content.into_parts();
-        let (scale, of_scale) = tokens.scale.into_parts();
-        let (content_keys, of_content_keys) = content_keys.into_parts();
-        let (axis_scores, of_axis_scores) = axis_scores.into_parts();
-        let (key_bias, of_key_bias) = key_bias.into_parts();
-        let (values, of_values) = values.into_parts();
+        let (content, content_node) = tokens.content.into_parts();
+        let (scale, scale_node) = tokens.scale.into_parts();
+        let (content_keys, content_keys_node) = content_keys.into_parts();
+        let (axis_scores, axis_scores_node) = axis_scores.into_parts();
+        let (key_bias, key_bias_node) = key_bias.into_parts();
+        let (values, values_node) = values.into_parts();
         let tokens = FactoredTokens { content, scale, grid: tokens.grid };
         let points = points.untracked();
         let input = ScatterInput { tokens, points, content_keys, axis_scores, key_bias, values };
         let attended = B::scatter_attend_forward(input.clone());
-        let nodes = [of_content_keys, of_axis_scores, of_key_bias, of_values, of_content, of_scale];
+        let nodes = [
+            content_keys_node,
+            axis_scores_node,
+            key_bias_node,
+            values_node,
+            content_node,
+            scale_node,
+        ];
         let output = attended.output.clone();
         match ScatterBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(output),
@@ -73,8 +80,8 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (x, of_x) = x.into_parts();
-        match GeluBackward.prepare::<C>([of_x]).compute_bound().stateful() {
+        let (x, x_node) = x.into_parts();
+        match GeluBackward.prepare::<C>([x_node]).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(B::exact_gelu(x)),
             OpsKind::Tracked(node) => node.finish(x.clone(), B::exact_gelu(x)),
         }
@@ -87,10 +94,10 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let is_frozen = !weight.is_tracked() && !bias.is_tracked();
         let needs_weight = x.is_tracked();
-        let (x, of_x) = x.into_parts();
-        let (weight, of_weight) = weight.into_parts();
-        let (bias, of_bias) = bias.into_parts();
-        let nodes = [of_x, of_weight, of_bias];
+        let (x, x_node) = x.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let (bias, bias_node) = bias.into_parts();
+        let nodes = [x_node, weight_node, bias_node];
         match AffineBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(B::affine(x, weight, bias)),
             OpsKind::Tracked(node) => {
@@ -109,11 +116,11 @@ impl<B: PerceiverOps, C: CheckpointStrategy> PerceiverOps for Autodiff<B, C> {
         beta: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let (x, of_x) = x.into_parts();
-        let (gamma, of_gamma) = gamma.into_parts();
-        let (beta, of_beta) = beta.into_parts();
+        let (x, x_node) = x.into_parts();
+        let (gamma, gamma_node) = gamma.into_parts();
+        let (beta, beta_node) = beta.into_parts();
         let output = B::normalise(x.clone(), gamma.clone(), beta, epsilon);
-        let nodes = [of_x, of_gamma, of_beta];
+        let nodes = [x_node, gamma_node, beta_node];
         match NormaliseBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(node) => node.finish(output),
             OpsKind::Tracked(node) => node.finish(NormaliseState { x, gamma, epsilon }, output),
@@ -149,12 +156,12 @@ impl<B: PerceiverOps> Backward<B, 4> for GatherBackward {
     type State = (GatherInput<B>, FloatTensor<B>);
 
     fn backward(self, node: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_packed = gradients.consume::<B>(&node.node);
+        let packed_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         let (input, packed) = node.state;
         let tracked_tokens = parents[2..].iter().any(Option::is_some);
         let GatherGradients { content_queries, axis_scores, tokens } =
-            B::gather_attend_backward(input, packed, of_packed, tracked_tokens);
+            B::gather_attend_backward(input, packed, packed_gradient, tracked_tokens);
         let mut found = vec![content_queries, axis_scores];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);
@@ -169,12 +176,12 @@ impl<B: PerceiverOps> Backward<B, 6> for ScatterBackward {
     type State = (ScatterInput<B>, AttentionOutput<B>);
 
     fn backward(self, node: Ops<Self::State, 6>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
+        let output_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         let (input, attended) = node.state;
         let tracked_tokens = parents[4..].iter().any(Option::is_some);
         let ScatterGradients { content_keys, axis_scores, key_bias, values, tokens } =
-            B::scatter_attend_backward(input, attended, of_output, tracked_tokens);
+            B::scatter_attend_backward(input, attended, output_gradient, tracked_tokens);
         let mut found = vec![content_keys, axis_scores, key_bias, values];
         found.extend(listed(tokens));
         register::<B>(parents, found, gradients);

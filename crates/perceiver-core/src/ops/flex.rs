@@ -88,11 +88,11 @@ impl PerceiverOps for Flex {
             scale: scale as f32,
         }
         .run();
-        let [of_queries, of_keys, of_values] = shapes;
+        let [queries_shape, keys_shape, values_shape] = shapes;
         AttentionGradients {
-            queries: tensor(queries, of_queries),
-            keys: tensor(keys, of_keys),
-            values: tensor(values, of_values),
+            queries: tensor(queries, queries_shape),
+            keys: tensor(keys, keys_shape),
+            values: tensor(values, values_shape),
         }
     }
 
@@ -253,8 +253,8 @@ impl PerceiverOps for Flex {
         }
         let shape = x.layout().shape().clone();
         let [x, gamma, beta] = [x, gamma, beta].map(numbers);
-        let [of_x, of_gamma, of_beta] = [&x, &gamma, &beta].map(FlexTensor::storage);
-        tensor(normalise::normalise(of_x, of_gamma, of_beta, epsilon as f32), shape)
+        let [x, gamma, beta] = [&x, &gamma, &beta].map(FlexTensor::storage);
+        tensor(normalise::normalise(x, gamma, beta, epsilon as f32), shape)
     }
 
     fn normalise_backward(
@@ -281,24 +281,24 @@ const TASK: usize = 1 << 12;
 /// Replaces every number by its GELU, on every core.
 fn gelu(numbers: &mut [f32]) {
     #[multiversion(targets = "simd")]
-    fn of_task(numbers: &mut [f32]) {
+    fn task(numbers: &mut [f32]) {
         for x in numbers {
             *x = lanes::gelu(*x);
         }
     }
-    numbers.par_chunks_mut(TASK).for_each(of_task);
+    numbers.par_chunks_mut(TASK).for_each(task);
 }
 
 /// Multiplies every gradient by the slope of the GELU, on every core.
 fn gelu_backward(numbers: &[f32], gradients: &mut [f32]) {
     #[multiversion(targets = "simd")]
-    fn of_task(numbers: &[f32], gradients: &mut [f32]) {
+    fn task(numbers: &[f32], gradients: &mut [f32]) {
         for (gradient, &x) in gradients.iter_mut().zip(numbers) {
             *gradient *= lanes::gelu_slope(x);
         }
     }
     let tasks = gradients.par_chunks_mut(TASK).zip(numbers.par_chunks(TASK));
-    tasks.for_each(|(gradients, numbers)| of_task(numbers, gradients));
+    tasks.for_each(|(gradients, numbers)| task(numbers, gradients));
 }
 
 /// Streams over all scores: the sums of every row, `[batch, heads, rows, channels]`, and its log-sum-exp,

@@ -35,11 +35,11 @@ pub(super) fn generic_backward<B: Backend>(
     let gamma = B::float_reshape(gamma, Shape::new([1, channels]));
     let received = B::float_mul(output_gradient.clone(), gamma);
     let along = mean(B::float_mul(received.clone(), normal.clone()));
-    let of_x = B::float_sub(received.clone(), mean(received));
-    let of_x = B::float_sub(of_x, B::float_mul(normal.clone(), along));
-    let of_x = B::float_div(of_x, deviation);
+    let x_gradient = B::float_sub(received.clone(), mean(received));
+    let x_gradient = B::float_sub(x_gradient, B::float_mul(normal.clone(), along));
+    let x_gradient = B::float_div(x_gradient, deviation);
 
     let per_channel = |rows| B::float_reshape(B::float_sum_dim(rows, 0), Shape::new([channels]));
-    let of_gamma = per_channel(B::float_mul(output_gradient.clone(), normal));
-    (B::float_reshape(of_x, shape), of_gamma, per_channel(output_gradient))
+    let gamma_gradient = per_channel(B::float_mul(output_gradient.clone(), normal));
+    (B::float_reshape(x_gradient, shape), gamma_gradient, per_channel(output_gradient))
 }

@@ -63,7 +63,7 @@ pub(super) fn affine_parameters_backward(
     x: &TensorSpec,
     output_gradient: &TensorSpec,
 ) -> (TensorSpec, TensorSpec) {
-    let last = |of: &TensorSpec| of.shape[of.shape.num_dims() - 1];
+    let last = |spec: &TensorSpec| spec.shape[spec.shape.num_dims() - 1];
     let (channels_in, channels_out) = (last(x), last(output_gradient));
     let weight = TensorSpec::new(Shape::new([channels_in, channels_out]), x.dtype);
     (weight, TensorSpec::new(Shape::new([channels_out]), x.dtype))

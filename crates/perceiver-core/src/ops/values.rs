@@ -66,7 +66,7 @@ pub struct FactoredTokens<B: Backend> {
 pub struct GatherInput<B: Backend> {
     /// `[batch, heads, queries, content_channels]`.
     pub content_queries: FloatTensor<B>,
-    /// What each place on an axis adds to a query's score, axis after axis:
+    /// Term of a query's score for each place on an axis, axis after axis:
     /// `[batch, heads, queries, axes]`.
     pub axis_scores: FloatTensor<B>,
     /// Keys and values; every cell of the grid is a token.
@@ -102,7 +102,7 @@ pub struct ScatterInput<B: Backend> {
     pub points: GridPoints<B>,
     /// `[batch, heads, keys, content_channels]`.
     pub content_keys: FloatTensor<B>,
-    /// What each place on an axis adds to a key's score, axis after axis:
+    /// Term of a key's score for each place on an axis, axis after axis:
     /// `[batch, heads, keys, axes]`.
     pub axis_scores: FloatTensor<B>,
     /// Added to every score of a key, `[batch, heads, keys]`.

@@ -84,6 +84,9 @@ impl BasicDecoder {
     /// - `queries`: `[batch, queries, query_channels]`
     /// - `latents`: `[batch, latents, latent_channels]`
     /// - returns: `[batch, queries, output_channels]`
+    ///
+    /// # Panics
+    /// If there are no queries, or their channels or those of the latents do not fit the layer.
     #[must_use]
     pub fn decode(
         &self,
@@ -91,6 +94,8 @@ impl BasicDecoder {
         latents: Tensor<3>,
         attentions: bool,
     ) -> Decoded<Tensor<3>> {
+        let [_, count, _] = queries.dims();
+        assert!(count > 0, "decoding needs at least one query, found 0");
         if attentions || self.has_gradients(&latents) {
             return self.decode_at_once(queries, latents, attentions);
         }

@@ -107,17 +107,19 @@ impl MultimodalDecoderConfig {
             layer == channels,
             "the layer takes {layer} query channels, queries have {channels}"
         );
-        let of = &self.queries;
+        let queries = &self.queries;
         let modalities = ModalityQueries {
-            audio: basic_queries(&of.audio.0, &[of.audio.1], init, device),
-            image: NestedQueries { decoder: basic_queries(&of.image.0, &of.image.1, init, device) },
-            label: NestedQueries { decoder: basic_queries(&of.label, &[1], init, device) },
+            audio: basic_queries(&queries.audio.0, &[queries.audio.1], init, device),
+            image: NestedQueries {
+                decoder: basic_queries(&queries.image.0, &queries.image.1, init, device),
+            },
+            label: NestedQueries { decoder: basic_queries(&queries.label, &[1], init, device) },
         };
         let padding = |own: &PositionConfig| init.parameter([1, channels - own.channels()], device);
         let padding = Modalities {
-            audio: padding(&of.audio.0),
-            image: padding(&of.image.0),
-            label: padding(&of.label),
+            audio: padding(&queries.audio.0),
+            image: padding(&queries.image.0),
+            label: padding(&queries.label),
         };
         let decoder = BasicDecoderConfig {
             queries: None,
@@ -177,11 +179,11 @@ impl Decoder for MultimodalDecoder {
                 let padding: Tensor<1> = padding.val().flatten(0, 1);
                 queries.points(batch, points.clone(), &device).with_padding(padding)
             };
-        let (of, padding) = (&self.modalities, &self.padding);
+        let (modalities, padding) = (&self.modalities, &self.padding);
         TokenArray::new(vec![
-            segment(&of.audio.queries, &points.audio, &padding.audio),
-            segment(&of.image.decoder.queries, &points.image, &padding.image),
-            segment(&of.label.decoder.queries, &None, &padding.label),
+            segment(&modalities.audio.queries, &points.audio, &padding.audio),
+            segment(&modalities.image.decoder.queries, &points.image, &padding.image),
+            segment(&modalities.label.decoder.queries, &None, &padding.label),
         ])
     }
 

@@ -76,7 +76,7 @@ pub struct ImagePreprocessor {
 
 /// Pixels with channels first.
 #[derive(Debug, Clone)]
-pub enum Frames {
+pub enum Pixels {
     /// `[batch, channels, height, width]`.
     Image(Tensor<4>),
     /// `[batch, time, channels, height, width]`.
@@ -87,7 +87,7 @@ pub enum Frames {
 #[derive(Debug, Clone)]
 pub struct ImageInput {
     /// The pixels.
-    pub frames: Frames,
+    pub pixels: Pixels,
     /// If true, trainable positions of a square image are resampled to the size of this one.
     pub interpolate_positions: bool,
 }
@@ -103,13 +103,13 @@ impl ImageInput {
 
 impl From<Tensor<4>> for ImageInput {
     fn from(image: Tensor<4>) -> Self {
-        Self { frames: Frames::Image(image), interpolate_positions: false }
+        Self { pixels: Pixels::Image(image), interpolate_positions: false }
     }
 }
 
 impl From<Tensor<5>> for ImageInput {
     fn from(video: Tensor<5>) -> Self {
-        Self { frames: Frames::Video(video), interpolate_positions: false }
+        Self { pixels: Pixels::Video(video), interpolate_positions: false }
     }
 }
 
@@ -223,10 +223,10 @@ impl Preprocessor for ImagePreprocessor {
     /// a video and the preparation takes only images.
     fn forward(&self, input: ImageInput) -> Preprocessed {
         let (content, grid) = match self.preparation {
-            ImagePreparation::Conv { .. } => channels_last(self.convolve(input.frames)),
-            ImagePreparation::Conv1x1 => channels_last(self.every_pixel(image_only(input.frames))),
-            ImagePreparation::Patches { .. } => self.patches(input.frames),
-            ImagePreparation::Pixels => self.pixels(input.frames),
+            ImagePreparation::Conv { .. } => channels_last(self.convolve(input.pixels)),
+            ImagePreparation::Conv1x1 => channels_last(self.every_pixel(image_only(input.pixels))),
+            ImagePreparation::Patches { .. } => self.patches(input.pixels),
+            ImagePreparation::Pixels => self.pixels(input.pixels),
         };
         let interpolate = input.interpolate_positions;
         let positions = self.positions.grid(&grid, interpolate, &content.device());
@@ -242,9 +242,9 @@ impl Preprocessor for ImagePreprocessor {
 type Gridded = (Tensor<3>, Vec<usize>);
 
 impl ImagePreprocessor {
-    fn convolve(&self, frames: Frames) -> Tensor<4> {
+    fn convolve(&self, pixels: Pixels) -> Tensor<4> {
         let convnet = self.convnet.as_ref().expect("this preparation has a convolution");
-        convnet.forward(image_only(frames))
+        convnet.forward(image_only(pixels))
     }
 
     /// The linear map of every token that ends some preparations.
@@ -262,10 +262,10 @@ impl ImagePreprocessor {
         image.slice(s![.., .., ..;step, ..;step])
     }
 
-    fn patches(&self, frames: Frames) -> Gridded {
-        let (video, temporal_block) = match frames {
-            Frames::Image(image) => (image.unsqueeze_dim::<5>(1), 1),
-            Frames::Video(video) => (video, self.temporal_downsample),
+    fn patches(&self, pixels: Pixels) -> Gridded {
+        let (video, temporal_block) = match pixels {
+            Pixels::Image(image) => (image.unsqueeze_dim::<5>(1), 1),
+            Pixels::Video(video) => (video, self.temporal_downsample),
         };
         let blocks = space_to_depth(video, temporal_block, self.spatial_downsample);
         let [batch, time, height, width, channels] = blocks.dims();
@@ -275,13 +275,13 @@ impl ImagePreprocessor {
         (content, grid)
     }
 
-    fn pixels(&self, frames: Frames) -> Gridded {
+    fn pixels(&self, pixels: Pixels) -> Gridded {
         let (space, time) = (self.spatial_downsample, self.temporal_downsample);
-        match frames {
-            Frames::Image(image) => {
+        match pixels {
+            Pixels::Image(image) => {
                 channels_last(image.slice(s![..;space as isize, ..;space as isize, .., ..]))
             }
-            Frames::Video(video) => {
+            Pixels::Video(video) => {
                 let (space, time) = (space as isize, time as isize);
                 let video = video.slice(s![.., ..;time, .., ..;space, ..;space]);
                 let [batch, time, channels, height, width] = video.dims();
@@ -302,10 +302,10 @@ fn channels_last(image: Tensor<4>) -> Gridded {
     (content, vec![height, width])
 }
 
-fn image_only(frames: Frames) -> Tensor<4> {
-    match frames {
-        Frames::Image(image) => image,
-        Frames::Video(video) => {
+fn image_only(pixels: Pixels) -> Tensor<4> {
+    match pixels {
+        Pixels::Image(image) => image,
+        Pixels::Video(video) => {
             panic!("a 2-D convolution takes images, not a video {:?}", video.dims())
         }
     }

@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use perceiver_core::{Content, Positions, Segment, TokenArray};
 
 pub use audio::{AudioPreprocessor, AudioPreprocessorConfig};
-pub use image::{Frames, ImageInput, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig};
+pub use image::{ImageInput, ImagePreparation, ImagePreprocessor, ImagePreprocessorConfig, Pixels};
 pub use multimodal::{MultimodalInput, MultimodalPreprocessor, MultimodalPreprocessorConfig};
 pub use one_hot::OneHotPreprocessor;
 pub use text::{TextPreprocessor, TextPreprocessorConfig};

@@ -169,11 +169,11 @@ impl Preprocessor for MultimodalPreprocessor {
     /// If the preprocessor of a modality panics, or hidden labels are given although labels have no mask
     /// token.
     fn forward(&self, input: MultimodalInput) -> Preprocessed {
-        let of = &self.modalities;
+        let modalities = &self.modalities;
         let made = [
-            of.audio.forward(input.audio),
-            of.image.forward(ImageInput::from(input.image)),
-            of.label.forward(input.label),
+            modalities.audio.forward(input.audio),
+            modalities.image.forward(ImageInput::from(input.image)),
+            modalities.label.forward(input.label),
         ];
         let paddings = [&self.padding.audio, &self.padding.image, &self.padding.label];
         let masks = [&self.mask.audio, &self.mask.image, &self.mask.label];

@@ -5,7 +5,9 @@ use perceiver_data::{
     LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
 };
 use perceiver_models::losses::Labels;
-use perceiver_models::{Head, PerceiverForSequenceClassification, PerceiverHead as _, Request};
+use perceiver_models::{
+    Head, HeadRequest, PerceiverForSequenceClassification, PerceiverHead as _, Request,
+};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -36,7 +38,7 @@ impl Evaluator {
         let loader = self.loader(Fitted::new(source, processor, size), collate, device);
         let mut confusion = Confusion::default();
         let evaluation = measure(&loader, on_progress, |batch| {
-            let scores = head.scores(batch.pixels);
+            let scores = head.forward(HeadRequest::<H>::new(batch.pixels.into())).logits;
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
         })?;

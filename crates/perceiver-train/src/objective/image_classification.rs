@@ -1,10 +1,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use perceiver_models::losses::soft_cross_entropy;
-use perceiver_models::{
-    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PerceiverHead,
-};
+use perceiver_models::{HeadRequest, ImageInput, PerceiverClassifierOutput, PerceiverHead};
 
 use super::{Objective, StepOutput, classification};
 
@@ -26,17 +23,20 @@ pub struct LabelledImages {
     pub targets: Tensor<2>,
 }
 
-/// A head that scores the classes of images.
-pub trait ImageClassifier: PerceiverHead + ModuleDisplay + 'static {
-    /// Scores of all classes.
-    ///
-    /// # Shapes
-    /// - `pixels`: `[batch, 3, height, width]`
-    /// - returns: `[batch, labels]`
-    ///
-    /// # Panics
-    /// If the head cannot take images of that size.
-    fn scores(&self, pixels: Tensor<4>) -> Tensor<2>;
+/// A head that scores the classes of images: each of this library's three, and any of your own with
+/// the same input and output.
+pub trait ImageClassifier:
+    PerceiverHead<Input = ImageInput, Output = PerceiverClassifierOutput<Tensor<2>>>
+    + ModuleDisplay
+    + 'static
+{
+}
+
+impl<H> ImageClassifier for H where
+    H: PerceiverHead<Input = ImageInput, Output = PerceiverClassifierOutput<Tensor<2>>>
+        + ModuleDisplay
+        + 'static
+{
 }
 
 impl<H: ImageClassifier> ImageClassification<H> {
@@ -58,7 +58,7 @@ impl<H: ImageClassifier> Objective for ImageClassification<H> {
     /// The right class of an image is the one with the largest share.
     fn step(&self, batch: LabelledImages) -> StepOutput {
         let LabelledImages { pixels, targets } = batch;
-        compare(self.head.scores(pixels), targets)
+        compare(self.head.forward(HeadRequest::<H>::new(pixels.into())).logits, targets)
     }
 }
 
@@ -68,22 +68,4 @@ pub(crate) fn compare(scores: Tensor<2>, targets: Tensor<2>) -> StepOutput {
     let classes = targets.clone().argmax(1).squeeze_dim(1);
     let measures = classification::accuracies(&scores.clone().detach(), classes);
     StepOutput::new(soft_cross_entropy(scores, targets)).with_all(measures)
-}
-
-impl ImageClassifier for PerceiverForImageClassificationLearned {
-    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels).logits
-    }
-}
-
-impl ImageClassifier for PerceiverForImageClassificationFourier {
-    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels).logits
-    }
-}
-
-impl ImageClassifier for PerceiverForImageClassificationConvProcessing {
-    fn scores(&self, pixels: Tensor<4>) -> Tensor<2> {
-        self.forward(pixels).logits
-    }
 }

@@ -234,5 +234,5 @@ fn tell(
 
 fn max_motion(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|&number: &f32| number > 0.0 && number.is_finite());
-    number.ok_or_else(|| "expected a number of pixels above 0".to_owned())
+    number.ok_or_else(|| "expected a number of pixels, more than 0".to_owned())
 }

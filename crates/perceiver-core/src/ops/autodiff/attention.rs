@@ -23,13 +23,13 @@ pub(super) fn attend<B: PerceiverOps, C: CheckpointStrategy>(
 ) -> FloatTensor<Autodiff<B, C>> {
     let AttentionInput { queries, keys, values, hidden, scale } = input;
     let hidden = hidden.untracked();
-    let (queries, of_queries) = queries.into_parts();
-    let (keys, of_keys) = keys.into_parts();
-    let (values, of_values) = values.into_parts();
+    let (queries, queries_node) = queries.into_parts();
+    let (keys, keys_node) = keys.into_parts();
+    let (values, values_node) = values.into_parts();
     let input = AttentionInput { queries, keys, values, hidden, scale };
     let attended = B::attention_forward(input.clone());
     let result = result(&attended);
-    let nodes = [of_queries, of_keys, of_values];
+    let nodes = [queries_node, keys_node, values_node];
     match backward.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(node) => node.finish(result),
         OpsKind::Tracked(node) => node.finish((input, attended), result),
@@ -43,11 +43,11 @@ impl<B: PerceiverOps> Backward<B, 3> for AttentionBackward {
     type State = State<B>;
 
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
+        let output_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         let (input, attended) = node.state;
         let AttentionGradients { queries, keys, values } =
-            B::attention_backward(input, attended, of_output);
+            B::attention_backward(input, attended, output_gradient);
         register::<B>(parents, vec![queries, keys, values], gradients);
     }
 }
@@ -62,7 +62,7 @@ impl<B: PerceiverOps> Backward<B, 3> for PackedAttentionBackward {
     /// The gradient of the log-sum-exp, times a probability, is added to the gradient of each score.
     /// A channel whose values are all 0 and whose output is −1 adds it through the balance alone.
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_packed = gradients.consume::<B>(&node.node);
+        let packed_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         let (input, attended) = node.state;
         let channels = input.values.shape()[3];
@@ -70,7 +70,7 @@ impl<B: PerceiverOps> Backward<B, 3> for PackedAttentionBackward {
         let attended =
             AttentionOutput { output: with_channel::<B>(attended.output, -1.0), ..attended };
         let AttentionGradients { queries, keys, values } =
-            B::attention_backward(input, attended, of_packed);
+            B::attention_backward(input, attended, packed_gradient);
         let values = slice::<B>(&values, 3, 0, channels);
         register::<B>(parents, vec![queries, keys, values], gradients);
     }

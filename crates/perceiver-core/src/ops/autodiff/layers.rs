@@ -17,9 +17,13 @@ impl<B: PerceiverOps> Backward<B, 1> for GeluBackward {
     type State = FloatTensor<B>;
 
     fn backward(self, node: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
+        let output_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
-        register::<B>(parents, vec![B::exact_gelu_backward(node.state, of_output)], gradients);
+        register::<B>(
+            parents,
+            vec![B::exact_gelu_backward(node.state, output_gradient)],
+            gradients,
+        );
     }
 }
 
@@ -37,14 +41,18 @@ impl<B: PerceiverOps> Backward<B, 3> for AffineBackward {
     type State = AffineState<B>;
 
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
-        let [of_x, of_weight, of_bias] = node.parents.map(|parent| Some(parent?.id));
+        let output_gradient = gradients.consume::<B>(&node.node);
+        let [x_node, weight_node, bias_node] = node.parents.map(|parent| Some(parent?.id));
         if let Some(x) = node.state.x {
-            let (weight, bias) = B::affine_parameters_backward(x, of_output.clone());
-            register::<B>([of_weight, of_bias], vec![weight, bias], gradients);
+            let (weight, bias) = B::affine_parameters_backward(x, output_gradient.clone());
+            register::<B>([weight_node, bias_node], vec![weight, bias], gradients);
         }
         if let Some(weight) = node.state.weight {
-            register::<B>([of_x], vec![B::affine_input_backward(weight, of_output)], gradients);
+            register::<B>(
+                [x_node],
+                vec![B::affine_input_backward(weight, output_gradient)],
+                gradients,
+            );
         }
     }
 }
@@ -63,10 +71,10 @@ impl<B: PerceiverOps> Backward<B, 3> for NormaliseBackward {
     type State = NormaliseState<B>;
 
     fn backward(self, node: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let of_output = gradients.consume::<B>(&node.node);
+        let output_gradient = gradients.consume::<B>(&node.node);
         let parents = node.parents.map(|parent| Some(parent?.id));
         let NormaliseState { x, gamma, epsilon } = node.state;
-        let (x, gamma, beta) = B::normalise_backward(x, gamma, of_output, epsilon);
+        let (x, gamma, beta) = B::normalise_backward(x, gamma, output_gradient, epsilon);
         register::<B>(parents, vec![x, gamma, beta], gradients);
     }
 }

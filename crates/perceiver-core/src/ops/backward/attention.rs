@@ -48,37 +48,38 @@ pub(in super::super) fn generic<B: Backend>(
         .map(|start| rows.slice(start, (start + query_block).min(query_count)))
         .collect();
 
-    let mut of_queries: Vec<Option<FloatTensor<B>>> = rows.iter().map(|_| None).collect();
-    let (mut of_keys, mut of_values) = (Vec::new(), Vec::new());
+    let mut queries_gradient: Vec<Option<FloatTensor<B>>> = rows.iter().map(|_| None).collect();
+    let (mut keys_gradient, mut values_gradient) = (Vec::new(), Vec::new());
     for start in (0..key_count).step_by(KEY_BLOCK) {
         let end = (start + KEY_BLOCK).min(key_count);
         let keys = slice::<B>(&keys, 2, start, end);
         let values = slice::<B>(&values, 2, start, end);
-        let (mut of_block_keys, mut of_block_values) = (None, None);
-        for (rows, of_queries) in rows.iter().zip(&mut of_queries) {
+        let (mut block_keys_gradient, mut block_values_gradient) = (None, None);
+        for (rows, queries_gradient) in rows.iter().zip(&mut queries_gradient) {
             let scores = B::float_matmul(rows.queries.clone(), B::float_transpose(keys.clone()));
             let scores = hide::<B>(scores, &hidden, start, end);
             let probabilities = B::float_exp(B::float_sub(scores, rows.log_sum_exp.clone()));
             let transposed = B::float_transpose(probabilities.clone());
-            let of_values = B::float_matmul(transposed, rows.for_values.clone());
-            add_to::<B>(&mut of_block_values, of_values);
+            let values_gradient = B::float_matmul(transposed, rows.for_values.clone());
+            add_to::<B>(&mut block_values_gradient, values_gradient);
 
             let received = B::float_transpose(values.clone());
             let received = B::float_matmul(rows.for_scores.clone(), received);
-            let of_scores = B::float_sub(received, rows.balance.clone());
-            let of_scores = B::float_mul(of_scores, probabilities);
-            add_to::<B>(of_queries, B::float_matmul(of_scores.clone(), keys.clone()));
-            let of_keys = B::float_matmul(B::float_transpose(of_scores), rows.queries.clone());
-            add_to::<B>(&mut of_block_keys, of_keys);
+            let scores_gradient = B::float_sub(received, rows.balance.clone());
+            let scores_gradient = B::float_mul(scores_gradient, probabilities);
+            add_to::<B>(queries_gradient, B::float_matmul(scores_gradient.clone(), keys.clone()));
+            let keys_gradient =
+                B::float_matmul(B::float_transpose(scores_gradient), rows.queries.clone());
+            add_to::<B>(&mut block_keys_gradient, keys_gradient);
         }
-        of_keys.extend(of_block_keys);
-        of_values.extend(of_block_values);
+        keys_gradient.extend(block_keys_gradient);
+        values_gradient.extend(block_values_gradient);
     }
-    let of_queries = cat::<B>(of_queries.into_iter().flatten().collect(), 2);
+    let queries_gradient = cat::<B>(queries_gradient.into_iter().flatten().collect(), 2);
     AttentionGradients {
-        queries: B::float_mul_scalar(of_queries, scale.into()),
-        keys: cat::<B>(of_keys, 2),
-        values: cat::<B>(of_values, 2),
+        queries: B::float_mul_scalar(queries_gradient, scale.into()),
+        keys: cat::<B>(keys_gradient, 2),
+        values: cat::<B>(values_gradient, 2),
     }
 }
 

@@ -26,26 +26,26 @@ pub(in super::super) fn generic<B: Backend>(
         Blind::new(&hidden),
     );
     let mut sums = None;
-    let (mut of_content, mut of_scale) = (Vec::new(), Vec::new());
+    let (mut content_gradient, mut scale_gradient) = (Vec::new(), Vec::new());
     for block in tokens.blocks(&GridPoints::All, batch * heads * queries) {
         let products = block.products(&rows.content_queries, &rows.axis_scores);
         let kept = tracked_tokens.then(|| products.clone());
         let scores = B::float_mul(products, block.scale.clone());
         let scores = hide::<B>(scores, &hidden, block.start, block.end);
         let probabilities = B::float_exp(B::float_sub(scores, rows.log_sum_exp.clone()));
-        let received = block.products(&rows.of_content_sums, &rows.of_marginals);
-        let of_scores = rows.of_scores(probabilities.clone(), received.clone(), &block);
-        let of_products = B::float_mul(of_scores.clone(), block.scale.clone());
+        let received = block.products(&rows.content_sums_gradient, &rows.marginals_gradient);
+        let scores_gradient = rows.scores_gradient(probabilities.clone(), received.clone(), &block);
+        let products_gradient = B::float_mul(scores_gradient.clone(), block.scale.clone());
         if let Some(products) = kept {
             let weights = B::float_mul(probabilities.clone(), block.scale.clone());
-            of_content.push(rows.of_content(of_products.clone(), weights));
+            content_gradient.push(rows.content_gradient(products_gradient.clone(), weights));
             let terms = B::float_add(
-                B::float_mul(products, of_scores),
+                B::float_mul(products, scores_gradient),
                 B::float_mul(received, probabilities),
             );
-            of_scale.push(B::float_sum_dim(terms, 2));
+            scale_gradient.push(B::float_sum_dim(terms, 2));
         }
-        add_to::<B>(&mut sums, block.sums(of_products));
+        add_to::<B>(&mut sums, block.sums(products_gradient));
     }
     let sums = sums.expect("a grid has at least one cell");
     let rows = |tensor: FloatTensor<B>| {
@@ -55,7 +55,7 @@ pub(in super::super) fn generic<B: Backend>(
     GatherGradients {
         content_queries: rows(slice::<B>(&sums, 3, 0, channels)),
         axis_scores: rows(slice::<B>(&sums, 3, channels, channels + axes)),
-        tokens: TokenGradients::from_blocks(of_content, of_scale),
+        tokens: TokenGradients::from_blocks(content_gradient, scale_gradient),
     }
 }
 
@@ -64,8 +64,8 @@ struct Rows<B: Backend> {
     content_queries: FloatTensor<B>,
     axis_scores: FloatTensor<B>,
     log_sum_exp: FloatTensor<B>,
-    of_content_sums: FloatTensor<B>,
-    of_marginals: FloatTensor<B>,
+    content_sums_gradient: FloatTensor<B>,
+    marginals_gradient: FloatTensor<B>,
     /// Minus the gradient of the log-sum-exp.
     balance: FloatTensor<B>,
     blind: Option<Blind<B>>,
@@ -82,10 +82,11 @@ impl<B: Backend> Rows<B> {
         let channels = content_queries.shape()[3];
         let outputs = packed.shape()[3] - 1;
         let sums = |tensor| slice::<B>(tensor, 3, 0, outputs);
-        let of_log_sum_exp = slice::<B>(gradient, 3, outputs, outputs + 1);
+        let log_sum_exp_gradient = slice::<B>(gradient, 3, outputs, outputs + 1);
         let log_sum_exp = slice::<B>(packed, 3, outputs, outputs + 1);
-        let balance = B::float_sub(balance::<B>(sums(gradient), sums(packed)), of_log_sum_exp);
-        let (log_sum_exp, of_sums, balance) = match &blind {
+        let balance =
+            B::float_sub(balance::<B>(sums(gradient), sums(packed)), log_sum_exp_gradient);
+        let (log_sum_exp, sums_gradient, balance) = match &blind {
             None => (log_sum_exp, sums(gradient), balance),
             Some(blind) => (
                 blind.log_sum_exp(log_sum_exp),
@@ -97,14 +98,14 @@ impl<B: Backend> Rows<B> {
             content_queries,
             axis_scores,
             log_sum_exp,
-            of_content_sums: slice::<B>(&of_sums, 3, 0, channels),
-            of_marginals: slice::<B>(&of_sums, 3, channels, outputs),
+            content_sums_gradient: slice::<B>(&sums_gradient, 3, 0, channels),
+            marginals_gradient: slice::<B>(&sums_gradient, 3, channels, outputs),
             balance,
             blind,
         }
     }
 
-    fn of_scores(
+    fn scores_gradient(
         &self,
         probabilities: FloatTensor<B>,
         received: FloatTensor<B>,
@@ -120,9 +121,15 @@ impl<B: Backend> Rows<B> {
     }
 
     /// `[batch, block, content_channels]`: the gradient of the content as key and as value.
-    fn of_content(&self, of_products: FloatTensor<B>, weights: FloatTensor<B>) -> FloatTensor<B> {
-        let as_key = B::float_matmul(B::float_transpose(of_products), self.content_queries.clone());
-        let as_value = B::float_matmul(B::float_transpose(weights), self.of_content_sums.clone());
+    fn content_gradient(
+        &self,
+        products_gradient: FloatTensor<B>,
+        weights: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        let as_key =
+            B::float_matmul(B::float_transpose(products_gradient), self.content_queries.clone());
+        let as_value =
+            B::float_matmul(B::float_transpose(weights), self.content_sums_gradient.clone());
         let sum = B::float_add(as_key, as_value);
         let [batch, _, tokens, channels] = sum.shape().dims::<4>();
         B::float_reshape(sum, Shape::new([batch, tokens, channels]))

@@ -27,8 +27,8 @@ pub(in super::super) fn generic<B: Backend>(
     let balance = by_token(balance::<B>(output_gradient.clone(), output));
     let log_sum_exp = by_token(log_sum_exp);
 
-    let (mut sums, mut of_bias, mut of_values) = (None, None, None);
-    let (mut of_content, mut of_scale) = (Vec::new(), Vec::new());
+    let (mut sums, mut bias_gradient, mut values_gradient) = (None, None, None);
+    let (mut content_gradient, mut scale_gradient) = (Vec::new(), Vec::new());
     for block in tokens.blocks(&points, batch * heads * keys) {
         let (start, end) = (block.start, block.end);
         let by_head =
@@ -43,35 +43,35 @@ pub(in super::super) fn generic<B: Backend>(
         let probabilities = B::float_exp(B::float_sub(scores, log_sum_exp));
 
         let gradient = slice::<B>(&output_gradient, 2, start, end);
-        let of_block_values = B::float_matmul(probabilities.clone(), gradient.clone());
-        add_to::<B>(&mut of_values, of_block_values);
+        let block_values_gradient = B::float_matmul(probabilities.clone(), gradient.clone());
+        add_to::<B>(&mut values_gradient, block_values_gradient);
         let received = B::float_matmul(values.clone(), B::float_transpose(gradient));
         let received = B::float_sub(received, slice::<B>(&balance, 3, start, end));
-        let of_scores = B::float_mul(received, probabilities);
-        add_to::<B>(&mut of_bias, B::float_sum_dim(of_scores.clone(), 3));
+        let scores_gradient = B::float_mul(received, probabilities);
+        add_to::<B>(&mut bias_gradient, B::float_sum_dim(scores_gradient.clone(), 3));
 
-        let of_scores = folded(of_scores);
-        let of_products = B::float_mul(of_scores.clone(), block.scale.clone());
+        let scores_gradient = folded(scores_gradient);
+        let products_gradient = B::float_mul(scores_gradient.clone(), block.scale.clone());
         if let Some(products) = kept {
-            of_scale.push(B::float_sum_dim(B::float_mul(products, of_scores), 2));
-            let of_products = B::float_transpose(of_products.clone());
-            let of_block = B::float_matmul(of_products, content_keys.clone());
+            scale_gradient.push(B::float_sum_dim(B::float_mul(products, scores_gradient), 2));
+            let products_gradient = B::float_transpose(products_gradient.clone());
+            let block_gradient = B::float_matmul(products_gradient, content_keys.clone());
             let shape = Shape::new([batch, end - start, channels]);
-            of_content.push(B::float_reshape(of_block, shape));
+            content_gradient.push(B::float_reshape(block_gradient, shape));
         }
-        add_to::<B>(&mut sums, block.sums(of_products));
+        add_to::<B>(&mut sums, block.sums(products_gradient));
     }
     let sums = sums.expect("there is at least one token");
     let by_key = |tensor: FloatTensor<B>| {
         let channels = tensor.shape()[3];
         B::float_reshape(tensor, Shape::new([batch, heads, keys, channels]))
     };
-    let of_bias = of_bias.expect("there is at least one token");
+    let bias_gradient = bias_gradient.expect("there is at least one token");
     ScatterGradients {
         content_keys: by_key(slice::<B>(&sums, 3, 0, channels)),
         axis_scores: by_key(slice::<B>(&sums, 3, channels, channels + axes)),
-        key_bias: B::float_reshape(of_bias, Shape::new([batch, heads, keys])),
-        values: of_values.expect("there is at least one token"),
-        tokens: TokenGradients::from_blocks(of_content, of_scale),
+        key_bias: B::float_reshape(bias_gradient, Shape::new([batch, heads, keys])),
+        values: values_gradient.expect("there is at least one token"),
+        tokens: TokenGradients::from_blocks(content_gradient, scale_gradient),
     }
 }

@@ -36,9 +36,9 @@ pub(super) fn merge<O: Float>(
     let mut total = 0.0f32;
     let mut sum = 0.0f32;
     for split in 0..splits {
-        let of_split = statistics[split * arrays * rows + line];
+        let split_maximum = statistics[split * arrays * rows + line];
         let weight =
-            (of_split - maximum).exp() * statistics[(splits + split) * arrays * rows + line];
+            (split_maximum - maximum).exp() * statistics[(splits + split) * arrays * rows + line];
         total += weight;
         sum += weight * partials[first + split * partials.stride(0)];
     }

@@ -52,10 +52,10 @@ pub(super) fn product(x: &CubeTensor, weight: &CubeTensor) -> Option<CubeTensor>
 /// True if tiles of a matrix can be copied row by row. Columns could be copied, too, but were not
 /// compared with burn's products on a GPU.
 fn has_aligned_rows(matrix: &CubeTensor) -> bool {
-    let (of_rows, of_columns) = (matrix.meta.strides()[0], matrix.meta.strides()[1]);
+    let (row_stride, column_stride) = (matrix.meta.strides()[0], matrix.meta.strides()[1]);
     let lies_at = matrix.handle.offset_start.unwrap_or_default();
-    of_columns == 1
-        && (of_rows * matrix.dtype.size()).is_multiple_of(ALIGNMENT)
+    column_stride == 1
+        && (row_stride * matrix.dtype.size()).is_multiple_of(ALIGNMENT)
         && lies_at.is_multiple_of(ALIGNMENT as u64)
 }
 

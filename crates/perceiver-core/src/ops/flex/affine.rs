@@ -20,8 +20,8 @@ pub(super) fn parameters_backward(
     output_gradient: &[f32],
     channels_out: usize,
 ) -> (Vec<f32>, Vec<f32>) {
-    let of_rows = strided(output_gradient, [x.nrows(), channels_out], [channels_out, 1]);
-    let weight = product(x.transpose(), of_rows, &vec![0.0; channels_out]);
+    let gradient_rows = strided(output_gradient, [x.nrows(), channels_out], [channels_out, 1]);
+    let weight = product(x.transpose(), gradient_rows, &vec![0.0; channels_out]);
 
     let sums = |rows: &[f32]| {
         let mut sum = vec![0.0; channels_out];

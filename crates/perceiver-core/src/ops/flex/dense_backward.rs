@@ -74,12 +74,12 @@ impl DenseBackward<'_> {
             let log_sum_exp: Vec<f32> =
                 rows.clone().map(|row| self.log_sum_exp.row(problem, row)[0]).collect();
             for start in (0..key_count).step_by(TILE) {
-                let of_tile = start..(start + TILE).min(key_count);
-                if !all_hidden && hides_all(of_tile.clone()) {
+                let tile_keys = start..(start + TILE).min(key_count);
+                if !all_hidden && hides_all(tile_keys.clone()) {
                     continue;
                 }
-                let hidden = self.hidden.map(|hidden| hidden.of(problem, of_tile.clone()));
-                let tile = Tile { problem, rows: rows.clone(), keys: of_tile };
+                let hidden = self.hidden.map(|hidden| hidden.of(problem, tile_keys.clone()));
+                let tile = Tile { problem, rows: rows.clone(), keys: tile_keys };
                 let (queries, keys) = tile.of(&self.queries, &self.keys);
                 let (gradient, values) = tile.of(&self.output_gradient, &self.values);
                 let numbers = rows.len() * tile.keys.len();
@@ -90,20 +90,20 @@ impl DenseBackward<'_> {
                     probabilities.fill(1.0 / key_count as f32);
                     slopes.fill(0.0);
                 } else {
-                    let of_scores = tile.product(probabilities);
-                    multiply(of_scores, Accum::Replace, self.scale, queries, keys.transpose());
+                    let product = tile.product(probabilities);
+                    multiply(product, Accum::Replace, self.scale, queries, keys.transpose());
                     let received = tile.product(slopes);
                     multiply(received, Accum::Replace, 1.0, gradient, values.transpose());
                     slope(probabilities, slopes, &log_sum_exp, &balance, hidden);
                 }
 
                 let (probabilities, slopes) = (tile.scores(probabilities), tile.scores(slopes));
-                let of_values = rows_from(found.values, start, values);
-                multiply(of_values, Accum::Add, 1.0, probabilities.transpose(), gradient);
-                let of_keys = rows_from(found.keys, start, keys);
-                multiply(of_keys, Accum::Add, self.scale, slopes.transpose(), queries);
-                let of_queries = rows_from(found.queries, first, queries);
-                multiply(of_queries, Accum::Add, self.scale, slopes, keys);
+                let values_gradient = rows_from(found.values, start, values);
+                multiply(values_gradient, Accum::Add, 1.0, probabilities.transpose(), gradient);
+                let keys_gradient = rows_from(found.keys, start, keys);
+                multiply(keys_gradient, Accum::Add, self.scale, slopes.transpose(), queries);
+                let queries_gradient = rows_from(found.queries, first, queries);
+                multiply(queries_gradient, Accum::Add, self.scale, slopes, keys);
             }
         }
     }

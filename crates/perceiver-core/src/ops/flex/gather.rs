@@ -50,13 +50,13 @@ impl Kernel for Gather<'_> {
 
 /// Turns products with the content into scores, and finds the largest of each row.
 #[multiversion(targets = "simd")]
-fn add_positions(of: &Gather, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
-    let token_scale = &of.token_scale.row(tile.problem, 0)[tile.keys.clone()];
-    let hidden = of.hidden.map(|hidden| hidden.of(tile.problem, tile.keys.clone()));
-    let lines: Vec<Line> = of.cells.lines(tile.keys.clone()).collect();
+fn add_positions(gather: &Gather, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
+    let token_scale = &gather.token_scale.row(tile.problem, 0)[tile.keys.clone()];
+    let hidden = gather.hidden.map(|hidden| hidden.of(tile.problem, tile.keys.clone()));
+    let lines: Vec<Line> = gather.cells.lines(tile.keys.clone()).collect();
     let rows = scores.chunks_exact_mut(tile.keys.len()).zip(tile.rows.clone());
     for ((scores, row), maximum) in rows.zip(maxima) {
-        let axis_scores = of.axis_scores.row(tile.problem, row);
+        let axis_scores = gather.axis_scores.row(tile.problem, row);
         for line in &lines {
             let shared: f32 = line.shared.iter().map(|&entry| axis_scores[entry]).sum();
             let along = &axis_scores[line.along.clone()];
@@ -75,12 +75,12 @@ fn add_positions(of: &Gather, tile: &Tile, scores: &mut [f32], maxima: &mut [f32
 
 /// Multiplies weights by the scales of the tokens, and adds them to the marginals over every axis.
 #[multiversion(targets = "simd")]
-fn sum_positions(of: &Gather, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {
-    let token_scale = &of.token_scale.row(tile.problem, 0)[tile.keys.clone()];
-    let lines: Vec<Line> = of.cells.lines(tile.keys.clone()).collect();
+fn sum_positions(gather: &Gather, tile: &Tile, weights: &mut [f32], sums: &mut [f32]) {
+    let token_scale = &gather.token_scale.row(tile.problem, 0)[tile.keys.clone()];
+    let lines: Vec<Line> = gather.cells.lines(tile.keys.clone()).collect();
     let rows = weights.chunks_exact_mut(tile.keys.len());
-    for (weights, sums) in rows.zip(sums.chunks_exact_mut(of.size().channels)) {
-        let marginals = &mut sums[of.content.shape[3]..];
+    for (weights, sums) in rows.zip(sums.chunks_exact_mut(gather.size().channels)) {
+        let marginals = &mut sums[gather.content.shape[3]..];
         for line in &lines {
             let weights = &mut weights[line.tokens.clone()];
             let scales = &token_scale[line.tokens.clone()];

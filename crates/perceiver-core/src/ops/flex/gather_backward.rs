@@ -62,7 +62,7 @@ impl GatherBackward<'_> {
         let (packed, gradient) =
             (self.packed.row(problem, row), self.packed_gradient.row(problem, row));
         let (log_sum_exp, output) = packed.split_last().expect("a row ends in its log-sum-exp");
-        let (of_log_sum_exp, gradient) = gradient.split_last().expect("so does its gradient");
-        (*log_sum_exp, (balance(gradient, output) - f64::from(*of_log_sum_exp)) as f32)
+        let (log_sum_exp_gradient, gradient) = gradient.split_last().expect("so does its gradient");
+        (*log_sum_exp, (balance(gradient, output) - f64::from(*log_sum_exp_gradient)) as f32)
     }
 }

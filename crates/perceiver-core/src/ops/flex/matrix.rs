@@ -98,10 +98,10 @@ fn share(
     let middle = (columns * half / threads).next_multiple_of(NARROWEST / 4);
     let (first, last) = product.split_at_col_mut(middle);
     let (added_to_first, added_to_last) = added.split_at_col(middle);
-    let (of_first, of_last) = right.split_at_col(middle);
+    let (right_of_first, right_of_last) = right.split_at_col(middle);
     rayon::join(
-        || share(half, first, added_to_first, left, of_first),
-        || share(threads - half, last, added_to_last, left, of_last),
+        || share(half, first, added_to_first, left, right_of_first),
+        || share(threads - half, last, added_to_last, left, right_of_last),
     );
 }
 
@@ -187,8 +187,8 @@ mod tests {
             for threads in [1, 2, 3, 7] {
                 let mut memory = vec![MaybeUninit::new(f32::NAN); rows * columns];
                 let product = strided_mut(&mut memory, [rows, columns], columns);
-                let of_rows = MatRef::from_repeated_row(RowRef::from_slice(&added), rows);
-                share(threads, product, of_rows, left, right);
+                let added_rows = MatRef::from_repeated_row(RowRef::from_slice(&added), rows);
+                share(threads, product, added_rows, left, right);
                 for (i, found) in memory.iter().enumerate() {
                     let (row, column) = (i / columns, i % columns);
                     let terms = (0..inner).map(|k| left[(row, k)] * right[(k, column)]);

@@ -11,7 +11,7 @@ const TASK_ROWS: usize = 16;
 /// Layer normalisation of rows as long as `gamma`.
 pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> Vec<f32> {
     #[multiversion(targets = "simd")]
-    fn of_task(rows: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f32) {
+    fn task(rows: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: f32) {
         for row in rows.chunks_exact_mut(gamma.len()) {
             let (mean, inverse) = statistics(row, epsilon);
             for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
@@ -19,7 +19,7 @@ pub(super) fn normalise(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) ->
             }
         }
     }
-    changed(x, TASK_ROWS * gamma.len(), |rows| of_task(rows, gamma, beta, epsilon))
+    changed(x, TASK_ROWS * gamma.len(), |rows| task(rows, gamma, beta, epsilon))
 }
 
 /// Gradients of `x`, gamma and beta; see [`generic_backward`](super::super::normalise::generic_backward).
@@ -31,18 +31,26 @@ pub(super) fn normalise_backward(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let channels = gamma.len();
     let task = TASK_ROWS * channels;
-    let mut of_x = output_gradient.to_vec();
-    let parameters: Vec<(Vec<f32>, Vec<f32>)> = of_x
+    let mut x_gradient = output_gradient.to_vec();
+    let parameters: Vec<(Vec<f32>, Vec<f32>)> = x_gradient
         .par_chunks_mut(task)
         .zip(x.par_chunks(task))
         .map(|(gradients, rows)| {
-            let (mut of_gamma, mut of_beta) = (vec![0.0; channels], vec![0.0; channels]);
-            backward_of_task(rows, gradients, gamma, epsilon, &mut of_gamma, &mut of_beta);
-            (of_gamma, of_beta)
+            let (mut gamma_gradient, mut beta_gradient) =
+                (vec![0.0; channels], vec![0.0; channels]);
+            backward_of_task(
+                rows,
+                gradients,
+                gamma,
+                epsilon,
+                &mut gamma_gradient,
+                &mut beta_gradient,
+            );
+            (gamma_gradient, beta_gradient)
         })
         .collect();
-    let (of_gamma, of_beta): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
-    (of_x, total(&of_gamma, channels), total(&of_beta, channels))
+    let (gamma_gradient, beta_gradient): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
+    (x_gradient, total(&gamma_gradient, channels), total(&beta_gradient, channels))
 }
 
 /// Replaces the gradients of the output by those of `rows`, and adds to those of the parameters.
@@ -52,8 +60,8 @@ fn backward_of_task(
     gradients: &mut [f32],
     gamma: &[f32],
     epsilon: f32,
-    of_gamma: &mut [f32],
-    of_beta: &mut [f32],
+    gamma_gradient: &mut [f32],
+    beta_gradient: &mut [f32],
 ) {
     let channels = gamma.len();
     let share = 1.0 / channels as f32;
@@ -63,11 +71,13 @@ fn backward_of_task(
         for (normal, x) in normal.iter_mut().zip(row) {
             *normal = (x - mean) * inverse;
         }
-        let parameters = of_gamma.iter_mut().zip(of_beta.iter_mut()).zip(gamma);
+        let parameters = gamma_gradient.iter_mut().zip(beta_gradient.iter_mut()).zip(gamma);
         let received = gradient.iter_mut().zip(&normal);
-        for (((of_gamma, of_beta), gamma), (gradient, normal)) in parameters.zip(received) {
-            *of_gamma += *gradient * normal;
-            *of_beta += *gradient;
+        for (((gamma_gradient, beta_gradient), gamma), (gradient, normal)) in
+            parameters.zip(received)
+        {
+            *gamma_gradient += *gradient * normal;
+            *beta_gradient += *gradient;
             *gradient *= gamma;
         }
         let mean = lanes::sum(gradient, |x| x) * share;

@@ -47,20 +47,20 @@ impl Kernel for Scatter<'_> {
 
 /// Turns products with the content into scores, and finds the largest of each row.
 #[multiversion(targets = "simd")]
-fn add_positions(of: &Scatter, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
-    let token_scale = of.token_scale.row(tile.problem, 0);
-    let key_bias = &of.key_bias.row(tile.problem, 0)[tile.keys.clone()];
-    let terms = |entry| &of.axis_scores.row(tile.problem, entry)[tile.keys.clone()];
+fn add_positions(scatter: &Scatter, tile: &Tile, scores: &mut [f32], maxima: &mut [f32]) {
+    let token_scale = scatter.token_scale.row(tile.problem, 0);
+    let key_bias = &scatter.key_bias.row(tile.problem, 0)[tile.keys.clone()];
+    let terms = |entry| &scatter.axis_scores.row(tile.problem, entry)[tile.keys.clone()];
     // The terms that all tokens of a line of the grid share.
     let mut shared = vec![0.0; tile.keys.len()];
     let mut line = None;
     let rows = scores.chunks_exact_mut(tile.keys.len()).zip(tile.rows.clone());
     for ((scores, row), maximum) in rows.zip(maxima) {
-        let cell = of.cells.cell(row);
+        let cell = scatter.cells.cell(row);
         if line != Some(cell.line) {
             line = Some(cell.line);
             shared.fill(0.0);
-            for entry in of.cells.shared(cell.line) {
+            for entry in scatter.cells.shared(cell.line) {
                 for (sum, term) in shared.iter_mut().zip(terms(entry)) {
                     *sum += term;
                 }

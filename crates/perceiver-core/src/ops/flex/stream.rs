@@ -223,12 +223,12 @@ impl Part {
         let mut maxima = vec![0.0; count];
         let mut scores = vec![0.0; count * TILE_KEYS.min(keys.len())];
         for start in keys.clone().step_by(TILE_KEYS) {
-            let of_tile = start..(start + TILE_KEYS).min(keys.end);
+            let tile_keys = start..(start + TILE_KEYS).min(keys.end);
             // A part without any key could not be merged, so the first tile is never skipped.
-            if !all_hidden && start > keys.start && hides_all(of_tile.clone()) {
+            if !all_hidden && start > keys.start && hides_all(tile_keys.clone()) {
                 continue;
             }
-            let tile = Tile { problem, rows: rows.clone(), keys: of_tile };
+            let tile = Tile { problem, rows: rows.clone(), keys: tile_keys };
             let scores = &mut scores[..count * tile.keys.len()];
             kernel.score(&tile, scores, &mut maxima);
             absorb(&mut part, scores, &maxima);

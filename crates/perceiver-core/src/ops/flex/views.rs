@@ -56,12 +56,12 @@ pub(super) fn whole(tensor: &FlexTensor) -> Array<'_> {
 
 /// A view of `[batch, rows, columns]` that repeats for every head.
 pub(super) fn for_heads(tensor: &FlexTensor, heads: usize) -> Array<'_> {
-    let (elements, [of_batch, of_rows, of_columns]) = memory(tensor);
+    let (elements, [batch_stride, row_stride, column_stride]) = memory(tensor);
     let [batch, rows, columns] = tensor.layout().shape().dims();
     Array {
         elements,
         shape: [batch, heads, rows, columns],
-        strides: [of_batch, 0, of_rows, of_columns],
+        strides: [batch_stride, 0, row_stride, column_stride],
     }
 }
 

@@ -1,0 +1,113 @@
+//! Pipelines load from files in memory as from folders, and answer many inputs as one by one.
+#![cfg(feature = "flex")]
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use perceiver_pipelines::{
+    Attend, Classify, Error, Features, FillMask, Input, OpticalFlow, RgbImage,
+};
+
+fn folder(model: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(model)
+}
+
+/// The settings and weights of a bundled model.
+fn files(model: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder(model)).unwrap().map(|entry| entry.unwrap());
+    let file = |entry: fs::DirEntry| {
+        (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
+    };
+    entries.map(file).collect()
+}
+
+fn borrowed(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+    files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect()
+}
+
+#[test]
+fn texts_get_the_same_answers_from_a_folder_from_memory_and_in_batches() {
+    let files = files("languages");
+    let device = Device::flex();
+    let from_folder = Classify::from_pretrained(folder("languages"), &device).unwrap();
+    let from_memory = Classify::from_files(&borrowed(&files), &device).unwrap();
+    let texts = ["The cat sleeps.", "", "Der Hund schläft."];
+    let answers: Vec<_> = from_memory.run_all(texts).collect();
+    let expected = from_folder.run(texts[0]).unwrap();
+    assert_eq!(from_memory.run(texts[0]).unwrap(), expected);
+    assert!(matches!(answers[1], Err(Error::EmptyText)));
+    for (text, answer) in [(texts[0], &answers[0]), (texts[2], &answers[2])] {
+        let (answer, alone) = (answer.as_ref().unwrap(), from_folder.run(text).unwrap());
+        assert_eq!(answer.labels[0].name, alone.labels[0].name);
+        assert!((answer.labels[0].score - alone.labels[0].score).abs() < 1e-6);
+    }
+    let vectors = Features::from_files(&borrowed(&files), &device).unwrap();
+    let expected = Features::from_pretrained(folder("languages"), &device).unwrap();
+    assert_eq!(vectors.run(texts[0]).unwrap(), expected.run(texts[0]).unwrap());
+}
+
+#[test]
+fn options_default_and_clones_are_independent() {
+    let pipeline = FillMask::from_files(&borrowed(&files("language")), &Device::flex()).unwrap();
+    let text = "Elizabeth could [MASK][MASK][MASK] believe it.";
+    let filled = pipeline.run(text).unwrap();
+    assert_eq!(filled.text, "Elizabeth could not believe it.");
+    assert_eq!(filled.spans[0].candidates.len(), 5);
+    let one = pipeline.clone().top_k(1).run(text).unwrap();
+    assert_eq!(one.spans[0].candidates[..], filled.spans[0].candidates[..1]);
+    let all: Vec<_> = pipeline.batch(1).run_all([text, "no mask"]).collect();
+    assert_eq!(*all[0].as_ref().unwrap(), filled);
+    assert!(matches!(all[1], Err(Error::NoMask { .. })));
+}
+
+#[test]
+fn images_in_memory_reach_a_model_in_memory() {
+    let files = files("fashion-mnist");
+    let photo = RgbImage::from_fn(28, 28, |x, y| [(x * y % 251) as u8; 3].into());
+    let device = Device::flex();
+    let from_folder = Classify::from_pretrained(folder("fashion-mnist"), &device).unwrap();
+    let from_memory = Classify::from_files(&borrowed(&files), &device).unwrap();
+    let expected = from_folder.run(photo.clone()).unwrap();
+    assert_eq!(from_memory.run(photo.clone()).unwrap(), expected);
+    let attend = Attend::from_files(&borrowed(&files), &device).unwrap();
+    let maps: Vec<_> = attend.run_all([Input::from(photo), "a text".into()]).collect();
+    let sum: f32 = maps[0].as_ref().unwrap().maps[0].weights.iter().sum();
+    assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+    assert!(matches!(maps[1], Err(Error::WrongInput { .. })));
+}
+
+#[test]
+fn a_video_gives_a_flow_for_each_pair_of_frames_and_ends_with_an_error() {
+    let pipeline = OpticalFlow::from_files(&borrowed(&files("flow")), &Device::flex()).unwrap();
+    let frame =
+        |shift: u32| RgbImage::from_fn(24, 16, |x, y| [((x + shift) * 10 + y * 3) as u8; 3].into());
+    let frames = [frame(0), frame(1), frame(3)];
+    let missing = perceiver_pipelines::read_image("/there is no such image");
+    let all = frames.clone().map(Ok).into_iter().chain([missing, Ok(frame(5))]);
+    let flows: Vec<_> = pipeline.run_all(all).collect();
+    assert_eq!(flows.len(), 3);
+    assert_eq!(*flows[0].as_ref().unwrap(), pipeline.run(&frames[0], &frames[1]).unwrap());
+    assert_eq!(*flows[1].as_ref().unwrap(), pipeline.run(&frames[1], &frames[2]).unwrap());
+    assert!(matches!(flows[2], Err(Error::Data(_))));
+}
+
+#[test]
+fn files_that_do_not_make_a_model_are_named() {
+    let device = Device::flex();
+    let message = |files: &[(&str, &[u8])]| {
+        let error = Classify::from_files(files, &device).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error
+    };
+    let missing = message(&[]);
+    assert!(missing.contains("config.json"), "{missing}");
+    let flow = files("flow");
+    let wrong = message(&borrowed(&flow));
+    assert!(wrong.starts_with("config.json: holds a PerceiverForOpticalFlow"), "{wrong}");
+    let mut damaged = files("languages");
+    damaged.retain(|(name, _)| name != "model.safetensors");
+    let weights = message(&borrowed(&damaged));
+    assert!(weights.contains("model.safetensors"), "{weights}");
+}
