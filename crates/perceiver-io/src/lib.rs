@@ -16,7 +16,7 @@ mod preprocessor;
 
 pub use perceiver_core::{
     Activation, AnswerBlock, AnswerStream, AttentionConfig, Axis, Content, CrossAttentionLayer,
-    Grid, Initialisation, LayerConfig, LinearMap, Positions, Segment, TokenArray,
+    Grid, Initialisation, KeyMask, LayerConfig, LinearMap, Positions, Segment, TokenArray,
 };
 
 pub use decoder::{

@@ -4,9 +4,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::Array2;
 use perceiver_data::centre_square;
-use perceiver_io::{MultimodalInput, OutputPoints};
 use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForMultimodalAutoencoding, PerceiverHead as _, hub,
+    Head, MultimodalInput, OutputPoints, PerceiverConfig, PerceiverForMultimodalAutoencoding,
+    PerceiverHead as _, hub,
 };
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};

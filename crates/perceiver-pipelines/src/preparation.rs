@@ -7,9 +7,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array3, Axis};
 use perceiver_data::{Encoding, PerceiverImageProcessor, PerceiverTokenizer, read_image};
-use perceiver_io::ImagePreprocessorConfig;
+
 use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    Head, ImagePreprocessorConfig, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, Request,
 };
 use web_time::Instant;
@@ -206,4 +206,41 @@ pub(crate) fn stack_images(inputs: &[Prepared], device: &Device) -> Tensor<4> {
     let (channels, height, width) = size;
     let pixels = TensorData::new(values, [inputs.len(), channels, height, width]);
     Tensor::from_data(pixels, device)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    /// Prepares a photo for images of 4x4 pixels.
+    fn prepared(head: Head) -> Result<Prepared> {
+        let settings = br#"{"size": 4, "crop_size": 4}"#;
+        let files = [("preprocessor_config.json", &settings[..])];
+        let (files, config) = (ModelFiles::Memory(&files), PerceiverConfig::default());
+        let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
+        preparation.prepare(&RgbImage::new(20, 30).into()).0
+    }
+
+    #[test]
+    fn images_have_a_size_that_the_head_reads() {
+        let fourier = prepared(Head::ImageClassificationFourier).unwrap();
+        assert!(matches!(fourier, Prepared::Image(pixels) if pixels.dim() == (3, 4, 4)));
+        let message = |head| prepared(head).unwrap_err().to_string();
+        let conv = message(Head::ImageClassificationConvProcessing);
+        let expected =
+            "the image processor gives 4x4 pixels, expected at least 5x5 for the convolution";
+        assert_eq!(conv, expected);
+        let learned = message(Head::ImageClassificationLearned);
+        assert!(learned.contains("expected the 56x56 of the model's `image_size`"), "{learned}");
+    }
+
+    #[test]
+    fn inputs_of_the_other_kind_are_refused() {
+        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let preparation =
+            Preparation::load(files, Head::MaskedLm, &config, &mut Vec::new()).unwrap();
+        let refused = preparation.prepare(&RgbImage::new(9, 9).into()).0.unwrap_err().to_string();
+        assert_eq!(refused, "PerceiverForMaskedLM takes a text, not an image");
+    }
 }

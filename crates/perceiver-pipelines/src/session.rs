@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use perceiver_io::{Decoder, Preprocessor};
 use perceiver_models::{
-    AnyPerceiver, CrossAttentionMaps, Head, PerceiverClassifierOutput, PerceiverConfig,
+    AnyPerceiver, CrossAttentionMaps, Decoder, Head, PerceiverClassifierOutput, PerceiverConfig,
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
-    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Request,
+    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Preprocessor, Request,
 };
 use web_time::Instant;
 

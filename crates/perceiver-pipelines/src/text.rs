@@ -1,9 +1,8 @@
 //! From texts to a model's tokens.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use perceiver_core::KeyMask;
 use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
-use perceiver_models::{PerceiverConfig, Request};
+use perceiver_models::{KeyMask, PerceiverConfig, Request};
 
 use crate::{Error, Result};
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// const RECALL: Metric = Metric::percentage("recall").higher_is_better();
 /// assert_eq!(RECALL.value(3.0, 4.0), 75.0);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Metric {
     /// Name in logs, learning curves and model cards.
     pub name: Cow<'static, str>,
@@ -121,6 +121,17 @@ fn percent(mean: f64) -> f64 {
 
 fn decibels(mean: f64) -> f64 {
     -10.0 * mean.log10()
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, unit, higher_is_better, .. } = self;
+        f.debug_struct("Metric")
+            .field("name", name)
+            .field("unit", unit)
+            .field("higher_is_better", higher_is_better)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for Metric {

@@ -262,6 +262,18 @@ fn a_damaged_last_checkpoint_costs_a_step_and_not_the_run() {
 }
 
 #[test]
+fn a_run_of_another_model_is_refused_by_the_name_of_a_parameter() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let other = RECIPE.replace("num_latents = 2", "num_latents = 3");
+    fs::write(folder.join("recipe.toml"), other).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.contains("step-5/model.bpk: weights of another model: "), "{error}");
+    assert!(error.ends_with("latents` has shape [2, 4], expected [3, 4]"), "{error}");
+}
+
+#[test]
 fn a_run_does_not_write_over_another() {
     let folder = folder_with(RECIPE);
     run(folder.path(), "out", false, Some(4)).unwrap();

@@ -167,6 +167,19 @@ fn half_a_checkpoint_costs_a_step_and_not_the_run() {
     assert_same(&torn, &whole);
 }
 
+#[test]
+fn a_model_that_was_built_without_autodiff_trains_all_the_same() {
+    let _alone = alone();
+    let (tracked, plain) = (folder("tracked"), folder("plain"));
+    run(&tracked).train().unwrap();
+    Device::flex().seed(5);
+    let head = PointClassifier::from_config(&config(), &Device::flex()).unwrap();
+    let plain_run = run_of(&plain, PointClassification::new(head)).steps(10).validate_every(4);
+    let plain_run = plain_run.log_every(5).accumulation(2).max_norm(1.0).average_decay(0.9);
+    plain_run.train().unwrap();
+    assert_same(&plain, &tracked);
+}
+
 /// Runs for hours in a process of its own, which `a_killed_run_resumes_bit_for_bit` kills.
 #[test]
 #[ignore = "a part of another test"]

@@ -94,9 +94,9 @@ fn hidden_words_cost_what_the_logits_say() {
     assert!((perplexity.log2() - mean).abs() < 1e-5, "{perplexity}");
 }
 
-/// Frames of noise, the second moved three pixels to the right.
+/// Frames of noise, the second shifted by three pixels to the right.
 #[test]
-fn flow_stands_beside_zero_flow_and_a_global_shift() {
+fn flow_is_compared_with_zero_flow_and_a_global_shift() {
     let folder = tempdir().unwrap();
     let model = copy("optical_flow", folder.path());
     configure(&model, "train_size", json!([32, 32]));
@@ -128,7 +128,7 @@ fn flow_stands_beside_zero_flow_and_a_global_shift() {
     assert_close(&answer["measures"]["end-point error"], same["end_point_error"].as_f64().unwrap());
 }
 
-/// A recipe that learns from `data`, which is of no matter here.
+/// Writes a recipe with some `[data]`, whose training part is never read.
 pub(crate) fn recipe(path: &Path, architecture: &str, data: &str) {
     let text = format!(
         "name = \"a\"\narchitecture = \"{architecture}\"\n[data]\n{data}\n\
@@ -139,7 +139,7 @@ pub(crate) fn recipe(path: &Path, architecture: &str, data: &str) {
 }
 
 #[test]
-fn a_recipe_stands_for_what_its_runs_are_measured_on() {
+fn a_recipe_names_its_validation_data() {
     let folder = tempdir().unwrap();
     let (table, path) = (folder.path().join("test.csv"), folder.path().join("recipe.toml"));
     fs::write(&table, "label,text\nLABEL_0,!!\nLABEL_1,##\n").unwrap();
@@ -156,9 +156,9 @@ fn a_recipe_stands_for_what_its_runs_are_measured_on() {
     assert!(refused.stderr.contains("is for a PerceiverForSequence"), "{}", refused.stderr);
 }
 
-/// However often words are hidden from what is learned.
+/// The share of masked words in training does not matter.
 #[test]
-fn a_recipe_hides_as_many_words_as_its_runs_are_measured_on() {
+fn a_recipe_is_evaluated_with_the_masks_of_its_validations() {
     let folder = tempdir().unwrap();
     let (book, path) = (folder.path().join("book.txt"), folder.path().join("recipe.toml"));
     fs::write(&book, "!# $% &' () +, -. ".repeat(20)).unwrap();
@@ -200,7 +200,7 @@ fn generated_pairs_are_made_as_the_recipe_says() {
 }
 
 #[test]
-fn a_bad_example_is_left_out_and_named() {
+fn a_bad_example_is_skipped_and_named() {
     let folder = tempdir().unwrap();
     let model = image_model(folder.path());
     let class = folder.path().join("photos/LABEL_3");
@@ -218,9 +218,9 @@ fn a_bad_example_is_left_out_and_named() {
     }
 }
 
-/// The size of the first, or that of the model where its positions are learned.
+/// The first photo sets the size, unless the model's learned positions do.
 #[test]
-fn photos_of_another_size_are_left_out() {
+fn photos_of_another_size_are_skipped() {
     let folder = tempdir().unwrap();
     let class = folder.path().join("photos/LABEL_3");
     fs::create_dir_all(&class).unwrap();
@@ -252,7 +252,7 @@ fn people_see_a_table() {
 }
 
 #[test]
-fn data_that_does_not_fit_is_told_in_one_line() {
+fn data_that_does_not_fit_is_refused_in_one_line() {
     let folder = tempdir().unwrap();
     let path = |name: &str, text: &str| {
         let path = folder.path().join(name);

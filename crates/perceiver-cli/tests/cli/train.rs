@@ -66,7 +66,7 @@ fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
     fixed.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
 }
 
-/// A run that would last for hours, once it has a checkpoint.
+/// Starts a run of hours, and waits for its first checkpoint.
 fn endless(folder: &Path) -> Child {
     let mut command = program();
     command.args(arguments(folder, &["--quiet"])).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -105,7 +105,7 @@ fn a_run_leaves_a_model_its_card_its_curve_and_its_log() {
 }
 
 #[test]
-fn lines_tell_people_how_it_goes() {
+fn lines_report_the_progress() {
     let folder = folder(3);
     let ran = run(arguments(folder.path(), &[]));
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -116,7 +116,7 @@ fn lines_tell_people_how_it_goes() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on() {
+fn an_interrupted_run_writes_a_checkpoint_and_says_how_to_resume() {
     let folder = folder(100_000_000);
     let child = endless(folder.path());
     let id = child.id().to_string();
@@ -129,7 +129,7 @@ fn an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on() {
 }
 
 #[test]
-fn a_killed_run_keeps_its_model_and_goes_on() {
+fn a_killed_run_keeps_its_model_and_resumes() {
     let folder = folder(100_000_000);
     let mut child = endless(folder.path());
     child.kill().unwrap();
@@ -144,7 +144,7 @@ fn a_killed_run_keeps_its_model_and_goes_on() {
     assert!(log.lines().all(whole), "{log}");
 }
 
-/// A disk that is full: no file can grow beyond four blocks.
+/// Runs as on a full disk: no file can grow beyond four blocks.
 #[cfg(unix)]
 fn run_without_space(arguments: &[String]) -> Run {
     let limited = r#"trap '' XFSZ; ulimit -f 4; exec "$@""#;
@@ -156,7 +156,7 @@ fn run_without_space(arguments: &[String]) -> Run {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_stops_a_run_that_goes_on_when_there_is_space() {
+fn a_full_disk_stops_a_run_that_resumes_when_there_is_space() {
     let [stopped, straight] = [3, 6].map(folder);
     for folder in [&stopped, &straight] {
         assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
@@ -179,7 +179,7 @@ fn a_full_disk_stops_a_run_that_goes_on_when_there_is_space() {
 }
 
 #[test]
-fn a_folder_with_checkpoints_alone_is_not_trained_into_afresh() {
+fn a_folder_with_checkpoints_alone_is_refused_without_resume() {
     let folder = folder(3);
     assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
     fs::remove_file(folder.path().join("out/metrics.jsonl")).unwrap();
@@ -189,7 +189,7 @@ fn a_folder_with_checkpoints_alone_is_not_trained_into_afresh() {
 }
 
 #[test]
-fn what_cannot_be_trained_is_one_line_and_no_folder() {
+fn wrong_data_is_refused_in_one_line_and_leaves_no_folder() {
     let folder = folder(3);
     fs::write(folder.path().join("texts.csv"), "text\nabc\n").unwrap();
     let ran = run(arguments(folder.path(), &[]));

@@ -68,12 +68,10 @@ impl Preprocessed {
     /// If the two differ in batch or tokens.
     #[must_use]
     pub fn with_positions(content: Tensor<3>, positions: Tensor<3>) -> Self {
-        let ([batch, tokens, _], found) = (content.dims(), positions.dims());
+        let (expected, found) = (content.dims(), positions.dims());
         assert!(
-            found[..2] == [batch, tokens],
-            "positions are of {} examples of {} tokens, content is of {batch} of {tokens}",
-            found[0],
-            found[1]
+            found[..2] == expected[..2],
+            "positions of shape {found:?} do not fit content of shape {expected:?}"
         );
         let tokens = Tensor::cat(vec![content.clone(), positions], 2);
         Self { tokens: TokenArray::dense(tokens), without_positions: vec![content.into()] }
@@ -114,5 +112,46 @@ impl Preprocessed {
     #[must_use]
     pub fn dims(&self) -> [usize; 3] {
         self.tokens.dims()
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use perceiver_core::{Axis, Grid};
+
+    use super::*;
+
+    fn tensor<const D: usize, const N: usize>(numbers: [f32; N], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(numbers.to_vec(), shape), &Device::flex())
+    }
+
+    #[test]
+    fn positions_follow_the_content_of_their_own_example() {
+        let content = tensor([1.0, 2.0, 3.0, 4.0], [2, 2, 1]);
+        let positions = tensor([0.1, 0.2, 0.3, 0.4], [2, 2, 1]);
+        let made = Preprocessed::with_positions(content.clone(), positions);
+        let expected = [[[1.0, 0.1], [2.0, 0.2]], [[3.0, 0.3], [4.0, 0.4]]];
+        made.tokens.to_dense().into_data().assert_eq(&TensorData::from(expected), false);
+        let found = made.without_positions[0].to_dense().into_data();
+        found.assert_eq(&content.into_data(), true);
+    }
+
+    #[test]
+    fn shared_positions_stay_on_their_grid() {
+        let axis = Axis { table: tensor([0.1, 0.2], [2, 1]), channels: vec![0] };
+        let positions = Positions::Grid(Grid { axes: vec![axis], points: None });
+        let content = tensor([1.0, 2.0, 3.0, 4.0], [2, 2, 1]);
+        let made = Preprocessed::with_shared_positions(content, positions);
+        assert!(matches!(made.tokens.segments()[0].positions(), Some(Positions::Grid(_))));
+        let expected = [[[1.0, 0.1], [2.0, 0.2]], [[3.0, 0.1], [4.0, 0.2]]];
+        made.tokens.to_dense().into_data().assert_eq(&TensorData::from(expected), false);
+    }
+
+    #[test]
+    #[should_panic(expected = "positions of shape [1, 3, 1] do not fit content of shape [2, 2, 1]")]
+    fn positions_of_more_tokens_than_the_content_are_refused() {
+        let content = tensor([1.0, 2.0, 3.0, 4.0], [2, 2, 1]);
+        let _ = Preprocessed::with_positions(content, tensor([0.1, 0.2, 0.3], [1, 3, 1]));
     }
 }

@@ -1,7 +1,7 @@
 //! From the encoder's maps, block by block, to the few that are shown.
 
 use burn::tensor::Tensor;
-use perceiver_core::AttentionMaps;
+use perceiver_models::AttentionMaps;
 
 use super::{AttendTiles, AttentionMap};
 use crate::{Error, Result};

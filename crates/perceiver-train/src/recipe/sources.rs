@@ -125,7 +125,8 @@ impl Files<'_> {
         paths.iter().map(|path| self.path(path)).collect()
     }
 
-    /// Images and their labels, of which only some classes are `known`, as `named` says.
+    /// Images and their labels. Refuses labels beyond the number of `known` classes, and names its
+    /// origin.
     pub(crate) fn held_out_idx_images(
         &self,
         [images, labels]: &[PathBuf; 2],
@@ -246,7 +247,7 @@ pub(crate) fn clip_options(
     }
 }
 
-/// Images and their labels, of which only some classes are `known`, as `named` says.
+/// Images and their labels. Refuses labels beyond the number of `known` classes, and names its origin.
 pub(crate) fn idx_images(
     images: &Path,
     labels: &Path,

@@ -16,15 +16,15 @@ pub const CARD_NAME: &str = "README.md";
 /// # Source
 /// "Model Cards" in the hub's documentation; Model Cards for Model Reporting, arXiv 1810.03993.
 #[derive(Debug, Clone)]
-pub struct ModelCard {
+pub(crate) struct ModelCard {
     /// The model's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its class, and how to use it.
-    pub model: CardModel,
+    pub(crate) model: CardModel,
     /// Text for people.
-    pub settings: CardSettings,
+    pub(crate) settings: CardSettings,
     /// The recipe's file, if the model was trained by one.
-    pub recipe: Option<String>,
+    pub(crate) recipe: Option<String>,
 }
 
 /// The class of a model, and how to use it.
@@ -75,17 +75,17 @@ pub struct CardData {
 
 /// Facts about a training.
 #[derive(Debug, Clone)]
-pub struct TrainingSummary<'a> {
+pub(crate) struct TrainingSummary<'a> {
     /// The validation of the best weights.
-    pub best: &'a Record,
+    pub(crate) best: &'a Record,
     /// Number of parameters.
-    pub parameters: usize,
+    pub(crate) parameters: usize,
     /// Steps of the whole run.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Examples of a step.
-    pub examples_per_step: usize,
+    pub(crate) examples_per_step: usize,
     /// The machine, if known: `one core of an AMD EPYC`.
-    pub machine: Option<&'a str>,
+    pub(crate) machine: Option<&'a str>,
 }
 
 impl TrainingSummary<'_> {
@@ -102,8 +102,7 @@ impl TrainingSummary<'_> {
 
 impl ModelCard {
     /// The whole file: front matter in YAML, then Markdown.
-    #[must_use]
-    pub fn markdown(&self, training: &TrainingSummary<'_>) -> String {
+    pub(crate) fn markdown(&self, training: &TrainingSummary<'_>) -> String {
         let Self { name, model, settings, recipe } = self;
         let parameters = grouped(training.parameters as u64);
         let mut page = self.front_matter(training.best);

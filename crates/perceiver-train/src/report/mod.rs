@@ -6,7 +6,8 @@ mod curve;
 mod log;
 mod picture;
 
-pub use self::card::{CARD_NAME, CardData, CardModel, CardSettings, ModelCard, TrainingSummary};
+pub use self::card::{CARD_NAME, CardData, CardModel, CardSettings};
+pub(crate) use self::card::{ModelCard, TrainingSummary};
 pub use self::confusion::Confusion;
 pub use self::curve::{CURVE_NAME, learning_curve};
 pub use self::log::{LOG_NAME, Log, Part, Record};

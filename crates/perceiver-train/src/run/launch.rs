@@ -17,7 +17,7 @@ use super::dashboard::DashboardMetric;
 use super::null_renderer::{NoLog, NullRenderer};
 use super::reports::{open_log, write_reports};
 use super::stepwise::{Event, Observer, Stepwise};
-use super::{CHECKPOINTS_NAME, Ending, Finished, TrainingEvent, TrainingRun};
+use super::{CHECKPOINTS_NAME, Ending, Finished, OnProgress, Save, TrainingEvent, TrainingRun};
 use crate::loader::Passes;
 use crate::report::{LOG_NAME, TrainingSummary};
 use crate::{Error, Metric, Objective, Result, TrainingModel, UpdateRules, WEIGHTS_NAME};
@@ -58,27 +58,8 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     let epochs = steps.into_iter().map(|step| step / steps_per_epoch).collect();
 
     (run.on_progress)(TrainingEvent::Parameters(parameters));
-    let metrics: Arc<Mutex<Vec<Metric>>> = Arc::default();
-    let (seen, place) = (Arc::clone(&metrics), folder.clone());
-    let (save, on_progress) = (run.save, run.on_progress);
-    let observer: Observer<O> = Arc::new(move |event| {
-        match event {
-            Event::Logged(record) => {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let new = record.measures.iter().map(|(metric, _)| metric);
-                let new: Vec<_> = new.filter(|metric| !seen.contains(metric)).cloned().collect();
-                seen.extend(new);
-                drop(seen);
-                on_progress(TrainingEvent::Logged(record));
-            }
-            Event::Best(objective) => {
-                save(objective.head(), &place)?;
-                on_progress(TrainingEvent::Saved);
-            }
-        }
-        Ok(())
-    });
-
+    let metrics = Arc::default();
+    let observer = observer(&folder, run.save, run.on_progress, Arc::clone(&metrics));
     let interrupter = run.stop.0.clone();
     let dashboard_metrics = match run.dashboard {
         true => first_metrics(&model, validation.as_ref()),
@@ -152,6 +133,35 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     })?;
     let skipped = training.skipped().and(validation.skipped());
     Ok(Finished { ending, best, skipped, parameters })
+}
+
+/// Reports events, saves the best weights, and collects the metrics of the log.
+fn observer<O: Objective>(
+    folder: &Path,
+    save: Save<O::Head>,
+    on_progress: OnProgress,
+    metrics: Arc<Mutex<Vec<Metric>>>,
+) -> Observer<O> {
+    let folder = folder.to_path_buf();
+    Arc::new(move |event| {
+        match event {
+            Event::Logged(record) => {
+                let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+                for (metric, _) in record.measures.iter() {
+                    if !metrics.contains(metric) {
+                        metrics.push(metric.clone());
+                    }
+                }
+                drop(metrics);
+                on_progress(TrainingEvent::Logged(record));
+            }
+            Event::Best(objective) => {
+                save(objective.head(), &folder)?;
+                on_progress(TrainingEvent::Saved);
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Checks that the folder holds no other run or model.

@@ -10,6 +10,7 @@ mod stepwise;
 
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
@@ -164,6 +165,9 @@ impl<O: Objective> TrainingRun<O> {
         C: Collate<T::Example, Batch = O::Batch> + 'static,
         D: Collate<V::Example, Batch = O::Batch> + 'static,
     {
+        let tracked = objective.devices().iter().any(Device::is_autodiff);
+        // A model that was loaded or built without autodiff has no gradients yet.
+        let objective = if tracked { objective } else { Module::train(objective) };
         let devices = objective.devices().into_iter().map(Device::without_autodiff);
         Self {
             folder: folder.as_ref().to_path_buf(),
@@ -307,7 +311,7 @@ impl<O: Objective> TrainingRun<O> {
         Self { machine: Some(machine.into()), ..self }
     }
 
-    /// Both at once, where either may be absent.
+    /// Sets the card and the machine, if there are any.
     pub(crate) fn reports(self, card: Option<ModelCard>, machine: Option<String>) -> Self {
         Self { card, machine, ..self }
     }
