@@ -128,7 +128,10 @@ impl Segment {
     /// If there are positions or padding already, or more or fewer positions than tokens.
     #[must_use]
     pub fn with_positions(mut self, positions: Positions) -> Self {
-        assert!(self.positions.is_none() && self.padding.is_none(), "positions follow content");
+        assert!(
+            self.positions.is_none() && self.padding.is_none(),
+            "the segment already has positions or padding"
+        );
         let (count, tokens) = (positions.tokens(), self.tokens);
         assert!(count == tokens, "{count} positions do not fit {tokens} tokens");
         self.positions = Some(positions);
@@ -144,7 +147,7 @@ impl Segment {
     /// If there is padding already.
     #[must_use]
     pub fn with_padding(mut self, padding: Tensor<1>) -> Self {
-        assert!(self.padding.is_none(), "padding comes last, once");
+        assert!(self.padding.is_none(), "the segment already has padding");
         self.padding = Some(padding);
         self
     }

@@ -126,7 +126,7 @@ impl BasicDecoder {
     /// If the decoder makes no queries, or its queries include the input.
     #[must_use]
     pub fn queries_at_each(&self, points: Tensor<2, Int>) -> TokenArray {
-        let queries = self.queries.as_ref().expect("the decoder makes queries");
+        let queries = self.queries.as_ref().expect("this decoder makes no queries of its own");
         assert!(!queries.concat_preprocessed_input, "queries at points do not include the input");
         let [batch, count] = points.dims();
         let table = queries.output.grid(&queries.index_dims, false, &points.device()).to_table();
@@ -170,7 +170,7 @@ impl Decoder for BasicDecoder {
     /// If the decoder makes no queries, or its queries include the input and the input has more or fewer
     /// tokens.
     fn queries(&self, inputs: &Preprocessed, points: &Self::Points) -> TokenArray {
-        let queries = self.queries.as_ref().expect("the decoder makes queries");
+        let queries = self.queries.as_ref().expect("this decoder makes no queries of its own");
         TokenArray::new(vec![queries.segment(inputs, points.clone())])
     }
 

@@ -62,7 +62,8 @@ impl GatherBackward<'_> {
         let (packed, gradient) =
             (self.packed.row(problem, row), self.packed_gradient.row(problem, row));
         let (log_sum_exp, output) = packed.split_last().expect("a row ends in its log-sum-exp");
-        let (log_sum_exp_gradient, gradient) = gradient.split_last().expect("so does its gradient");
+        let (log_sum_exp_gradient, gradient) =
+            gradient.split_last().expect("its gradient ends in that of the log-sum-exp");
         (*log_sum_exp, (balance(gradient, output) - f64::from(*log_sum_exp_gradient)) as f32)
     }
 }
