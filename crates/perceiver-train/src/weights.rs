@@ -154,10 +154,12 @@ mod tests {
         let saved = layer(3, 2, true);
         let found = loaded(&saved, layer(3, 2, true)).unwrap();
         assert_eq!(found.weight.val().into_data(), saved.weight.val().into_data());
-        // A weight that burn stores transposed has the shape of its record.
+        // Fresh weights that burn stores transposed have the shape of its record.
         let transposed = LinearConfig::new(3, 2).with_layout(LinearLayout::Col);
-        let transposed: Linear = transposed.init(&Device::flex());
-        assert!(loaded(&transposed, transposed.clone()).is_ok());
+        let transposed = || transposed.init(&Device::flex());
+        let (saved, fresh): (Linear, Linear) = (transposed(), transposed());
+        let found = loaded(&saved, fresh).unwrap();
+        assert_eq!(found.weight.val().into_data(), saved.weight.val().into_data());
     }
 
     #[test]
