@@ -126,12 +126,13 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         observer(Event::Best(result.model.learned()))?;
     }
     let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    let best = write_reports(&folder, &metrics, |best| {
+    let skipped = training.skipped().and(validation.skipped());
+    let all = || first_metrics(&result.model, validation.as_ref());
+    let best = write_reports(&folder, &metrics, all, |best| {
         let (steps, machine) = (plan.steps, run.machine.as_deref());
         let summary = TrainingSummary { best, parameters, steps, examples_per_step, machine };
         run.card.as_ref().map(|card| card.markdown(&summary))
     })?;
-    let skipped = training.skipped().and(validation.skipped());
     Ok(Finished { ending, best, skipped, parameters })
 }
 
@@ -209,8 +210,8 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<
     Ok(())
 }
 
-/// The metrics of the objective, which burn's dashboard needs before the first step: those of a
-/// first batch.
+/// All metrics of the objective: those of the first batch. burn's dashboard needs them before the
+/// first step, and the reports of a session that made no step need their units.
 fn first_metrics<O: Objective, L: DataLoader<O::Batch> + ?Sized>(
     model: &TrainingModel<O>,
     validation: &L,
