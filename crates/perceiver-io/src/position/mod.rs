@@ -158,10 +158,11 @@ impl PositionEncoding {
         }
     }
 
-    /// The positions of a whole grid. Fourier coordinates run from -1 to 1, both ends included.
+    /// The positions of a whole grid. Fourier coordinates run from -1 to 1, both ends included. A
+    /// trainable encoding returns its whole table, whatever the lengths.
     ///
     /// # Panics
-    /// If the grid has more or fewer axes than the encoding.
+    /// If the grid has more or fewer axes than a Fourier encoding.
     #[must_use]
     pub fn grid(&self, lengths: &[usize], device: &Device) -> Positions {
         self.project(match &self.position_embeddings {
@@ -174,8 +175,8 @@ impl PositionEncoding {
     /// this grid.
     ///
     /// # Panics
-    /// If the grid has more or fewer axes than the encoding, or a trainable encoding meets a grid
-    /// without exactly two axes.
+    /// If the grid has more or fewer axes than a Fourier encoding, or if the encoding is trainable and
+    /// the grid does not have two axes, or the encoding has no square grid.
     #[must_use]
     pub fn interpolated_grid(&self, lengths: &[usize], device: &Device) -> Positions {
         let EncodingKind::Trainable(trainable) = &self.position_embeddings else {
