@@ -1,6 +1,6 @@
 """Logistic regression on the pixels of labelled pictures in IDX files.
 
-`images.py FOLDER [--first N]`; FOLDER holds the four files of MNIST and its likes.
+`images.py FOLDER [--first N]`; FOLDER holds the four files of MNIST or a data set in its format.
 Pixels go from 0 to 1; L2 penalty with C = 0.1, at most 200 iterations of L-BFGS.
 """
 

@@ -1,12 +1,12 @@
-"""A regression on words and characters that teaches a model of bytes what words are worth.
+"""A sentiment regression on words and characters, whose logits are training targets for a model of bytes.
 
-`teacher.py DATA`; DATA is the folder that `cargo xtask data` filled. Learned from are the sentences of
-sets/sentiment/train.csv and vaderSentiment's rated words and snippets, less those that are sentences of test.csv.
-Features are runs of two to five characters, and words and pairs of words, weighed by TF-IDF with the logarithm of
-counts; L2 penalty with C = 5. Writes sets/sentiment-taught, texts with the logits that the regression gives both classes:
-train.csv holds texts, each three times, words and pieces of texts; mixed.csv short runs of words from anywhere, joined; one
-text of fifty is left for valid.csv. rated.csv holds the sentences, each four times, and the snippets with their labels.
-Nothing is made of test.csv's sentences.
+`teacher.py DATA`; DATA is the folder that `cargo xtask data` filled. The training data are the sentences of
+sets/sentiment/train.csv and vaderSentiment's rated words and snippets, without those that are also in test.csv.
+Features are character n-grams of two to five characters, words and pairs of words, weighted by TF-IDF with the logarithm
+of counts; L2 penalty with C = 5. Writes texts with the regression's logits of both classes to sets/sentiment-taught:
+train.csv holds each text three times, words and pieces of texts; mixed.csv joins short runs of words from anywhere in the
+data; one text of fifty is held out for valid.csv. rated.csv holds the labelled sentences, each four times, and snippets.
+No output contains sentences of test.csv.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from sklearn.pipeline import make_pipeline, make_union
 from texts import table
 
 SNIPPETS = ["movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets", "tweets"]
-# Ratings go from -4 to 4; one nearer to 0 says too little to be learned from.
+# Ratings go from -4 to 4; those nearer to 0 are too weak to train on.
 LEAST_RATING = 0.5
-# What a sentence and a word count, beside a snippet.
+# Weights relative to a snippet.
 SENTENCE_WEIGHT, WORD_WEIGHT = 4, 2
 WHOLE_TIMES, PIECES_OF_TEXT = 3, 9
 LONGEST_PIECE = 30
@@ -56,12 +56,12 @@ def words(package: Path) -> Iterator[Rated]:
 
 
 def label(rating: float) -> str:
-    """The class that a rating is for."""
+    """The class of a rating."""
     return "positive" if rating > 0 else "negative"
 
 
 def spoken(text: str) -> str:
-    """What two texts share that differ in case and punctuation alone."""
+    """The text without case and punctuation."""
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
@@ -74,7 +74,7 @@ def pieces(parts: list[str], count: int, draw: random.Random) -> Iterator[str]:
 
 
 def mixtures(parts: list[str], count: int, draw: random.Random) -> Iterator[str]:
-    """Short runs of words from anywhere, joined: hardly two alike, so that none can be learned by heart."""
+    """Joined short runs of words from anywhere. Hardly two are the same, so the model cannot memorise them."""
     for _ in range(count):
         length = draw.randint(1, LONGEST_PIECE)
         mixed: list[str] = []
@@ -85,7 +85,7 @@ def mixtures(parts: list[str], count: int, draw: random.Random) -> Iterator[str]
 
 
 def write(path: Path, columns: list[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """Writes a table, which appears when it is complete."""
+    """Writes a table under a temporary name and renames it once it is complete."""
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -96,14 +96,14 @@ def write(path: Path, columns: list[str], rows: Iterable[tuple[str, ...]]) -> No
 
 
 def main() -> None:
-    """Prints how often the regression is right, and one on characters alone, and writes what it teaches."""
+    """Prints the accuracy of the regression and of one on characters only, and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     data = parser.parse_args().data
     package, tables = data / "pypi" / "vaderSentiment", data / "sets" / "sentiment"
     for folder in package, tables:
         if not folder.is_dir():
-            parser.error(f"{folder}: is no folder; `cargo xtask data` makes it")
+            parser.error(f"{folder}: no such folder, run `cargo xtask data`")
     sentences, labels = table(tables / "train.csv")
     test, expected = table(tables / "test.csv")
     tested = {spoken(text) for text in test}

@@ -1,8 +1,8 @@
 """Logistic regression on the characters of labelled texts.
 
 `texts.py FOLDER...`; each FOLDER holds train.csv and test.csv with the columns label and text, as `cargo xtask data`
-writes them. Features are runs of one to four characters, weighed by TF-IDF with the logarithm of counts, those in at
-least two texts; L2 penalty with C = 10.
+writes them. Features are n-grams of one to four characters that occur in at least two texts, weighted by TF-IDF with
+the logarithm of counts; L2 penalty with C = 10.
 """
 
 from __future__ import annotations

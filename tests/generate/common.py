@@ -1,4 +1,4 @@
-"""What every generator shares: seeded wide weights, tensor files, and comparison with committed files."""
+"""Code shared by all generators: seeded wide weights, tensor files, and comparison with committed files."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype | str = torch.float32) -> P
 
 
 def run(model: PreTrainedModel, tensors: Tensors, **options: Any) -> Tensors:
-    """What `forward` returns, by flat name, for arguments by flat name."""
+    """The outputs of `forward` by flat name, for arguments by flat name."""
     return flatten(model(**nest(tensors), **options))
 
 
@@ -174,7 +174,7 @@ def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def differences(actual: Tensors, expected: Tensors, tolerance: float = TOLERANCE) -> list[str]:
-    """What differs between two sets of tensors, one sentence each. Integers must be equal."""
+    """Differences between two sets of tensors, one sentence each. Integers must be equal."""
     found = [f"{name} is missing" for name in sorted(expected.keys() - actual.keys())]
     found += [f"{name} is unexpected" for name in sorted(actual.keys() - expected.keys())]
     for name in sorted(expected.keys() & actual.keys()):
@@ -203,7 +203,7 @@ def _file_differences(actual: Path, expected: Path) -> list[str]:
 
 
 def folder_differences(actual: Path, expected: Path) -> list[str]:
-    """What differs between two folders of fixtures, file by file."""
+    """Differences between two folders of fixtures, file by file."""
     names = {folder: {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()} for folder in (actual, expected)}
     found = [f"{name} is not generated" for name in sorted(names[expected] - names[actual])]
     found += [f"{name} is not committed" for name in sorted(names[actual] - names[expected])]

@@ -53,7 +53,7 @@ LATENTS = (2, 7, 12)
 
 
 class ProjectionDecoder(reference.PerceiverProjectionDecoder):
-    """The reference's class is abstract for want of this property and cannot be built."""
+    """The reference's class is abstract because it lacks this property, so it cannot be built."""
 
     num_query_channels = None
 

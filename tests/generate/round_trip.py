@@ -18,7 +18,7 @@ from common import Tensors, load_checkpoint, load_tensors, prepare_torch, relati
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether type, shape and every bit agree, NaNs and signed zeros included."""
+    """True if type, shape and every bit agree, including NaNs and signed zeros."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))

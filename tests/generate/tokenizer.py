@@ -229,7 +229,7 @@ def write(target: Path, name: str, files: dict[str, Any]) -> None:
     content = {
         "versions": {"transformers": transformers.__version__},
         "files": files,
-        # What from_pretrained adds of its own call is left out.
+        # Without the arguments of its call that from_pretrained adds.
         "saved": {key: value for key, value in saved.items() if key not in ("is_local", "local_files_only")},
         "vocabulary_size": len(tokenizer),
         "special_ids": sorted(set(tokenizer.all_special_ids)),
@@ -242,7 +242,7 @@ def write(target: Path, name: str, files: dict[str, Any]) -> None:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """JSON with one case a line, which stays small and can be read."""
+    """JSON with one case per line, which stays small and readable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = []
     for key, value in content.items():

@@ -1,9 +1,9 @@
 """Writes `../fixtures/training`: the loss of every head and its gradient in every parameter.
 
-Weights, and inputs but for what is only in training, are those of `../fixtures/heads`. Models are in training mode
-without dropout, in double precision. Losses are transformers' own where it has one, else PyTorch's functions.
+Weights and inputs, except those that only training has, are those of `../fixtures/heads`. Models are in training mode
+without dropout, in double precision. Losses are transformers' own if it has one, otherwise PyTorch's functions.
 
-A gradient is stored as 16-bit parts of its largest number, which moves it by at most 1.6e-5 of that.
+A gradient is stored as 16-bit fractions of its largest value, with an error of at most 1.6e-5 of that value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Loss = Callable[[PreTrainedModel, Tensors, Tensors], torch.Tensor]
 
 LEVELS = 2**15 - 1
 
-# What a true flow file has where it knows nothing.
+# Values that mark unknown flow in real files.
 UNKNOWN = torch.tensor([torch.nan, torch.inf, 1e10, -torch.inf])
 
 DISTANCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

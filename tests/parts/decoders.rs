@@ -49,7 +49,7 @@ pub(crate) fn run(case: &Case, attentions: bool, device: &Device) -> Result<Name
             };
             decode(case, module, &points, attentions, device)
         }
-        other => Err(format!("{other} is no decoder")),
+        other => Err(format!("unknown decoder {other}")),
     }
 }
 

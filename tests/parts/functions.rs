@@ -76,7 +76,7 @@ fn interpolate(case: &Case, device: &Device) -> Result<TensorData, String> {
     let [height, width] = ["height", "width"].map(|name| {
         case.options["call"][name].as_u64().expect("a grid to interpolate to") as usize
     });
-    Ok(module.grid(&[height, width], true, device).to_table().into_data())
+    Ok(module.interpolated_grid(&[height, width], device).to_table().into_data())
 }
 
 /// Coordinates of every cell of a grid, from the coordinates along its axes.

@@ -28,7 +28,7 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> 
             postprocess(case, multimodal(&mut arguments, config, device), device)
         }
         "PerceiverEmbeddingDecoder" => embed(case, device),
-        other => Err(format!("{other} is no postprocessor")),
+        other => Err(format!("unknown postprocessor {other}")),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<NamedTensors, String> 
             let module = multimodal(&mut arguments, &case.config, device);
             preprocess(case, module, multimodal_input(case, device))
         }
-        other => Err(format!("{other} is no preprocessor")),
+        other => Err(format!("unknown preprocessor {other}")),
     }
 }
 

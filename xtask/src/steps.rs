@@ -35,7 +35,7 @@ pub(crate) fn ci() -> Result<()> {
     ])
 }
 
-/// Checks what a reviewer would object to.
+/// Checks format, house rules, spelling and lints.
 pub(crate) fn lint() -> Result<()> {
     all(&[("format", format), ("tidy", tidy::tidy), ("spelling", spelling), ("clippy", clippy)])
 }

@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(expanded(folder, "").unwrap(), all);
         assert_eq!(expanded(folder, "*.png").unwrap(), ["b.png"]);
         assert_eq!(expanded(folder, "**/*.??f").unwrap(), ["trip/d.gif", "trip/day/[e].tif"]);
-        // What exists is no pattern, whatever its name.
+        // A file that exists is never read as a pattern.
         assert_eq!(expanded(folder, "trip/day/[e].tif").unwrap(), ["trip/day/[e].tif"]);
         assert_eq!(expanded(folder, "nowhere.png").unwrap(), ["nowhere.png"]);
         for (argument, words) in

@@ -1,4 +1,4 @@
-//! What an interruption by the user or the system does.
+//! Interruption by the user or the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};

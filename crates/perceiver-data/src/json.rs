@@ -23,7 +23,7 @@ pub(crate) enum SettingsFiles<'a> {
 }
 
 impl SettingsFiles<'_> {
-    /// What errors call the file of this name.
+    /// The path by which errors name this file.
     pub(crate) fn path(self, name: &str) -> PathBuf {
         match self {
             Self::Folder(folder) => folder.join(name),

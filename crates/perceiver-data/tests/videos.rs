@@ -265,7 +265,7 @@ fn a_program_s_own_words_reach_the_user() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.mp4");
-    fs::write(&path, "this is no video, whatever its name").unwrap();
+    fs::write(&path, "this is not a video, despite its name").unwrap();
     let message = read_frames(&path).unwrap_err().to_string();
     assert!(message.contains("cannot read the video: ffprobe: "), "{message}");
     assert!(!message.contains('\n'), "{message}");

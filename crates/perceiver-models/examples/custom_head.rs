@@ -31,7 +31,7 @@ impl Preprocessor for Readings {
 
     fn forward(&self, readings: Tensor<3>) -> Preprocessed {
         let [_, steps, _] = readings.dims();
-        let positions = self.positions.grid(&[steps], false, &readings.device());
+        let positions = self.positions.grid(&[steps], &readings.device());
         Preprocessed::with_shared_positions(readings, positions)
     }
 }

@@ -105,7 +105,7 @@ impl AnyPerceiver {
         Source::Files(files).load(|config| fresh(config, device), &KeyMap::PERCEIVER, &options)
     }
 
-    /// Which head it is.
+    /// The model's head.
     #[must_use]
     pub const fn head(&self) -> Head {
         match self {

@@ -74,7 +74,7 @@ pub enum Error {
     Input {
         /// The tensor's name.
         tensor: String,
-        /// What was found and what was expected.
+        /// The problem, and the expectation.
         message: String,
     },
     /// A source is neither a folder nor a model in the hub or its cache.

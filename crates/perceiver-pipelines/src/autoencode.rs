@@ -59,7 +59,7 @@ pub struct Autoencode {
 /// A clip as the model reconstructs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconstruction {
-    /// The clip's frames, of [`frame_side`](Autoencode::frame_side) pixels a side.
+    /// The clip's frames, [`frame_side`](Autoencode::frame_side) pixels wide and high.
     pub frames: Vec<RgbImage>,
     /// Their sound, mostly from −1 to 1.
     pub samples: Vec<f32>,

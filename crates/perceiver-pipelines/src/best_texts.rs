@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_whole_character_beats_the_best_single_bytes() {
-        // Byte by byte, the best would be 0xC3 and "b", which is no text.
+        // Byte by byte, the best would be 0xC3 and "b", which is not valid UTF-8.
         let places = [choices(&[(0xC3, 0.6), (b'a', 0.4)]), choices(&[(b'b', 0.7), (0xA9, 0.3)])];
         let texts = best_texts(&places, 5);
         assert_eq!(texts.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), ["ab", "é"]);

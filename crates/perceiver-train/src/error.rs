@@ -134,7 +134,7 @@ pub enum Error {
     Evaluation {
         /// The model's folder, or the data.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         reason: String,
     },
 }

@@ -19,7 +19,7 @@ pub struct TrainingModel<O: Objective> {
     rules: UpdateRules,
 }
 
-/// What happens to gradients before the optimiser's step, and to weights after it.
+/// Changes to gradients before the optimiser's step, and to weights after it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateRules {
     /// Largest norm of all gradients together; longer ones are scaled down to it.

@@ -157,7 +157,7 @@ def peak_mebibytes() -> int | None:
 
 
 def device_mebibytes(arguments: argparse.Namespace) -> int | None:
-    """What PyTorch's allocator ever held of the device's memory."""
+    """Peak device memory of PyTorch's allocator."""
     if arguments.device == "cpu":
         return None
     import torch

@@ -71,8 +71,8 @@ pub(super) fn folder(name: &str, among: &Path) -> PathBuf {
     root().join(among).join(name)
 }
 
-/// The folder of a checkpoint, which transformers creates if it is missing, or our worker where there
-/// is no transformers.
+/// The folder of a checkpoint, which transformers creates if it is missing, or our worker if transformers
+/// is not installed.
 pub(super) fn checkpoint(worker: &Path, name: &str, among: &Path) -> Result<PathBuf> {
     let folder = folder(name, among);
     let there = |file: &str| folder.join(file).exists();

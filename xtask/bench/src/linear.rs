@@ -1,4 +1,4 @@
-//! The cost of 1, 2 and 4 times as much, on our side.
+//! The cost of 1, 2 and 4 times the amount, on our side.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 /// An amount that is doubled twice.
-struct Quantity {
+struct Amount {
     what: &'static str,
     checkpoint: &'static str,
     task: &'static str,
@@ -38,15 +38,15 @@ struct Quantity {
     count: usize,
 }
 
-const QUANTITIES: [Quantity; 2] = [
-    Quantity {
+const AMOUNTS: [Amount; 2] = [
+    Amount {
         what: "pixels that the Fourier head reads, whole pass",
         checkpoint: "vision-fourier",
         task: "forward",
         option: ("--height", 1),
         count: 224 * 224,
     },
-    Quantity {
+    Amount {
         what: "pixels that the autoencoder decodes from latents",
         checkpoint: "multimodal",
         task: "points",
@@ -60,11 +60,11 @@ const TIMES: [usize; 3] = [1, 2, 4];
 /// Measures every amount in a process of its own, so that each has its own peak of memory.
 pub(super) fn linear(arguments: &Arguments) -> Result<()> {
     let worker = build(arguments.device)?;
-    for quantity in QUANTITIES {
+    for amount in AMOUNTS {
         let growth = Growth {
-            what: quantity.what.to_owned(),
+            what: amount.what.to_owned(),
             setting: arguments.setting()?,
-            steps: arguments.steps(&worker, &quantity)?,
+            steps: arguments.steps(&worker, &amount)?,
         };
         println!("{}", page::grown(std::slice::from_ref(&growth)));
         if !arguments.quick {
@@ -78,13 +78,13 @@ pub(super) fn linear(arguments: &Arguments) -> Result<()> {
 }
 
 impl Arguments {
-    fn steps(&self, worker: &PathBuf, quantity: &Quantity) -> Result<Vec<Step>> {
-        let folder = checkpoint(worker, quantity.checkpoint, &self.dir)?;
-        let (option, smallest) = quantity.option;
+    fn steps(&self, worker: &PathBuf, amount: &Amount) -> Result<Vec<Step>> {
+        let folder = checkpoint(worker, amount.checkpoint, &self.dir)?;
+        let (option, smallest) = amount.option;
         let measure = |times: usize| {
-            let amount = (smallest * times).to_string();
+            let value = (smallest * times).to_string();
             let mut command = program(worker);
-            command.arg(quantity.task).arg(&folder).args([option, &amount]);
+            command.arg(amount.task).arg(&folder).args([option, &value]);
             let mut worker = Worker::start(command.args(["--device", self.device.ours()]))?;
             let first = worker.pass()?.seconds;
             let repeats = if self.quick { 1 } else { self.repeats };
@@ -97,7 +97,7 @@ impl Arguments {
                 peak_mebibytes: memory.peak_mebibytes,
                 device_mebibytes: memory.device_mebibytes,
             };
-            Ok(Step { count: quantity.count * times, measured })
+            Ok(Step { count: amount.count * times, measured })
         };
         TIMES.into_iter().map(measure).collect()
     }

@@ -82,7 +82,7 @@ fn compare_head(
     Ok(table::Row { name, parameters, error, usage })
 }
 
-/// What `perceiver inspect` counts.
+/// The number of parameters that `perceiver inspect` reports.
 fn count_parameters(perceiver: &Path, folder: &Path) -> Result<u64> {
     let inspected = program(perceiver).arg("inspect").arg(folder).arg("--json").output()?;
     let message = String::from_utf8_lossy(&inspected.stderr);

@@ -20,7 +20,7 @@ pub(super) struct Worker {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     began: Instant,
-    /// Versions of what it runs on, by name.
+    /// Versions of its libraries, by name.
     pub(super) versions: BTreeMap<String, String>,
 }
 
@@ -30,7 +30,7 @@ struct Ready {
     versions: BTreeMap<String, String>,
 }
 
-/// What a pass took, and a few of its results.
+/// The cost of a pass, and a few of its results.
 #[derive(Debug, Deserialize)]
 pub(super) struct Pass {
     pub(super) seconds: f64,

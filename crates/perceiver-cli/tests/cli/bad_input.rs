@@ -286,7 +286,7 @@ fn images_that_cannot_be_read() {
     flipped[bytes.len() / 2] ^= 0xFF;
     for (name, bytes) in [
         ("zero_bytes.png", Vec::new()),
-        ("text.jpg", b"this is no image".to_vec()),
+        ("text.jpg", b"this is not an image".to_vec()),
         ("truncated.png", bytes[..bytes.len() / 2].to_vec()),
         ("no_pixels.png", no_pixels),
         ("flipped.png", flipped),

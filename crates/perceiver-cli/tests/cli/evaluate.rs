@@ -191,7 +191,7 @@ fn generated_pairs_are_made_as_the_recipe_says() {
     assert_eq!(usual["examples"], 3);
     let still = usual["zero_flow"]["end-point error"].as_f64().unwrap();
     assert!(0.0 < still && still <= 4.0, "{usual}");
-    // Flow is the same in another light, what a model makes of the frames is not.
+    // Light does not change the true flow, but it changes the model's answer.
     let lit = answer("changes_light = false");
     assert_eq!(lit["zero_flow"], usual["zero_flow"]);
     assert_ne!(lit["measures"], usual["measures"]);

@@ -87,12 +87,12 @@ fn evaluation_finds_the_psnr_that_autoencode_tells() {
         fs::remove_file(frames.join(format!("{number}.png"))).unwrap();
     }
     fs::rename(sound, frames.join("sound.wav")).unwrap();
-    let told = autoencode(&model, &frames, &folder.path().join("out"), &["--json"]).json();
+    let output = autoencode(&model, &frames, &folder.path().join("out"), &["--json"]).json();
     let evaluation = run(arguments!["evaluate", &model, &frames, "--json"]).json();
     assert_eq!(evaluation["examples"], 1);
     let measures = &evaluation["measures"];
-    assert_close(&measures["picture PSNR"], told["picture_psnr"].as_f64().unwrap() as f32);
-    assert_close(&measures["sound PSNR"], told["sound_psnr"].as_f64().unwrap() as f32);
+    assert_close(&measures["picture PSNR"], output["picture_psnr"].as_f64().unwrap() as f32);
+    assert_close(&measures["sound PSNR"], output["sound_psnr"].as_f64().unwrap() as f32);
     assert!(evaluation["mean_frame_and_silence"]["picture PSNR"].as_f64().unwrap() > 0.0);
 }
 

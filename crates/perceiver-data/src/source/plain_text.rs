@@ -128,7 +128,7 @@ mod tests {
         PlainText::open(&paths, length, pieces, PerceiverTokenizer::default(), mask)
     }
 
-    /// Nothing is hidden in these tests: a piece is what it was.
+    /// Nothing is masked in these tests, so a piece keeps its text.
     fn piece(source: &PlainText, index: usize, seed: u64) -> String {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let ids = source.example(index, &mut random).unwrap().ids;

@@ -252,7 +252,7 @@ mod tests {
 
     use super::{AtRate, centre_square};
 
-    /// Which of some frames are seen when the next one comes after `step` of them.
+    /// The index of each output frame, with one output frame per `step` input frames.
     fn seen(frames: u8, step: f64) -> Vec<u8> {
         let frames = (0..frames).map(|grey| Ok(RgbImage::from_pixel(1, 1, Rgb([grey; 3]))));
         let frames = AtRate { frames, step, shown: 0, current: None };

@@ -129,7 +129,7 @@ impl BasicDecoder {
         let queries = self.queries.as_ref().expect("this decoder makes no queries of its own");
         assert!(!queries.concat_preprocessed_input, "queries at points do not include the input");
         let [batch, count] = points.dims();
-        let table = queries.output.grid(&queries.index_dims, false, &points.device()).to_table();
+        let table = queries.output.grid(&queries.index_dims, &points.device()).to_table();
         let rows = table.select(0, points.flatten(0, 1));
         let [_, channels] = rows.dims();
         TokenArray::dense(rows.reshape([batch, count, channels]))
@@ -204,7 +204,7 @@ impl PositionQueries {
         let [batch, ..] = inputs.dims();
         let device = inputs.tokens.device();
         let positions = match points {
-            None => self.output.grid(&self.index_dims, false, &device),
+            None => self.output.grid(&self.index_dims, &device),
             points => self.output.points(&self.index_dims, points, &device),
         };
         if self.concat_preprocessed_input {

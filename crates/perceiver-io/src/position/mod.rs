@@ -158,26 +158,34 @@ impl PositionEncoding {
         }
     }
 
-    /// The positions of a whole grid. Fourier coordinates run from -1 to 1, both ends included.
-    ///
-    /// `interpolate` resamples a trainable encoding of a square grid bicubically to this grid.
+    /// The positions of a whole grid. Fourier coordinates run from -1 to 1, both ends included. A
+    /// trainable encoding returns its whole table, whatever the lengths.
     ///
     /// # Panics
-    /// If the grid has more or fewer axes than the encoding, or a trainable encoding is to be
-    /// interpolated along other than two axes.
+    /// If the grid has more or fewer axes than a Fourier encoding.
     #[must_use]
-    pub fn grid(&self, lengths: &[usize], interpolate: bool, device: &Device) -> Positions {
-        let positions = match &self.position_embeddings {
+    pub fn grid(&self, lengths: &[usize], device: &Device) -> Positions {
+        self.project(match &self.position_embeddings {
             EncodingKind::Fourier(fourier) => Positions::Grid(fourier.grid(lengths, device)),
-            EncodingKind::Trainable(trainable) if interpolate => {
-                let [height, width] = *lengths else {
-                    panic!("positions interpolate on a plane, not on a grid of {lengths:?}")
-                };
-                Positions::Table(trainable.interpolate(height, width))
-            }
             EncodingKind::Trainable(trainable) => Positions::Table(trainable.table()),
+        })
+    }
+
+    /// Like [`grid`](Self::grid), but resamples a trainable encoding of a square grid bicubically to
+    /// this grid.
+    ///
+    /// # Panics
+    /// If the grid has more or fewer axes than a Fourier encoding, or if the encoding is trainable and
+    /// the grid does not have two axes, or the encoding has no square grid.
+    #[must_use]
+    pub fn interpolated_grid(&self, lengths: &[usize], device: &Device) -> Positions {
+        let EncodingKind::Trainable(trainable) = &self.position_embeddings else {
+            return self.grid(lengths, device);
         };
-        self.project(positions)
+        let [height, width] = *lengths else {
+            panic!("positions interpolate on a plane, not on a grid of {lengths:?}")
+        };
+        self.project(Positions::Table(trainable.interpolate(height, width)))
     }
 
     /// The positions of some cells of a grid. Fourier coordinates are `-1 + 2 i / length`, other than
@@ -257,7 +265,7 @@ mod tests {
         let device = Device::flex();
         let config = PositionConfig::fourier(2, &[4]).projected(5, 3);
         let encoding = config.init(Initialisation { std: 0.5 }, &device);
-        let expected = encoding.grid(&[4], false, &device).to_table().unsqueeze::<3>().into_data();
+        let expected = encoding.grid(&[4], &device).to_table().unsqueeze::<3>().into_data();
         let coordinates = linear_positions(-1.0, 1.0, 4);
         let coordinates = Tensor::<1>::from_data(coordinates.as_slice(), &device);
         let found = encoding.encode(coordinates.reshape([1, 4, 1])).into_data();
@@ -277,6 +285,6 @@ mod tests {
     fn a_grid_with_more_axes_is_refused() {
         let device = Device::flex();
         let fourier = PositionConfig::fourier(2, &[4, 3]).init(Initialisation::default(), &device);
-        let _ = fourier.grid(&[2, 3, 4], false, &device);
+        let _ = fourier.grid(&[2, 3, 4], &device);
     }
 }

@@ -64,7 +64,7 @@ impl Preprocessor for AudioPreprocessor {
         let patch = self.samples_per_patch;
         assert!(numbers % patch == 0, "{numbers} samples do not divide into patches of {patch}");
         let tokens = numbers / patch;
-        let positions = self.positions.grid(&[tokens], false, &samples.device());
+        let positions = self.positions.grid(&[tokens], &samples.device());
         let content = samples.reshape([batch, tokens, patch]);
         Preprocessed::combine(content, positions, self.combination)
     }

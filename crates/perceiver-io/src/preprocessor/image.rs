@@ -228,8 +228,12 @@ impl Preprocessor for ImagePreprocessor {
             ImagePreparation::Patches { .. } => self.patches(input.pixels),
             ImagePreparation::Pixels => self.pixels(input.pixels),
         };
-        let interpolate = input.interpolate_positions;
-        let positions = self.positions.grid(&grid, interpolate, &content.device());
+        let device = content.device();
+        let positions = if input.interpolate_positions {
+            self.positions.interpolated_grid(&grid, &device)
+        } else {
+            self.positions.grid(&grid, &device)
+        };
         let content = match self.linear_map() {
             Some(map) => Content::mapped(content, map),
             None => content.into(),

@@ -132,7 +132,7 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let tensor = param.val();
             let dtype = self.options.dtype.map_or(tensor.dtype(), DType::from);
-            // Flex32 is stored as what it is computed from.
+            // Flex32 is stored in the type that it is computed from.
             let dtype = if dtype == DType::Flex32 { DType::F32 } else { dtype };
             self.push(dtype, tensor.dims().to_vec(), Box::new(move || tensor.into_data()));
         }

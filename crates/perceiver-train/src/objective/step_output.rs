@@ -19,7 +19,7 @@ pub struct StepOutput {
     /// `[1]`: the mean over the batch, which is differentiated. It weighs as many examples as the
     /// first measure counts that is not optional.
     pub loss: Tensor<1>,
-    /// What people read besides the loss, the most telling first.
+    /// Metrics to report besides the loss, the most important first.
     pub measures: Vec<Measure>,
 }
 

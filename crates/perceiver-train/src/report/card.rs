@@ -257,7 +257,7 @@ print(model.config.id2label[model(inputs=pixels).logits.argmax(-1).item()])"
         None => format!(
             "from transformers import {class}
 
-# Inputs are those of transformers' own example of the class.
+# The inputs are those of transformers' example of this class.
 model = {class}.from_pretrained(\"DIR\")"
         ),
     }

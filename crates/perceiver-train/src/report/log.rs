@@ -48,7 +48,7 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The model learns from it.
+    /// The model trains on it.
     Train,
     /// The model is only measured on it.
     Validation,

@@ -48,8 +48,8 @@ pub(crate) struct FlowArguments {
     /// Replace an existing output
     #[arg(long)]
     force: bool,
-    /// What the output shows; several forms get a folder each [default: by extension flo, colours
-    /// or side-by-side]
+    /// Form of the output; several forms get a folder each [default: by extension flo, colours or
+    /// side-by-side]
     #[arg(long, value_name = "FORM", value_delimiter = ',', requires = "output")]
     format: Vec<Form>,
     /// Colours of the directions
@@ -73,7 +73,7 @@ pub(crate) struct FlowArguments {
     ground_truth: Option<PathBuf>,
 }
 
-/// What the output shows.
+/// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Middlebury's file of floats, *.flo

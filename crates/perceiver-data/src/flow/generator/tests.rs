@@ -33,7 +33,7 @@ fn still<'a>(image: &'a RgbImage, motion: Motion) -> Piece<'a> {
 }
 
 /// Differences in levels between the first frame and the second where the flow points, at pixels
-/// that the second one shows and that are no edge in either.
+/// that the second one shows and that lie on an edge in neither.
 fn warp_errors(scene: &[Piece<'_>], pair: &FlowPair) -> Vec<f32> {
     let second = View::plain(&pair.second);
     let mut errors = Vec::new();
