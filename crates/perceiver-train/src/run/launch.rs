@@ -58,13 +58,15 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     let epochs = steps.into_iter().map(|step| step / steps_per_epoch).collect();
 
     (run.on_progress)(TrainingEvent::Parameters(parameters));
-    let metrics = Arc::default();
-    let observer = observer(&folder, run.save, run.on_progress, Arc::clone(&metrics));
-    let interrupter = run.stop.0.clone();
-    let dashboard_metrics = match run.dashboard {
+    // A log knows metrics by their names alone, and a resumed run may have no step left to make.
+    let known = match run.dashboard || reached > 0 {
         true => first_metrics(&model, validation.as_ref()),
         false => Vec::new(),
     };
+    let dashboard_metrics = if run.dashboard { known.clone() } else { Vec::new() };
+    let metrics = Arc::new(Mutex::new(known));
+    let observer = observer(&folder, run.save, run.on_progress, Arc::clone(&metrics));
+    let interrupter = run.stop.0.clone();
     let [saved_model, saved_optimiser, saved_schedule] = checkpoints.parts();
     let mut supervised = SupervisedTraining::new(&folder, training.clone(), validation.clone())
         .metrics((LossMetric::new(),))
@@ -209,8 +211,7 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<
     Ok(())
 }
 
-/// The metrics of the objective, which burn's dashboard needs before the first step: those of a
-/// first batch.
+/// The metrics of the objective, known before the first step: those of the first validation batch.
 fn first_metrics<O: Objective, L: DataLoader<O::Batch> + ?Sized>(
     model: &TrainingModel<O>,
     validation: &L,
