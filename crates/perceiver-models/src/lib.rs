@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod files;
+mod freeze;
 mod head;
 mod heads;
 pub mod hub;
@@ -22,6 +23,7 @@ pub use checkpoint::{
 pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
 pub use error::Error;
 pub use files::temporary_prefix;
+pub use freeze::freeze_encoder;
 pub use head::{HeadRequest, PerceiverHead, Pretrained};
 pub use heads::{
     PerceiverClassifierOutput, PerceiverForImageClassificationConvProcessing,
@@ -31,14 +33,14 @@ pub use heads::{
 };
 pub use model::{
     CrossAttentionMaps, Encoded, NoDecoder, NoPostprocessor, NoPreprocessor, PerceiverModel,
-    PerceiverModelOutput, freeze_encoder,
+    PerceiverModelOutput,
 };
 pub use named::{ForwardOptions, NamedTensors};
 #[doc(inline)]
 pub use perceiver_core::{
     Activation, AnswerBlock, AnswerStream, AttentionConfig, AttentionMaps, Axis, Content,
     EncoderConfig, EncoderOutput, Grid, Initialisation, KeyMask, LayerConfig, LinearMap,
-    OutputOptions, Positions, Segment, TokenArray,
+    OutputOptions, Positions, Segment, TokenArray, keep_freed_memory,
 };
 #[doc(inline)]
 pub use perceiver_io::{

@@ -1,6 +1,6 @@
 use std::fmt::Debug;
 
-use burn::module::{Module, ParamGroup};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, assert_shape};
 use perceiver_core::{AttentionMaps, Encoder, EncoderOutput, Latents, OutputOptions, TokenArray};
 use perceiver_io::{Decoded, Decoder, Postprocessor, Preprocessed, Preprocessor};
@@ -240,28 +240,6 @@ where
         let decoded = self.decode_and(&encoded, &points, outputs.attentions);
         PerceiverModelOutput::new(encoded.encoder, decoded)
     }
-}
-
-/// Freezes preprocessor, latents and encoder of the [`PerceiverModel`] in a head's field
-/// `perceiver`, so that training changes only what comes after.
-///
-/// ```
-/// # use burn::tensor::Device;
-/// use perceiver_models::{PerceiverConfig, PerceiverForMaskedLM, PerceiverHead, freeze_encoder};
-/// # fn main() -> Result<(), perceiver_models::Error> {
-/// # let config = PerceiverConfig::from_json(r#"{"num_latents": 4, "d_latents": 8, "d_model": 8,
-/// #     "num_self_attends_per_block": 1, "max_position_embeddings": 6}"#)?;
-/// let head = PerceiverForMaskedLM::from_config(&config, &Device::flex())?;
-/// let head = freeze_encoder(head);
-/// # let _ = head;
-/// # Ok(())
-/// # }
-/// ```
-#[must_use]
-pub fn freeze_encoder<M: Module>(head: M) -> M {
-    let parts = ["input_preprocessor", "embeddings", "encoder"];
-    let paths = parts.map(|part| format!("perceiver.{part}."));
-    head.freeze_group(ParamGroup::from_any_predicates(paths.into()))
 }
 
 impl<T> PerceiverModelOutput<T> {

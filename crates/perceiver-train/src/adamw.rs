@@ -43,7 +43,7 @@ impl Optimizer for AdamW {
             let (weight, state) = flex::step(self, rate, weight, gradient, state);
             return (weight, Some(state));
         }
-        self.of_burn().step(rate, weight, gradient, state)
+        self.burns_own().step(rate, weight, gradient, state)
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
@@ -52,7 +52,8 @@ impl Optimizer for AdamW {
 }
 
 impl AdamW {
-    fn of_burn(&self) -> burn::optim::AdamW {
+    /// burn's optimiser with these settings, for tensors on other devices.
+    fn burns_own(&self) -> burn::optim::AdamW {
         AdamWConfig::new()
             .with_beta_1(self.beta_1)
             .with_beta_2(self.beta_2)

@@ -120,6 +120,10 @@ pub enum Error {
         metric: String,
     },
 
+    /// A shuffled loader has no end and no fixed order, so nothing can be evaluated on it.
+    #[error("evaluation loader is shuffled, expected a fixed order")]
+    ShuffledEvaluation,
+
     /// burn's learner ended a run: no example could be read, a thread that prepares batches
     /// panicked, or a checkpoint could not be written.
     #[error("{0}")]

@@ -104,6 +104,11 @@ impl Metric {
         (self.from_mean)(total / count)
     }
 
+    /// If true, this crate defines the metric.
+    pub(crate) fn is_ours(&self) -> bool {
+        Self::OURS.contains(self)
+    }
+
     /// The metric that a log calls by this name. Units of metrics from other crates are unknown.
     fn named(name: String) -> Self {
         let ours = Self::OURS.into_iter().find(|metric| metric.name == name);

@@ -24,7 +24,8 @@ struct Sum {
 impl Totals {
     /// Adds a batch. Waits for the device to compute it.
     ///
-    /// A batch's loss weighs as many examples, bytes or pixels as its first measure counts.
+    /// A batch's loss weighs as many examples, bytes or pixels as its first measure counts that is not
+    /// optional. Without such a measure, all batches weigh the same.
     pub(crate) fn add(&mut self, output: StepOutput) {
         let StepOutput { loss, measures } = output;
         let loss = loss.without_autodiff().cast(DType::F32);
@@ -34,7 +35,9 @@ impl Totals {
         let numbers = Tensor::cat(numbers.collect(), 0).into_data().convert::<f64>();
         let numbers: Vec<f64> = numbers.iter().collect();
         let (loss, pairs) = (numbers[0], numbers[1..].chunks_exact(2));
-        let weight = pairs.clone().next().map_or(1.0, |pair| pair[1]);
+        let mut counted = measures.iter().zip(pairs.clone());
+        let weighing = counted.find(|(measure, _)| !measure.optional);
+        let weight = weighing.map_or(1.0, |(_, pair)| pair[1]);
         // The loss of a batch in which nothing counts is not defined.
         if weight > 0.0 {
             self.loss[0] += weight * loss;
@@ -81,8 +84,8 @@ impl Totals {
 
     /// The metric by which losses are weighted, if it counted no example.
     pub(crate) fn without_weight(&self) -> Option<&Metric> {
-        let first = self.measures.first().filter(|_| self.loss[1] <= 0.0);
-        first.map(|sum| &sum.metric)
+        let weighing = self.measures.iter().find(|sum| !sum.optional);
+        weighing.filter(|_| self.loss[1] <= 0.0).map(|sum| &sum.metric)
     }
 }
 
@@ -132,6 +135,30 @@ mod tests {
         let errors = Measure::mean(Metric::SQUARED_ERROR, loss.clone());
         totals.add(labels.fold(StepOutput::new(loss).with(errors), StepOutput::with));
         assert_eq!((totals.without_examples(), accuracy(&totals)), (None, None));
+    }
+
+    #[test]
+    fn an_optional_metric_that_comes_first_does_not_weigh_the_loss() {
+        let number = |number: f32| Tensor::from_floats([number], &Device::flex());
+        let batch = |loss, labels, errors: &[f32]| {
+            let labels = Measure::new(Metric::ACCURACY, number(labels), number(labels));
+            let errors = Tensor::<1>::from_floats(errors, &Device::flex());
+            let errors = Measure::mean(Metric::SQUARED_ERROR, errors);
+            StepOutput::new(number(loss)).with(labels.optional()).with(errors)
+        };
+        let mut totals = Totals::default();
+        totals.add(batch(1.0, 0.0, &[0.5, 0.5, 0.5]));
+        assert_eq!((totals.loss(), totals.without_weight()), (1.0, None));
+        totals.add(batch(5.0, 2.0, &[0.5]));
+        assert_eq!((totals.loss(), accuracy(&totals)), (2.0, Some(100.0)));
+
+        // Without any other metric, batches weigh the same.
+        let mut totals = Totals::default();
+        for (loss, labels) in [(1.0, 0.0), (2.0, 3.0)] {
+            let labels = Measure::new(Metric::ACCURACY, number(labels), number(labels));
+            totals.add(StepOutput::new(number(loss)).with(labels.optional()));
+        }
+        assert_eq!((totals.loss(), totals.without_weight()), (1.5, None));
     }
 
     #[test]

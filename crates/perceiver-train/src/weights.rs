@@ -47,7 +47,8 @@ pub fn load_weights<M: Module>(module: M, folder: impl AsRef<Path>) -> Result<M>
     let path = folder.as_ref().join(WEIGHTS_NAME);
     // burn would read tensors from the file when they are first used, and it may be replaced by then.
     let bytes = Bytes::from_bytes_vec(fs::read(&path).map_err(Error::io(&path, "read"))?);
-    check_parameters(&module, &path)?;
+    let bytes = bytes.shared();
+    check_pack(&module, &path, Reader::from_bytes(bytes.clone()))?;
     let record = ModuleRecord::from_bytes(bytes);
     let loaded = record.and_then(|record| module.try_load_record(record));
     loaded.map_err(|error| Error::Weights { path, reason: error.to_string() })
@@ -55,7 +56,16 @@ pub fn load_weights<M: Module>(module: M, folder: impl AsRef<Path>) -> Result<M>
 
 /// Checks that a file holds exactly the parameters of a module.
 pub(crate) fn check_parameters<M: Module>(module: &M, path: &Path) -> Result<()> {
-    let saved = Reader::from_file(path).and_then(Reader::into_tensors);
+    check_pack(module, path, Reader::from_file(path))
+}
+
+/// Checks what was read from a file.
+fn check_pack<M: Module>(
+    module: &M,
+    path: &Path,
+    pack: Result<Reader, burn_pack::Error>,
+) -> Result<()> {
+    let saved = pack.and_then(Reader::into_tensors);
     let saved = saved.map_err(|error| unreadable(path, &error))?;
     let mut found = BTreeMap::new();
     for tensor in saved {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use perceiver_outside::{
     CONFIDENCE, Cloud, CloudBatch, PointClassification, PointClassifier, SHAPES, batch, clouds,
     config,
 };
+use perceiver_train::data::Source;
 use perceiver_train::models::{PerceiverConfig, PerceiverHead};
 use perceiver_train::report::{CardModel, CardSettings, LOG_NAME, Log, Record};
 use perceiver_train::{
@@ -88,10 +89,8 @@ fn assert_same(one: &Path, other: &Path) {
     assert!(weights(one) == weights(other), "other weights");
 }
 
-#[test]
-fn it_learns_and_what_is_saved_scores_as_the_log_says() {
-    let _alone = alone();
-    let folder = folder("learns");
+/// A run that writes a model card.
+fn carded(run: TrainingRun<PointClassification>) -> TrainingRun<PointClassification> {
     let settings = CardSettings {
         summary: "Names the shapes of clouds.".into(),
         limits: "Knows three shapes.".into(),
@@ -102,20 +101,22 @@ fn it_learns_and_what_is_saved_scores_as_the_log_says() {
     };
     let usage = "`load_weights(head, folder)`".into();
     let model = CardModel::Custom { class: "PointClassifier".into(), usage };
+    run.model_card("Shapes", model, settings)
+}
+
+#[test]
+fn it_learns_and_what_is_saved_scores_as_the_log_says() {
+    let _alone = alone();
+    let folder = folder("learns");
     let run = run_of(&folder, PointClassification::new(head_of(&config())));
-    let finished = run
-        .steps(240)
-        .validate_every(80)
-        .learning_rate(3e-3)
-        .model_card("Shapes", model, settings)
-        .train();
+    let finished = carded(run.steps(240).validate_every(80).learning_rate(3e-3)).train();
     let Finished { ending, best, .. } = finished.unwrap();
     assert_eq!(ending, Ending::Complete);
     let best = best.unwrap();
 
-    let head = load_weights(head_of(&config()).no_grad(), &folder).unwrap();
+    let head = load_weights(head_of(&config()), &folder).unwrap();
     let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
-    let found = evaluate(&PointClassification::new(head.valid()), &loader).unwrap();
+    let found = evaluate(&PointClassification::new(head), &loader).unwrap();
     assert_eq!(found.examples, 30);
     assert_eq!((found.loss, &found.measures), (best.loss, &best.measures));
     assert!(found.measures.get(&Metric::ACCURACY).unwrap() > 80.0, "{found:?}");
@@ -138,6 +139,73 @@ fn a_head_that_saves_a_model_folder_loads_from_it() {
     let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
     let found = evaluate(&PointClassification::new(loaded.model), &loader).unwrap();
     assert_eq!((found.loss, found.measures), (best.loss, best.measures));
+}
+
+#[test]
+fn a_complete_run_that_is_resumed_writes_its_reports_again() {
+    let _alone = alone();
+    let folder = folder("reports");
+    carded(run(&folder)).train().unwrap();
+    let reports = || {
+        ["README.md", "learning-curve.svg"]
+            .map(|name| fs::read_to_string(folder.join(name)).unwrap())
+    };
+    let written = reports();
+    fs::remove_file(folder.join("README.md")).unwrap();
+    fs::remove_file(folder.join("learning-curve.svg")).unwrap();
+    assert_eq!(carded(run(&folder)).resume(true).train().unwrap().ending, Ending::Complete);
+    assert_eq!(reports(), written);
+    assert!(written[0].contains(" % | 33.3 (guessing) |"), "{}", written[0]);
+}
+
+#[test]
+fn dropout_is_off_in_an_evaluation() {
+    let _alone = alone();
+    let objective = PointClassification::new(head_of(&config()));
+    let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+    let [tracked, plain] = [evaluate(&objective, &loader), evaluate(&objective.valid(), &loader)]
+        .map(|found| found.unwrap());
+    assert_eq!((tracked.loss, tracked.measures), (plain.loss, plain.measures));
+
+    let shuffled = LoaderBuilder::new(batch).shuffle(1).build(clouds(3, 1));
+    let error = evaluate(&objective, &shuffled).unwrap_err().to_string();
+    assert_eq!(error, "evaluation loader is shuffled, expected a fixed order");
+}
+
+/// Clouds of which the first cannot be read.
+struct Torn(Vec<Cloud>);
+
+impl Source for Torn {
+    type Example = Cloud;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn example(
+        &self,
+        index: usize,
+        random: &mut ChaCha8Rng,
+    ) -> perceiver_train::data::Result<Cloud> {
+        if index == 0 {
+            let source = std::io::ErrorKind::NotFound.into();
+            let path = "first.cloud".into();
+            return Err(perceiver_train::data::Error::Io { path, action: "read", source });
+        }
+        self.0.example(index, random)
+    }
+}
+
+#[test]
+fn each_evaluation_counts_its_own_skipped_examples() {
+    let _alone = alone();
+    let objective = PointClassification::new(head_of(&config()));
+    let loader = LoaderBuilder::new(batch).batch_size(2).build(Torn(clouds(3, 1)));
+    for _ in 0..5 {
+        let found = evaluate(&objective, &loader).unwrap();
+        assert_eq!((found.examples, found.skipped.count), (2, 1));
+        assert_eq!(found.skipped.reasons.len(), 1);
+    }
 }
 
 #[test]
@@ -200,16 +268,26 @@ fn endless_run() {
     run(folder.as_ref()).steps(1_000_000).train().unwrap();
 }
 
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
     let _alone = alone();
     let (whole, killed) = (folder("not-killed"), folder("killed"));
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "endless_run", "--ignored"])
         .env("OUTSIDE_FOLDER", &killed)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let child = Killed(child.unwrap());
     let since = Instant::now();
     let reached = |step: usize| {
         let names = fs::read_dir(killed.join("checkpoints")).into_iter().flatten().flatten();
@@ -220,8 +298,7 @@ fn a_killed_run_resumes_bit_for_bit() {
         assert!(since.elapsed() < Duration::from_secs(60), "no checkpoint in a minute");
         std::thread::sleep(Duration::from_millis(1));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     let log = Log::read(killed.join(LOG_NAME)).unwrap();
     let steps = log.train.last().unwrap().step as usize + 6;
     run(&killed).steps(steps).resume(true).train().unwrap();
@@ -302,7 +379,7 @@ fn a_metric_without_examples_is_refused_by_its_name() {
 
     let inner = PointClassification::new(head_of(&config()));
     let loader = LoaderBuilder::new(batch).build(clouds(3, 1));
-    let error = evaluate(&Unmeasured { inner: inner.valid(), optional: false }, &loader);
+    let error = evaluate(&Unmeasured { inner, optional: false }, &loader);
     assert_eq!(error.unwrap_err().to_string(), "metric `torus recall` counted no examples");
 }
 

@@ -56,10 +56,11 @@ pub struct Baseline {
     pub value: f64,
 }
 
-/// Evaluates any objective on a loader that is not shuffled.
+/// Evaluates any objective on a loader that is not shuffled, without dropout and gradients. Batches
+/// are made on the objective's device.
 ///
 /// # Errors
-/// [`Error::Training`] if no example can be read, and [`Error::EmptyEvaluation`] if a metric counts no
+/// [`Error::ShuffledEvaluation`] if the loader is shuffled, [`Error::Training`] if no example can be read, and [`Error::EmptyEvaluation`] if a metric counts no
 /// examples.
 pub fn evaluate<O, S, C>(objective: &O, loader: &Loader<S, C>) -> Result<Evaluation>
 where
@@ -67,7 +68,13 @@ where
     S: Source + 'static,
     C: Collate<S::Example, Batch = O::Batch> + 'static,
 {
-    measure(loader, &mut |_| {}, |batch| Ok(objective.step(batch)))
+    if loader.is_shuffled() {
+        return Err(Error::ShuffledEvaluation);
+    }
+    let objective = objective.valid();
+    let devices = objective.devices();
+    let moved = devices.first().map(|device| loader.with_passes(loader.passes(), device));
+    measure(moved.as_ref().unwrap_or(loader), &mut |_| {}, |batch| Ok(objective.step(batch)))
 }
 
 /// Adds up the outputs of all batches.
@@ -81,6 +88,8 @@ where
     C: Collate<S::Example, Batch: Send + 'static> + 'static,
 {
     let examples = loader.examples();
+    // A loader counts what it skips over all its passes.
+    let skipped_before = loader.skipped().count;
     let mut totals = Totals::default();
     let mut batches = loader.iter();
     while let Some(batch) = batches.next() {
@@ -90,13 +99,18 @@ where
     if let Some(metric) = totals.without_examples() {
         return Err(Error::EmptyEvaluation { metric: metric.name.to_string() });
     }
-    let skipped = loader.skipped();
+    let mut skipped = loader.skipped();
+    skipped.count -= skipped_before;
+    if skipped.count == 0 {
+        skipped.reasons.clear();
+    }
     Ok(Evaluation {
         loss: totals.loss(),
         measures: totals.values(),
         confusion: None,
         baselines: Vec::new(),
-        examples: examples - skipped.count,
+        // Another pass at the same time would add to the count.
+        examples: examples.saturating_sub(skipped.count),
         skipped,
         warnings: Vec::new(),
     })
@@ -158,14 +172,22 @@ impl Evaluator {
     /// Runs the model over all examples. `on_progress` receives the number of examples so far.
     ///
     /// # Errors
-    /// If the model or its settings cannot be loaded, its head cannot take such examples, or no
-    /// example can be read. [`skipped`](Evaluation::skipped) counts those that could not.
+    /// If the model or its settings cannot be loaded, its head cannot take such examples, or there is
+    /// no example that can be read. [`skipped`](Evaluation::skipped) counts those that could not.
+    ///
+    /// # Panics
+    /// If the batch size or the number of workers is 0.
     pub fn evaluate(
         &self,
         examples: Examples,
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
+        if examples.is_empty() {
+            return Err(self.refused("the data has 0 examples, expected 1 or more"));
+        }
+        // On a device with autodiff, dropout would be on.
+        let device = &device.clone().without_autodiff();
         let evaluation = match (self.head, examples) {
             (Head::MaskedLm, Examples::MaskedTexts(source)) => {
                 let (head, warnings) = self.load(device)?;
@@ -256,4 +278,25 @@ fn longest_text(
         return Err(Error::evaluation(folder, reason));
     }
     Ok(length)
+}
+
+#[cfg(all(test, feature = "flex"))]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use perceiver_data::MaskedText;
+
+    use super::*;
+
+    #[test]
+    fn data_without_examples_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = r#"{"architectures": ["PerceiverForMaskedLM"]}"#;
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let evaluator = Evaluator::open(&folder).unwrap();
+        let nothing = Examples::MaskedTexts(Box::new(Vec::<MaskedText>::new()));
+        let error = evaluator.evaluate(nothing, &Device::flex(), &mut |_| {}).unwrap_err();
+        let expected =
+            format!("{}: the data has 0 examples, expected 1 or more", folder.path().display());
+        assert_eq!(error.to_string(), expected);
+    }
 }

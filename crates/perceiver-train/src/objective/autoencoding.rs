@@ -60,7 +60,7 @@ impl Objective for Autoencoding {
 }
 
 /// Compares pictures as they are shown, clamped to their range. Counts only labels that the head did
-/// not see.
+/// not see. Videos may have no labels; where they have, these come first in reports.
 fn measures(
     found: &MultimodalOutput,
     expected: AutoencodingTargets,
@@ -72,12 +72,43 @@ fn measures(
         Some(hidden) => expected.label.mask_fill(hidden.bool_not(), IGNORED_LABEL),
         None => expected.label,
     };
-    let mut measures = vec![
+    let accuracies = classification::accuracies(&found.label.clone().detach(), guessed);
+    let errors = [
         Measure::mean(Metric::PICTURE_PSNR, image.square()),
         Measure::mean(Metric::SOUND_PSNR, audio.square()),
     ];
-    let accuracies = classification::accuracies(&found.label.clone().detach(), guessed);
-    // Videos may have no labels.
-    measures.extend(accuracies.into_iter().map(Measure::optional));
-    measures
+    accuracies.into_iter().map(Measure::optional).chain(errors).collect()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::totals::Totals;
+
+    /// Names of the metrics of two clips, as a log lists them.
+    fn logged(labels: [i64; 2]) -> Vec<String> {
+        let device = Device::flex();
+        let audio = Tensor::<2>::ones([2, 4], &device) * 0.5;
+        let image = Tensor::<3>::ones([2, 5, 3], &device) * 0.5;
+        let label = Tensor::zeros([2, 7], &device);
+        let found = MultimodalOutput { audio: audio.clone(), image: image.clone(), label };
+        let label = Tensor::from_ints(labels, &device);
+        let expected = AutoencodingTargets { audio: -audio, image: image * 2.0, label };
+        let output = StepOutput::new(Tensor::ones([1], &device));
+        let mut totals = Totals::default();
+        totals.add(output.with_all(measures(&found, expected, None)));
+        assert_eq!(totals.loss(), 1.0);
+        totals.values().iter().map(|(metric, _)| metric.name.clone().into_owned()).collect()
+    }
+
+    #[test]
+    fn labels_come_first_where_clips_have_them() {
+        let errors = ["picture PSNR", "sound PSNR"];
+        assert_eq!(logged([IGNORED_LABEL; 2]), errors);
+        let labelled = logged([3, IGNORED_LABEL]);
+        assert_eq!(labelled[..2], ["accuracy", "top-5 accuracy"]);
+        assert_eq!(labelled[2..], errors);
+    }
 }

@@ -17,7 +17,7 @@ use crate::Metric;
 #[derive(Debug, Clone)]
 pub struct StepOutput {
     /// `[1]`: the mean over the batch, which is differentiated. It weighs as many examples as the
-    /// first measure counts.
+    /// first measure counts that is not optional.
     pub loss: Tensor<1>,
     /// What people read besides the loss, the most telling first.
     pub measures: Vec<Measure>,

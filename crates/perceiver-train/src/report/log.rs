@@ -124,6 +124,12 @@ impl Log {
             record.measures.describe(metrics);
         }
     }
+
+    /// If true, the log names a metric of another crate that is not among these.
+    pub(crate) fn names_metrics_beyond(&self, metrics: &[Metric]) -> bool {
+        let named = self.train.iter().chain(&self.validation).flat_map(|at| at.measures.iter());
+        named.map(|(metric, _)| metric).any(|metric| !metric.is_ours() && !metrics.contains(metric))
+    }
 }
 
 impl Record {

@@ -58,15 +58,13 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     let epochs = steps.into_iter().map(|step| step / steps_per_epoch).collect();
 
     (run.on_progress)(TrainingEvent::Parameters(parameters));
-    // A log knows metrics by their names alone, and a resumed run may have no step left to make.
-    let known = match run.dashboard || reached > 0 {
+    let metrics = Arc::default();
+    let observer = observer(&folder, run.save, run.on_progress, Arc::clone(&metrics));
+    let interrupter = run.stop.0.clone();
+    let dashboard_metrics = match run.dashboard {
         true => first_metrics(&model, validation.as_ref()),
         false => Vec::new(),
     };
-    let dashboard_metrics = if run.dashboard { known.clone() } else { Vec::new() };
-    let metrics = Arc::new(Mutex::new(known));
-    let observer = observer(&folder, run.save, run.on_progress, Arc::clone(&metrics));
-    let interrupter = run.stop.0.clone();
     let [saved_model, saved_optimiser, saved_schedule] = checkpoints.parts();
     let mut supervised = SupervisedTraining::new(&folder, training.clone(), validation.clone())
         .metrics((LossMetric::new(),))
@@ -128,12 +126,13 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         observer(Event::Best(result.model.learned()))?;
     }
     let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    let best = write_reports(&folder, &metrics, |best| {
+    let skipped = training.skipped().and(validation.skipped());
+    let all = || first_metrics(&result.model, validation.as_ref());
+    let best = write_reports(&folder, &metrics, all, |best| {
         let (steps, machine) = (plan.steps, run.machine.as_deref());
         let summary = TrainingSummary { best, parameters, steps, examples_per_step, machine };
         run.card.as_ref().map(|card| card.markdown(&summary))
     })?;
-    let skipped = training.skipped().and(validation.skipped());
     Ok(Finished { ending, best, skipped, parameters })
 }
 
@@ -211,7 +210,8 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<
     Ok(())
 }
 
-/// The metrics of the objective, known before the first step: those of the first validation batch.
+/// All metrics of the objective: those of the first batch. burn's dashboard needs them before the
+/// first step, and the reports of a session that made no step need their units.
 fn first_metrics<O: Objective, L: DataLoader<O::Batch> + ?Sized>(
     model: &TrainingModel<O>,
     validation: &L,

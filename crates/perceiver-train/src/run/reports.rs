@@ -27,21 +27,23 @@ pub(super) fn open_log(path: &Path, reached: usize) -> Result<(File, Log)> {
 }
 
 /// Draws the learning curve and writes the model card. Returns the best validation of the run.
+///
+/// `session` holds the metrics that this session logged. The log may name others, as in a session
+/// that made no step; `all` then tells their units.
 pub(super) fn write_reports(
     folder: &Path,
-    metrics: &[Metric],
+    session: &[Metric],
+    all: impl FnOnce() -> Vec<Metric>,
     card: impl FnOnce(&Record) -> Option<String>,
 ) -> Result<Option<Record>> {
     let mut log = Log::read(folder.join(LOG_NAME))?;
-    log.describe(metrics);
-    let best = log.best().cloned();
-    let curve = folder.join(CURVE_NAME);
-    // A session that made no step knows the units of no metric.
-    if metrics.is_empty() && curve.exists() {
-        return Ok(best);
+    log.describe(session);
+    if log.names_metrics_beyond(session) {
+        log.describe(&all());
     }
+    let best = log.best().cloned();
     if !log.train.is_empty() {
-        write_whole(&curve, learning_curve(&log).as_bytes())?;
+        write_whole(&folder.join(CURVE_NAME), learning_curve(&log).as_bytes())?;
     }
     if let Some(page) = best.as_ref().and_then(card) {
         write_whole(&folder.join(CARD_NAME), page.as_bytes())?;
