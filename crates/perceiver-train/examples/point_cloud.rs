@@ -2,23 +2,29 @@
 //! saving, loading and prediction.
 //!
 //!     cargo run --release -p perceiver-train --example point_cloud
+//!
+//! The run is in the system's folder for temporary files. Run the program again to continue a run that
+//! was stopped; delete the folder to start afresh.
+
+use std::path::Path;
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use perceiver_train::models::{
-    ClassificationDecoder, FourierPositionEncoding, NoPostprocessor, PerceiverConfig,
-    PerceiverModel, Preprocessed, Preprocessor,
+    ClassificationDecoder, FourierPositionEncoding, KeyMask, NoPostprocessor, PerceiverConfig,
+    PerceiverModel, Preprocessed, Preprocessor, Request,
 };
 use perceiver_train::rand::{RngExt, SeedableRng};
+use perceiver_train::report::Part;
 use perceiver_train::{
-    ChaCha8Rng, LoaderBuilder, Measure, Metric, Objective, Result, StepOutput, TrainingEvent,
-    TrainingRun, load_weights,
+    ChaCha8Rng, LoaderBuilder, Measure, Metric, Objective, Result, StepOutput, StopHandle,
+    TrainingEvent, TrainingRun, load_weights,
 };
 
 const SHAPES: [&str; 2] = ["sphere", "cube"];
 
-/// Points on the surface of a shape, and the shape's index.
+/// Points on the surface of a shape, with coordinates from -1 to 1, and the shape's index.
 type Cloud = (Vec<[f32; 3]>, usize);
 
 /// Makes a token of each point: its distance from the origin, and Fourier features of its coordinates.
@@ -28,7 +34,7 @@ struct Points {
 }
 
 impl Preprocessor for Points {
-    /// `[batch, points, 3]`.
+    /// `[batch, points, 3]`, from -1 to 1.
     type Input = Tensor<3>;
 
     fn channels(&self) -> usize {
@@ -53,26 +59,30 @@ impl PointClassifier {
             num_latents: 8,
             d_latents: 32,
             num_self_attends_per_block: 2,
+            // The heads have to divide the channels of a point, which are 28 here.
             num_cross_attention_heads: 1,
+            // Small models learn faster from larger weights than the default of 0.02.
             initializer_range: 0.1,
+            // The number of labels is the number of scores.
             id2label: (0..).zip(SHAPES.map(String::from)).collect(),
             ..PerceiverConfig::default()
         };
         let decoder = config.classification_decoder().init(config.initialisation(), device);
+        // The highest of 4 frequencies tells apart points at a distance of 2 / 16.
         let points = Points { positions: FourierPositionEncoding::new(4, &[16; 3]) };
         Self { perceiver: PerceiverModel::new(&config, points, decoder, NoPostprocessor, device) }
     }
 
     /// `[batch, shapes]`.
-    fn scores(&self, points: Tensor<3>) -> Tensor<2> {
+    fn scores(&self, points: Request<Tensor<3>>) -> Tensor<2> {
         self.perceiver.forward(points).logits
     }
 }
 
 impl Objective for PointClassifier {
     type Head = Self;
-    /// Points `[batch, points, 3]`, and shapes `[batch]`.
-    type Batch = (Tensor<3>, Tensor<1, Int>);
+    /// Points `[batch, points, 3]` with a mask of the padding, and shapes `[batch]`.
+    type Batch = (Request<Tensor<3>>, Tensor<1, Int>);
 
     fn head(&self) -> &Self {
         self
@@ -86,56 +96,79 @@ impl Objective for PointClassifier {
     }
 }
 
+/// Pads clouds to the size of the largest one, and hides the padding from the model.
 fn batch(
     clouds: Vec<Cloud>,
     _random: &mut ChaCha8Rng,
     device: &Device,
-) -> (Tensor<3>, Tensor<1, Int>) {
-    let (points, shapes): (Vec<_>, Vec<_>) = clouds.into_iter().unzip();
-    let size = [points.len(), points[0].len(), 3];
-    let points = TensorData::new(points.concat().concat(), size);
-    let shapes: Vec<i64> = shapes.into_iter().map(|shape| shape as i64).collect();
-    (Tensor::from_data(points, device), Tensor::from_data(shapes.as_slice(), device))
+) -> (Request<Tensor<3>>, Tensor<1, Int>) {
+    let longest = clouds.iter().map(|(points, _)| points.len()).max().unwrap_or(0);
+    let size = [clouds.len(), longest];
+    let (mut coordinates, mut hidden, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
+    for (mut points, shape) in clouds {
+        hidden.extend((0..longest).map(|index| index >= points.len()));
+        points.resize(longest, [0.0; 3]);
+        coordinates.extend(points.concat());
+        shapes.push(shape as i64);
+    }
+    let points = Tensor::from_data(TensorData::new(coordinates, [size[0], longest, 3]), device);
+    let hidden = Tensor::from_data(TensorData::new(hidden, size), device);
+    let points = Request::new(points).mask(KeyMask::from_hidden(hidden));
+    (points, Tensor::from_data(shapes.as_slice(), device))
 }
 
-/// 32 random points of each cloud.
+/// Clouds of 24 to 40 random points.
 fn clouds(count: usize, seed: u64) -> Vec<Cloud> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut point = |shape: usize| {
-        let [x, y, z] = [(); 3].map(|()| random.random_range(-1.0_f32..1.0));
-        let radius = match SHAPES[shape] {
-            "sphere" => (x * x + y * y + z * z).sqrt(),
-            _ => x.abs().max(y.abs()).max(z.abs()),
+    let mut cloud = |shape: usize| {
+        let size = random.random_range(24..=40);
+        let mut point = || {
+            let [x, y, z] = [(); 3].map(|()| random.random_range(-1.0_f32..1.0));
+            let radius = match SHAPES[shape] {
+                "sphere" => (x * x + y * y + z * z).sqrt(),
+                _ => x.abs().max(y.abs()).max(z.abs()),
+            };
+            [x / radius, y / radius, z / radius]
         };
-        [x / radius, y / radius, z / radius]
+        ((0..size).map(|_| point()).collect(), shape)
     };
-    (0..count).map(|index| ((0..32).map(|_| point(index % 2)).collect(), index % 2)).collect()
+    (0..count).map(|index| cloud(index % 2)).collect()
 }
 
 #[allow(clippy::print_stdout, reason = "an example prints its results")]
-fn main() -> Result<()> {
+fn train(folder: &Path) -> Result<()> {
     let device = Device::flex();
     device.seed(1);
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let training = LoaderBuilder::new(batch).batch_size(16).shuffle(7).build(clouds(320, 1));
     let validation = LoaderBuilder::new(batch).batch_size(16).build(clouds(64, 2));
 
-    // Stop it and run it again: `resume(true)` continues after the last checkpoint.
-    let model = PointClassifier::new(&device.clone().autodiff());
-    TrainingRun::new(&folder, model, training, validation)
+    // `stop()` may be called from any thread, such as that of a Ctrl-C handler.
+    let stop = StopHandle::default();
+    let handle = stop.clone();
+    let finished = TrainingRun::new(folder, PointClassifier::new(&device), training, validation)
         .steps(60)
         .validate_every(20)
+        .log_every(10)
         .learning_rate(3e-3)
         .resume(true)
-        .on_progress(|event| {
+        .stop_handle(&stop)
+        .on_progress(move |event| {
             if let TrainingEvent::Logged(record) = event {
-                println!("step {} {}: loss {:.3}", record.step, record.part, record.loss);
+                println!("{record}");
+                let accuracy = record.measures.get(&Metric::ACCURACY);
+                if record.part == Part::Validation && accuracy == Some(100.0) {
+                    handle.stop();
+                }
             }
         })
         .train()?;
+    if let Some(best) = finished.best {
+        println!("best: {best}");
+    }
 
     // The folder holds the best weights, the log, the learning curve and checkpoints.
-    let model = load_weights(PointClassifier::new(&device), &folder)?;
+    println!("{} holds the model", folder.display());
+    let model = load_weights(PointClassifier::new(&device), folder)?;
     let (points, shapes) = batch(clouds(8, 3), &mut ChaCha8Rng::seed_from_u64(0), &device);
     let found: Vec<i64> = model.scores(points).argmax(1).into_data().iter().collect();
     let expected: Vec<i64> = shapes.into_data().iter().collect();
@@ -145,7 +178,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn main() -> Result<()> {
+    train(&std::env::temp_dir().join("perceiver-point-cloud"))
+}
+
 #[test]
 fn it_runs() -> Result<()> {
-    main()
+    let folder = std::env::temp_dir().join(format!("point-cloud-{}", std::process::id()));
+    let result = train(&folder);
+    std::fs::remove_dir_all(&folder).expect("the run made the folder");
+    result
 }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A quantity that people read off a training run, such as accuracy.
+/// A quantity that a training run measures and reports, such as accuracy.
 ///
 /// Logs know a metric by its name alone, so two metrics of the same name are equal.
 ///
@@ -24,7 +24,7 @@ pub struct Metric {
     pub unit: Cow<'static, str>,
     /// If true, higher values are better.
     pub higher_is_better: bool,
-    /// Turns the mean over all examples into the value that people read.
+    /// Turns the mean over all examples into the value reported.
     pub from_mean: fn(f64) -> f64,
 }
 
@@ -76,11 +76,11 @@ impl Metric {
     /// unless [`higher_is_better`](Self::higher_is_better) follows.
     #[must_use]
     pub const fn percentage(name: &'static str) -> Self {
-        Self::new(name, "%").reading(percent)
+        Self::new(name, "%").displayed_as(percent)
     }
 
     const fn signal_to_noise(name: &'static str) -> Self {
-        Self::new(name, "dB").reading(decibels).higher_is_better()
+        Self::new(name, "dB").displayed_as(decibels).higher_is_better()
     }
 
     /// Says that higher values are better.
@@ -90,15 +90,15 @@ impl Metric {
         self
     }
 
-    /// Turns the mean over all examples into the value that people read: [`f64::sqrt`] makes a mean
-    /// squared error its root.
+    /// Reports a function of the mean over all examples instead of the mean: with [`f64::sqrt`], a
+    /// mean squared error is reported as its root.
     #[must_use]
-    pub const fn reading(mut self, from_mean: fn(f64) -> f64) -> Self {
+    pub const fn displayed_as(mut self, from_mean: fn(f64) -> f64) -> Self {
         self.from_mean = from_mean;
         self
     }
 
-    /// The value that people read, from a sum over examples and their count.
+    /// The value reported, from a sum over examples and their count.
     #[must_use]
     pub fn value(&self, total: f64, count: f64) -> f64 {
         (self.from_mean)(total / count)
@@ -185,6 +185,18 @@ impl MetricValues {
     }
 }
 
+/// Names, values and units: `accuracy 98.400 %, error 0.512 mm`.
+impl fmt::Display for MetricValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (metric, value)) in self.iter().enumerate() {
+            let separator = if index > 0 { ", " } else { "" };
+            let space = if metric.unit.is_empty() { "" } else { " " };
+            write!(f, "{separator}{} {value:.3}{space}{}", metric.name, metric.unit)?;
+        }
+        Ok(())
+    }
+}
+
 impl FromIterator<(Metric, f64)> for MetricValues {
     fn from_iter<T: IntoIterator<Item = (Metric, f64)>>(values: T) -> Self {
         Self(values.into_iter().collect())
@@ -231,7 +243,16 @@ mod tests {
         assert_eq!(Metric::ACCURACY.value(3.0, 4.0), 75.0);
         assert_eq!(Metric::END_POINT_ERROR.value(3.0, 4.0), 0.75);
         assert_eq!(Metric::PICTURE_PSNR.value(1.0, 100.0), 20.0);
-        assert_eq!(Metric::new("error", "m").reading(f64::sqrt).value(18.0, 2.0), 3.0);
+        assert_eq!(Metric::new("error", "m").displayed_as(f64::sqrt).value(18.0, 2.0), 3.0);
+    }
+
+    #[test]
+    fn values_are_written_with_their_names_and_units() {
+        let error = Metric::new("error", "mm");
+        let values = [(Metric::ACCURACY, 98.4), (Metric::SQUARED_ERROR, 2.0), (error, 0.5123)];
+        let values: MetricValues = values.into_iter().collect();
+        assert_eq!(values.to_string(), "accuracy 98.400 %, squared error 2.000, error 0.512 mm");
+        assert_eq!(MetricValues::default().to_string(), "");
     }
 
     #[test]

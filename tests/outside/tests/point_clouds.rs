@@ -219,6 +219,18 @@ fn a_resumed_run_is_the_run_that_was_never_stopped() {
 }
 
 #[test]
+fn a_complete_run_that_resumes_knows_the_units_of_its_metrics() {
+    let _alone = alone();
+    let folder = folder("complete");
+    let trained = run(&folder).train().unwrap().best.unwrap();
+    let resumed = run(&folder).resume(true).train().unwrap().best.unwrap();
+    assert_eq!(resumed, trained);
+    let (metric, _) = resumed.measures.iter().find(|(found, _)| **found == CONFIDENCE).unwrap();
+    assert_eq!(metric.unit, CONFIDENCE.unit);
+    assert_eq!(metric.higher_is_better, CONFIDENCE.higher_is_better);
+}
+
+#[test]
 fn half_a_checkpoint_costs_a_step_and_not_the_run() {
     let _alone = alone();
     let (whole, torn) = (folder("untorn"), folder("torn"));

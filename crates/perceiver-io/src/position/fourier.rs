@@ -7,6 +7,9 @@ use perceiver_core::{Axis, Grid};
 /// Fourier features: each coordinate itself, and the sine and cosine of π f times the coordinate for
 /// frequencies f from 1 to half the resolution.
 ///
+/// From -1 to 1, the highest frequency completes half as many cycles as the resolution, so a resolution
+/// of `2 / d` tells apart points at a distance of `d`.
+///
 /// Position channels are ordered (coordinates, sines axis by axis, cosines axis by axis).
 ///
 /// # Source

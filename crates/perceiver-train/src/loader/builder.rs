@@ -52,9 +52,9 @@ impl<C> LoaderBuilder<C> {
         Self { batch_size, ..self }
     }
 
-    /// Draws examples in random order without end, as training needs. A seed fixes the order, which
-    /// runs through all examples before it repeats one. By default, each pass takes every example
-    /// once, in order.
+    /// Draws examples in random order, endlessly, as training needs. The order depends on the seed
+    /// alone, and takes every example once before it takes one again. Without this call, each pass
+    /// takes every example once, in order.
     #[must_use]
     pub fn shuffle(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }

@@ -63,6 +63,18 @@ impl fmt::Display for Part {
     }
 }
 
+/// One line: `step 100 validation: loss 0.251, accuracy 98.400 %`.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, part, loss, measures, .. } = self;
+        write!(f, "step {step} {part}: loss {loss:.3}")?;
+        if !measures.is_empty() {
+            write!(f, ", {measures}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Log {
     /// The validation with the lowest loss: that of the model in the run's folder.
     #[must_use]

@@ -27,8 +27,9 @@ pub const CHECKPOINTS_NAME: &str = "checkpoints";
 /// Trains any [`Objective`], on data of any [`Source`].
 ///
 /// The folder of the run then holds the weights with the lowest validation loss, the log
-/// [`metrics.jsonl`](crate::report::LOG_NAME), the [learning curve](crate::report::CURVE_NAME),
-/// checkpoints and, on request, a [model card](crate::report::CARD_NAME).
+/// [`metrics.jsonl`](crate::report::LOG_NAME), the [learning curve](crate::report::CURVE_NAME)
+/// of the loss and the objective's first metric, checkpoints and, on request, a
+/// [model card](crate::report::CARD_NAME).
 ///
 /// ```no_run
 /// # use burn::tensor::{Device, Tensor};
@@ -46,14 +47,17 @@ pub const CHECKPOINTS_NAME: &str = "checkpoints";
 ///     .learning_rate(1e-3)
 ///     .resume(true)
 ///     .train()?;
-/// println!("{:?}", finished.best);
+/// if let Some(best) = finished.best {
+///     println!("{best}");
+/// }
 /// let head = load_weights(fresh, "run")?;
 /// # let _ = head;
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// A resumed run is the run that was never interrupted, bit for bit on a CPU.
+/// A resumed run is the run that was never interrupted, bit for bit on a CPU. A [`StopHandle`] stops
+/// one with a checkpoint.
 #[must_use = "a run does nothing until it trains"]
 #[expect(missing_debug_implementations, reason = "burn's learner and loaders have none")]
 pub struct TrainingRun<O: Objective> {
@@ -94,7 +98,7 @@ struct Plan {
     gradient_checkpointing: bool,
 }
 
-/// An event of a training.
+/// An event during a training run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
@@ -108,7 +112,7 @@ pub enum TrainingEvent<'a> {
     Saved,
 }
 
-/// The end of a training that did not fail.
+/// The result of a training run that completed or was stopped.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// Complete or interrupted.
@@ -121,7 +125,7 @@ pub struct Finished {
     pub parameters: usize,
 }
 
-/// How a run ended that did not fail.
+/// How a successful run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// All steps were made, and the last of them validated.
@@ -133,12 +137,34 @@ pub enum Ending {
     },
 }
 
-/// Stops a run between two steps, from another thread.
+/// Stops a run between two steps: from another thread, a handler of Ctrl-C or
+/// [`on_progress`](TrainingRun::on_progress).
+///
+/// ```no_run
+/// use perceiver_train::{Ending, Error, Metric, Objective, StopHandle, TrainingEvent, TrainingRun};
+///
+/// # fn train(run: TrainingRun<impl Objective>) -> Result<(), Error> {
+/// let stop = StopHandle::default();
+/// let handle = stop.clone();
+/// let run = run.stop_handle(&stop).on_progress(move |event| {
+///     if let TrainingEvent::Logged(record) = event
+///         && record.measures.get(&Metric::ACCURACY) == Some(100.0)
+///     {
+///         handle.stop();
+///     }
+/// });
+/// if let Ending::Interrupted { step } = run.train()?.ending {
+///     println!("stopped after step {step}; `resume(true)` continues there");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct StopHandle(Interrupter);
 
 impl StopHandle {
-    /// Stops the run after its current step, with a checkpoint to resume from.
+    /// Stops the run after its current step, with a checkpoint to resume from. May be called from any
+    /// thread, at any time, more than once.
     pub fn stop(&self) {
         self.0.stop(None);
     }
@@ -153,6 +179,9 @@ impl std::fmt::Debug for StopHandle {
 impl<O: Objective> TrainingRun<O> {
     /// A run of 1000 steps in a folder, with [`AdamW`] and a learning rate of 1e-3. The training
     /// loader has to be [shuffled](crate::LoaderBuilder::shuffle), the validation loader not.
+    ///
+    /// The run adds autodiff to an objective whose device lacks it, so `device.autodiff()` is
+    /// optional.
     pub fn new<T, V, C, D>(
         folder: impl AsRef<Path>,
         objective: O,
@@ -254,6 +283,25 @@ impl<O: Objective> TrainingRun<O> {
     }
 
     /// The learning rate, as a number or one of burn's schedulers: 1e-3 by default.
+    ///
+    /// Warm-up for 100 of 1000 steps, then a cosine:
+    ///
+    /// ```
+    /// use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+    /// use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+    /// use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+    /// use perceiver_train::{Error, Objective, Result, TrainingRun};
+    ///
+    /// fn scheduled<O: Objective>(run: TrainingRun<O>) -> Result<TrainingRun<O>> {
+    ///     let rise = LinearLrSchedulerConfig::new(1e-5, 1e-3, 100);
+    ///     let fall = CosineAnnealingLrSchedulerConfig::new(1e-3, 900);
+    ///     // The second scheduler takes over after 100 steps.
+    ///     let schedule = SequentialLrSchedulerConfig::new(vec![rise.into(), fall.into()], vec![100]);
+    ///     // burn's error is a `String`.
+    ///     let schedule = schedule.init().map_err(Error::Training)?;
+    ///     Ok(run.steps(1000).learning_rate(schedule))
+    /// }
+    /// ```
     pub fn learning_rate(mut self, rate: impl Into<ModuleLrScheduler>) -> Self {
         self.schedule = rate.into();
         self
@@ -273,7 +321,7 @@ impl<O: Objective> TrainingRun<O> {
         self
     }
 
-    /// A handle that stops the run from another thread.
+    /// The handle that stops the run.
     pub fn stop_handle(mut self, handle: &StopHandle) -> Self {
         self.stop = handle.clone();
         self
@@ -295,7 +343,33 @@ impl<O: Objective> TrainingRun<O> {
         self
     }
 
-    /// Writes a model card beside the weights.
+    /// Writes a model card, `README.md`, beside the weights.
+    ///
+    /// ```
+    /// use perceiver_train::report::{CardData, CardModel, CardSettings};
+    /// use perceiver_train::{Objective, TrainingRun};
+    ///
+    /// fn documented<O: Objective>(run: TrainingRun<O>) -> TrainingRun<O> {
+    ///     let model = CardModel::Custom {
+    ///         class: "PointClassifier".into(),
+    ///         usage: "`load_weights(PointClassifier::new(&device), folder)` loads it.".into(),
+    ///     };
+    ///     let settings = CardSettings {
+    ///         summary: "Tells spheres from cubes.".into(),
+    ///         limits: "Knows two shapes, centred at the origin.".into(),
+    ///         licence: "mit".into(),
+    ///         measured_on: "64 generated clouds".into(),
+    ///         baseline: Some("50 % by guessing".into()),
+    ///         data: vec![CardData {
+    ///             name: "clouds".into(),
+    ///             licence: "mit".into(),
+    ///             origin: "examples/point_cloud.rs".into(),
+    ///             parts: "320 clouds to train, 64 to validate".into(),
+    ///         }],
+    ///     };
+    ///     run.model_card("Shapes", model, settings).machine("one core of an AMD EPYC")
+    /// }
+    /// ```
     pub fn model_card(
         self,
         name: impl Into<String>,
