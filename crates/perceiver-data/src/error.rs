@@ -31,6 +31,13 @@ pub enum Error {
         limit: u64,
     },
 
+    /// Two of the files in memory have the same name.
+    #[error("{}: is given twice", path.display())]
+    GivenTwice {
+        /// The name.
+        path: PathBuf,
+    },
+
     /// A settings file is not JSON.
     #[error("{}: not valid JSON: {source}", path.display())]
     Json {

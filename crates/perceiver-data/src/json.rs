@@ -36,9 +36,13 @@ impl SettingsFiles<'_> {
         match self {
             Self::Folder(_) => Settings::parse(&path, &read_bounded(&path, MAX_FILE)?),
             Self::Memory(files) => {
-                let bytes = files.iter().find(|(found, _)| *found == name);
-                let (_, bytes) = bytes
+                let mut found = files.iter().filter(|(known, _)| *known == name);
+                let (_, bytes) = found
+                    .next()
                     .ok_or_else(|| Error::io(&path, "read")(std::io::ErrorKind::NotFound.into()))?;
+                if found.next().is_some() {
+                    return Err(Error::GivenTwice { path });
+                }
                 check_size(&path, bytes.len() as u64, MAX_FILE)?;
                 Settings::parse(&path, bytes)
             }

@@ -99,7 +99,7 @@ impl AnyPerceiver {
     ///
     /// # Errors
     /// Those of [`from_pretrained`](Self::from_pretrained), which name the file;
-    /// [`Error::Checkpoint`] if a file is not given.
+    /// [`Error::Checkpoint`] if a file is not given, or a name is given twice.
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Pretrained<Self>, Error> {
         let options = LoadOptions::default();
         Source::Files(files).load(|config| fresh(config, device), &KeyMap::PERCEIVER, &options)

@@ -114,20 +114,21 @@ impl<'a> Checkpoint<'a> {
     /// else its shards.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if neither is given, and as for [`open`](Self::open).
+    /// [`Error::Checkpoint`] if neither is given or a name is given twice, and as for
+    /// [`open`](Self::open).
     pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, Error> {
-        if let Some(bytes) = files::named(files, SINGLE_NAME) {
+        if let Some(bytes) = files::named(files, SINGLE_NAME)? {
             return Self::from_bytes(SINGLE_NAME, bytes);
         }
         let path = PathBuf::from(INDEX_NAME);
-        let Some(index) = files::named(files, INDEX_NAME) else {
+        let Some(index) = files::named(files, INDEX_NAME)? else {
             let message = format!("is not among the files, and neither is {INDEX_NAME}");
             return Err(Error::checkpoint(Path::new(SINGLE_NAME), message));
         };
-        let shards = index::parse(&path, files::text(&path, index)?)?;
+        let shards = index::parse(&path, files::text(&path, index, index::MAX_BYTES)?)?;
         let tensors = index::join(&path, shards, |shard| {
             let parse = |bytes| safetensors::parse(Path::new(shard), bytes);
-            files::named(files, shard).map(parse).transpose()
+            files::named(files, shard)?.map(parse).transpose()
         })?;
         Ok(Self { path, tensors })
     }

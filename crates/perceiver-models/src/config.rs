@@ -259,12 +259,13 @@ impl PerceiverConfig {
     ///
     /// # Errors
     /// Those of [`from_json`](Self::from_json); [`Error::Checkpoint`] if there is no config.json or
-    /// it is not UTF-8.
+    /// more than one, or if it is longer than 64 MiB or not UTF-8.
     pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, Error> {
         let path = Path::new(CONFIG_NAME);
-        let bytes = files::named(files, CONFIG_NAME);
+        let bytes = files::named(files, CONFIG_NAME)?;
         let bytes = bytes.ok_or_else(|| Error::checkpoint(path, "is not among the files"))?;
-        Self::from_json(files::text(path, bytes)?).map_err(|error| error.in_file(path))
+        Self::from_json(files::text(path, bytes, MAX_CONFIG_BYTES)?)
+            .map_err(|error| error.in_file(path))
     }
 
     /// The text of a config.json, with fields in the order in which transformers writes them.

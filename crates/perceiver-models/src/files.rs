@@ -14,23 +14,28 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let mut bytes = Vec::new();
     // One byte beyond the limit shows that a file is too long, whatever size it reported.
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    text(path, &bytes, limit).map(str::to_owned)
+}
+
+/// The text of a file of at most `limit` bytes, which errors call `path`.
+pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8], limit: u64) -> Result<&'a str, Error> {
     if bytes.len() as u64 > limit {
         return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
-    text(path, &bytes).map(str::to_owned)
-}
-
-/// The text of a file.
-pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Error> {
     str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         Error::checkpoint(path, format!("is not UTF-8 text at byte {at}"))
     })
 }
 
-/// The bytes of one of several files in memory.
-pub(crate) fn named<'a>(files: &[(&str, &'a [u8])], name: &str) -> Option<&'a [u8]> {
-    files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+/// The bytes of one of several files in memory; two of one name are refused.
+pub(crate) fn named<'a>(files: &[(&str, &'a [u8])], name: &str) -> Result<Option<&'a [u8]>, Error> {
+    let mut found = files.iter().filter(|(known, _)| *known == name);
+    let first = found.next().map(|(_, bytes)| *bytes);
+    match found.next() {
+        Some(_) => Err(Error::checkpoint(Path::new(name), "is given twice")),
+        None => Ok(first),
+    }
 }
 
 /// The error of serde_json about `text`, without the place that it appends to its message.

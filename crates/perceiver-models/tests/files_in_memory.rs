@@ -100,6 +100,35 @@ fn damaged_files_in_memory_are_refused_as_those_of_a_folder_are() {
 }
 
 #[test]
+fn settings_in_memory_have_the_size_limits_of_a_folder() {
+    let folder = fixture("masked_lm");
+    let config = fs::read(folder.join(CONFIG)).unwrap();
+    let weights = fs::read(folder.join(WEIGHTS)).unwrap();
+    let huge = vec![b' '; (64 << 20) + 1];
+    for (name, damage) in [
+        (CONFIG, [(CONFIG, &huge[..]), (WEIGHTS, &weights[..])]),
+        (INDEX, [(CONFIG, &config), (INDEX, &huge)]),
+    ] {
+        let [on_disk, in_memory] = refusals(&damage);
+        assert_eq!(in_memory, format!("{name}: is longer than 67108864 bytes"));
+        assert_eq!(in_memory, on_disk);
+    }
+}
+
+#[test]
+fn a_file_that_is_given_twice_is_named() {
+    let files = read(&fixture("format_sharded"));
+    let files = borrowed(&files);
+    let shard = files.iter().map(|(name, _)| *name).find(|name| name.ends_with(".safetensors"));
+    for name in [CONFIG, INDEX, shard.unwrap()] {
+        let mut twice = files.clone();
+        twice.push((name, b"{}"));
+        let refused = AnyPerceiver::from_files(&twice, &support::device()).unwrap_err();
+        assert_eq!(refused.to_string(), format!("{name}: is given twice"));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_given_is_named() {
     let config = fs::read(fixture("masked_lm").join(CONFIG)).unwrap();
     let message = |files: &[(&str, &[u8])]| {

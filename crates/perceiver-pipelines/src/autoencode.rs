@@ -185,13 +185,14 @@ impl Autoencode {
         let input = self.input(&squares, sound.clone());
         let [found_sound, colours, logits] = self.decode(input, on_progress);
         let colours: Vec<f32> = colours.into_iter().map(|colour| colour.clamp(0.0, 1.0)).collect();
-        let of_frame = 3 * side(&self.config) * side(&self.config);
+        let frame_size = 3 * side(&self.config) * side(&self.config);
         let mut picture_error = SquaredError::default();
-        let frames = squares.iter().zip(colours.chunks_exact(of_frame)).map(|(square, colours)| {
-            picture_error.add(square.iter().map(|&level| level_to_colour(level)), colours);
-            let levels = colours.iter().map(|colour| (colour * 255.0).round() as u8).collect();
-            RgbImage::from_raw(square.width(), square.height(), levels).unwrap_or_default()
-        });
+        let frames =
+            squares.iter().zip(colours.chunks_exact(frame_size)).map(|(square, colours)| {
+                picture_error.add(square.iter().map(|&level| level_to_colour(level)), colours);
+                let levels = colours.iter().map(|colour| (colour * 255.0).round() as u8).collect();
+                RgbImage::from_raw(square.width(), square.height(), levels).unwrap_or_default()
+            });
         let frames = frames.collect();
         let mut sound_error = SquaredError::default();
         sound_error.add(sound.into_iter(), &found_sound);
@@ -289,9 +290,9 @@ fn check_shapes(config: &PerceiverConfig) -> Result<()> {
         return Err(Error::ClipShape { found: found.to_vec(), expected });
     }
     let samples = config.num_frames * config.audio_samples_per_frame;
-    for (size, of) in [(found.iter().product(), "pixels"), (samples, "samples")] {
+    for (size, unit) in [(found.iter().product(), "pixels"), (samples, "samples")] {
         if size > MAX_CLIP {
-            return Err(Error::ClipTooLarge { size, of, limit: MAX_CLIP });
+            return Err(Error::ClipTooLarge { size, unit, limit: MAX_CLIP });
         }
     }
     let patch = config.samples_per_patch;

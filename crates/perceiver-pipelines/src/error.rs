@@ -170,12 +170,12 @@ pub enum Error {
         expected: [usize; 3],
     },
     /// The model's clips are larger than any real model's.
-    #[error("the model's clips have {size} {of}, expected at most {limit}")]
+    #[error("the model's clips have {size} {unit}, expected at most {limit}")]
     ClipTooLarge {
-        /// The number of them.
+        /// Number of pixels or samples.
         size: usize,
         /// `pixels` or `samples`.
-        of: &'static str,
+        unit: &'static str,
         /// Largest number.
         limit: usize,
     },

@@ -129,23 +129,6 @@ impl Preparation {
         cost.preprocessing = start.elapsed() - cost.decoding;
         (result, cost)
     }
-
-    /// One batch of texts.
-    pub(crate) fn texts<L>(
-        &self,
-        inputs: &[Prepared],
-        device: &Device,
-    ) -> Request<Tensor<2, Int>, L> {
-        let texts = inputs.iter().filter_map(|input| match input {
-            Prepared::Text(ids) => Some(ids.as_slice()),
-            Prepared::Image(_) => None,
-        });
-        let pad = match &self.kind {
-            Kind::Text(texts) => texts.tokenizer.pad_token_id(),
-            Kind::Image(_) => 0,
-        };
-        text::request(&texts.collect::<Vec<_>>(), pad, device)
-    }
 }
 
 impl TextPreparation {
@@ -194,12 +177,27 @@ impl Prepared {
     }
 }
 
+/// One batch of texts.
+pub(crate) fn stack_texts<L>(inputs: &[Prepared], device: &Device) -> Request<Tensor<2, Int>, L> {
+    let texts = inputs.iter().filter_map(|input| match input {
+        Prepared::Text(ids) => Some(ids.as_slice()),
+        Prepared::Image(_) => None,
+    });
+    text::request(&texts.collect::<Vec<_>>(), device)
+}
+
 /// One batch of images of equal size, `[images, 3, height, width]`.
 pub(crate) fn stack_images(inputs: &[Prepared], device: &Device) -> Tensor<4> {
     let (mut values, mut size) = (Vec::<f32>::new(), (0, 0, 0));
     for input in inputs {
         if let Prepared::Image(pixels) = input {
-            values.extend(pixels);
+            if values.is_empty() {
+                values.reserve_exact(inputs.len() * pixels.len());
+            }
+            match pixels.as_slice() {
+                Some(pixels) => values.extend_from_slice(pixels),
+                None => values.extend(pixels),
+            }
             size = pixels.dim();
         }
     }

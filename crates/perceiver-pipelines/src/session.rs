@@ -17,7 +17,7 @@ use web_time::Instant;
 
 use crate::model_files::{ModelFiles, Opened};
 use crate::prefetch::{Batch, Prefetch};
-use crate::preparation::{Cost, Preparation, Prepared, stack_images};
+use crate::preparation::{Cost, Preparation, Prepared, stack_images, stack_texts};
 use crate::{Error, Input, Result};
 
 /// A model and its preparation of texts or images.
@@ -135,7 +135,7 @@ impl Session {
     /// Computes where the model attends, with the decoder's maps if `decoder` is true.
     pub(crate) fn maps(&self, input: &Prepared, decoder: bool) -> CrossAttentionMaps {
         let inputs = slice::from_ref(input);
-        let texts = || self.preparation.texts::<()>(inputs, &self.device);
+        let texts = || stack_texts::<()>(inputs, &self.device);
         let images = || stack_images(inputs, &self.device);
         match &self.model {
             Model::MaskedLm(head) => maps(head.perceiver(), texts().map_points(|()| None), decoder),
@@ -174,11 +174,11 @@ impl Session {
         let images = || stack_images(inputs, &self.device).into();
         let data = match &self.model {
             Model::MaskedLm(head) => {
-                let texts = self.preparation.texts(inputs, &self.device);
+                let texts = stack_texts(inputs, &self.device);
                 run(head, texts, output, |answer| answer.logits.into_data())
             }
             Model::SequenceClassification(head) => {
-                run(head, self.preparation.texts(inputs, &self.device), output, logits)
+                run(head, stack_texts(inputs, &self.device), output, logits)
             }
             Model::Learned(head) => run(head, images(), output, logits),
             Model::Fourier(head) => run(head, images(), output, logits),

@@ -9,6 +9,10 @@ use crate::{Error, Result};
 /// Longest text that is accepted, in bytes.
 const MAX_BYTES: usize = 1 << 24;
 
+/// Fills up shorter texts. The mask hides it, so it need only be in every vocabulary, and the
+/// tokenizer's padding token may not be.
+const PADDING: i64 = 0;
+
 /// Tokens of a text between `[CLS]` and `[SEP]`, if they fit the model.
 pub(crate) fn encode(
     text: &str,
@@ -42,23 +46,19 @@ pub(crate) fn encode_of_any_length(
 }
 
 /// One batch of texts, `[texts, tokens]`, with a mask that hides the padding of shorter ones.
-pub(crate) fn request<L>(
-    texts: &[&[u32]],
-    pad: u32,
-    device: &Device,
-) -> Request<Tensor<2, Int>, L> {
-    let (ids, mask) = stack(texts, pad);
+pub(crate) fn request<L>(texts: &[&[u32]], device: &Device) -> Request<Tensor<2, Int>, L> {
+    let (ids, mask) = stack(texts);
     let mask = mask.map(|mask| KeyMask::from_attention_mask(Tensor::from_data(mask, device)));
     Request::new(Tensor::from_data(ids, device)).mask(mask)
 }
 
-fn stack(texts: &[&[u32]], pad: u32) -> (TensorData, Option<TensorData>) {
+fn stack(texts: &[&[u32]]) -> (TensorData, Option<TensorData>) {
     let longest = texts.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
     let (mut ids, mut kept) = (Vec::new(), Vec::new());
     for tokens in texts {
         let missing = longest - tokens.len();
         ids.extend(tokens.iter().map(|&id| i64::from(id)));
-        ids.extend(std::iter::repeat_n(i64::from(pad), missing));
+        ids.extend(std::iter::repeat_n(PADDING, missing));
         kept.extend(std::iter::repeat_n(1_i64, tokens.len()));
         kept.extend(std::iter::repeat_n(0_i64, missing));
     }
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn shorter_texts_are_padded_and_the_padding_is_hidden() {
-        let (ids, mask) = stack(&[&[4, 70, 5], &[4, 70, 71, 5]], 0);
+        let (ids, mask) = stack(&[&[4, 70, 5], &[4, 70, 71, 5]]);
         assert_eq!(ids, TensorData::from([[4_i64, 70, 5, 0], [4, 70, 71, 5]]));
         assert_eq!(mask, Some(TensorData::from([[1_i64, 1, 1, 0], [1, 1, 1, 1]])));
-        assert_eq!(stack(&[&[4, 70, 5]], 0).1, None);
+        assert_eq!(stack(&[&[4, 70, 5]]).1, None);
     }
 }

@@ -63,6 +63,38 @@ fn options_default_and_clones_are_independent() {
 }
 
 #[test]
+fn texts_of_any_length_share_a_batch_if_the_padding_token_is_not_in_the_vocabulary() {
+    let device = Device::flex();
+    let outside = |model: &str| {
+        let mut files = files(model);
+        files.retain(|(name, _)| name != "tokenizer_config.json");
+        let settings = br#"{"added_tokens_decoder": {"500": {"content": "[PAD]"}}}"#;
+        files.push(("tokenizer_config.json".to_owned(), settings.to_vec()));
+        files
+    };
+
+    let texts = ["The cat sleeps.", "Der Hund schläft auf dem Sofa."];
+    let (padded, known) = (outside("languages"), files("languages"));
+    let answers = |files: &[(String, Vec<u8>)]| -> Vec<_> {
+        let pipeline = Classify::from_files(&borrowed(files), &device).unwrap();
+        pipeline.run_all(texts).map(|answer| answer.unwrap()).collect()
+    };
+    assert_eq!(answers(&padded), answers(&known));
+    let vectors = |files: &[(String, Vec<u8>)]| -> Vec<_> {
+        let pipeline = Features::from_files(&borrowed(files), &device).unwrap();
+        pipeline.run_all(texts).map(|answer| answer.unwrap()).collect()
+    };
+    assert_eq!(vectors(&padded), vectors(&known));
+
+    let texts = ["Elizabeth could [MASK][MASK][MASK] believe it.", "She [MASK]s."];
+    let filled = |files: &[(String, Vec<u8>)]| -> Vec<_> {
+        let pipeline = FillMask::from_files(&borrowed(files), &device).unwrap();
+        pipeline.run_all(texts).map(|answer| answer.unwrap()).collect()
+    };
+    assert_eq!(filled(&outside("language")), filled(&files("language")));
+}
+
+#[test]
 fn images_in_memory_reach_a_model_in_memory() {
     let files = files("fashion-mnist");
     let photo = RgbImage::from_fn(28, 28, |x, y| [(x * y % 251) as u8; 3].into());

@@ -76,10 +76,10 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     let mut report = Report::new(seconds.is_some(), arguments.top_k);
     for clip in pipeline.clips(frames, samples) {
         let (done, clip) = (report.frames, clip?);
-        let total = expected.max(done + clip.frames.len());
-        let of_clip = clip.frames.len();
+        let count = clip.frames.len();
+        let total = expected.max(done + count);
         let reconstruction = pipeline.run_with_progress(&clip, |part| {
-            let done = done + of_clip * part.done / part.total.max(1);
+            let done = done + count * part.done / part.total.max(1);
             bar.at(Progress { done, total });
         })?;
         sink.write(&reconstruction)?;

@@ -78,6 +78,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
 
     let mut batch = Batch::new(texts.len());
     let mut bar = context.output.progress("fill-mask", "texts");
+    bar.at(Progress { done: 0, total: texts.len() });
     let answers = pipeline.run_all(texts.iter().map(|(_, text)| text));
     for (done, ((name, text), answer)) in texts.iter().zip(answers).enumerate() {
         bar.at(Progress { done: done + 1, total: texts.len() });

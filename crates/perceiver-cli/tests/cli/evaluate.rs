@@ -252,6 +252,31 @@ fn people_see_a_table() {
 }
 
 #[test]
+fn tokens_that_the_model_lacks_are_refused_unless_they_pad() {
+    let folder = tempdir().unwrap();
+    let languages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/languages");
+    let model = folder.path().join("model");
+    fs::create_dir(&model).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(languages.join(name), model.join(name)).unwrap();
+    }
+    let tokens = json!({ "500": { "content": "[PAD]" }, "501": { "content": "<x>" } });
+    let settings = json!({ "added_tokens_decoder": tokens });
+    fs::write(model.join("tokenizer_config.json"), settings.to_string()).unwrap();
+    let evaluate = |model: &Path, texts: &str| {
+        let table = folder.path().join("texts.csv");
+        fs::write(&table, format!("label,text\n{texts}")).unwrap();
+        run(arguments!["evaluate", model, &table, "--json"])
+    };
+    let texts = "english,The cat.\ngerman,Der Hund auf dem Sofa.\n";
+    assert_eq!(evaluate(&model, texts).json(), evaluate(&languages, texts).json());
+    let refused = evaluate(&model, "english,a <x>\n");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let expected = "the model knows 262 tokens, found token 501";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+}
+
+#[test]
 fn data_that_does_not_fit_is_refused_in_one_line() {
     let folder = tempdir().unwrap();
     let path = |name: &str, text: &str| {

@@ -80,19 +80,19 @@ fn a_shorter_video_leaves_no_frame_of_a_longer_one() {
 
 /// For one whole clip, which both give the model.
 #[test]
-fn evaluation_finds_the_psnr_that_autoencode_tells() {
+fn evaluation_finds_the_psnr_that_autoencode_prints() {
     let folder = tempdir().unwrap();
     let Reference { model, frames, sound, .. } = reference(folder.path());
     for number in 11..13 {
         fs::remove_file(frames.join(format!("{number}.png"))).unwrap();
     }
     fs::rename(sound, frames.join("sound.wav")).unwrap();
-    let output = autoencode(&model, &frames, &folder.path().join("out"), &["--json"]).json();
+    let printed = autoencode(&model, &frames, &folder.path().join("out"), &["--json"]).json();
     let evaluation = run(arguments!["evaluate", &model, &frames, "--json"]).json();
     assert_eq!(evaluation["examples"], 1);
     let measures = &evaluation["measures"];
-    assert_close(&measures["picture PSNR"], output["picture_psnr"].as_f64().unwrap() as f32);
-    assert_close(&measures["sound PSNR"], output["sound_psnr"].as_f64().unwrap() as f32);
+    assert_close(&measures["picture PSNR"], printed["picture_psnr"].as_f64().unwrap() as f32);
+    assert_close(&measures["sound PSNR"], printed["sound_psnr"].as_f64().unwrap() as f32);
     assert!(evaluation["mean_frame_and_silence"]["picture PSNR"].as_f64().unwrap() > 0.0);
 }
 

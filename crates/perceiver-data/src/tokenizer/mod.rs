@@ -107,7 +107,8 @@ impl PerceiverTokenizer {
     /// ```
     ///
     /// # Errors
-    /// As [`from_pretrained`](Self::from_pretrained), with the file's name for its path.
+    /// As [`from_pretrained`](Self::from_pretrained), with the file's name for its path; or if a
+    /// name is given twice.
     pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self> {
         Ok(config::Draft::read(SettingsFiles::Memory(files))?.build())
     }

@@ -153,6 +153,13 @@ fn files_in_memory_are_read_as_those_of_a_folder_are() {
 }
 
 #[test]
+fn settings_that_are_given_twice_are_refused() {
+    let files: [(&str, &[u8]); 2] = [("tokenizer_config.json", b"{}"); 2];
+    let refused = PerceiverTokenizer::from_files(&files).unwrap_err();
+    assert_eq!(refused.to_string(), "tokenizer_config.json: is given twice");
+}
+
+#[test]
 fn settings_larger_than_any_real_ones_are_not_read() {
     let config = format!(r#"{{"x": "{}"}}"#, "a".repeat(1 << 20));
     assert!(refusal(&config).ends_with("expected at most 1048576"));

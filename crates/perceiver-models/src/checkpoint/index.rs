@@ -10,7 +10,7 @@ use crate::Error;
 use crate::files;
 
 /// Size limit of an index, in bytes.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -50,7 +50,7 @@ pub(super) fn join<'a>(
 
 /// The file name of each shard, with the keys it should have.
 pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    parse(path, &files::read_text(path, MAX_INDEX_BYTES)?)
+    parse(path, &files::read_text(path, MAX_BYTES)?)
 }
 
 /// The same, from the text of an index.

@@ -170,18 +170,18 @@ impl<'a> Inputs<'a> {
         let audio: Tensor<3> = self.floats(&["inputs.audio"], "[batch, samples, channels]")?;
         let label: Tensor<2> = self.floats(&["inputs.label"], "[batch, labels]")?;
         let [batch, time, channels, height, width] = image.dims();
-        let of = PerceiverForMultimodalAutoencoding::preprocessor_config(self.config);
-        self.expect_extent("inputs.image", 2, channels, of.image.in_channels)?;
+        let preprocessor = PerceiverForMultimodalAutoencoding::preprocessor_config(self.config);
+        self.expect_extent("inputs.image", 2, channels, preprocessor.image.in_channels)?;
         if time < 2 {
             return Err(Error::input("inputs.image", "has 1 frame, expected at least 2"));
         }
-        let Some([rows, columns]) = of.image.token_grid([height, width]) else {
-            let block = of.image.spatial_downsample;
+        let Some([rows, columns]) = preprocessor.image.token_grid([height, width]) else {
+            let block = preprocessor.image.spatial_downsample;
             let message = format!("is {height}x{width} pixels, expected multiples of {block}");
             return Err(Error::input("inputs.image", message));
         };
         let [audio_batch, samples, sound_channels] = audio.dims();
-        let patch = of.audio.samples_per_patch;
+        let patch = preprocessor.audio.samples_per_patch;
         if !(samples * sound_channels).is_multiple_of(patch) {
             let message = format!("has {samples} samples, expected a multiple of {patch}");
             return Err(Error::input("inputs.audio", message));
@@ -189,7 +189,7 @@ impl<'a> Inputs<'a> {
         let [label_batch, labels] = label.dims();
         self.expect_extent("inputs.audio", 0, audio_batch, batch)?;
         self.expect_extent("inputs.label", 0, label_batch, batch)?;
-        self.expect_extent("inputs.label", 1, labels, of.labels)?;
+        self.expect_extent("inputs.label", 1, labels, preprocessor.labels)?;
         let tokens = samples * sound_channels / patch + time * rows * columns + 1;
         let mask = self.mask(batch, tokens)?;
         let clip = MultimodalInput { audio, image, label, hidden_labels: None };
@@ -197,11 +197,11 @@ impl<'a> Inputs<'a> {
     }
 
     fn points(&mut self) -> Result<OutputPoints, Error> {
-        let of = PerceiverForMultimodalAutoencoding::decoder_config(self.config).queries;
+        let queries = PerceiverForMultimodalAutoencoding::decoder_config(self.config).queries;
         Ok(OutputPoints {
-            audio: self.point_list("subsampled_output_points.audio", of.audio.1)?,
+            audio: self.point_list("subsampled_output_points.audio", queries.audio.1)?,
             image: self
-                .point_list("subsampled_output_points.image", of.image.1.iter().product())?,
+                .point_list("subsampled_output_points.image", queries.image.1.iter().product())?,
         })
     }
 

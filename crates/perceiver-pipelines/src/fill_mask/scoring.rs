@@ -131,8 +131,7 @@ impl FillMask {
     /// `[rows, places, vocabulary]` at each row's places; rows with fewer places repeat the last.
     fn logits(&self, rows: &[Row]) -> Tensor<3> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
-        let pad = self.tokenizer.pad_token_id();
-        let encoded = self.model.encode(text::request(&texts, pad, &self.device));
+        let encoded = self.model.encode(text::request(&texts, &self.device));
 
         let count = rows.iter().map(|row| row.places.len()).max().unwrap_or(0);
         let places = rows.iter().flat_map(|row| {

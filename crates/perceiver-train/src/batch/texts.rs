@@ -9,6 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::loader::Collate;
 use crate::objective::{LabelledTexts, MaskedTexts};
 
+/// Fills up shorter texts. The mask hides it, so it need only be in every vocabulary, and the
+/// tokenizer's padding token may not be.
+const PADDING: i64 = 0;
+
 /// Makes batches of texts with labels, padded to the longest.
 #[derive(Debug, Clone)]
 pub struct TextBatcher {
@@ -55,9 +59,10 @@ impl Collate<LabelledText> for TextBatcher {
             .tokenizer
             .encode_batch(texts, &self.options)
             .unwrap_or_else(|error| panic!("{error}"));
-        let ids = encodings
-            .iter()
-            .map(|encoding| encoding.input_ids.iter().map(|&id| id.into()).collect());
+        let ids = encodings.iter().map(|encoding| {
+            let tokens = encoding.input_ids.iter().zip(&encoding.attention_mask);
+            tokens.map(|(&id, &kept)| if kept == 0 { PADDING } else { id.into() }).collect()
+        });
         let mask = encodings
             .iter()
             .map(|encoding| encoding.attention_mask.iter().map(|&kept| kept.into()).collect());
@@ -93,8 +98,6 @@ fn labels(labels: Vec<Label>, device: &Device) -> Labels {
 /// Makes batches of texts with masked bytes, padded to the longest.
 #[derive(Debug, Clone)]
 pub struct MaskedTextBatcher {
-    /// Knows the padding token.
-    pub tokenizer: PerceiverTokenizer,
     /// Pads lengths to a multiple of this many tokens.
     pub multiple: usize,
 }
@@ -117,9 +120,8 @@ impl Collate<MaskedText> for MaskedTextBatcher {
             values
         };
         let mask = examples.iter().map(|example| pad(vec![1; example.ids.len()], 0)).collect();
-        let filler = self.tokenizer.pad_token_id().into();
         let (ids, labels): (Vec<_>, Vec<_>) =
-            examples.into_iter().map(|example| (pad(example.ids, filler), example.labels)).unzip();
+            examples.into_iter().map(|example| (pad(example.ids, PADDING), example.labels)).unzip();
         MaskedTexts::new(rows(ids.into_iter(), device), padding(mask, device), &labels)
     }
 }
@@ -168,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn padding_is_in_the_models_vocabulary_even_if_the_tokenizers_is_not() {
+        let settings = br#"{"added_tokens_decoder": {"500": {"content": "[PAD]"}}}"#;
+        let files = [("tokenizer_config.json", &settings[..])];
+        let tokenizer = PerceiverTokenizer::from_files(&files).unwrap();
+        assert_eq!(tokenizer.pad_token_id(), 500);
+        let examples =
+            ["a", "abc"].map(|text| LabelledText { text: text.into(), label: Label::Class(0) });
+        let batcher = TextBatcher::new(tokenizer, 6, 1);
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let batch = batcher.batch(examples.to_vec(), &mut random, &Device::flex());
+        assert_eq!(values(&batch.ids), [4, 103, 5, 0, 0, 4, 103, 104, 105, 5]);
+    }
+
+    #[test]
     fn texts_equally_long_need_no_mask() {
         assert!(batch(&[("ab", Label::Class(0)), ("cd", Label::Class(1))], 1).padding.is_none());
     }
@@ -199,7 +215,7 @@ mod tests {
 
     #[test]
     fn only_masked_bytes_are_predicted() {
-        let batcher = MaskedTextBatcher { tokenizer: PerceiverTokenizer::default(), multiple: 2 };
+        let batcher = MaskedTextBatcher { multiple: 2 };
         let examples = vec![
             MaskedText { ids: vec![4, 3, 5], labels: vec![-100, 70, -100] },
             MaskedText { ids: vec![4, 5], labels: vec![-100, -100] },

@@ -54,10 +54,10 @@ impl Evaluator {
         let (head, warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
         let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
         let length = longest_text(&self.folder, &tokenizer, &self.config)?;
-        let loader = self.loader(source, TextBatcher::new(tokenizer, length, 1), device);
+        let loader = self.loader(source, TextBatcher::new(tokenizer.clone(), length, 1), device);
         let mut confusion = Confusion::default();
         let evaluation = measure(&loader, on_progress, |batch| {
-            self.check_ids(&batch.ids)?;
+            self.check_ids(&batch.ids, &tokenizer)?;
             let scores = head.forward(Request::new(batch.ids).mask(batch.padding)).logits;
             if let Labels::Classes(classes) = &batch.labels {
                 count(&mut confusion, &scores, classes.clone());

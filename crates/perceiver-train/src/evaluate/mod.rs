@@ -193,11 +193,11 @@ impl Evaluator {
                 let (head, warnings) = self.load(device)?;
                 let objective = MaskedLanguageModelling::new(head);
                 let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
-                let batcher = MaskedTextBatcher { tokenizer, multiple: 1 };
+                let batcher = MaskedTextBatcher { multiple: 1 };
                 let loader = self.loader(source, batcher, device);
                 let evaluation = measure(&loader, on_progress, |batch| {
-                    self.check_ids(&batch.ids)?;
-                    self.check_ids(&batch.labels)?;
+                    self.check_ids(&batch.ids, &tokenizer)?;
+                    self.check_ids(&batch.labels, &tokenizer)?;
                     Ok(objective.step(batch))
                 });
                 evaluation.map(|evaluation| Evaluation { warnings, ..evaluation })
@@ -241,10 +241,13 @@ impl Evaluator {
         })
     }
 
-    /// Some models know fewer tokens than there are bytes.
-    fn check_ids(&self, ids: &Tensor<2, Int>) -> Result<()> {
+    /// Some models know fewer tokens than there are bytes, or lack an added token.
+    fn check_ids(&self, ids: &Tensor<2, Int>, tokenizer: &PerceiverTokenizer) -> Result<()> {
         let known = self.config.vocab_size;
-        if known >= PerceiverTokenizer::default().vocabulary_size() {
+        let largest_added = tokenizer.added_tokens().keys().next_back();
+        if known >= PerceiverTokenizer::default().vocabulary_size()
+            && largest_added.is_none_or(|&id| (id as usize) < known)
+        {
             return Ok(());
         }
         match ids.clone().max().into_scalar::<i64>() {

@@ -182,7 +182,7 @@ impl Session<'_> {
         tokenizer: PerceiverTokenizer,
         length: usize,
     ) -> Result<Finished> {
-        let batcher = MaskedTextBatcher { tokenizer: tokenizer.clone(), multiple: length };
+        let batcher = MaskedTextBatcher { multiple: length };
         let batchers = Batchers { train: batcher.clone(), validation: batcher };
         let objective = MaskedLanguageModelling::new(self.head(&config)?);
         self.run(objective, config, parts, batchers, move |folder| {

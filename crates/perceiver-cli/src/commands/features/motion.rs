@@ -52,7 +52,7 @@ impl Take<'_> {
         for (done, video) in videos.iter().enumerate() {
             bar.at(Progress { done, total: videos.len() });
             let name = video.display().to_string();
-            batch.run(&name, || of_video(&pipeline, video, &name, collected))?;
+            batch.run(&name, || collect_video(&pipeline, video, &name, collected))?;
         }
         drop(bar);
         self.context.note_device(&device, start);
@@ -67,7 +67,7 @@ impl Take<'_> {
     }
 }
 
-fn of_video(
+fn collect_video(
     pipeline: &Autoencode,
     video: &Path,
     name: &str,

@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             })?;
             let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
             let written = target.write(&pair, &flow)?;
-            tell(&pair, &flow, errors, &written, context)
+            print_result(&pair, &flow, errors, &written, context)
         })?;
         index += 1;
     }
@@ -193,7 +193,7 @@ fn check_size(path: &Path, truth: &FlowFile, (width, height): (u32, u32)) -> Res
     bail!("{}: is {columns}x{rows} pixels, expected the frames' {width}x{height}", path.display())
 }
 
-fn tell(
+fn print_result(
     pair: &Pair,
     flow: &Array3<f32>,
     errors: Option<FlowErrors>,
