@@ -67,7 +67,8 @@ impl<C> LoaderBuilder<C> {
     }
 
     /// Device of the batches: burn's default device if not set. A
-    /// [`TrainingRun`](crate::TrainingRun) uses its own device instead.
+    /// [`TrainingRun`](crate::TrainingRun) and [`evaluate`](crate::evaluate()) use the objective's
+    /// device instead.
     #[must_use]
     pub fn device(self, device: &Device) -> Self {
         Self { device: Some(device.clone()), ..self }
