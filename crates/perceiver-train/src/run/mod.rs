@@ -7,6 +7,7 @@ mod loaders;
 mod null_renderer;
 mod reports;
 mod stepwise;
+mod stop;
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,10 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
-use burn::train::Interrupter;
 use perceiver_data::Source;
 
 use self::loaders::AnyLoader;
+pub use self::stop::StopHandle;
 use crate::report::{CardModel, CardSettings, ModelCard, Record};
 use crate::{AdamW, Collate, Error, Loader, Objective, Result, Skipped, UpdateRules, save_weights};
 
@@ -135,45 +136,6 @@ pub enum Ending {
         /// Steps made so far.
         step: usize,
     },
-}
-
-/// Stops a run between two steps: from another thread, a handler of Ctrl-C or
-/// [`on_progress`](TrainingRun::on_progress).
-///
-/// ```no_run
-/// use perceiver_train::{Ending, Error, Metric, Objective, StopHandle, TrainingEvent, TrainingRun};
-///
-/// # fn train(run: TrainingRun<impl Objective>) -> Result<(), Error> {
-/// let stop = StopHandle::default();
-/// let handle = stop.clone();
-/// let run = run.stop_handle(&stop).on_progress(move |event| {
-///     if let TrainingEvent::Logged(record) = event
-///         && record.measures.get(&Metric::ACCURACY) == Some(100.0)
-///     {
-///         handle.stop();
-///     }
-/// });
-/// if let Ending::Interrupted { step } = run.train()?.ending {
-///     println!("stopped after step {step}; `resume(true)` continues there");
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Default)]
-pub struct StopHandle(Interrupter);
-
-impl StopHandle {
-    /// Stops the run after its current step, with a checkpoint to resume from. May be called from any
-    /// thread, at any time, more than once.
-    pub fn stop(&self) {
-        self.0.stop(None);
-    }
-}
-
-impl std::fmt::Debug for StopHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("StopHandle").field(&self.0.should_stop()).finish()
-    }
 }
 
 impl<O: Objective> TrainingRun<O> {
