@@ -7,6 +7,7 @@ mod tiles;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use image::RgbImage;
@@ -15,7 +16,8 @@ use perceiver_models::{Head, hub};
 
 use self::tiles::{Decoder, Selection};
 use crate::model_files::ModelFiles;
-use crate::preparation::{ImagePreparation, Prepared, TextPreparation};
+use crate::prefetch::Prefetch;
+use crate::preparation::{ImagePreparation, Preparation, Prepared, TextPreparation};
 use crate::session::Session;
 use crate::{Input, Result};
 
@@ -125,6 +127,25 @@ pub struct AttentionMap {
     pub weights: Vec<f32>,
 }
 
+/// An input that is ready for the model, and what to show of it.
+#[derive(Debug)]
+enum Subject {
+    Text {
+        tokens: Prepared,
+        /// Indices of the mask tokens.
+        masks: Vec<usize>,
+        characters: Vec<Character>,
+        /// The character that each token belongs to.
+        owners: Vec<usize>,
+    },
+    Image {
+        pixels: Prepared,
+        photo: RgbImage,
+        /// Rows and columns of tokens.
+        grid: [usize; 2],
+    },
+}
+
 impl Attend {
     /// Loads a model with its tokenizer or image processor from a folder, or by a hub id such as
     /// `deepmind/vision-perceiver-conv`.
@@ -196,59 +217,50 @@ impl Attend {
     /// the image cannot be read or does not fit the model, or the selected head or row does not
     /// exist.
     pub fn run(&self, input: impl Into<Input>) -> Result<Attention> {
-        let (result, _) = self.session.preparation.read(
-            &input.into(),
-            |texts, text| self.in_text(texts, text),
-            |images, image| self.in_image(images, image),
-        );
-        result
+        self.attention(Subject::prepare(&self.session.preparation, &input.into())?)
     }
 
-    /// Finds where the model attends in many inputs, one after another.
+    /// Finds where the model attends in many inputs, in order. Another thread reads and prepares
+    /// the next input while the model works.
     ///
     /// # Errors
     /// Each input has its own result, with the errors of [`run`](Self::run).
     pub fn run_all<I>(&self, inputs: I) -> impl Iterator<Item = Result<Attention>> + use<'_, I>
     where
-        I: IntoIterator<Item: Into<Input>>,
+        I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        inputs.into_iter().map(|input| self.run(input))
+        let preparation = Arc::clone(&self.session.preparation);
+        let prepare = move |input: &Input| Subject::prepare(&preparation, input);
+        let subjects = Prefetch::new(prepare, inputs.into_iter().map(Into::into), 1).flatten();
+        subjects.map(|subject| self.attention(subject?))
     }
 
-    fn in_text(&self, texts: &TextPreparation, text: &str) -> Result<Attention> {
-        let tokenizer = &texts.tokenizer;
-        let encoding = texts.encode(text)?;
-        let queries = match self.session.head {
-            // The query of rank i predicts the token of rank i, however many there are.
-            Head::MaskedLm => encoding.len(),
-            _ => 1,
-        };
-        let masks = encoding.input_ids.iter().enumerate();
-        let masks: Vec<usize> = masks
-            .filter(|&(place, &id)| place < queries && id == tokenizer.mask_token_id())
-            .map(|(place, _)| place)
-            .collect();
-        let default = if masks.is_empty() { (0..queries).collect() } else { masks };
-        let maps = self.maps(&Prepared::Text(encoding.input_ids.clone()), queries, default)?;
-        let (characters, owners) = characters(text, &encoding, tokenizer)?;
-        let maps = maps.into_iter().map(|map| {
-            let mut weights = vec![0.0; characters.len()];
-            for (&character, weight) in owners.iter().zip(map.weights) {
-                weights[character] += weight;
+    fn attention(&self, subject: Subject) -> Result<Attention> {
+        let layer = self.layer;
+        match subject {
+            Subject::Text { tokens, masks, characters, owners } => {
+                let queries = match self.session.head {
+                    // The query of rank i predicts the token of rank i, however many there are.
+                    Head::MaskedLm => owners.len(),
+                    _ => 1,
+                };
+                let masks: Vec<usize> = masks.into_iter().filter(|&mask| mask < queries).collect();
+                let default = if masks.is_empty() { (0..queries).collect() } else { masks };
+                let maps = self.maps(&tokens, queries, default)?.into_iter().map(|map| {
+                    let mut weights = vec![0.0; characters.len()];
+                    for (&character, weight) in owners.iter().zip(map.weights) {
+                        weights[character] += weight;
+                    }
+                    AttentionMap { weights, ..map }
+                });
+                let maps = maps.collect();
+                Ok(Attention { layer, places: Places::Text(characters), maps })
             }
-            AttentionMap { weights, ..map }
-        });
-        let maps = maps.collect();
-        Ok(Attention { layer: self.layer, places: Places::Text(characters), maps })
-    }
-
-    fn in_image(&self, images: &ImagePreparation, image: &RgbImage) -> Result<Attention> {
-        let pixels = images.pixels(image)?;
-        let [rows, columns] = images.grid(&pixels)?;
-        let maps = self.maps(&Prepared::Image(pixels), 1, vec![0])?;
-        let photo = images.crop(image)?;
-        let places = Places::Image { photo, rows, columns };
-        Ok(Attention { layer: self.layer, places, maps })
+            Subject::Image { pixels, photo, grid: [rows, columns] } => {
+                let maps = self.maps(&pixels, 1, vec![0])?;
+                Ok(Attention { layer, places: Places::Image { photo, rows, columns }, maps })
+            }
+        }
     }
 
     /// The maps over tokens. The decoder has `queries` queries about the input; the `default` ones
@@ -267,6 +279,29 @@ impl Attend {
                 tiles::of_decoder(&decoder, maps.encoder, self.selection)
             }
         }
+    }
+}
+
+impl Subject {
+    fn prepare(preparation: &Preparation, input: &Input) -> Result<Self> {
+        preparation.read(input, Self::text, Self::image).0
+    }
+
+    fn text(texts: &TextPreparation, text: &str) -> Result<Self> {
+        let tokenizer = &texts.tokenizer;
+        let encoding = texts.encode(text)?;
+        let (characters, owners) = characters(text, &encoding, tokenizer)?;
+        let ids = encoding.input_ids;
+        let mask = tokenizer.mask_token_id();
+        let masks = ids.iter().enumerate().filter(|&(_, &id)| id == mask);
+        let masks = masks.map(|(place, _)| place).collect();
+        Ok(Self::Text { tokens: Prepared::Text(ids), masks, characters, owners })
+    }
+
+    fn image(images: &ImagePreparation, image: &RgbImage) -> Result<Self> {
+        let pixels = images.pixels(image)?;
+        let grid = images.grid(&pixels)?;
+        Ok(Self::Image { pixels: Prepared::Image(pixels), photo: images.crop(image)?, grid })
     }
 }
 

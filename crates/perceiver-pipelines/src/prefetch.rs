@@ -1,17 +1,11 @@
 //! Prepares inputs on other threads while the model works on the previous ones.
 
-use std::sync::Arc;
-
-use crate::preparation::{Cost, Preparation, Prepared};
-use crate::{Input, Result};
+use crate::Input;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use self::inline::Prefetch;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::threads::Prefetch;
-
-/// Inputs that were prepared together, each with its cost.
-pub(crate) type Batch = Vec<(Result<Prepared>, Cost)>;
 
 #[cfg(not(target_family = "wasm"))]
 mod threads {
@@ -24,14 +18,14 @@ mod threads {
     /// Batches in the order of the inputs. One is prepared while another is in use, so two are in
     /// memory, however many inputs there are.
     #[derive(Debug)]
-    pub(crate) struct Prefetch {
-        batches: Receiver<Batch>,
+    pub(crate) struct Prefetch<T> {
+        batches: Receiver<Vec<T>>,
         thread: Option<JoinHandle<()>>,
     }
 
-    impl Prefetch {
+    impl<T: Send + 'static> Prefetch<T> {
         pub(crate) fn new(
-            preparation: Arc<Preparation>,
+            prepare: impl Fn(&Input) -> T + Send + Sync + 'static,
             mut inputs: impl Iterator<Item = Input> + Send + 'static,
             batch: usize,
         ) -> Self {
@@ -40,7 +34,7 @@ mod threads {
             let thread = thread::spawn(move || {
                 loop {
                     let batch: Vec<Input> = inputs.by_ref().take(batch).collect();
-                    if batch.is_empty() || sender.send(prepare(&preparation, &batch)).is_err() {
+                    if batch.is_empty() || sender.send(prepare_all(&prepare, &batch)).is_err() {
                         return;
                     }
                 }
@@ -49,10 +43,10 @@ mod threads {
         }
     }
 
-    impl Iterator for Prefetch {
-        type Item = Batch;
+    impl<T> Iterator for Prefetch<T> {
+        type Item = Vec<T>;
 
-        fn next(&mut self) -> Option<Batch> {
+        fn next(&mut self) -> Option<Vec<T>> {
             if let Ok(batch) = self.batches.recv() {
                 return Some(batch);
             }
@@ -63,14 +57,14 @@ mod threads {
         }
     }
 
-    fn prepare(preparation: &Preparation, inputs: &[Input]) -> Batch {
+    fn prepare_all<T: Send>(prepare: &(impl Fn(&Input) -> T + Sync), inputs: &[Input]) -> Vec<T> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let share = inputs.len().div_ceil(threads);
         thread::scope(|scope| {
-            let shares = inputs.chunks(share).map(|inputs| {
-                scope.spawn(|| inputs.iter().map(|input| preparation.prepare(input)).collect())
-            });
-            let shares: Vec<thread::ScopedJoinHandle<'_, Batch>> = shares.collect();
+            let shares = inputs
+                .chunks(share)
+                .map(|inputs| scope.spawn(|| inputs.iter().map(prepare).collect()));
+            let shares: Vec<thread::ScopedJoinHandle<'_, Vec<T>>> = shares.collect();
             let prepared = shares.into_iter().map(|share| share.join());
             prepared.flat_map(|share| share.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         })
@@ -85,33 +79,33 @@ mod inline {
     use super::*;
 
     /// Batches in the order of the inputs, each prepared when it is requested.
-    pub(crate) struct Prefetch {
-        preparation: Arc<Preparation>,
+    pub(crate) struct Prefetch<T> {
+        prepare: Box<dyn Fn(&Input) -> T + Send + Sync>,
         inputs: Box<dyn Iterator<Item = Input> + Send>,
         batch: usize,
     }
 
-    impl Prefetch {
+    impl<T: Send + 'static> Prefetch<T> {
         pub(crate) fn new(
-            preparation: Arc<Preparation>,
+            prepare: impl Fn(&Input) -> T + Send + Sync + 'static,
             inputs: impl Iterator<Item = Input> + Send + 'static,
             batch: usize,
         ) -> Self {
-            Self { preparation, inputs: Box::new(inputs), batch }
+            Self { prepare: Box::new(prepare), inputs: Box::new(inputs), batch }
         }
     }
 
-    impl Iterator for Prefetch {
-        type Item = Batch;
+    impl<T> Iterator for Prefetch<T> {
+        type Item = Vec<T>;
 
-        fn next(&mut self) -> Option<Batch> {
+        fn next(&mut self) -> Option<Vec<T>> {
             let inputs = self.inputs.by_ref().take(self.batch);
-            let batch: Batch = inputs.map(|input| self.preparation.prepare(&input)).collect();
+            let batch: Vec<T> = inputs.map(|input| (self.prepare)(&input)).collect();
             (!batch.is_empty()).then_some(batch)
         }
     }
 
-    impl Debug for Prefetch {
+    impl<T> Debug for Prefetch<T> {
         fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
             f.debug_struct("Prefetch").field("batch", &self.batch).finish_non_exhaustive()
         }
@@ -121,15 +115,18 @@ mod inline {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
+    use std::sync::Arc;
+
     use perceiver_models::{Head, PerceiverConfig};
 
     use super::*;
+    use crate::Result;
     use crate::model_files::ModelFiles;
+    use crate::preparation::{Preparation, Prepared};
 
     /// The tokens of each text of each batch; `None` for a text that the model does not accept.
-    fn tokens(batches: impl Iterator<Item = Batch>) -> Vec<Vec<Option<Prepared>>> {
-        let batch = |batch: Batch| batch.into_iter().map(|(prepared, _)| prepared.ok()).collect();
-        batches.map(batch).collect()
+    fn tokens(batches: impl Iterator<Item = Vec<Result<Prepared>>>) -> Vec<Vec<Option<Prepared>>> {
+        batches.map(|batch| batch.into_iter().map(Result::ok).collect()).collect()
     }
 
     #[test]
@@ -139,8 +136,9 @@ mod tests {
         let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
         let preparation = Arc::new(preparation);
         let inputs = || ["one", "", "three", "four", "five"].map(Input::from).into_iter();
-        let threads = tokens(Prefetch::new(Arc::clone(&preparation), inputs(), 2));
-        let inline = tokens(inline::Prefetch::new(preparation, inputs(), 2));
+        let prepare = move |input: &Input| preparation.prepare(input).0;
+        let threads = tokens(Prefetch::new(prepare.clone(), inputs(), 2));
+        let inline = tokens(inline::Prefetch::new(prepare, inputs(), 2));
         assert_eq!(threads, inline);
         assert_eq!(threads.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(threads[0][1], None);

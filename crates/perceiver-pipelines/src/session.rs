@@ -16,7 +16,7 @@ use perceiver_models::{
 use web_time::Instant;
 
 use crate::model_files::{ModelFiles, Opened};
-use crate::prefetch::{Batch, Prefetch};
+use crate::prefetch::Prefetch;
 use crate::preparation::{Cost, Preparation, Prepared, stack_images, stack_texts};
 use crate::{Error, Input, Result};
 
@@ -59,6 +59,9 @@ pub(crate) struct Rows {
     pub(crate) values: Vec<f32>,
     pub(crate) channels: usize,
 }
+
+/// A prepared input and what preparing it cost.
+type WithCost = (Result<Prepared>, Cost);
 
 /// How long the parts of a run took.
 ///
@@ -127,7 +130,8 @@ impl Session {
     {
         let preparation = Arc::clone(&self.preparation);
         let inputs = inputs.into_iter().map(Into::into);
-        let prefetch = Prefetch::new(preparation, inputs, batch.max(1));
+        let prepare = move |input: &Input| preparation.prepare(input);
+        let prefetch = Prefetch::new(prepare, inputs, batch.max(1));
         let (ready, timings) = (VecDeque::new(), Timings::default());
         Outputs { session: self, output, prefetch, ready, timings }
     }
@@ -147,7 +151,12 @@ impl Session {
     }
 
     /// Runs the model on a prefetched batch, in order; only inputs that fit together share a pass.
-    fn run_batch(&self, output: Output, batch: Batch, timings: &mut Timings) -> Vec<Result<Rows>> {
+    fn run_batch(
+        &self,
+        output: Output,
+        batch: Vec<WithCost>,
+        timings: &mut Timings,
+    ) -> Vec<Result<Rows>> {
         let mut results = Vec::with_capacity(batch.len());
         let mut together: Vec<Prepared> = Vec::new();
         let mut batch = batch.into_iter().peekable();
@@ -232,7 +241,7 @@ fn split(output: &TensorData) -> Vec<Rows> {
 pub(crate) struct Outputs<'a> {
     session: &'a Session,
     output: Output,
-    prefetch: Prefetch,
+    prefetch: Prefetch<WithCost>,
     ready: VecDeque<Result<Rows>>,
     timings: Timings,
 }
