@@ -19,6 +19,12 @@ pub(crate) struct BatchError {
     inputs: usize,
 }
 
+/// Examples of a data set were left out because they could not be read: so many, or so many of all.
+/// The result was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} examples could not be read")]
+pub(crate) struct Unreadable(pub(crate) String);
+
 impl Batch {
     pub(crate) fn new(inputs: usize) -> Self {
         Self { inputs, failed: 0 }

@@ -69,14 +69,14 @@ fn failure(error: &anyhow::Error) -> ExitCode {
             ExitCode::from(match error {
                 _ if error.is::<interrupt::Interrupted>() => interrupt::INTERRUPTED,
                 _ if error.is::<batch::BatchError>() || ended_early(error) => FAILURE,
+                _ if error.is::<batch::Unreadable>() => FAILURE,
                 _ => BAD_INPUT,
             })
         }
     }
 }
 
-/// Returns true if training failed after it had started.
+/// Returns true if training or an evaluation failed after it had started.
 fn ended_early(error: &anyhow::Error) -> bool {
-    use perceiver_train::Error::{Diverged, EmptyMetric, Training};
-    matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))
+    error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use perceiver_data::Source;
+use perceiver_data::{Remarks, Source};
 use rand_chacha::ChaCha8Rng;
 
 pub use self::builder::LoaderBuilder;
@@ -147,6 +147,14 @@ impl<S, C> Loader<S, C> {
         S: Source,
     {
         self.shared.source.len()
+    }
+
+    /// What the source says about how it was opened.
+    pub(crate) fn remarks(&self) -> Remarks
+    where
+        S: Source,
+    {
+        self.shared.source.remarks()
     }
 
     /// Examples that could not be read so far.

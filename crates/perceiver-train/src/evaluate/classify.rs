@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{
-    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
+    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Remarks, Source,
 };
 use perceiver_models::losses::Labels;
 use perceiver_models::{
@@ -42,7 +42,7 @@ impl Evaluator {
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
         })?;
-        Ok(Evaluation { confusion: Some(confusion), warnings, ..evaluation })
+        Ok(Evaluation { confusion: Some(confusion), ..evaluation.warned(warnings) })
     }
 
     pub(super) fn texts(
@@ -65,7 +65,7 @@ impl Evaluator {
             Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
         })?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
-        Ok(Evaluation { confusion, warnings, ..evaluation })
+        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
     }
 }
 
@@ -140,6 +140,10 @@ impl Source for Fitted {
             }
             _ => Ok(LabelledImage { image, label }),
         }
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.source.remarks()
     }
 }
 

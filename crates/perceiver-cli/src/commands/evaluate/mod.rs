@@ -9,12 +9,12 @@ use perceiver_data::flow::FlowPair;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::recipe::Recipe;
 use perceiver_train::report::Confusion;
-use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples, Metric};
+use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Examples, Metric};
 use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::HubArguments;
-use crate::batch::Batch;
+use crate::batch::Unreadable;
 use crate::device::OpenDevice;
 use crate::files::{check_output, write_whole};
 use crate::output::{grouped, one_line, table};
@@ -33,7 +33,7 @@ Examples:
   perceiver evaluate ./optical-flow pairs/
   perceiver evaluate ./optical-flow recipes/flow.toml --data target/data
 
-An example that cannot be read is skipped, with a warning on stderr.";
+An example that cannot be read is skipped, with a warning on stderr and exit code 1.";
 
 /// Evaluate a model on labelled data: accuracy, F1, bits per byte, end-point error, PSNR
 ///
@@ -92,15 +92,19 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     };
     let device = context.open_device()?;
     let start = Instant::now();
-    match data {
+    let (read, skipped) = match data {
         EvaluationData::Examples(examples) => {
             let evaluation = evaluate(&evaluator, examples, &device, context)?;
             print(arguments, &evaluation, &evaluator, context)?;
+            (evaluation.examples, evaluation.skipped.count)
         }
         EvaluationData::FlowPairs(pairs) => evaluate_flow(&evaluator, &*pairs, &device, context)?,
-    }
+    };
     context.note_device(&device, start);
-    Ok(())
+    match skipped {
+        0 => Ok(()),
+        count => Err(Unreadable(format!("{count} of {}", read + count)).into()),
+    }
 }
 
 fn evaluate(
@@ -115,28 +119,32 @@ fn evaluate(
     let evaluation = evaluator.evaluate(examples, &device.device, on_progress)?;
     drop(bar);
     context.output.warnings(&evaluation.warnings);
-    let skipped = &evaluation.skipped;
-    if skipped.count > 0 {
-        let count = format!("{} of {total} examples could not be read", skipped.count);
-        context.output.warnings(&[&[count], skipped.reasons.as_slice()].concat());
-    }
+    context.output.warnings(&evaluation.skipped.reasons);
     Ok(evaluation)
 }
 
+/// Returns the numbers of pairs that were measured, and of those that could not be.
 fn evaluate_flow(
     evaluator: &Evaluator,
     pairs: &dyn Source<Example = FlowPair>,
     device: &OpenDevice,
     context: &Context,
-) -> Result<()> {
+) -> Result<(usize, usize)> {
     let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?.pad(true);
     context.output.warnings(pipeline.warnings());
     let mut bar = context.output.progress("evaluate", "pairs");
-    let mut batch = Batch::new(pairs.len());
-    let evaluation = flow::measure(&pipeline, pairs, &mut bar, &mut batch)?;
+    let (evaluation, skipped) = flow::measure(&pipeline, pairs, &mut bar);
     drop(bar);
-    context.output.result(flow::as_json(&evaluation), &flow::as_text(&evaluation))?;
-    batch.finish()
+    let no_result = |reason| Error::NoResult { path: evaluator.folder().to_path_buf(), reason };
+    if let (true, [first, others @ ..]) = (evaluation.pairs.is_empty(), skipped.as_slice()) {
+        context.output.warnings(others);
+        return Err(no_result(format!("no pair could be measured: {first}")).into());
+    }
+    context.output.warnings(&skipped);
+    evaluation.check().map_err(|error| no_result(error.to_string()))?;
+    let json = flow::as_json(&evaluation, skipped.len());
+    context.output.result(json, &flow::as_text(&evaluation))?;
+    Ok((evaluation.pairs.len(), skipped.len()))
 }
 
 fn print(
