@@ -98,7 +98,7 @@ where
 {
     let examples = loader.examples();
     // A loader counts what it skips over all its passes.
-    let skipped_before = loader.skipped().count;
+    loader.forget_skipped();
     let mut totals = Totals::default();
     let mut batches = loader.iter();
     let mut first = 1;
@@ -118,15 +118,11 @@ where
     if let Some(metric) = totals.without_examples() {
         return Err(Error::EmptyEvaluation { metric: metric.name.to_string() });
     }
-    let mut skipped = loader.skipped();
-    skipped.count -= skipped_before;
-    if skipped.count == 0 {
-        skipped.reasons.clear();
-    }
+    let skipped = loader.skipped();
     // Another pass at the same time would add to the count.
     let read = examples.saturating_sub(skipped.count);
     let Remarks { left_out, notes } = loader.remarks();
-    let skipped = Skipped { count: left_out.len(), reasons: left_out }.and(skipped);
+    let skipped = Skipped::left_out(left_out).and(skipped);
     Ok(Evaluation {
         loss: totals.loss(),
         measures: totals.values(),

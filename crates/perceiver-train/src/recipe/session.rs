@@ -26,7 +26,7 @@ use crate::batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
 use crate::report::{CardModel, ModelCard};
-use crate::run::{CHECKPOINTS_NAME, Resume, check_folder};
+use crate::run::{CHECKPOINTS_NAME, Resume, check_folder, has_checkpoint};
 use crate::{
     Autoencoding, Collate, Error, Finished, FlowEstimation, ImageClassification, ImageClassifier,
     LoaderBuilder, MaskedLanguageModelling, Objective, Result, SequenceClassification,
@@ -239,7 +239,9 @@ impl Session<'_> {
             let size = settings.data.image_size();
             head = spread_latents(head, self.recipe.head, config, size).map_err(refused)?;
         }
-        if let Some(source) = &options.init {
+        // Saved states replace all weights.
+        let is_replaced = options.resume && has_checkpoint(&options.folder);
+        if let Some(source) = options.init.as_ref().filter(|_| !is_replaced) {
             head = self.initialised(head, source)?;
         }
         if self.freezes_encoder() {

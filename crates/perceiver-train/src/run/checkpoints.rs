@@ -13,6 +13,7 @@ use burn::train::checkpoint::{
 use burn::train::metric::store::EventStoreClient;
 use burn_pack::Reader;
 
+use super::CHECKPOINTS_NAME;
 use crate::weights::check_parameters;
 use crate::{Error, Objective, Result, TrainingModel};
 
@@ -28,6 +29,12 @@ pub(super) struct Checkpoints {
     finishing: Arc<Mutex<()>>,
     /// Steps of an epoch, in which burn counts.
     steps_per_epoch: usize,
+}
+
+/// If true, the folder of a run has a checkpoint, readable or not.
+pub(crate) fn has_checkpoint(folder: &Path) -> bool {
+    let checkpoints = Checkpoints::new(folder.join(CHECKPOINTS_NAME));
+    checkpoints.steps().is_ok_and(|steps| !steps.is_empty())
 }
 
 /// The files of a checkpoint.

@@ -251,11 +251,11 @@ fn tied<O: Objective>(run: &TrainingRun<O>) -> Result<TiedSettings> {
 fn left_out<O: Objective>(run: &TrainingRun<O>) -> Skipped {
     let [mut training, validation] =
         [run.training.remarks(), run.validation.remarks()].map(|remarks| remarks.left_out);
-    // Parts of the same file are left out together.
-    training.extend(
-        validation.into_iter().filter(|reason| !training.contains(reason)).collect::<Vec<_>>(),
-    );
-    Skipped { count: training.len(), reasons: training }
+    // Both parts may come from one file.
+    let validation = validation.into_iter().filter(|reason| !training.contains(reason));
+    let validation: Vec<_> = validation.collect();
+    training.extend(validation);
+    Skipped::left_out(training)
 }
 
 fn refused<O: Objective>(run: &TrainingRun<O>, reason: String) -> Error {

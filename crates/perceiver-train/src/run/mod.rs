@@ -21,6 +21,7 @@ use burn::tensor::Device;
 use perceiver_data::Source;
 use serde::Serialize;
 
+pub(crate) use self::checkpoints::has_checkpoint;
 pub use self::event::{Ending, Finished, TrainingEvent};
 pub(crate) use self::launch::check_folder;
 use self::loaders::AnyLoader;

@@ -48,8 +48,8 @@ pub(crate) struct EvaluateArguments {
     /// Data that the model's head takes, or a recipe
     ///
     /// Image classifiers: a folder with a folder of photos per class, or two IDX files, of images and
-    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Masked language
-    /// models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
+    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Classes have the
+    /// model's names or, if none has one, its indexes. Masked language models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
     /// KITTI's. Autoencoders: videos. Any model: a recipe, *.toml, for its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
