@@ -414,7 +414,7 @@ mod tests {
         let left_out = clips.remarks().left_out;
         let expected = [
             "video 2: cannot use the video: 2 frames to take clips from, expected 3 or more",
-            "torn.gif: cannot read the video",
+            "torn.gif: cannot read",
             "sound.wav: cannot read the sound: sample 1 is NaN, expected a finite number",
         ];
         assert_eq!(left_out.len(), expected.len(), "{left_out:?}");
