@@ -329,6 +329,9 @@ fn a_run_of_another_recipe_is_refused_by_the_first_key_that_differs() {
         assert!(error.contains(expected), "no {expected:?} in {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+    fs::write(folder.join("recipe.toml"), RECIPE.replace("steps = 10", "steps = 4")).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.ends_with("out: steps is 4, expected the 5 of the saved run or more"), "{error}");
     // A default that is written out is the same setting.
     let written = RECIPE.replace(model, "num_cross_attention_heads = 1\nnum_blocks = 1\n");
     fs::write(folder.join("recipe.toml"), written).unwrap();

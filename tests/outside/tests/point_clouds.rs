@@ -492,6 +492,15 @@ fn a_run_that_diverges_or_cannot_save_ends_in_one_line() {
     let _alone = alone();
     let error = refused(run(&folder("diverged")).learning_rate(f64::INFINITY).max_norm(None));
     assert!(error.starts_with("loss is not finite at step "), "{error}");
+    assert!(error.ends_with("a smaller learning rate or clipping may help"), "{error}");
+    let mut unclear = clouds(60, 1);
+    unclear.iter_mut().for_each(|cloud| cloud.points[0][0] = f32::NAN);
+    let training = LoaderBuilder::new(batch).batch_size(6).shuffle(7).build(unclear);
+    let validation = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+    let objective = PointClassification::new(head_of(&config()));
+    let error = refused(TrainingRun::new(folder("unclear"), objective, training, validation));
+    let expected = "loss is not finite at step 1 with finite weights: examples hold NaN";
+    assert!(error.starts_with(expected), "{error}");
     let run = run(&folder("unsaved")).save_with(|_, _| Err(Error::Save("no ink".into())));
     assert_eq!(refused(run), "cannot save the best weights: no ink");
 }

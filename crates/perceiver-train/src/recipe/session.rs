@@ -39,8 +39,8 @@ impl Recipe {
     ///
     /// # Errors
     /// Before the first step, in one line: if the recipe and its data contradict each other, data is
-    /// missing, or the folder holds a run without [`resume`](TrainOptions::resume), or a model without
-    /// a run. Later, if no example can be read, nothing can be written, or the loss is not finite.
+    /// missing, the folder holds a run without [`resume`](TrainOptions::resume), a run of another
+    /// recipe or none with it, or a model without a run, or another process trains there. Later, if no example can be read, nothing can be written, or the loss is not finite.
     pub fn train(
         &self,
         options: TrainOptions,

@@ -55,7 +55,7 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
             last.unwrap_or(0)
         }
     };
-    check_devices(&run, reached)?;
+    check_reached(&run, reached)?;
     let tied = tied(&run)?;
     let settings_path = run.folder.join(CHECKPOINTS_NAME).join(SETTINGS_NAME);
     // A run without a checkpoint has no state that could belong to other settings.
@@ -285,8 +285,13 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>) -> Result<()> {
     Ok(())
 }
 
-fn check_devices<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
+/// Checks the settings against the step of the last checkpoint.
+fn check_reached<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
     let (steps, every) = (run.plan.steps, run.plan.validate_every);
+    if reached > steps {
+        let reason = format!("steps is {steps}, expected the {reached} of the saved run or more");
+        return Err(refused(run, reason));
+    }
     let whole = steps.is_multiple_of(every) && reached.is_multiple_of(every);
     if run.devices.len() > 1 && !whole {
         let reason = format!(
