@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{MaskedText, Source, WholeWordMask};
+use super::{MaskedText, Remarks, Source, WholeWordMask};
 use crate::error::{Error, Result};
 use crate::tokenizer::{PerceiverTokenizer, read_text};
 
@@ -30,6 +30,8 @@ pub struct PlainText {
     length: usize,
     pieces: Pieces,
     mask: WholeWordMask,
+    /// Why files were left out.
+    left_out: Vec<String>,
 }
 
 /// How pieces are taken from a text.
@@ -45,11 +47,11 @@ impl PlainText {
     /// Fewest tokens of a piece: the special tokens and room for a character wherever it begins.
     pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
 
-    /// Reads files, for pieces of at most `length` tokens including special ones.
+    /// Reads files, for pieces of at most `length` tokens including special ones. Leaves out files
+    /// that cannot be read, are not UTF-8 or exceed 1 GiB; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read, is not UTF-8 or exceeds 1 GiB, or if no file
-    /// contains a word.
+    /// Returns an error if a file does not exist, all have to be left out, or none contains a word.
     ///
     /// # Panics
     /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
@@ -61,13 +63,24 @@ impl PlainText {
         mask: WholeWordMask,
     ) -> Result<Self> {
         assert!(length >= Self::SHORTEST, "{length} tokens, expected at least {}", Self::SHORTEST);
-        let mut text = String::new();
+        let (mut text, mut errors) = (String::new(), Vec::new());
         for path in paths {
-            text.push_str(&read_text(path)?);
+            match read_text(path) {
+                Ok(read) => text.push_str(&read),
+                Err(error) if !path.as_ref().exists() => return Err(error),
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            }
             if !text.ends_with('\n') {
                 text.push('\n');
             }
         }
+        if errors.len() == paths.len() && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        let left_out = errors.iter().map(Error::to_string).collect();
         let path = paths.first().map_or(Path::new(""), AsRef::as_ref);
         if text.trim().is_empty() {
             return Err(Error::data(path, "it contains no words"));
@@ -75,7 +88,8 @@ impl PlainText {
         let path = path.to_owned();
         // A last piece of line ends alone would have no word.
         text.truncate(text.trim_end().len());
-        Ok(Self { path, text, tokenizer, length: length - SPECIAL_TOKENS, pieces, mask })
+        let length = length - SPECIAL_TOKENS;
+        Ok(Self { path, text, tokenizer, length, pieces, mask, left_out })
     }
 
     /// Bytes from one piece to the next. A piece that begins inside a character takes all of it and
@@ -106,6 +120,10 @@ impl Source for PlainText {
         self.mask.apply(self.piece(start, stride), &self.tokenizer, random).ok_or_else(|| {
             Error::data(&self.path, format!("no word to mask at byte {start} of the text"))
         })
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
     }
 }
 
@@ -179,6 +197,25 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let message = source.example(1, &mut random).unwrap_err().to_string();
         assert!(message.ends_with("no word to mask at byte 6 of the text"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let [good, torn, missing] =
+            ["a.txt", "b.txt", "c.txt"].map(|name| folder.path().join(name));
+        std::fs::write(&good, "ab cd").unwrap();
+        std::fs::write(&torn, b"caf\xe9").unwrap();
+        let open = |paths: &[&PathBuf]| {
+            let tokenizer = PerceiverTokenizer::default();
+            PlainText::open(paths, 11, Pieces::Consecutive, tokenizer, WholeWordMask::measuring())
+        };
+        let source = open(&[&torn, &good]).unwrap();
+        assert_eq!(source.text, "ab cd");
+        let left_out = source.remarks().left_out;
+        assert!(left_out.len() == 1 && left_out[0].ends_with("b.txt: invalid UTF-8 at byte 3"));
+        assert!(open(&[&torn]).unwrap_err().to_string().contains("b.txt: invalid UTF-8"));
+        assert!(open(&[&good, &missing]).unwrap_err().to_string().contains("c.txt: cannot read"));
     }
 
     #[test]

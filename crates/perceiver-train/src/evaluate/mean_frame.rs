@@ -42,6 +42,8 @@ pub(super) fn mean_frame_and_silence(
         let value = metric.value(total, count);
         Baseline { method, metric, value }
     })
+    // Silence is as good as it gets where there is no sound.
+    .filter(|baseline| baseline.value.is_finite())
     .collect()
 }
 
@@ -101,5 +103,7 @@ mod tests {
         };
         assert_eq!(methods(&none, &one), ["silence"]);
         assert_eq!(methods(&one, &none), [""; 0]);
+        let silent = vec![Clip { sound: Array1::zeros(6), ..one[0].clone() }];
+        assert_eq!(methods(&silent, &silent), [""; 0]);
     }
 }
