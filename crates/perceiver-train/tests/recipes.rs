@@ -509,21 +509,31 @@ fn data_of_one_class_is_refused() {
     fs::create_dir_all(folder.join("photos/cats")).unwrap();
     photo.save(folder.join("photos/cats/a.png")).unwrap();
     let error = run(folder, "out", false, None).unwrap_err();
-    let expected = "photos: one class, \"cats\", expected two or more to choose from";
+    let expected = "photos: all examples are of one class, \"cats\", expected two or more";
     assert!(error.ends_with(expected), "{error}");
+    // The recipe knows another class, of which there is no example.
+    let names = "num_latents = 2\nid2label = { 0 = \"cats\", 1 = \"dogs\" }";
+    fs::write(folder.join("recipe.toml"), PHOTOS.replace("num_latents = 2", names)).unwrap();
+    assert!(run(folder, "out", false, None).unwrap_err().ends_with(expected));
+
+    let idx = |magic: u8, extents: &[u32], values: &[u8]| {
+        let extents = extents.iter().flat_map(|extent| extent.to_be_bytes());
+        [0, 0, 8, magic]
+            .into_iter()
+            .chain(extents)
+            .chain(values.iter().copied())
+            .collect::<Vec<_>>()
+    };
+    fs::write(folder.join("images"), idx(3, &[2, 1, 2], &[1, 2, 3, 4])).unwrap();
+    fs::write(folder.join("labels"), idx(1, &[2], &[1, 1])).unwrap();
+    let files = "= [\"images\", \"labels\"]";
     let idx = PHOTOS
-        .replace("image-folder", "idx-images\"\nclasses = [\"cats\"]\nkinds = \"")
-        .replace("\nkinds = \"\"", "")
-        .replace("= \"photos\"\nvalidation", "= [\"a\", \"b\"]\nvalidation")
-        .replace("validation = \"photos\"", "validation = [\"a\", \"b\"]");
+        .replace("\"image-folder\"", "\"idx-images\"\nclasses = [\"cats\", \"dogs\"]")
+        .replace("= \"photos\"\nvalidation = \"photos\"", &format!("{files}\nvalidation {files}"));
     fs::write(folder.join("recipe.toml"), idx).unwrap();
     let error = run(folder, "out", false, None).unwrap_err();
-    assert!(
-        error.ends_with(
-            "`data.classes` has one class, \"cats\", expected two or more to choose from"
-        ),
-        "{error}"
-    );
+    let expected = "labels: all examples are of one class, \"dogs\", expected two or more";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]

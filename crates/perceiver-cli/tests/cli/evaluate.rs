@@ -251,6 +251,21 @@ fn labels_by_index_count_as_those_by_name_and_are_said_to_be() {
     assert!(mixed.stderr.contains("record 2: \"0\" is not one of the classes"), "{mixed:?}");
 }
 
+#[test]
+fn the_only_value_of_a_model_may_be_called_label() {
+    let folder = tempdir().unwrap();
+    let model = fixture("sequence_regression");
+    let answer = |column: &str| {
+        let table = folder.path().join("test.csv");
+        fs::write(&table, format!("text,{column}\n!!,0.5\n##,1.5\n")).unwrap();
+        run(arguments!["evaluate", &model, &table, "--json"])
+    };
+    assert_eq!(answer("label").json(), answer("LABEL_0").json());
+    let other = answer("score");
+    assert_eq!(other.code, 2, "{other:?}");
+    assert!(other.stderr.contains("no column `LABEL_0`, found"), "{}", other.stderr);
+}
+
 /// Frames of one colour; `truth` is the flow of all their pixels.
 fn pair(folder: &Path, name: &str, truth: [f32; 2]) {
     let side = 32_u32;

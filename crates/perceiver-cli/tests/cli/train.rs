@@ -359,7 +359,7 @@ fn data_of_one_class_is_refused_in_one_line() {
     fs::write(folder.path().join("texts.csv"), texts.replace("others", "vowels")).unwrap();
     let ran = run(arguments(folder.path(), &[]));
     assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
-    let words = "texts.csv: one class, \"vowels\", expected two or more to choose from";
+    let words = "texts.csv: all examples are of one class, \"vowels\", expected two or more";
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     assert!(!folder.path().join("out").exists());
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha8Rng;
 
 use super::class_names::{ClassNames, LabelForm};
-use super::{LabelledImage, Remarks, Source};
+use super::{LabelledImage, Remarks, Source, only_class};
 use crate::error::{Error, Result};
 use crate::read_image::read_image;
 
@@ -79,6 +79,12 @@ impl ImageFolder {
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
+    }
+
+    /// The class of all images, if they have only one: there is then nothing to learn.
+    #[must_use]
+    pub fn only_class(&self) -> Option<usize> {
+        only_class(self.images.iter().map(|(_, class)| *class))
     }
 }
 

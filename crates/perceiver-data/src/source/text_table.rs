@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
 use super::class_names::{ClassNames, LabelForm};
-use super::{Remarks, Source};
+use super::{Remarks, Source, only_class};
 use crate::error::{Error, Result};
 use crate::json::read_bounded;
 
@@ -156,6 +156,16 @@ impl TextTable {
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
+    }
+
+    /// The class of all texts, if they have only one: there is then nothing to learn. None if labels
+    /// are values.
+    #[must_use]
+    pub fn only_class(&self) -> Option<usize> {
+        only_class(self.records.iter().flatten().filter_map(|record| match record.label {
+            Label::Class(class) => Some(class),
+            Label::Values(_) => None,
+        }))
     }
 }
 

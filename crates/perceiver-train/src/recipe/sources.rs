@@ -40,12 +40,11 @@ const EPOCH: usize = 1 << 16;
 impl Files<'_> {
     /// Both parts of IDX files.
     pub(super) fn idx_images(&self, data: &IdxImagesData) -> Result<Parts<LabelledImage>> {
-        if let [class] = data.classes.as_slice() {
-            return Err(one_class(&self.recipe.path, "`data.classes` has ", class));
-        }
         let named = format!("`data.classes` names {}", data.classes.len());
         let open = |files| self.held_out_idx_images(files, data.classes.len(), &named);
-        Ok(parts(open(&data.train)?, open(&data.validation)?))
+        let train = open(&data.train)?;
+        self.check_classes(&data.train[1], train.only_class(), &data.classes)?;
+        Ok(parts(train, open(&data.validation)?))
     }
 
     /// Both parts of folders of images, and the names of their classes.
@@ -56,9 +55,7 @@ impl Files<'_> {
         let named = self.class_names();
         let train = self.image_folder(&data.train, named.as_deref())?;
         let classes = train.class_names().to_vec();
-        if let [class] = classes.as_slice() {
-            return Err(one_class(&self.path(&data.train), "", class));
-        }
+        self.check_classes(&data.train, train.only_class(), &classes)?;
         let validation = self.image_folder(&data.validation, Some(&classes))?;
         self.check_validation(&data.validation, &validation, named.is_some())?;
         Ok((parts(train, validation), classes))
@@ -72,9 +69,7 @@ impl Files<'_> {
         let named = self.class_names().filter(|_| data.label.is_some());
         let train = self.text_table(&data.train, data, named.as_deref())?;
         let classes = train.class_names().to_vec();
-        if let [class] = classes.as_slice() {
-            return Err(one_class(&self.path(&data.train), "", class));
-        }
+        self.check_classes(&data.train, train.only_class(), &classes)?;
         let names = (!classes.is_empty()).then_some(classes.as_slice());
         let validation = self.text_table(&data.validation, data, names)?;
         self.check_validation(&data.validation, &validation, named.is_some())?;
@@ -140,6 +135,14 @@ impl Files<'_> {
         };
         let names: Option<BTreeMap<_, _>> = names.iter().map(name).collect();
         Some(names?.into_values().collect())
+    }
+
+    /// Refuses training data of one class: every answer would be right, and transformers would take a
+    /// model of one label for a regression.
+    fn check_classes(&self, path: &Path, only: Option<usize>, names: &[String]) -> Result<()> {
+        let Some(name) = only.and_then(|class| names.get(class)) else { return Ok(()) };
+        let reason = format!("all examples are of one class, {name:?}, expected two or more");
+        Err(Error::recipe(&self.path(path), reason))
     }
 
     /// Refuses indexes for classes whose order nobody has chosen.
@@ -301,11 +304,6 @@ pub(crate) fn idx_images(
         }
         _ => Ok(source),
     }
-}
-
-/// With one class, every answer is right, and transformers would take the model for a regression.
-fn one_class(path: &Path, what: &str, class: &str) -> Error {
-    Error::recipe(path, format!("{what}one class, {class:?}, expected two or more to choose from"))
 }
 
 fn parts<E>(
