@@ -381,10 +381,12 @@ fn a_folder_has_one_run_at_a_time() {
     assert!(message.ends_with("in use: another process trains there"), "{message}");
 }
 
-/// Divides a loss by a number of labels that is zero.
+/// Divides by the number of labels, which is zero in some batches.
 #[derive(Module, Debug)]
 struct Unlabelled {
     inner: PointClassification,
+    #[module(skip)]
+    is_labelled: fn(i64) -> bool,
 }
 
 impl Objective for Unlabelled {
@@ -396,8 +398,8 @@ impl Objective for Unlabelled {
     }
 
     fn step(&self, batch: CloudBatch) -> StepOutput {
-        let is_odd = batch.shapes.clone().into_data().iter::<i64>().sum::<i64>() % 2 == 1;
-        let labels = if is_odd { 0.0 } else { 6.0 };
+        let shapes = batch.shapes.clone().into_data();
+        let labels = if (self.is_labelled)(shapes.iter::<i64>().sum()) { 6.0 } else { 0.0 };
         let output = self.inner.step(batch);
         let labels = Tensor::<1>::from_floats([labels], &output.loss.device());
         let loss = output.loss * labels.clone() / labels.clone();
@@ -410,8 +412,8 @@ fn batches_in_which_nothing_counts_change_neither_weights_nor_the_log() {
     let _alone = alone();
     let folder = folder("unlabelled");
     let inner = PointClassification::new(head_of(&config()));
-    let run = run_of(&folder, Unlabelled { inner }).steps(12).validate_every(6).log_every(1);
-    run.train().unwrap();
+    let run = run_of(&folder, Unlabelled { inner, is_labelled: |sum| sum % 2 == 0 }).steps(12);
+    run.validate_every(6).log_every(1).train().unwrap();
     let records = records(&folder);
     assert!(records.iter().all(|record| record.loss.is_finite()), "{records:?}");
     // Some steps have a line and some have none.
@@ -420,6 +422,31 @@ fn batches_in_which_nothing_counts_change_neither_weights_nor_the_log() {
     let head = load_weights(head_of(&config()), &folder).unwrap();
     let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
     assert!(evaluate(&PointClassification::new(head), &loader).unwrap().loss.is_finite());
+}
+
+/// One of two batches of a step has labels: the step is that of this batch alone.
+#[test]
+fn a_step_is_the_mean_of_the_batches_that_count() {
+    let _alone = alone();
+    let trained = |name: &str, shapes: [usize; 2], batches: usize| {
+        let folder = folder(name);
+        let of_shape = |shape: usize| clouds(3, 1).into_iter().filter(move |c| c.shape == shape);
+        let training: Vec<_> = shapes.iter().flat_map(|shape| of_shape(*shape)).collect();
+        let training = LoaderBuilder::new(batch).shuffle(7).build(training);
+        let validation = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+        // Its draws depend on the batches before.
+        let config = PerceiverConfig { attention_probs_dropout_prob: 0.0, ..config() };
+        let inner = PointClassification::new(head_of(&config));
+        let objective = Unlabelled { inner, is_labelled: |sum| sum != 0 };
+        let run = TrainingRun::new(&folder, objective, training, validation).steps(1);
+        run.optimiser(burn::optim::SgdConfig::new().build()).accumulation(batches).train().unwrap();
+        weights(&folder)
+    };
+    // Shape 0 is never labelled.
+    let half = trained("half-labelled", [0, 1], 2);
+    assert!(half == trained("one-batch", [1, 1], 1), "other weights");
+    assert!(half == trained("both-labelled", [1, 1], 2), "other weights");
+    assert!(half != trained("another-shape", [2, 2], 1), "the same weights");
 }
 
 fn larger_config() -> PerceiverConfig {

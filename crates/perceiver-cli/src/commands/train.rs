@@ -21,7 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver train recipes/fashion-mnist.toml --out ./fashion
   perceiver train recipes/fashion-mnist.toml --out ./fashion --resume
-  perceiver train spam.toml --data ~/data --init ./language-model --freeze encoder --out ./spam
+  perceiver train spam.toml --init deepmind/language-perceiver --freeze encoder --out ./spam
+  perceiver train stars.toml --init sentiment --out ./stars
 
 A recipe is a TOML file with a model, its data, optimiser, learning rate and number of steps. The
 folder then holds the best model, which transformers and every command of this program load; the log

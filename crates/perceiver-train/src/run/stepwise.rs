@@ -16,6 +16,7 @@ use burn::train::{
 use super::Plan;
 use crate::report::{LOG_NAME, Log, Part, Record};
 use crate::totals::{Added, Totals};
+use crate::training_model::scaled;
 use crate::{Error, Objective, Result, TrainingModel};
 
 /// Trains on one device. Each step is an epoch to burn, so that validations and checkpoints can follow
@@ -233,7 +234,7 @@ impl<O: Objective> Stepwise<O> {
         let mut batches = batches.iter();
         let mut totals = Totals::default();
         let mut gradients = GradientsAccumulator::new();
-        let (mut accumulated, mut has_gradients) = (0, false);
+        let (mut accumulated, mut counted) = (0, 0);
         while let Some(batch) = batches.next() {
             if accumulated == 0 {
                 // Dropout draws from the device: the same numbers at this step in every session.
@@ -253,16 +254,20 @@ impl<O: Objective> Stepwise<O> {
                 }
                 Added::Loss(_) => {
                     gradients.accumulate(&learner.model(), output.grads);
-                    has_gradients = true;
+                    counted += 1;
                 }
             }
             accumulated += 1;
             if accumulated == self.plan.accumulation {
                 accumulated = 0;
                 learner.lr_step();
-                if std::mem::take(&mut has_gradients) {
-                    learner.optimizer_step(gradients.grads());
+                if counted > 0 {
+                    // The model divides by all batches of a step; these are the mean of its own.
+                    let share = self.plan.accumulation as f64 / f64::from(counted);
+                    let mean = scaled(&learner.model(), gradients.grads(), share);
+                    learner.optimizer_step(mean);
                 }
+                counted = 0;
                 *step += 1;
             }
             let (progress, rate) = (batches.progress(), learner.lr_current());
