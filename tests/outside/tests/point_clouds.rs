@@ -356,6 +356,10 @@ fn a_resumed_run_of_other_settings_is_refused_by_their_name() {
     let error = refused(run(&untied).accumulation(3).resume(true));
     assert!(error.contains("`run.accumulation` is 3, the saved run has 2"), "{error}");
 
+    let error = refused(run(&folder("empty")).resume_only(true));
+    assert!(error.ends_with("empty: nothing to resume: it holds no run"), "{error}");
+    stopped_at(5, run(&folder("empty")).resume(true));
+
     let tied = folder("tied");
     stopped_at(5, run(&tied).tied_to(&[("rate", 0.01)]));
     let error = refused(run(&tied).tied_to(&[("rate", 0.02)]).resume(true));

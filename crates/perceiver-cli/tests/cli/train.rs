@@ -230,6 +230,7 @@ fn a_classifier_is_fine_tuned_for_other_labels_and_another_encoder_is_refused() 
     assert_eq!((refused.code, refused.stderr.lines().count()), (2, 1), "{refused:?}");
     let words = "perceiver.embeddings.latents (is [2, 4], expected [3, 4])";
     assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    assert!(refused.stderr.contains("only the decoder may have other shapes"), "{refused:?}");
     assert!(!other.path().join("out").exists());
 }
 

@@ -32,14 +32,15 @@ impl ClassNames {
 
     /// Labels are names of classes or, if not one of those found is a name and all are indexes, indexes.
     pub(super) fn form<'label>(&self, found: impl IntoIterator<Item = &'label str>) -> LabelForm {
-        let names: BTreeSet<&str> = self.0.iter().map(String::as_str).collect();
-        let is_index = |label: &str| {
-            let index = label.parse().ok().filter(|index: &usize| *index < names.len());
-            // As programs write it: neither "+1" nor "01".
-            index.is_some_and(|index| label == index.to_string()) && !names.contains(label)
-        };
         let mut found = found.into_iter().peekable();
-        match found.peek().is_some() && found.all(is_index) {
+        let is_name = |label: &&str| self.0.iter().any(|name| name == label);
+        // Names that come from the data itself end here.
+        if found.peek().is_none_or(is_name) {
+            return LabelForm::Names;
+        }
+        let [names, indexes] =
+            [LabelForm::Names, LabelForm::Indexes].map(|form| self.numbers(form));
+        match found.all(|label| indexes.contains_key(label) && !names.contains_key(label)) {
             true => LabelForm::Indexes,
             false => LabelForm::Names,
         }
@@ -47,11 +48,14 @@ impl ClassNames {
 
     /// The number of each label of a form, as a map: some data sets have many classes.
     pub(super) fn numbers(&self, form: LabelForm) -> BTreeMap<String, usize> {
-        let label = |(index, name): (usize, &String)| match form {
-            LabelForm::Names => (name.clone(), index),
-            LabelForm::Indexes => (index.to_string(), index),
-        };
-        self.0.iter().enumerate().map(label).collect()
+        let classes = self.0.iter().enumerate();
+        match form {
+            LabelForm::Names => classes.map(|(index, name)| (name.clone(), index)).collect(),
+            LabelForm::Indexes => {
+                let labels = |index| index_labels(index).map(|label| (label, index));
+                classes.flat_map(|(index, _)| labels(index)).collect()
+            }
+        }
     }
 
     /// Says that labels were taken by index, if they were.
@@ -70,6 +74,12 @@ impl ClassNames {
         let note = format!("{data}: no label is the name of a class; by index, {classes}");
         Remarks { notes: vec![note], ..Remarks::default() }
     }
+}
+
+/// An index as programs write it: as a number, as a float, as where a column has gaps, and as
+/// transformers names a class without a name.
+fn index_labels(index: usize) -> [String; 3] {
+    [index.to_string(), format!("{index}.0"), format!("LABEL_{index}")]
 }
 
 /// How labels tell classes.
@@ -97,9 +107,21 @@ mod tests {
             |names: &[&str]| ClassNames(names.iter().map(|&name| name.to_owned()).collect());
         let names = given(&["ham", "spam", "news"]);
         assert_eq!(names.form(["2", "0", "2"]), LabelForm::Indexes);
-        assert_eq!(names.numbers(LabelForm::Indexes)["2"], 2);
+        for label in ["2", "2.0", "LABEL_2"] {
+            assert_eq!(names.form([label, "0"]), LabelForm::Indexes, "{label}");
+            assert_eq!(names.numbers(LabelForm::Indexes)[label], 2);
+        }
         // Names, names beside numbers, numbers beyond the classes, other forms of numbers, nothing.
-        for labels in [["spam", "ham"], ["spam", "0"], ["0", "3"], ["0", "01"], ["0", "-1"]] {
+        for labels in [
+            ["spam", "ham"],
+            ["spam", "0"],
+            ["0", "3"],
+            ["0", "01"],
+            ["0", "-1"],
+            ["0", "1.5"],
+            ["0", "3.0"],
+            ["0", "LABEL_01"],
+        ] {
             assert_eq!(names.form(labels), LabelForm::Names, "{labels:?}");
         }
         assert_eq!(names.form([]), LabelForm::Names);

@@ -268,7 +268,10 @@ impl Session<'_> {
                 missing: Vec::new(),
                 unused: Vec::new(),
                 wrong: other.iter().map(ToString::to_string).collect(),
-                hint: Some("only the decoder may have other shapes".to_owned()),
+                hint: Some(
+                    "only the decoder may have other shapes: [model] needs the sizes of its config.json"
+                        .to_owned(),
+                ),
             }));
         }
         (self.on_progress)(TrainingEvent::Fresh(&report.fresh));

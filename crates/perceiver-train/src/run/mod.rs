@@ -274,8 +274,8 @@ impl<O: Objective> TrainingRun<O> {
         self
     }
 
-    /// Continues a run that the folder has to hold, if true.
-    pub(crate) fn resume_only(self, resume: bool) -> Self {
+    /// As [`resume`](Self::resume), but refuses a folder that holds no run, such as one misspelt.
+    pub fn resume_only(self, resume: bool) -> Self {
         Self { resume: if resume { Resume::Only } else { Resume::Never }, ..self }
     }
 
