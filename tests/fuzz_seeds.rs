@@ -2,6 +2,7 @@
 //! function.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 #[path = "../fuzz/src/lib.rs"]
@@ -18,8 +19,9 @@ fn parsers_accept_the_seeds_and_survive_the_crashes() {
         let mut accepted = 0;
         for file in files {
             let path = file.expect("an entry of the folder").path();
-            println!("{}", path.display());
-            let is_accepted = accepts(&fs::read(&path).expect("a seed"));
+            let bytes = fs::read(&path).expect("a seed");
+            let is_accepted = catch_unwind(|| accepts(&bytes))
+                .unwrap_or_else(|_| panic!("{}: the target panics", path.display()));
             let seed = path.file_name().and_then(|seed| seed.to_str()).unwrap_or_default();
             let may_fail = seed.starts_with("crash-") || seed.starts_with("refused-");
             assert!(is_accepted || may_fail, "{}: the parser refuses this seed", path.display());

@@ -17,8 +17,11 @@ use perceiver_data::{
 use perceiver_models::{Checkpoint, PerceiverConfig};
 use perceiver_train::recipe::Recipe;
 
+/// True if the parser accepts the bytes.
+pub type Target = fn(&[u8]) -> bool;
+
 /// Every target's name and function.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 15] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("animation", animation),
     ("config", config),
     ("flow_file", flow_file),
