@@ -68,6 +68,7 @@ def configs():
     write("config", "text.json", json.dumps(every_field))
     video = {
         "architectures": ["PerceiverForMultimodalAutoencoding"],
+        "num_cross_attention_heads": 1,
         "image_size": 8,
         "train_size": [16, 24],
         "num_frames": 2,
@@ -251,7 +252,10 @@ def sounds():
         sound.writeframes(bytes(range(240)))
     write("sound", "stereo.wav", file.getvalue())
     tone = "sine=frequency=440:sample_rate=8000:duration=0.05"
-    write("sound", "floats.wav", ffmpeg(tone, "-c:a", "pcm_f32le", "-f", "wav"))
+    samples = struct.pack("<4f", 0, 0.5, -1, 0.25)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, 8000, 32000, 4, 32)
+    body = b"WAVE" + form + struct.pack("<4sI", b"data", len(samples)) + samples
+    write("sound", "floats.wav", b"RIFF" + struct.pack("<I", len(body)) + body)
     write("sound", "tone.flac", ffmpeg(tone, "-metadata_header_padding", "0", "-f", "flac"))
     write("sound", "tone.ogg", ffmpeg(tone, "-c:a", "libvorbis", "-f", "ogg"))
     write("sound", "tone.mp3", ffmpeg(tone, "-c:a", "libmp3lame", "-b:a", "8k", "-f", "mp3"))
