@@ -158,12 +158,16 @@ fn compare(
     let found = checkpoint.prefix(&keys_of_slots);
     let prefix = if found.is_common { found.text } else { "" };
     let mut wanted = BTreeSet::new();
+    let mut some_fit = false;
     for slot in slots {
         let stored = format!("{prefix}{}", slot.key);
         match checkpoint.info(&stored) {
             None if keys.is_optional(&slot.key) => {}
             None => missing.push(slot.key.clone()),
-            Some(info) => wrong.extend(difference(slot, info)),
+            Some(info) => {
+                some_fit = true;
+                wrong.extend(difference(slot, info));
+            }
         }
         if !wanted.insert(stored) {
             wrong.push(format!("{} (two parameters have this key)", slot.key));
@@ -173,12 +177,11 @@ fn compare(
     let (ignored, unused): (Vec<_>, Vec<_>) = others
         .map(str::to_owned)
         .partition(|key| partial || keys.is_optional(key) || found.leaves_out(key));
-    let some_fit = missing.len() < slots.len();
     if wrong.is_empty() && unused.is_empty() && (missing.is_empty() || partial && some_fit) {
         let prefix = prefix.to_owned();
         return Ok(LoadReport { ignored, fresh: missing, prefix, ..LoadReport::default() });
     }
-    let hint = hint(&missing, &unused, slots.len(), &found);
+    let hint = hint(&missing, &unused, some_fit, &found);
     Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
 }
 
@@ -203,7 +206,7 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
 fn hint(
     missing: &[String],
     unused: &[String],
-    expected: usize,
+    some_fit: bool,
     prefix: &Prefix<'_>,
 ) -> Option<String> {
     const ADAPTERS: [&str; 3] = [".lora_A.", ".lora_B.", ".base_layer."];
@@ -219,7 +222,7 @@ fn hint(
         Some("it is a head, not a PerceiverModel alone".into())
     } else if !prefix.text.is_empty() && !prefix.is_common {
         Some(format!("the model's keys follow `{}` there, beside other keys", prefix.text))
-    } else if !unused.is_empty() && missing.len() == expected {
+    } else if !unused.is_empty() && !some_fit {
         Some("no tensor has a name of this model".into())
     } else {
         None
