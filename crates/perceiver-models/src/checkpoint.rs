@@ -99,7 +99,7 @@ impl Checkpoint<'static> {
             found.ok_or_else(|| Error::NoCheckpoint {
                 path: path.to_path_buf(),
                 expected: FILE_NAMES,
-                hint: foreign::folder_kind(path),
+                hint: foreign::folder_of_weights(path),
             })?
         } else {
             path.to_path_buf()

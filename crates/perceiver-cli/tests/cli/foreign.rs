@@ -43,7 +43,7 @@ fn every_command_reads_wrapped_weights_and_says_so() {
     assert!(counted["warnings"][0].as_str().unwrap().contains(said));
     assert_eq!(counted["warnings"].as_array().unwrap().len(), 1);
 
-    let result = run(arguments!["fill-mask", "--model", &model, "a[MASK]c"]);
+    let result = run(arguments!["fill-mask", "--model", &model, "![MASK]#"]);
     assert!(result.code == 0 && result.stderr.contains(said), "{result:?}");
 }
 
@@ -62,9 +62,9 @@ fn a_head_is_given_to_a_configuration_without_architectures() {
     let output = |name: &str| folder.path().join(name);
 
     // A command that takes one head needs no name.
-    let filled = run(arguments!["fill-mask", "--model", &text, "a[MASK]c"]);
+    let filled = run(arguments!["fill-mask", "--model", &text, "![MASK]#"]);
     assert_eq!(filled.code, 0, "{filled:?}");
-    let other = arguments!["fill-mask", "--model", &text, "--head", "optical-flow", "a[MASK]c"];
+    let other = arguments!["fill-mask", "--model", &text, "--head", "optical-flow", "![MASK]#"];
     let refused = run(other);
     assert_eq!(refused.code, 2);
     assert!(
