@@ -85,8 +85,8 @@ impl Checkpoint<'static> {
     /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
     /// `.index.json` or a pickle.
     ///
-    /// Pickles are read as data: no code in them runs, and a pickle that names a class other than
-    /// those of tensors is refused.
+    /// Pickles are read as data: no code in them runs. A whole model (`torch.save(model)`) is read as
+    /// its state dict; a pickle that names any other class than those of tensors is refused.
     ///
     /// # Errors
     /// [`Error::NoCheckpoint`] if the folder has none of these; [`Error::Io`];
