@@ -9,6 +9,7 @@ mod bundled;
 mod evaluate;
 mod features;
 mod flow;
+mod foreign;
 mod many;
 mod masks;
 mod models;

@@ -142,7 +142,7 @@ fn each_epoch_has_an_order_of_its_own() {
         .iter()
         .map(|batch| batch.unwrap().into_iter().map(|(index, _)| index).collect())
         .collect();
-    let orders: std::collections::BTreeSet<_> = epochs.iter().collect();
+    let orders: BTreeSet<_> = epochs.iter().collect();
     assert_eq!(orders.len(), 4, "{epochs:?}");
 }
 

@@ -260,8 +260,8 @@ impl Session<'_> {
             LoadOptions { partial: true, ignore_mismatched_sizes: true, ..LoadOptions::default() };
         let (head, report) = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options)?;
         // What the model has learned is in the encoder: with other shapes there, it is another model.
-        let (last_layers, other): (Vec<_>, Vec<_>) =
-            report.mismatched.iter().partition(|tensor| is_of_labels(&tensor.key));
+        let other: Vec<_> =
+            report.mismatched.iter().filter(|tensor| !is_of_labels(&tensor.key)).collect();
         if !other.is_empty() {
             return Err(Error::Model(perceiver_models::Error::Mismatch {
                 path: checkpoint.path().to_path_buf(),
@@ -275,8 +275,7 @@ impl Session<'_> {
             }));
         }
         (self.on_progress)(TrainingEvent::Fresh(&report.fresh));
-        for tensor in last_layers {
-            let warning = format!("fresh, since its shape differs: {tensor}");
+        for warning in report.warnings() {
             (self.on_progress)(TrainingEvent::Warning(&warning));
         }
         Ok(head)

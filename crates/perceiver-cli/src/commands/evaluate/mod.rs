@@ -13,7 +13,7 @@ use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Ex
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::HubArguments;
+use crate::args::{HeadArguments, HubArguments};
 use crate::batch::Unreadable;
 use crate::device::OpenDevice;
 use crate::files::{check_output, write_whole};
@@ -68,6 +68,8 @@ pub(crate) struct EvaluateArguments {
     root: PathBuf,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
@@ -77,7 +79,11 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
             bail!("{}: exists; --force replaces it", path.display());
         }
     }
-    let evaluator = Evaluator::open(arguments.hub.folder(&arguments.model)?)?;
+    let folder = arguments.hub.folder(&arguments.model)?;
+    let evaluator = match arguments.head.head {
+        Some(head) => Evaluator::open_as(folder, head)?,
+        None => Evaluator::open(folder)?,
+    };
     let evaluator = evaluator.batch_size(arguments.batch).workers(WORKERS);
     if let Some(path) = &arguments.confusion
         && !evaluator.head().is_classifier()
