@@ -7,8 +7,9 @@ use ndarray::Array1;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::Source;
+use super::{Remarks, Source};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, passed_over_note, video_files};
 use crate::sound;
 use crate::video::{centre_square, read_frames, read_video_sound};
 
@@ -59,6 +60,7 @@ pub struct Clips {
     /// Each clip's video and its first frame in it.
     places: Vec<(usize, usize)>,
     options: ClipOptions,
+    notes: Vec<String>,
 }
 
 /// How clips are made.
@@ -104,7 +106,8 @@ struct Video {
 }
 
 impl Clips {
-    /// Reads videos, each with its class if it has one.
+    /// Reads videos, each with its class if it has one. A folder without images stands for the videos
+    /// in it.
     ///
     /// # Errors
     /// Returns an error if a video cannot be read or its part is shorter than a clip, if all frames
@@ -114,9 +117,15 @@ impl Clips {
         part: ClipPart,
         options: ClipOptions,
     ) -> Result<Self> {
-        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options };
-        let mut memory = MAX_MEMORY;
+        let (mut files, mut notes) = (Vec::new(), Vec::new());
         for (path, label) in videos {
+            let found = video_files(&path)?;
+            notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
+            files.extend(found.files.into_iter().map(|file| (file, label)));
+        }
+        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, notes };
+        let mut memory = MAX_MEMORY;
+        for (path, label) in files {
             let video = options.read(&path, label, &mut memory)?;
             let range = options.range(part, video.frames.len());
             let starts = options.starts(range.clone());
@@ -152,6 +161,10 @@ impl Source for Clips {
             sound: samples.collect(),
             label: *label,
         })
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { notes: self.notes.clone(), ..Remarks::default() }
     }
 }
 

@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha8Rng;
 
 use super::class_names::ClassNames;
-use super::{LabelledImage, Source};
+use super::{LabelledImage, Remarks, Source};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
 use crate::read_image::read_image;
-
-/// Extensions of image files, in lower case.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
 /// A folder with one subfolder of images per class, named after the class.
 ///
-/// Hidden folders and files without an image extension are skipped. Each image is read when it is
+/// Hidden folders are skipped; files without an image extension are skipped and
+/// [noted](Source::remarks). Each image is read when it is
 /// requested.
 ///
 /// # Source
@@ -26,6 +25,7 @@ const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp
 pub struct ImageFolder {
     images: Vec<(PathBuf, usize)>,
     names: ClassNames,
+    notes: Vec<String>,
 }
 
 impl ImageFolder {
@@ -54,20 +54,20 @@ impl ImageFolder {
             ClassNames::given,
         );
         let numbers = names.numbers();
-        let mut images = Vec::new();
+        let (mut images, mut notes) = (Vec::new(), Vec::new());
         for class in &found {
             let place = folder.join(class);
             let number = numbers.get(class.as_str());
             let number =
                 *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
-            let before = images.len();
-            let files = entries(&place)?.into_iter().filter(|path| is_image(path));
-            images.extend(files.map(|path| (path, number)));
-            if images.len() == before {
+            let FolderFiles { files, passed_over } = FolderFiles::list(&place, FileKind::Image)?;
+            if files.is_empty() {
                 return Err(Error::data(&place, "it holds no images"));
             }
+            images.extend(files.into_iter().map(|path| (path, number)));
+            notes.extend(passed_over_note(&place, FileKind::Image, &passed_over));
         }
-        Ok(Self { images, names })
+        Ok(Self { images, names, notes })
     }
 
     /// Class names, in the order of their numbers.
@@ -88,11 +88,10 @@ impl Source for ImageFolder {
         let (path, label) = &self.images[index];
         Ok(LabelledImage { image: read_image(path)?, label: *label })
     }
-}
 
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
+    fn remarks(&self) -> Remarks {
+        Remarks { notes: self.notes.clone(), ..Remarks::default() }
+    }
 }
 
 /// Sorted entries of a folder; the operating system lists them in any order.
@@ -140,6 +139,16 @@ mod tests {
         let source = ImageFolder::open(folder.path(), None).unwrap();
         assert_eq!(source.class_names(), ["cat", "dog"]);
         assert_eq!(red_and_label(&source), [(2, 0), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn files_that_are_not_images_are_noted() {
+        let folder = folder(&["cat/x.jfif", "cat/y.heic", "cat/.z.heic", "dog/x.PNG"]);
+        let source = ImageFolder::open(folder.path(), None).unwrap();
+        assert_eq!(source.len(), 2);
+        let cat = folder.path().join("cat");
+        let expected = "passed over 1 file without the ending of an image: y.heic";
+        assert_eq!(source.remarks().notes, [format!("{}: {expected}", cat.display())]);
     }
 
     #[test]

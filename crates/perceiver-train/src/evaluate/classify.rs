@@ -141,6 +141,10 @@ impl Source for Fitted {
             _ => Ok(LabelledImage { image, label }),
         }
     }
+
+    fn remarks(&self) -> perceiver_data::Remarks {
+        self.source.remarks()
+    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use self::outline::Outline;
 use self::photo::{Photo, View};
 use super::FlowPair;
 use crate::error::{Error, Result};
-use crate::source::Source;
-use crate::video::frame_files;
+use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
+use crate::source::{Remarks, Source};
+use crate::video::list_frames;
 
 /// Most pixels of a frame: 367 times those of the published model.
 const MAX_PIXELS: usize = 1 << 26;
@@ -45,6 +46,7 @@ const MAX_MEMORY: usize = 1 << 30;
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
+    note: Option<String>,
 }
 
 /// Settings of a [`FlowGenerator`].
@@ -86,11 +88,12 @@ impl FlowGenerator {
     pub fn new(folder: impl AsRef<Path>, options: FlowGeneratorOptions) -> Result<Self> {
         let folder = folder.as_ref();
         options.check().map_err(|reason| Error::Flow { path: folder.to_owned(), reason })?;
-        let files = frame_files(folder)?;
+        let FolderFiles { files, passed_over } = list_frames(folder)?;
+        let note = passed_over_note(folder, FileKind::Image, &passed_over);
         let share = MAX_MEMORY / files.len();
         let read = |file| Ok(Photo::new(crate::read_image(file)?, share));
         let photos = files.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { photos, options })
+        Ok(Self { photos, options, note })
     }
 
     /// The background and the pieces that move over it, the topmost last.
@@ -130,6 +133,11 @@ impl Source for FlowGenerator {
             camera::change(&mut pair.second, random);
         }
         Ok(pair)
+    }
+
+    fn remarks(&self) -> Remarks {
+        let notes = self.note.clone().into_iter().collect();
+        Remarks { notes, ..Remarks::default() }
     }
 }
 
