@@ -244,7 +244,7 @@ mod tests {
         assert!(found.read_apng(&mut file.as_slice()).is_err());
         assert_eq!(found, timeline(&[40.0, 30.0]));
         assert!(is_apng(&mut file.as_slice()));
-        let still = [start[0], &start[1], &png(b"IDAT", b"abc")[..]].concat();
+        let still = [start[0], start[1], &png(b"IDAT", b"abc")[..]].concat();
         assert!(!is_apng(&mut still.as_slice()));
     }
 
