@@ -164,7 +164,7 @@ fn files_of_a_folder_that_are_not_frames_are_said_to_be_passed_over() {
     fs::write(path("3.heic"), "").unwrap();
     let video = read_frames(folder.path()).unwrap();
     let note = video.note().unwrap();
-    assert!(note.ends_with("passed over 1 file without the ending of an image: 3.heic"), "{note}");
+    assert!(note.ends_with("passed over, without the ending of an image: 3.heic"), "{note}");
 }
 
 #[test]
