@@ -81,23 +81,33 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
         return Ok(argument.to_owned());
     }
     let text = standard_input()?;
-    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(line.unwrap_or(&text).to_owned())
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// The lines of a file, each with its place; `-` stands for standard input.
+/// The lines of a file, at least one; `-` stands for standard input.
 pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
+    let lines = lines_if_any(path)?;
+    if lines.is_empty() {
+        return Err(without_text(path));
+    }
+    Ok(lines)
+}
+
+/// The error about a file or folder without any text.
+pub(crate) fn without_text(path: &Path) -> anyhow::Error {
+    let name = if path == Path::new("-") { Path::new("standard input") } else { path };
+    anyhow!("{}: is empty, expected one text per line", name.display())
+}
+
+/// The lines of a file that are not blank, each with its place; `-` stands for standard input.
+pub(crate) fn lines_if_any(path: &Path) -> Result<Vec<(String, String)>> {
     let (name, text) = if path == Path::new("-") {
         ("standard input".to_owned(), standard_input()?)
     } else {
         (path.display().to_string(), perceiver_data::read_text(path)?)
     };
-    let lines = text.lines().zip(1..).map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
-    let lines: Vec<_> = lines.collect();
-    if lines.is_empty() {
-        bail!("{name}: is empty, expected one text per line");
-    }
-    Ok(lines)
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    Ok(lines.map(|(line, at)| (format!("{name}:{at}"), line.to_owned())).collect())
 }
 
 fn standard_input() -> Result<String> {
@@ -107,8 +117,5 @@ fn standard_input() -> Result<String> {
     if bytes.len() as u64 > MAX_INPUT {
         bail!("standard input: is longer than {MAX_INPUT} bytes");
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow!("standard input: invalid UTF-8 at byte {at}")
-    })
+    Ok(perceiver_data::decode_text(bytes, "standard input")?)
 }

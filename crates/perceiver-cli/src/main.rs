@@ -15,6 +15,8 @@ mod help;
 mod inputs;
 mod interrupt;
 mod output;
+mod paths;
+mod pattern;
 mod progress;
 
 mod thumbnail;

@@ -99,7 +99,7 @@ pub trait PerceiverHead: Module {
     ///     ..PerceiverConfig::from_pretrained("languages")?
     /// };
     /// let options = LoadOptions { ignore_mismatched_sizes: true, ..LoadOptions::default() };
-    /// let loaded = PerceiverForSequenceClassification::from_pretrained_as(
+    /// let loaded = PerceiverForSequenceClassification::from_pretrained_for(
     ///     "languages", &config, &Device::flex(), &options,
     /// )?;
     /// for fresh in &loaded.report.mismatched {
@@ -113,7 +113,7 @@ pub trait PerceiverHead: Module {
     /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
     /// configuration does not describe this head; and the errors of
     /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
-    fn from_pretrained_as(
+    fn from_pretrained_for(
         source: impl AsRef<Path>,
         config: &PerceiverConfig,
         device: &Device,

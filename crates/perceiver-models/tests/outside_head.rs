@@ -125,7 +125,7 @@ fn a_head_for_other_labels_starts_from_all_that_fits() {
     let other = PerceiverConfig { id2label, ..config() };
     let load = |ignore_mismatched_sizes| {
         let options = LoadOptions { ignore_mismatched_sizes, ..LoadOptions::default() };
-        Gestures::from_pretrained_as(folder.path(), &other, &Device::flex(), &options)
+        Gestures::from_pretrained_for(folder.path(), &other, &Device::flex(), &options)
     };
     let loaded = load(true).unwrap();
     let mismatched: Vec<_> = loaded.report.mismatched.iter().map(ToString::to_string).collect();
@@ -145,7 +145,7 @@ fn a_head_for_other_labels_starts_from_all_that_fits() {
     assert_eq!(load(false).unwrap().config.num_labels(), 5);
     let (folder, _) = saved();
     let options = LoadOptions::default();
-    let refused = Gestures::from_pretrained_as(folder.path(), &other, &Device::flex(), &options);
+    let refused = Gestures::from_pretrained_for(folder.path(), &other, &Device::flex(), &options);
     assert!(refused.unwrap_err().to_string().contains(&expected[0]));
 }
 

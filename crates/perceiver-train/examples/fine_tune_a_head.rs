@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     // Its decoder is another one; to start from a classifier of other labels, set
     // `ignore_mismatched_sizes`.
     let options = LoadOptions { partial: true, ..LoadOptions::default() };
-    let loaded = PerceiverForSequenceClassification::from_pretrained_as(
+    let loaded = PerceiverForSequenceClassification::from_pretrained_for(
         &language,
         &config,
         &device.clone().autodiff(),

@@ -15,6 +15,7 @@ mod masks;
 mod models;
 mod program;
 mod reference;
+mod strange_files;
 mod support;
 mod train;
 mod videos;

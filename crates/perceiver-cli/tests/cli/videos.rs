@@ -16,14 +16,14 @@ use crate::support::{Floats, Run, arguments, copy, fixture, listing, program, re
 const SAMPLE_RATE: u32 = 1000;
 
 /// The reference's video, its reconstruction, and the model.
-struct Reference {
-    model: PathBuf,
-    frames: PathBuf,
-    sound: PathBuf,
+pub(crate) struct Reference {
+    pub(crate) model: PathBuf,
+    pub(crate) frames: PathBuf,
+    pub(crate) sound: PathBuf,
     outputs: std::collections::BTreeMap<String, Floats>,
 }
 
-fn reference(folder: &Path) -> Reference {
+pub(crate) fn reference(folder: &Path) -> Reference {
     let fixtures = fixture("../autoencode");
     let model = copy("multimodal", folder);
     fs::copy(fixtures.join("config.json"), model.join("config.json")).unwrap();
@@ -42,14 +42,14 @@ fn reference(folder: &Path) -> Reference {
 }
 
 /// Returns true if tests of ffmpeg should run.
-fn has_ffmpeg() -> bool {
+pub(crate) fn has_ffmpeg() -> bool {
     let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
     assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
     is_installed
 }
 
 /// The command with further arguments.
-fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
+pub(crate) fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
     let mut command = arguments!["autoencode", "--model", model, video, "-o", output];
     command.extend(more.iter().map(Into::into));
     run(command)

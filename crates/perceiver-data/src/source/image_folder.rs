@@ -6,21 +6,20 @@ use rand_chacha::ChaCha8Rng;
 use super::class_names::{ClassNames, LabelForm};
 use super::{LabelledImage, Remarks, Source, only_class};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, FolderFiles, note, passed_over_note};
 use crate::read_image::read_image;
-
-/// Extensions of image files, in lower case.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
 /// A folder with one subfolder of images per class, named after the class.
 ///
-/// Hidden folders and files without an image extension are skipped. Each image is read when it is
+/// Hidden files and folders are skipped. Files without an image extension, files outside of class
+/// folders and subfolders of class folders are skipped and [noted](Source::remarks). Each image is read when it is
 /// requested.
 ///
 /// # Source
 /// `torchvision.datasets.ImageFolder`
 ///
 /// # Differences
-/// Subfolders of class folders are not searched. Class names that are all whole numbers are sorted
+/// Class names that are all whole numbers are sorted
 /// as numbers.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
@@ -28,6 +27,7 @@ pub struct ImageFolder {
     names: ClassNames,
     form: LabelForm,
     folder: PathBuf,
+    notes: Vec<String>,
 }
 
 impl ImageFolder {
@@ -40,13 +40,18 @@ impl ImageFolder {
     /// images or is not in `names`, or if there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
-        let mut found = Vec::new();
+        let (mut found, mut outside) = (Vec::new(), Vec::new());
         for path in entries(folder)? {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+                continue;
+            }
+            if !path.is_dir() {
+                outside.push(path);
+                continue;
+            }
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| Error::data(&path, "its name is not Unicode"))?;
-            if path.is_dir() && !name.starts_with('.') {
-                found.push(name.to_owned());
-            }
+            found.push(name.to_owned());
         }
         if found.is_empty() {
             let reason = "it has no subfolders, expected one per class";
@@ -59,26 +64,34 @@ impl ImageFolder {
         let form = names.form(found.iter().map(String::as_str));
         let numbers = names.numbers(form);
         let mut images = Vec::new();
+        let outside = note(folder, "outside of the folders of classes", &outside);
+        let mut notes: Vec<_> = outside.into_iter().collect();
         for class in &found {
             let place = folder.join(class);
             let number = numbers.get(class.as_str());
             let number =
                 *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
-            let before = images.len();
-            let files = entries(&place)?.into_iter().filter(|path| is_image(path));
-            images.extend(files.map(|path| (path, number)));
-            if images.len() == before {
+            let FolderFiles { files, passed_over } = FolderFiles::list(&place, FileKind::Image)?;
+            if files.is_empty() {
                 return Err(Error::data(&place, "it holds no images"));
             }
+            images.extend(files.into_iter().map(|path| (path, number)));
+            notes.extend(passed_over_note(&place, FileKind::Image, &passed_over));
         }
         let folder = folder.to_path_buf();
-        Ok(Self { images, names, form, folder })
+        Ok(Self { images, names, form, folder, notes })
     }
 
     /// Class names, in the order of their numbers.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
+    }
+
+    /// If true, labels were taken as indexes of classes, since not one of them is a name.
+    #[must_use]
+    pub fn labels_are_indexes(&self) -> bool {
+        self.form == LabelForm::Indexes
     }
 
     /// The class of all images, if they have only one: there is then nothing to learn.
@@ -101,13 +114,9 @@ impl Source for ImageFolder {
     }
 
     fn remarks(&self) -> Remarks {
-        self.names.remarks(&self.folder, self.form)
+        let Remarks { left_out, notes } = self.names.remarks(&self.folder, self.form);
+        Remarks { left_out, notes: [notes, self.notes.clone()].concat() }
     }
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
 /// Sorted entries of a folder; the operating system lists them in any order.
@@ -155,6 +164,24 @@ mod tests {
         let source = ImageFolder::open(folder.path(), None).unwrap();
         assert_eq!(source.class_names(), ["cat", "dog"]);
         assert_eq!(red_and_label(&source), [(2, 0), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn files_that_are_not_images_are_noted() {
+        let files =
+            ["cat/x.jfif", "cat/y.heic", "cat/.z.heic", "dog/x.PNG", "dog/more/a.png", "b.png"];
+        let folder = folder(&files);
+        let source = ImageFolder::open(folder.path(), None).unwrap();
+        assert_eq!(source.len(), 2);
+        let path = folder.path().display();
+        let [cat, dog] = ["cat", "dog"].map(|class| folder.path().join(class));
+        let (cat, dog) = (cat.display(), dog.display());
+        let expected = [
+            format!("{path}: passed over, outside of the folders of classes: b.png"),
+            format!("{cat}: passed over, without the ending of an image: y.heic"),
+            format!("{dog}: passed over, without the ending of an image: more/"),
+        ];
+        assert_eq!(source.remarks().notes, expected);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{MaskedText, Remarks, Source, WholeWordMask};
 use crate::error::{Error, Result};
-use crate::tokenizer::{PerceiverTokenizer, read_text};
+use crate::folder_files::{FileKind, files_of};
+use crate::text_file::read_text;
+use crate::tokenizer::PerceiverTokenizer;
 
 /// Number of tokens around a text.
 const SPECIAL_TOKENS: usize = 2;
@@ -32,6 +34,7 @@ pub struct PlainText {
     mask: WholeWordMask,
     /// Why files were left out.
     left_out: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// How pieces are taken from a text.
@@ -47,11 +50,13 @@ impl PlainText {
     /// Fewest tokens of a piece: the special tokens and room for a character wherever it begins.
     pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
 
-    /// Reads files, for pieces of at most `length` tokens including special ones. Leaves out files
-    /// that cannot be read, are not UTF-8 or exceed 1 GiB; [`remarks`](Source::remarks) names them.
+    /// Reads files, for pieces of at most `length` tokens including special ones. A folder stands for
+    /// its texts (`.txt`, `.txt.gz`) in the order of their names. Leaves out files that cannot be read
+    /// as [`read_text`] does; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if a file does not exist, all have to be left out, or none contains a word.
+    /// Returns an error if a file does not exist, a folder holds no texts, all files have to be left
+    /// out, or none contains a word.
     ///
     /// # Panics
     /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
@@ -63,11 +68,12 @@ impl PlainText {
         mask: WholeWordMask,
     ) -> Result<Self> {
         assert!(length >= Self::SHORTEST, "{length} tokens, expected at least {}", Self::SHORTEST);
-        let (mut text, mut errors) = (String::new(), Vec::new());
-        for path in paths {
+        let (mut text, mut notes, mut errors) = (String::new(), Vec::new(), Vec::new());
+        let paths = files_of(paths, FileKind::Text, &mut notes)?;
+        for path in &paths {
             match read_text(path) {
                 Ok(read) => text.push_str(&read),
-                Err(error) if !path.as_ref().exists() => return Err(error),
+                Err(error) if !path.exists() => return Err(error),
                 Err(error) => {
                     errors.push(error);
                     continue;
@@ -89,7 +95,7 @@ impl PlainText {
         // A last piece of line ends alone would have no word.
         text.truncate(text.trim_end().len());
         let length = length - SPECIAL_TOKENS;
-        Ok(Self { path, text, tokenizer, length, pieces, mask, left_out })
+        Ok(Self { path, text, tokenizer, length, pieces, mask, left_out, notes })
     }
 
     /// Bytes from one piece to the next. A piece that begins inside a character takes all of it and
@@ -123,7 +129,7 @@ impl Source for PlainText {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
+        Remarks { left_out: self.left_out.clone(), notes: self.notes.clone() }
     }
 }
 
@@ -216,6 +222,21 @@ mod tests {
         assert!(left_out.len() == 1 && left_out[0].ends_with("b.txt: invalid UTF-8 at byte 3"));
         assert!(open(&[&torn]).unwrap_err().to_string().contains("b.txt: invalid UTF-8"));
         assert!(open(&[&good, &missing]).unwrap_err().to_string().contains("c.txt: cannot read"));
+    }
+
+    #[test]
+    fn a_folder_stands_for_its_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        for (name, text) in [("b.txt", "b"), ("a.TXT", "\u{feff}a\r\n"), ("c.md", "c")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let mask = WholeWordMask { masked: 0.0, random: 0.0, ..WholeWordMask::default() };
+        let tokenizer = PerceiverTokenizer::default();
+        let source = PlainText::open(&[folder], 9, Pieces::Consecutive, tokenizer, mask).unwrap();
+        assert_eq!(piece(&source, 0, 0), "[CLS]a\nb[SEP]");
+        let expected = "passed over, without the ending of a text: c.md";
+        assert_eq!(source.remarks().notes, [format!("{}: {expected}", folder.display())]);
     }
 
     #[test]

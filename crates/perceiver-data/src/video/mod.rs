@@ -5,9 +5,11 @@ mod animation;
 mod ffmpeg;
 mod folder;
 mod frames;
+mod timeline;
 mod write;
 
 pub use self::ffmpeg::read_video_sound;
-pub use self::folder::frame_files;
+pub(crate) use self::ffmpeg::through_ffmpeg;
+pub use self::folder::{frame_files, list_frames};
 pub use self::frames::{VideoFrames, VideoInfo, centre_square, read_frames};
 pub use self::write::{VideoFormat, VideoWriter};

@@ -57,7 +57,10 @@ impl Files<'_> {
         let classes = train.class_names().to_vec();
         self.check_classes(&data.train, train.only_class(), &classes)?;
         let validation = self.image_folder(&data.validation, Some(&classes))?;
-        self.check_validation(&data.validation, &validation, named.is_some())?;
+        self.check_validation(
+            &data.validation,
+            named.is_none() && validation.labels_are_indexes(),
+        )?;
         Ok((parts(train, validation), classes))
     }
 
@@ -72,7 +75,10 @@ impl Files<'_> {
         self.check_classes(&data.train, train.only_class(), &classes)?;
         let names = (!classes.is_empty()).then_some(classes.as_slice());
         let validation = self.text_table(&data.validation, data, names)?;
-        self.check_validation(&data.validation, &validation, named.is_some())?;
+        self.check_validation(
+            &data.validation,
+            named.is_none() && validation.labels_are_indexes(),
+        )?;
         let names = data.values.clone().unwrap_or(classes);
         let shortest = if data.random_pieces { data.shortest_piece } else { 1.0 };
         let train = TextPieces { source: train, shortest, mask_probability: data.mask_probability };
@@ -146,13 +152,8 @@ impl Files<'_> {
     }
 
     /// Refuses indexes for classes whose order nobody has chosen.
-    fn check_validation(
-        &self,
-        path: &Path,
-        validation: &impl Source,
-        have_order: bool,
-    ) -> Result<()> {
-        if have_order || validation.remarks().notes.is_empty() {
+    fn check_validation(&self, path: &Path, is_unclear: bool) -> Result<()> {
+        if !is_unclear {
             return Ok(());
         }
         let reason = "labels are numbers, those of the training data are names: `model.id2label` \
