@@ -53,7 +53,8 @@ fn check(perceiver: &Path, original: &Path, converted: &Path) -> Result<()> {
         .arg("--inputs")
         .arg(&inputs)
         .arg("--output")
-        .arg(&outputs))?;
+        .arg(&outputs)
+        .arg("--force"))?;
     run(python()?
         .args(["tests/generate/round_trip.py"])
         .arg(converted)

@@ -9,6 +9,8 @@ use perceiver_pipelines::{Error, Input, Progress, Timings};
 
 use crate::batch::Batch;
 use crate::files::{lines, text_argument};
+use crate::long_texts::{LongTextArguments, with_options};
+use crate::pattern::{is_pattern, matching_files};
 use crate::progress::Bar;
 
 /// Extensions of the files that are read from a folder, in lower case.
@@ -28,6 +30,8 @@ pub(crate) struct InputArguments {
     /// File with one text per line; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "photos")]
     text_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) long_texts: LongTextArguments,
     /// Number of inputs that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -93,10 +97,6 @@ impl InputArguments {
     }
 }
 
-fn is_pattern(path: &Path) -> bool {
-    path.to_string_lossy().contains(['*', '?', '['])
-}
-
 /// Adds the photos that an argument stands for.
 fn expand(path: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
     let before = photos.len();
@@ -106,18 +106,9 @@ fn expand(path: &Path, photos: &mut Vec<PathBuf>) -> Result<()> {
             bail!("{}: holds no photos, expected files *.{}", path.display(), ENDINGS.join(", *."));
         }
     } else if !path.exists() && is_pattern(path) {
-        let pattern = path.to_string_lossy();
-        let options =
-            glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-        let found = glob::glob_with(&pattern, options);
-        for found in found.with_context(|| format!("{pattern}: not a pattern"))? {
-            let found = found.with_context(|| format!("{pattern}: cannot read"))?;
-            if !found.is_dir() {
-                photos.push(found);
-            }
-        }
+        photos.extend(matching_files(path)?);
         if photos.len() == before {
-            bail!("{pattern}: matches no file");
+            bail!("{}: matches no file", path.display());
         }
     } else {
         // Reading it may fail later, when its turn comes.
@@ -166,7 +157,10 @@ pub(crate) fn each_answer<T>(
         if let Err(error @ Error::WrongInput { .. }) = answer {
             return Err(error.into());
         }
-        batch.run(&named.name, || take(named, answer?))?;
+        batch.run(&named.name, || {
+            let options = "--truncate reads its beginning, --window all of it in parts";
+            take(named, answer.map_err(|error| with_options(error, options))?)
+        })?;
     }
     Ok(batch)
 }

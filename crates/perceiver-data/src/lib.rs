@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod augment;
+mod durable;
 mod error;
 pub mod flow;
 mod image_processor;
@@ -30,6 +31,6 @@ pub use self::tokenizer::{
     Truncation, read_text,
 };
 pub use self::video::{
-    VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, read_frames,
-    read_video_sound,
+    VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, names_folder,
+    read_frames, read_video_sound,
 };

@@ -10,6 +10,7 @@ use perceiver_train::{Ending, StopHandle, TrainingEvent};
 use serde_json::json;
 
 use super::Context;
+use crate::batch::Unreadable;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{Output, grouped, one_line};
@@ -23,7 +24,8 @@ Examples:
 A recipe is a TOML file with a model, its data, optimiser, learning rate and number of steps. The
 folder then holds the best model, which transformers and every command of this program load; the log
 metrics.jsonl, with a line every few steps; the learning curve; and checkpoints to resume from.
-Ctrl-C stops the run after its current step, with a checkpoint; a second Ctrl-C stops it at once.";
+Ctrl-C stops the run after its current step, with a checkpoint; a second Ctrl-C stops it at once. An
+example that cannot be read is left out, with exit code 1 at the end of the run.";
 
 /// Train a model by a recipe, or resume a run
 #[derive(Debug, Args)]
@@ -101,11 +103,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
         .stop_handle(&stop);
     let finished = recipe.train(options, move |event| printer.print(&event))?;
     let skipped = &finished.skipped;
-    if skipped.count > 0 {
-        let mut lines = vec![format!("{} examples could not be read", skipped.count)];
-        lines.extend(skipped.reasons.iter().cloned());
-        output.warnings(&lines);
-    }
+    output.warnings(&skipped.reasons);
     let place = folder.display().to_string();
     let (step, complete) = match finished.ending {
         Ending::Complete => (recipe.settings.run.steps, true),
@@ -123,8 +121,10 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     });
     output.result(json, &text)?;
     output.note(&format!("{description}, {:.0} s", since.elapsed().as_secs_f64()));
-    if complete {
-        return Ok(());
+    match skipped.count {
+        0 if complete => return Ok(()),
+        count if complete => return Err(Unreadable(count.to_string()).into()),
+        _ => {}
     }
     let message = format!("{}: interrupted at step {step}; --resume continues", one_line(&place));
     Err(Interrupted(message).into())

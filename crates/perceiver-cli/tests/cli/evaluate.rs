@@ -211,7 +211,8 @@ fn a_bad_example_is_skipped_and_named() {
     // Beside a good one, and alone in a batch.
     for batch in ["2", "1"] {
         let run = run(arguments!["evaluate", &model, &photos, "--batch", batch, "--json"]);
-        let answer = run.json();
+        let answer = &run.documents()[0];
+        assert_eq!(run.code, 1, "{run:?}");
         assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
         assert!(run.stderr.contains("1 of 2 examples could not be read"), "{}", run.stderr);
         assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
@@ -234,7 +235,7 @@ fn photos_of_another_size_are_skipped() {
         let as_they_are = json!({ "do_resize": false, "do_center_crop": false });
         fs::write(model.join("preprocessor_config.json"), as_they_are.to_string()).unwrap();
         let run = run(arguments!["evaluate", &model, folder.path().join("photos"), "--json"]);
-        assert_eq!(run.json()["examples"], examples, "{run:?}");
+        assert_eq!((run.code, &run.documents()[0]["examples"]), (1, &json!(examples)), "{run:?}");
         assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
 }

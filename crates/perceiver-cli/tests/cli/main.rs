@@ -9,9 +9,13 @@ mod bundled;
 mod evaluate;
 mod features;
 mod flow;
+#[cfg(target_os = "linux")]
+mod limits;
+mod long_texts;
 mod many;
 mod masks;
 mod models;
+mod outputs;
 mod program;
 mod reference;
 mod support;

@@ -16,14 +16,14 @@ use crate::support::{Floats, Run, arguments, copy, fixture, listing, program, re
 const SAMPLE_RATE: u32 = 1000;
 
 /// The reference's video, its reconstruction, and the model.
-struct Reference {
-    model: PathBuf,
-    frames: PathBuf,
-    sound: PathBuf,
+pub(crate) struct Reference {
+    pub(crate) model: PathBuf,
+    pub(crate) frames: PathBuf,
+    pub(crate) sound: PathBuf,
     outputs: std::collections::BTreeMap<String, Floats>,
 }
 
-fn reference(folder: &Path) -> Reference {
+pub(crate) fn reference(folder: &Path) -> Reference {
     let fixtures = fixture("../autoencode");
     let model = copy("multimodal", folder);
     fs::copy(fixtures.join("config.json"), model.join("config.json")).unwrap();
@@ -42,7 +42,7 @@ fn reference(folder: &Path) -> Reference {
 }
 
 /// Returns true if tests of ffmpeg should run.
-fn has_ffmpeg() -> bool {
+pub(crate) fn has_ffmpeg() -> bool {
     let is_installed = Command::new("ffmpeg").arg("-version").output().is_ok();
     assert!(is_installed || std::env::var_os("CI").is_none(), "CI is to have ffmpeg");
     is_installed

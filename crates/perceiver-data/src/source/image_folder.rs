@@ -33,16 +33,15 @@ impl ImageFolder {
     /// training data; without it, the folders' names are the classes.
     ///
     /// # Errors
-    /// Returns an error if a folder cannot be read or its name is not Unicode, if a class has no
-    /// images or is not in `names`, or if there are no classes.
+    /// Returns an error if a folder cannot be read, if a class has no images or is not in `names`, or if
+    /// there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
         let mut found = Vec::new();
         for path in entries(folder)? {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| Error::data(&path, "its name is not Unicode"))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() && !name.starts_with('.') {
-                found.push(name.to_owned());
+                found.push((path, name));
             }
         }
         if found.is_empty() {
@@ -50,21 +49,20 @@ impl ImageFolder {
             return Err(Error::data(folder, reason));
         }
         let names = names.map_or_else(
-            || ClassNames::collect(found.iter().map(String::as_str)),
+            || ClassNames::collect(found.iter().map(|(_, name)| name.as_str())),
             ClassNames::given,
         );
         let numbers = names.numbers();
         let mut images = Vec::new();
-        for class in &found {
-            let place = folder.join(class);
+        for (place, class) in &found {
             let number = numbers.get(class.as_str());
             let number =
-                *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
+                *number.ok_or_else(|| Error::data(place, "its name is not one of the classes"))?;
             let before = images.len();
-            let files = entries(&place)?.into_iter().filter(|path| is_image(path));
+            let files = entries(place)?.into_iter().filter(|path| is_image(path));
             images.extend(files.map(|path| (path, number)));
             if images.len() == before {
-                return Err(Error::data(&place, "it holds no images"));
+                return Err(Error::data(place, "it holds no images"));
             }
         }
         Ok(Self { images, names })

@@ -4,10 +4,12 @@
 mod animation;
 mod ffmpeg;
 mod folder;
+mod format;
 mod frames;
 mod write;
 
 pub use self::ffmpeg::read_video_sound;
 pub use self::folder::frame_files;
+pub use self::format::{VideoFormat, names_folder};
 pub use self::frames::{VideoFrames, VideoInfo, centre_square, read_frames};
-pub use self::write::{VideoFormat, VideoWriter};
+pub use self::write::VideoWriter;

@@ -27,7 +27,7 @@ impl Source for Numbers {
             return Err(Error::Io {
                 path: format!("{index}.png").into(),
                 action: "read",
-                source: std::io::ErrorKind::NotFound.into(),
+                source: io::ErrorKind::NotFound.into(),
             });
         }
         Ok((index, random.random()))

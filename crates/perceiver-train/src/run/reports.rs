@@ -22,6 +22,7 @@ pub(super) fn open_log(path: &Path, reached: usize) -> Result<(File, Log)> {
     for record in records {
         file.write_all(&record.line()).map_err(Error::io(path, "write"))?;
     }
+    file.as_file().sync_all().map_err(Error::io(path, "write"))?;
     let file = file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
     Ok((file, log))
 }

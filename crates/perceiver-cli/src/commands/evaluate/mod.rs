@@ -13,10 +13,11 @@ use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples,
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::HubArguments;
-use crate::batch::Batch;
+use crate::args::{ForceArgument, HubArguments};
+use crate::atomic_output::write_whole;
+use crate::batch::{Batch, Unreadable};
+use crate::destination::check_file;
 use crate::device::OpenDevice;
-use crate::files::{check_output, write_whole};
 use crate::output::{grouped, one_line, table};
 
 mod flow;
@@ -33,7 +34,7 @@ Examples:
   perceiver evaluate ./optical-flow pairs/
   perceiver evaluate ./optical-flow recipes/flow.toml --data target/data
 
-An example that cannot be read is skipped, with a warning on stderr.";
+An example that cannot be read is skipped, with a warning on stderr and exit code 1.";
 
 /// Evaluate a model on labelled data: accuracy, F1, bits per byte, end-point error, PSNR
 ///
@@ -56,9 +57,8 @@ pub(crate) struct EvaluateArguments {
     /// Write the confusion matrix as a picture, *.svg
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Replace an existing picture
-    #[arg(long, requires = "confusion")]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     /// Examples that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -72,10 +72,7 @@ pub(crate) struct EvaluateArguments {
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
-        check_output(path)?;
-        if !arguments.force && path.exists() {
-            bail!("{}: exists; --force replaces it", path.display());
-        }
+        check_file(path, arguments.force.force)?;
     }
     let evaluator = Evaluator::open(arguments.hub.folder(&arguments.model)?)?;
     let evaluator = evaluator.batch_size(arguments.batch).workers(WORKERS);
@@ -96,6 +93,11 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
         EvaluationData::Examples(examples) => {
             let evaluation = evaluate(&evaluator, examples, &device, context)?;
             print(arguments, &evaluation, &evaluator, context)?;
+            let count = evaluation.skipped.count;
+            if count > 0 {
+                let total = evaluation.examples + count;
+                return Err(Unreadable(format!("{count} of {total}")).into());
+            }
         }
         EvaluationData::FlowPairs(pairs) => evaluate_flow(&evaluator, &*pairs, &device, context)?,
     }
@@ -115,11 +117,7 @@ fn evaluate(
     let evaluation = evaluator.evaluate(examples, &device.device, on_progress)?;
     drop(bar);
     context.output.warnings(&evaluation.warnings);
-    let skipped = &evaluation.skipped;
-    if skipped.count > 0 {
-        let count = format!("{} of {total} examples could not be read", skipped.count);
-        context.output.warnings(&[&[count], skipped.reasons.as_slice()].concat());
-    }
+    context.output.warnings(&evaluation.skipped.reasons);
     Ok(evaluation)
 }
 
