@@ -4,10 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
+use perceiver_models::{AnyPerceiver, Head, LoadOptions, Pretrained};
 
 use crate::bundled::{self, Bundled};
 use crate::commands::{
@@ -168,6 +169,37 @@ impl HubArguments {
         options.revision.clone_from(&self.revision);
         options.offline |= self.offline;
         Ok(hub::resolve(model, &options)?)
+    }
+}
+
+/// The head of a model, if its configuration does not name it.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct HeadArguments {
+    /// Head of a model whose config.json names none: masked-lm, image-classification-fourier
+    #[arg(long, value_name = "NAME", value_parser = head)]
+    pub(crate) head: Option<Head>,
+}
+
+impl HeadArguments {
+    /// Loads the model in a folder.
+    pub(crate) fn load(
+        self,
+        folder: &Path,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<AnyPerceiver>, perceiver_models::Error> {
+        match self.head {
+            Some(head) => AnyPerceiver::from_pretrained_as(folder, head, device, options),
+            None => AnyPerceiver::from_pretrained_with(folder, device, options),
+        }
+    }
+
+    /// Refuses any head except the one that the command needs.
+    pub(crate) fn only(self, needed: Head) -> Result<()> {
+        match self.head {
+            Some(head) if head != needed => bail!("--head is {head}, expected {needed}"),
+            _ => Ok(()),
+        }
     }
 }
 

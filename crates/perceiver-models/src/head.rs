@@ -61,7 +61,7 @@ pub trait PerceiverHead: Module {
     ///
     /// # Errors
     /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
-    /// configuration names another head or does not describe this one; and the errors of
+    /// configuration names only other heads or does not describe this one; and the errors of
     /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
     fn from_pretrained(
         source: impl AsRef<Path>,
@@ -170,16 +170,15 @@ impl<M: PerceiverHead> Pretrained<M> {
     }
 }
 
-/// The head that `architectures` names, which has to be this one.
+/// The head that `architectures` names, which has to be this one; a configuration without
+/// `architectures` fits every head.
 fn fresh<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> Result<H, Error> {
     let names = &config.architectures;
-    if names.iter().any(|name| name == H::NAME) {
-        return H::from_config(config, device);
+    match names.first() {
+        Some(found) if names.iter().all(|name| name != H::NAME) => {
+            let message = format!("names {}, expected {}", shown_name(found), H::NAME);
+            Err(Error::config("architectures", message))
+        }
+        _ => H::from_config(config, device),
     }
-    let expected = H::NAME;
-    let message = match names.first() {
-        None => format!("is absent, expected {expected}"),
-        Some(found) => format!("names {}, expected {expected}", shown_name(found)),
-    };
-    Err(Error::config("architectures", message))
 }

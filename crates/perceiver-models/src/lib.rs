@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod files;
+mod foreign;
 mod freeze;
 mod head;
 mod heads;

@@ -64,6 +64,61 @@ fn every_parameter_gets_the_tensor_of_its_key() {
     assert_eq!(batches.try_to_vec_as::<i64>().unwrap(), [9]);
 }
 
+/// The tensors with another start of their keys.
+fn wrapped(prefix: &str) -> Vec<Raw> {
+    let rename = |tensor: Raw| Raw { key: format!("{prefix}{}", tensor.key), ..tensor };
+    small_tensors().into_iter().map(rename).collect()
+}
+
+#[test]
+fn what_a_wrapper_put_before_every_key_is_left_off_and_reported() {
+    let latents = stored(&small_tensors(), "latents");
+    for prefix in
+        ["_orig_mod.", "module.", "model.", "base_model.model.", "module._orig_mod.", "ema_model."]
+    {
+        let (small, report) = load(&wrapped(prefix), LoadOptions::default()).unwrap();
+        assert_eq!(values(small.latents.val()), latents, "{prefix}");
+        assert_eq!((report.prefix.as_str(), report.tensors), (prefix, small_tensors().len()));
+        assert_eq!(
+            report.warnings(),
+            [format!("keys of the checkpoint begin with `{prefix}`, which is left off")]
+        );
+        // Without the last layer, as a start for another model.
+        let mut other = wrapped(prefix);
+        other.retain(|tensor| !tensor.key.contains("last."));
+        let partial = LoadOptions { partial: true, ..LoadOptions::default() };
+        let (_, report) = load(&other, partial).unwrap();
+        assert_eq!(report.fresh, ["last.weight", "last.bias"]);
+    }
+}
+
+#[test]
+fn the_state_of_training_beside_the_weights_is_ignored() {
+    let mut tensors = wrapped("state_dict.model.");
+    tensors.push(raw("optimizer_states.0.state.0.exp_avg", &[3], 4));
+    let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
+    assert_eq!(values(small.latents.val()), stored(&small_tensors(), "latents"));
+    assert_eq!(report.ignored, ["optimizer_states.0.state.0.exp_avg"]);
+    assert_eq!(report.prefix, "state_dict.model.");
+}
+
+#[test]
+fn a_prefix_of_some_keys_is_named_and_not_left_off() {
+    let mut tensors = wrapped("model.");
+    tensors.push(raw("teacher.latents", &[3, 4], 4));
+    let message = refusal(&tensors);
+    assert!(message.ends_with("the model's keys follow `model.` there, beside other keys"));
+}
+
+#[test]
+fn adapters_and_other_models_are_named() {
+    let mut tensors = wrapped("base_model.model.");
+    tensors.push(raw("base_model.model.attention.self.lora_A.default.weight", &[2, 4], 4));
+    assert!(refusal(&tensors).contains("adapters are not merged into its weights"));
+    let message = refusal(&[raw("bert.embeddings.word_embeddings.weight", &[2, 4], 4)]);
+    assert!(message.ends_with("no tensor has a name of this model"), "{message}");
+}
+
 #[test]
 fn whatever_differs_is_listed_by_its_key() {
     let tensors = small_tensors();

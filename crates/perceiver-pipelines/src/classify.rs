@@ -84,7 +84,19 @@ impl Classify {
     /// invalid. If they are missing, the reference's defaults apply, for images with one of the
     /// [`warnings`](Self::warnings).
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
+        Self::load(ModelFiles::folder(&hub::folder(source)?), device)
+    }
+
+    /// Loads a model as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), or if config.json names another head.
+    pub fn from_pretrained_as(
+        source: impl AsRef<Path>,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::load(ModelFiles::folder(&hub::folder(source)?).with_head(head), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -93,7 +105,7 @@ impl Classify {
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained).
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Memory(files), device)
+        Self::load(ModelFiles::memory(files), device)
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {

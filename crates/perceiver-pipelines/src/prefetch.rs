@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn batches_are_the_same_with_and_without_threads() {
-        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&[]), PerceiverConfig::default());
         let head = Head::SequenceClassification;
         let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
         let preparation = Arc::new(preparation);

@@ -244,7 +244,7 @@ mod tests {
     fn prepared(head: Head) -> Result<Prepared> {
         let settings = br#"{"size": 4, "crop_size": 4}"#;
         let files = [("preprocessor_config.json", &settings[..])];
-        let (files, config) = (ModelFiles::Memory(&files), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&files), PerceiverConfig::default());
         let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
         preparation.prepare(&RgbImage::new(20, 30).into(), LongTexts::Refuse).0
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn inputs_of_the_other_kind_are_refused() {
-        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&[]), PerceiverConfig::default());
         let preparation =
             Preparation::load(files, Head::MaskedLm, &config, &mut Vec::new()).unwrap();
         let prepared = preparation.prepare(&RgbImage::new(9, 9).into(), LongTexts::Refuse).0;

@@ -102,7 +102,7 @@ impl Session {
         // Without a known head, loading the weights fails, with an error that lists the known ones.
         let head = config.head().unwrap_or(Head::SequenceClassification);
         let preparation = Preparation::load(files, head, &config, &mut warnings)?;
-        let Opened { head: any, config, warnings: more } = files.open_any(device)?;
+        let Opened { head: any, config, warnings: more } = files.open_any(&config, device)?;
         warnings.extend(more);
         let model = match any {
             AnyPerceiver::MaskedLm(head) => Model::MaskedLm(head),

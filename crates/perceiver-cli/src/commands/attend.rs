@@ -5,12 +5,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use image::ImageFormat;
 use perceiver_pipelines::{
-    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Input, Places,
+    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Head, Input, Places,
 };
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{self, ModelArguments, OutputArguments};
 use crate::atomic_output::write_whole;
 use crate::bundled::Bundled;
 use crate::files::text_argument;
@@ -49,9 +49,10 @@ pub(crate) struct AttendArguments {
     /// Cross-attention to show
     #[arg(long, value_name = "NAME", default_value = "encoder")]
     layer: Layer,
-    /// Head to show [default: the average of all]
-    #[arg(long, value_name = "N")]
-    head: Option<usize>,
+    /// Head to show, by number [default: the average of all]; by name, the head of a model whose
+    /// config.json names none
+    #[arg(long, value_name = "N|NAME", value_parser = chosen_head)]
+    head: Vec<ChosenHead>,
     /// Latent to show [default: the average of all]
     #[arg(long, value_name = "N")]
     latent: Option<usize>,
@@ -65,6 +66,36 @@ pub(crate) struct AttendArguments {
     /// Number of strongest positions to print per map
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     top_k: usize,
+}
+
+/// Two meanings of a head.
+#[derive(Debug, Clone, Copy)]
+enum ChosenHead {
+    OfAttention(usize),
+    OfModel(Head),
+}
+
+fn chosen_head(text: &str) -> Result<ChosenHead, String> {
+    match text.parse() {
+        Ok(number) => Ok(ChosenHead::OfAttention(number)),
+        Err(_) => args::head(text).map(ChosenHead::OfModel),
+    }
+}
+
+impl AttendArguments {
+    fn attention_head(&self) -> Option<usize> {
+        self.head.iter().rev().find_map(|head| match head {
+            ChosenHead::OfAttention(number) => Some(*number),
+            ChosenHead::OfModel(_) => None,
+        })
+    }
+
+    fn model_head(&self) -> Option<Head> {
+        self.head.iter().rev().find_map(|head| match head {
+            ChosenHead::OfModel(head) => Some(*head),
+            ChosenHead::OfAttention(_) => None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,7 +132,10 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     let folder =
         arguments.model.folder(Bundled::classifier(arguments.text.is_some()), context.output)?;
     let start = Instant::now();
-    let pipeline = Attend::from_pretrained(folder, &device.device)?;
+    let pipeline = match arguments.model_head() {
+        Some(head) => Attend::from_pretrained_as(folder, head, &device.device)?,
+        None => Attend::from_pretrained(folder, &device.device)?,
+    };
     context.output.warnings(pipeline.warnings());
     let attention = configured(pipeline, layer, arguments).run(input);
     let attention =
@@ -147,7 +181,7 @@ fn configured(pipeline: Attend, layer: AttendLayer, arguments: &AttendArguments)
         Some(Grid::Heads) => AttendTiles::Heads,
     };
     let mut pipeline = pipeline.layer(layer).tiles(tiles).truncate(arguments.truncate);
-    if let Some(head) = arguments.head {
+    if let Some(head) = arguments.attention_head() {
         pipeline = pipeline.head(head);
     }
     if let Some(row) = arguments.latent.or(arguments.query) {

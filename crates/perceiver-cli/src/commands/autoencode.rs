@@ -8,11 +8,11 @@ use perceiver_data::{
     Sound, VideoFormat, VideoFrames, VideoWriter, names_folder, read_frames, read_sound,
     read_video_sound,
 };
-use perceiver_pipelines::{Autoencode, Progress, Reconstruction, ScoredLabel, SquaredError};
+use perceiver_pipelines::{Autoencode, Head, Progress, Reconstruction, ScoredLabel, SquaredError};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{HeadArguments, ModelArguments, OutputArguments};
 use crate::atomic_output::AtomicOutput;
 use crate::bundled::Bundled;
 use crate::output::{one_line, table, without_panic};
@@ -37,6 +37,8 @@ Examples:
 pub(crate) struct AutoencodeArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Video: a folder of frames at 25 per second, optionally with sound.wav; an animated GIF or
     /// WebP; or a file that ffmpeg reads
     #[arg(value_name = "VIDEO")]
@@ -63,6 +65,7 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     let frames = read_frames(&arguments.video)?;
     let sound = sound(arguments, &frames)?;
     let device = context.open_device()?;
+    arguments.head.only(Head::MultimodalAutoencoding)?;
     let folder = arguments.model.folder(Bundled::Autoencoder, context.output)?;
     let start = Instant::now();
     let pipeline = Autoencode::from_pretrained(folder, &device.device)?;

@@ -7,7 +7,7 @@ use perceiver_pipelines::{Classification, Classify, Input, ScoreKind, ScoredLabe
 use serde_json::json;
 
 use super::Context;
-use crate::args::ModelArguments;
+use crate::args::{HeadArguments, ModelArguments};
 use crate::bundled::Bundled;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::{one_line, table};
@@ -35,6 +35,8 @@ pub(crate) struct ClassifyArguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
+    head: HeadArguments,
+    #[command(flatten)]
     inputs: InputArguments,
     /// Number of labels to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
@@ -55,7 +57,10 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
         .model
         .folder(Bundled::classifier(arguments.inputs.are_texts()), context.output)?;
     let start = Instant::now();
-    let pipeline = Classify::from_pretrained(folder, &device.device)?;
+    let pipeline = match arguments.head.head {
+        Some(head) => Classify::from_pretrained_as(folder, head, &device.device)?,
+        None => Classify::from_pretrained(folder, &device.device)?,
+    };
     context.output.warnings(pipeline.warnings());
 
     let (total, unit) = (inputs.len(), arguments.inputs.unit());

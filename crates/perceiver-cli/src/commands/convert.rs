@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::FloatDType;
 use clap::{Args, ValueEnum};
-use perceiver_models::{AnyPerceiver, LoadOptions, Pretrained, SaveOptions};
+use perceiver_models::{LoadOptions, Pretrained, SaveOptions};
 
 use super::{Context, written};
-use crate::args::{ForceArgument, HubArguments};
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
 use crate::destination::check_folder;
 use crate::files::copy_companions;
 use crate::interrupt::sweep_when_interrupted;
@@ -43,6 +43,8 @@ pub(crate) struct ConvertArguments {
     force: ForceArgument,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,7 +66,7 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     let device = context.open_device()?;
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained_with(&folder, &device.device, &loading)?;
+        arguments.head.load(&folder, &device.device, &loading)?;
     let saving = SaveOptions {
         dtype: arguments.dtype.map(|dtype| match dtype {
             DtypeArgument::F32 => FloatDType::F32,

@@ -7,12 +7,12 @@ use burn::tensor::TensorData;
 use clap::Args;
 use perceiver_core::OutputOptions;
 use perceiver_models::{
-    AnyPerceiver, Checkpoint, ForwardOptions, NamedTensors, Pretrained, write_tensors,
+    Checkpoint, ForwardOptions, LoadOptions, NamedTensors, Pretrained, write_tensors,
 };
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{HubArguments, OutputArguments};
+use crate::args::{HeadArguments, HubArguments, OutputArguments};
 use crate::atomic_output::folder_of;
 use crate::interrupt::sweep_when_interrupted;
 use crate::output::{dtype_name, one_line, table};
@@ -37,6 +37,8 @@ pub(crate) struct ForwardArguments {
     model: OsString,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Safetensors file with the inputs
     #[arg(long, value_name = "IN.safetensors")]
     inputs: PathBuf,
@@ -60,8 +62,9 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
     let device = context.open_device()?;
     let folder = arguments.hub.folder(&arguments.model)?;
     let start = Instant::now();
+    let loading = LoadOptions::default();
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained(folder, &device.device)?;
+        arguments.head.load(&folder, &device.device, &loading)?;
     let options = ForwardOptions {
         outputs: OutputOptions {
             hidden_states: arguments.hidden_states,

@@ -9,6 +9,7 @@ mod bundled;
 mod evaluate;
 mod features;
 mod flow;
+mod foreign;
 #[cfg(target_os = "linux")]
 mod limits;
 mod long_texts;

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
 
 use super::keys::Place;
+use super::prefix::{BASE, Prefix};
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
 
@@ -37,6 +38,8 @@ pub struct LoadReport {
     pub ignored: Vec<String>,
     /// Keys of the module that the checkpoint lacks: these parameters keep their fresh values.
     pub fresh: Vec<String>,
+    /// What a wrapper of the model had put before its keys, and was left off.
+    pub prefix: String,
 }
 
 /// A tensor with NaN or infinite values.
@@ -55,7 +58,10 @@ impl LoadReport {
         let line = |tensor: &NonFinite| {
             format!("tensor {} has {} NaN or infinite values", tensor.key, tensor.count)
         };
-        self.non_finite.iter().map(line).collect()
+        let prefix = &self.prefix;
+        let wrapper = (!prefix.is_empty())
+            .then(|| format!("keys of the checkpoint begin with `{prefix}`, which is left off"));
+        wrapper.into_iter().chain(self.non_finite.iter().map(line)).collect()
     }
 }
 
@@ -63,7 +69,8 @@ impl LoadReport {
 ///
 /// All keys, shapes and types are compared before a parameter is initialised or a value is read.
 /// Tensors are then read one at a time, onto the device of each parameter. Linear weights, which
-/// PyTorch stores transposed, are transposed on the way, bit for bit.
+/// PyTorch stores transposed, are transposed on the way, bit for bit. What a wrapper of the model had
+/// put before its keys is left off, see [`Checkpoint::wrapper_prefix`].
 ///
 /// # Errors
 /// [`Error::Mismatch`] listing what is missing, unused (unless the options allow it and some tensor
@@ -147,25 +154,34 @@ fn compare(
 ) -> Result<LoadReport, Error> {
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
+    let keys_of_slots: BTreeSet<&str> = slots.iter().map(|slot| slot.key.as_str()).collect();
+    let found = checkpoint.prefix(&keys_of_slots);
+    let prefix = if found.is_common { found.text } else { "" };
     let mut wanted = BTreeSet::new();
+    let mut some_fit = false;
     for slot in slots {
-        if !wanted.insert(slot.key.as_str()) {
-            wrong.push(format!("{} (two parameters have this key)", slot.key));
-        }
-        match checkpoint.info(&slot.key) {
+        let stored = format!("{prefix}{}", slot.key);
+        match checkpoint.info(&stored) {
             None if keys.is_optional(&slot.key) => {}
             None => missing.push(slot.key.clone()),
-            Some(info) => wrong.extend(difference(slot, info)),
+            Some(info) => {
+                some_fit = true;
+                wrong.extend(difference(slot, info));
+            }
+        }
+        if !wanted.insert(stored) {
+            wrong.push(format!("{} (two parameters have this key)", slot.key));
         }
     }
-    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
-    let (ignored, unused): (Vec<_>, Vec<_>) =
-        others.map(str::to_owned).partition(|key| partial || keys.is_optional(key));
-    let some_fit = missing.len() < slots.len();
+    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(*key));
+    let (ignored, unused): (Vec<_>, Vec<_>) = others
+        .map(str::to_owned)
+        .partition(|key| partial || keys.is_optional(key) || found.leaves_out(key));
     if wrong.is_empty() && unused.is_empty() && (missing.is_empty() || partial && some_fit) {
-        return Ok(LoadReport { ignored, fresh: missing, ..LoadReport::default() });
+        let prefix = prefix.to_owned();
+        return Ok(LoadReport { ignored, fresh: missing, prefix, ..LoadReport::default() });
     }
-    let hint = hint(&missing, &unused);
+    let hint = hint(&missing, &unused, some_fit, &found);
     Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
 }
 
@@ -185,15 +201,29 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     None
 }
 
-/// Recognises a bare `PerceiverModel` loaded as a head, and the reverse, which transformers would
-/// allow, with the rest left at random.
-fn hint(missing: &[String], unused: &[String]) -> Option<String> {
-    const BASE: &str = "perceiver.";
-    let count = |keys: &[String]| keys.iter().filter(|key| key.starts_with(BASE)).count();
-    if count(missing) > 0 && count(unused) == 0 && !unused.is_empty() {
+/// Recognises adapters, an unknown prefix, another model, and a bare `PerceiverModel` loaded as a
+/// head or the reverse, which transformers would allow, with the rest left at random.
+fn hint(
+    missing: &[String],
+    unused: &[String],
+    some_fit: bool,
+    prefix: &Prefix<'_>,
+) -> Option<String> {
+    const ADAPTERS: [&str; 3] = [".lora_A.", ".lora_B.", ".base_layer."];
+    let without_base = |keys: &[String], others: &[String]| {
+        let others: BTreeSet<&str> = others.iter().map(String::as_str).collect();
+        keys.iter().any(|key| key.strip_prefix(BASE).is_some_and(|key| others.contains(key)))
+    };
+    if unused.iter().any(|key| ADAPTERS.iter().any(|part| key.contains(part))) {
+        Some("adapters are not merged into its weights; PEFT's merge_and_unload merges them".into())
+    } else if without_base(missing, unused) {
         Some("it is a PerceiverModel without this head".into())
-    } else if count(unused) > 0 && count(missing) == 0 && !missing.is_empty() {
+    } else if without_base(unused, missing) {
         Some("it is a head, not a PerceiverModel alone".into())
+    } else if !prefix.text.is_empty() && !prefix.is_common {
+        Some(format!("the model's keys follow `{}` there, beside other keys", prefix.text))
+    } else if !unused.is_empty() && !some_fit {
+        Some("no tensor has a name of this model".into())
     } else {
         None
     }
@@ -218,18 +248,19 @@ impl Loader<'_> {
             return None;
         }
         let key = self.place.key(self.keys);
+        let stored = format!("{}{key}", self.report.prefix);
         let checkpoint = self.checkpoint;
         let may_lack = self.options.partial || self.keys.is_optional(&key);
-        if checkpoint.info(&key).is_none() && may_lack {
+        if checkpoint.info(&stored).is_none() && may_lack {
             return None;
         }
-        let bytes = checkpoint.bytes(&key);
-        match (bytes, checkpoint.info(&key)) {
+        let bytes = checkpoint.bytes(&stored);
+        match (bytes, checkpoint.info(&stored)) {
             (Ok(bytes), Some(info)) => {
-                let value = read(self, key.clone(), info, &bytes);
+                let value = read(self, key, info, &bytes);
                 if value.is_none() {
                     let why = "its values do not fit their type";
-                    self.error = Some(checkpoint.unreadable(&key, why));
+                    self.error = Some(checkpoint.unreadable(&stored, why));
                 }
                 self.report.tensors += 1;
                 value

@@ -139,6 +139,16 @@ impl Evaluator {
         Ok(Self { head: config.head()?, folder, config, batch_size: 16, workers: 1 })
     }
 
+    /// Reads the configuration in a folder, which need not name the model's head.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if it cannot be read or names another head.
+    pub fn open_as(folder: impl AsRef<Path>, head: Head) -> Result<Self> {
+        let folder = folder.as_ref().to_path_buf();
+        let config = PerceiverConfig::from_pretrained(&folder)?.with_head(head)?;
+        Ok(Self { head, folder, config, batch_size: 16, workers: 1 })
+    }
+
     /// Examples of a batch: 16 by default.
     #[must_use]
     pub fn batch_size(self, batch_size: usize) -> Self {

@@ -13,7 +13,7 @@ use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples,
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{ForceArgument, HubArguments};
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
 use crate::atomic_output::write_whole;
 use crate::batch::{Batch, Unreadable};
 use crate::destination::check_file;
@@ -68,13 +68,19 @@ pub(crate) struct EvaluateArguments {
     root: PathBuf,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
         check_file(path, arguments.force.force)?;
     }
-    let evaluator = Evaluator::open(arguments.hub.folder(&arguments.model)?)?;
+    let folder = arguments.hub.folder(&arguments.model)?;
+    let evaluator = match arguments.head.head {
+        Some(head) => Evaluator::open_as(folder, head)?,
+        None => Evaluator::open(folder)?,
+    };
     let evaluator = evaluator.batch_size(arguments.batch).workers(WORKERS);
     if let Some(path) = &arguments.confusion
         && !evaluator.head().is_classifier()

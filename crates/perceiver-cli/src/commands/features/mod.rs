@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{HeadArguments, ModelArguments, OutputArguments};
 use crate::atomic_output::{complete, write_whole};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
@@ -42,6 +42,8 @@ The inputs' names are in the metadata of X.safetensors, or in X.json beside X.np
 pub(crate) struct FeaturesArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     #[command(flatten)]
     inputs: InputArguments,
     #[command(flatten)]
@@ -88,7 +90,11 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
     let mut collected = Collected::new(arguments.pool);
     let take = Take { arguments, folder: &folder, context };
     // Loading refuses a folder without a known head.
-    let batch = match PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()) {
+    let head = match arguments.head.head {
+        Some(head) => Ok(head),
+        None => PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()),
+    };
+    let batch = match head {
         Ok(Head::OpticalFlow) => take.pairs(&mut collected)?,
         Ok(Head::MultimodalAutoencoding) => take.clips(&mut collected)?,
         _ => take.inputs(&mut collected)?,
@@ -117,7 +123,10 @@ impl Take<'_> {
         let inputs = arguments.inputs.read()?;
         let device = context.open_device()?;
         let start = Instant::now();
-        let pipeline = Features::from_pretrained(folder, &device.device)?;
+        let pipeline = match arguments.head.head {
+            Some(head) => Features::from_pretrained_as(folder, head, &device.device)?,
+            None => Features::from_pretrained(folder, &device.device)?,
+        };
         context.output.warnings(pipeline.warnings());
 
         let (total, unit) = (inputs.len(), arguments.inputs.unit());

@@ -6,14 +6,14 @@ use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
 use perceiver_data::names_folder;
-use perceiver_pipelines::{Error, OpticalFlow, Progress};
+use perceiver_pipelines::{Error, Head, OpticalFlow, Progress};
 use serde_json::json;
 
 use self::pairs::Pair;
 pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
 use super::Context;
-use crate::args::{ForceArgument, ModelArguments, OutputArguments};
+use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
 use crate::output::{grouped, one_line};
@@ -39,6 +39,8 @@ Examples:
 pub(crate) struct FlowArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Images in order, a folder of them, or a video
     #[arg(value_name = "FRAMES", required = true)]
     frames: Vec<PathBuf>,
@@ -114,6 +116,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
     let device = context.open_device()?;
+    arguments.head.only(Head::OpticalFlow)?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
     let start = Instant::now();
     let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
