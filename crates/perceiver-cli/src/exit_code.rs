@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 
 use anyhow::Error;
-use perceiver_train::Error::{Diverged, EmptyMetric, Training};
 
 use crate::atomic_output::WriteError;
 use crate::batch::{BatchError, Unreadable};
@@ -25,7 +24,7 @@ pub(crate) fn after(error: &Error) -> u8 {
         || error.is::<Unreadable>()
         || error.is::<WriteError>()
         || error.is::<StandardOutputError>()
-        || matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))
+        || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
         || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted);
     match failed {
         _ if error.is::<Interrupted>() => INTERRUPTED,

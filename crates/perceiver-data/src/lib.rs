@@ -23,8 +23,8 @@ pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
     Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, Label, LabelColumns, LabelledImage,
-    LabelledText, MaskedText, Pieces, PlainText, Source, TextColumns, TextPieces, TextTable,
-    WholeWordMask,
+    LabelledText, MaskedText, Pieces, PlainText, Remarks, Source, TextColumns, TextPieces,
+    TextTable, WholeWordMask,
 };
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,

@@ -22,7 +22,7 @@ use crate::{files, foreign};
 pub(crate) use index::shards;
 pub use keys::KeyMap;
 pub(crate) use load::parameters;
-pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
+pub use load::{LoadOptions, LoadReport, MismatchedSize, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
 const SINGLE_NAME: &str = "model.safetensors";

@@ -18,8 +18,8 @@ mod source;
 
 pub use any::AnyPerceiver;
 pub use checkpoint::{
-    Checkpoint, KeyMap, LoadOptions, LoadReport, NonFinite, SaveOptions, TensorInfo, load_module,
-    save_pretrained, write_tensors,
+    Checkpoint, KeyMap, LoadOptions, LoadReport, MismatchedSize, NonFinite, SaveOptions,
+    TensorInfo, load_module, save_pretrained, write_tensors,
 };
 pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
 pub use error::Error;

@@ -141,6 +141,33 @@ fn whatever_differs_is_listed_by_its_key() {
 }
 
 #[test]
+fn parameters_of_another_shape_stay_fresh_if_asked_for_and_are_listed() {
+    let options = LoadOptions { ignore_mismatched_sizes: true, ..LoadOptions::default() };
+    let mut tensors = small_tensors();
+    for (key, shape) in [("last.weight", &[3, 4][..]), ("last.bias", &[3])] {
+        let place = tensors.iter().position(|tensor| tensor.key == key).unwrap();
+        tensors[place] = raw(key, shape, 99);
+    }
+    let (small, report) = load(&tensors, options).unwrap();
+    assert_eq!(report.tensors, tensors.len() - 2);
+    let listed: Vec<_> = report.mismatched.iter().map(ToString::to_string).collect();
+    let expected = ["last.weight (is [3, 4], expected [1, 4])", "last.bias (is [3], expected [1])"];
+    assert_eq!(listed, expected);
+    assert_eq!(report.warnings()[0], format!("fresh, since its shape differs: {}", expected[0]));
+    let fresh = values(small.last.unwrap().weight.val());
+    assert!(fresh.iter().all(|weight| weight.abs() <= 1.0), "{fresh:?}");
+    assert_eq!(values(small.latents.val()), stored(&tensors, "latents"));
+
+    // Not asked for, of another type, or with nothing that fits.
+    assert!(refusal(&tensors).contains(expected[0]));
+    let bytes = vec![0; 8 * 6];
+    tensors[2] = Raw { dtype: "I64", bytes, ..raw("attention.self.bias", &[6], 3) };
+    let message = load(&tensors, options).unwrap_err().to_string();
+    assert!(message.contains("attention.self.bias (is I64, expected floats)"), "{message}");
+    assert!(message.contains(expected[0]), "{message}");
+}
+
+#[test]
 fn a_missing_batch_count_is_no_fault() {
     let mut tensors = small_tensors();
     tensors.retain(|tensor| !tensor.key.ends_with("num_batches_tracked"));

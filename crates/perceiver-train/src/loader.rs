@@ -3,6 +3,7 @@
 mod builder;
 mod order;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use perceiver_data::Source;
+use perceiver_data::{Remarks, Source};
 use rand_chacha::ChaCha8Rng;
 
 pub use self::builder::LoaderBuilder;
@@ -82,7 +83,14 @@ struct Shared<S, C> {
     order: Order,
     batch_size: usize,
     workers: usize,
-    skipped: Mutex<Skipped>,
+    skipped: Mutex<SkippedPlaces>,
+}
+
+/// The examples that could not be read, which a shuffled loader meets again and again.
+#[derive(Debug, Default)]
+struct SkippedPlaces {
+    examples: BTreeSet<usize>,
+    reasons: Vec<String>,
 }
 
 /// Examples that could not be read.
@@ -95,6 +103,13 @@ pub struct Skipped {
 }
 
 impl Skipped {
+    /// Files that were left out when the data was opened.
+    pub(crate) fn left_out(mut reasons: Vec<String>) -> Self {
+        let count = reasons.len();
+        reasons.truncate(REASONS);
+        Self { count, reasons }
+    }
+
     /// The examples of both.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.count += other.count;
@@ -150,10 +165,25 @@ impl<S, C> Loader<S, C> {
         self.shared.source.len()
     }
 
-    /// Examples that could not be read so far.
+    /// What the source says about how it was opened.
+    pub(crate) fn remarks(&self) -> Remarks
+    where
+        S: Source,
+    {
+        self.shared.source.remarks()
+    }
+
+    /// Examples that could not be read so far. One that is met again counts once.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
-        self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let skipped = self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        Skipped { count: skipped.examples.len(), reasons: skipped.reasons.clone() }
+    }
+
+    /// Begins to count skipped examples anew.
+    pub(crate) fn forget_skipped(&self) {
+        *self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner) =
+            SkippedPlaces::default();
     }
 
     /// The batches of the next iterator: up to the next multiple of a pass, or to the end.
@@ -185,15 +215,15 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
             let example = self.order.example(position);
             match self.source.example(example, &mut self.order.random(position)) {
                 Ok(example) => examples.push(example),
-                Err(error) => self.skip(error.to_string()),
+                Err(error) => self.skip(example, error.to_string()),
             }
         }
         examples
     }
 
-    fn skip(&self, reason: String) {
+    fn skip(&self, example: usize, reason: String) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.count += 1;
+        skipped.examples.insert(example);
         if skipped.reasons.len() < REASONS && !skipped.reasons.contains(&reason) {
             skipped.reasons.push(reason);
         }

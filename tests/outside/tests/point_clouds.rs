@@ -336,6 +336,92 @@ fn a_resumed_run_of_another_model_is_refused_by_the_name_of_a_parameter() {
     assert!(wrong.contains("weights.bpk: weights of another model: "), "{wrong}");
 }
 
+#[test]
+fn a_resumed_run_of_other_settings_is_refused_by_their_name() {
+    let _alone = alone();
+    let of = |folder: &Path, config: &PerceiverConfig| {
+        let run = run_of(folder, PointClassification::new(head_of(config))).steps(10);
+        run.validate_every(4).log_every(5).accumulation(2).max_norm(1.0).average_decay(0.9)
+    };
+    // The weights have the same shapes.
+    let heads = PerceiverConfig { num_self_attention_heads: 4, ..config() };
+    let untied = folder("untied");
+    stopped_at(5, run(&untied));
+    let error = refused(of(&untied, &heads).resume(true));
+    assert!(error.contains("`objective.") && error.contains("the saved run has"), "{error}");
+    assert!(error.contains("heads"), "{error}");
+    let optimiser = burn::optim::SgdConfig::new().build();
+    let error = refused(run(&untied).optimiser(optimiser).resume(true));
+    assert!(error.contains("`run.optimiser` is \"Sgd\", the saved run has \"AdamW\""), "{error}");
+    let error = refused(run(&untied).accumulation(3).resume(true));
+    assert!(error.contains("`run.accumulation` is 3, the saved run has 2"), "{error}");
+
+    let tied = folder("tied");
+    stopped_at(5, run(&tied).tied_to(&[("rate", 0.01)]));
+    let error = refused(run(&tied).tied_to(&[("rate", 0.02)]).resume(true));
+    assert!(error.contains("is 0.02, the saved run has 0.01"), "{error}");
+    run(&tied).tied_to(&[("rate", 0.01)]).resume(true).train().unwrap();
+}
+
+#[test]
+fn a_folder_has_one_run_at_a_time() {
+    let _alone = alone();
+    let (first, second) = (folder("one-at-a-time"), folder("one-at-a-time"));
+    let message = std::sync::Arc::new(Mutex::new(None));
+    let found = std::sync::Arc::clone(&message);
+    let run = run(&first).on_progress(move |event| {
+        if let TrainingEvent::Saved = event {
+            let other = run_of(&second, PointClassification::new(head_of(&config())));
+            let error = other.resume(true).train().unwrap_err();
+            *found.lock().unwrap() = Some(error.to_string());
+        }
+    });
+    run.train().unwrap();
+    let message = message.lock().unwrap().take().unwrap();
+    assert!(message.ends_with("in use: another process trains there"), "{message}");
+}
+
+/// Divides a loss by a number of labels that is zero.
+#[derive(Module, Debug)]
+struct Unlabelled {
+    inner: PointClassification,
+}
+
+impl Objective for Unlabelled {
+    type Head = PointClassifier;
+    type Batch = CloudBatch;
+
+    fn head(&self) -> &PointClassifier {
+        self.inner.head()
+    }
+
+    fn step(&self, batch: CloudBatch) -> StepOutput {
+        let is_odd = batch.shapes.clone().into_data().iter::<i64>().sum::<i64>() % 2 == 1;
+        let labels = if is_odd { 0.0 } else { 6.0 };
+        let output = self.inner.step(batch);
+        let labels = Tensor::<1>::from_floats([labels], &output.loss.device());
+        let loss = output.loss * labels.clone() / labels.clone();
+        StepOutput::new(loss).with(Measure::new(Metric::new("labels", ""), labels.clone(), labels))
+    }
+}
+
+#[test]
+fn batches_in_which_nothing_counts_change_neither_weights_nor_the_log() {
+    let _alone = alone();
+    let folder = folder("unlabelled");
+    let inner = PointClassification::new(head_of(&config()));
+    let run = run_of(&folder, Unlabelled { inner }).steps(12).validate_every(6).log_every(1);
+    run.train().unwrap();
+    let records = records(&folder);
+    assert!(records.iter().all(|record| record.loss.is_finite()), "{records:?}");
+    // Some steps have a line and some have none.
+    let lines = Log::read(folder.join(LOG_NAME)).unwrap().train.len();
+    assert!((1..12).contains(&lines), "{lines}");
+    let head = load_weights(head_of(&config()), &folder).unwrap();
+    let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+    assert!(evaluate(&PointClassification::new(head), &loader).unwrap().loss.is_finite());
+}
+
 fn larger_config() -> PerceiverConfig {
     PerceiverConfig { num_latents: 6, ..config() }
 }

@@ -1,5 +1,6 @@
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use perceiver_train::{Ending, StopHandle, TrainingEvent};
 use serde_json::json;
 
 use super::Context;
+use crate::args::HubArguments;
 use crate::batch::Unreadable;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
@@ -40,12 +42,16 @@ pub(crate) struct TrainArguments {
     /// Folder where the recipe's relative paths begin
     #[arg(long, value_name = "DIR", default_value = ".")]
     data: PathBuf,
-    /// Resume after the last checkpoint in the folder
+    /// Resume the run in the folder after its last checkpoint, by the same recipe: steps, intervals,
+    /// workers and devices may change
     #[arg(long)]
     resume: bool,
-    /// Model folder to start from; another head gives all weights that fit
+    /// Model to start from: a folder, a hub id or the name of a bundled model; another head gives all
+    /// weights that fit, and a decoder for other labels starts afresh
     #[arg(long, value_name = "DIR")]
-    init: Option<PathBuf>,
+    init: Option<OsString>,
+    #[command(flatten)]
+    hub: HubArguments,
     /// Part of the model to freeze, also after --resume
     #[arg(long, value_name = "PART")]
     freeze: Option<Frozen>,
@@ -79,6 +85,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
             (devices, names.join(" and "))
         }
     };
+    let init = arguments.init.as_deref().map(|model| init(model, &arguments.hub)).transpose()?;
     let output = context.output;
     let lines = arguments.plain || output.json || output.quiet;
     let dashboard = !lines && std::io::stdout().is_terminal();
@@ -95,7 +102,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let options = TrainOptions::new(&folder)
         .data(&arguments.data)
         .devices(devices)
-        .init(arguments.init.clone())
+        .init(init)
         .freeze_encoder(arguments.freeze == Some(Frozen::Encoder))
         .resume(arguments.resume)
         .dashboard(dashboard)
@@ -130,6 +137,14 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     Err(Interrupted(message).into())
 }
 
+/// The model to start from. A file of weights also does.
+fn init(model: &OsStr, hub: &HubArguments) -> Result<PathBuf> {
+    if Path::new(model).is_file() {
+        return Ok(model.into());
+    }
+    hub.folder(model)
+}
+
 /// Prints the progress of a run that has no dashboard.
 struct ProgressPrinter {
     output: Output,
@@ -146,6 +161,7 @@ impl ProgressPrinter {
             TrainingEvent::Fresh(keys) if !keys.is_empty() => {
                 self.output.note(&format!("fresh: {}", keys.join(", ")));
             }
+            TrainingEvent::Warning(warning) => self.output.warnings(&[(*warning).to_owned()]),
             TrainingEvent::Logged(record) => self.output.note(&self.line(record)),
             _ => {}
         }

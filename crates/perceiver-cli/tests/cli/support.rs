@@ -38,7 +38,12 @@ impl Run {
 
     /// The JSON document of a successful run.
     pub(crate) fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{self:?}");
+        self.json_with_code(0)
+    }
+
+    /// The JSON document of a run that ended with this code.
+    pub(crate) fn json_with_code(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap()
     }
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{RandAugment, flip, random_resized_crop, shift};
 use crate::error::{Error, Result};
 use crate::image_processor::PerceiverImageProcessor;
-use crate::source::{LabelledImage, Source};
+use crate::source::{LabelledImage, Remarks, Source};
 
 /// Random changes of a training image, in this order; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,10 @@ impl<S: Source<Example = LabelledImage>> Source for PreparedImages<S> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.source.remarks()
     }
 }
 

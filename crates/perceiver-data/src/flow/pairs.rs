@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{FlowPair, read_flow};
 use crate::error::{Error, Result};
 use crate::read_image;
-use crate::source::Source;
+use crate::source::{Remarks, Source};
 
 /// Extensions of the frames beside a `.flo` file.
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tif", "bmp"];
@@ -22,6 +22,8 @@ const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tif", "bmp"];
 pub struct FlowPairs {
     pairs: Vec<Files>,
     crop: Option<[usize; 2]>,
+    /// Why pairs were left out.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -32,17 +34,18 @@ struct Files {
 }
 
 impl FlowPairs {
-    /// Whole pairs, for evaluation.
+    /// Whole pairs, for evaluation. Leaves out pairs that lack a frame; [`remarks`](Source::remarks)
+    /// names them.
     ///
     /// # Errors
-    /// Returns an error if the folder has no pairs in either layout, or a frame is missing.
+    /// Returns an error if the folder has no pairs in either layout, or all of them lack a frame.
     pub fn whole(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let kitti = folder.join("flow_occ");
         let is_kitti = kitti.is_dir();
         let (place, ending) =
             if is_kitti { (kitti.as_path(), "_10.png") } else { (folder, ".flo") };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut incomplete) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(place).map_err(Error::io(place, "read"))? {
             let truth = entry.map_err(Error::io(place, "read"))?.path();
             let name = truth.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -60,7 +63,14 @@ impl FlowPairs {
                     frame(&truth, folder.join(name), &ENDINGS)
                 }
             };
-            pairs.push(Files { first: frame(1)?, second: frame(2)?, truth });
+            match (frame(1), frame(2)) {
+                (Ok(first), Ok(second)) => pairs.push(Files { first, second, truth }),
+                (Err(error), _) | (_, Err(error)) => incomplete.push((truth, error)),
+            }
+        }
+        incomplete.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if pairs.is_empty() && !incomplete.is_empty() {
+            return Err(incomplete.swap_remove(0).1);
         }
         if pairs.is_empty() {
             let reason = "it holds no pairs, expected NAME.flo beside NAME_1 and NAME_2, or KITTI's \
@@ -68,7 +78,8 @@ impl FlowPairs {
             return Err(Error::Flow { path: folder.to_owned(), reason: reason.to_owned() });
         }
         pairs.sort_by(|one, other| one.truth.cmp(&other.truth));
-        Ok(Self { pairs, crop: None })
+        let left_out = incomplete.into_iter().map(|(_, error)| error.to_string()).collect();
+        Ok(Self { pairs, crop: None, left_out })
     }
 
     /// Random crops of this height and width, some flipped horizontally or vertically, for training.
@@ -110,6 +121,10 @@ impl Source for FlowPairs {
             part.flip_vertical();
         }
         Ok(part)
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
     }
 }
 
@@ -238,6 +253,17 @@ mod tests {
         }
         // Five columns by four rows to begin at, flipped in both ways or not.
         assert!((40..=80).contains(&seen.len()), "{}", seen.len());
+    }
+
+    #[test]
+    fn a_pair_without_a_frame_is_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        middlebury(folder.path());
+        fs::write(folder.path().join("c.flo"), encode_flo(flow().view())).unwrap();
+        let pairs = FlowPairs::whole(folder.path()).unwrap();
+        assert_eq!(pairs.len(), 1);
+        let left_out = pairs.remarks().left_out;
+        assert!(left_out.len() == 1 && left_out[0].contains("c.flo: its frame "), "{left_out:?}");
     }
 
     #[test]

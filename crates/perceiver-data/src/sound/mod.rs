@@ -39,7 +39,7 @@ pub struct Sound {
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, has another format, is damaged or ends early, has
-/// no samples or more than 2²⁸, or has a rate outside 1 to 768 kHz.
+/// no samples, more than 2²⁸ or one that is not finite, or has a rate outside 1 to 768 kHz.
 ///
 /// # Source
 /// The multimodal notebook of Perceiver IO, which divides 16-bit samples by 2¹⁵ and takes the
@@ -58,6 +58,12 @@ pub(crate) fn checked(sound: Sound, path: &Path) -> Result<Sound> {
     if !RATES.contains(&sound.rate) {
         let (least, most) = RATES.into_inner();
         let reason = format!("{} samples per second, expected {least} to {most}", sound.rate);
+        return Err(Error::sound(path, "read", reason));
+    }
+    // A single one would spread to everything that a model computes.
+    if let Some(index) = sound.samples.iter().position(|sample| !sample.is_finite()) {
+        let found = sound.samples[index];
+        let reason = format!("sample {index} is {found}, expected a finite number");
         return Err(Error::sound(path, "read", reason));
     }
     Ok(sound)

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 
-use super::class_names::ClassNames;
-use super::{LabelledImage, Source};
+use super::class_names::{ClassNames, LabelForm};
+use super::{LabelledImage, Remarks, Source};
 use crate::error::{Error, Result};
 use crate::read_image::read_image;
 
@@ -26,11 +26,14 @@ const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp
 pub struct ImageFolder {
     images: Vec<(PathBuf, usize)>,
     names: ClassNames,
+    form: LabelForm,
+    folder: PathBuf,
 }
 
 impl ImageFolder {
     /// Lists the images. `names` lists the classes that a model already has, such as those of its
-    /// training data; without it, the folders' names are the classes.
+    /// training data; without it, the folders' names are the classes. Folders that all have the index
+    /// of a class for a name, and none the name of a class, are taken by index.
     ///
     /// # Errors
     /// Returns an error if a folder cannot be read, if a class has no images or is not in `names`, or if
@@ -52,7 +55,8 @@ impl ImageFolder {
             || ClassNames::collect(found.iter().map(|(_, name)| name.as_str())),
             ClassNames::given,
         );
-        let numbers = names.numbers();
+        let form = names.form(found.iter().map(String::as_str));
+        let numbers = names.numbers(form);
         let mut images = Vec::new();
         for (place, class) in &found {
             let number = numbers.get(class.as_str());
@@ -65,7 +69,8 @@ impl ImageFolder {
                 return Err(Error::data(place, "it holds no images"));
             }
         }
-        Ok(Self { images, names })
+        let folder = folder.to_path_buf();
+        Ok(Self { images, names, form, folder })
     }
 
     /// Class names, in the order of their numbers.
@@ -85,6 +90,10 @@ impl Source for ImageFolder {
     fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<LabelledImage> {
         let (path, label) = &self.images[index];
         Ok(LabelledImage { image: read_image(path)?, label: *label })
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.names.remarks(&self.folder, self.form)
     }
 }
 
@@ -148,6 +157,17 @@ mod tests {
         assert_eq!(red_and_label(&source), [(0, 1)]);
         let error = ImageFolder::open(folder.path(), Some(&names(&["emu"]))).unwrap_err();
         assert!(error.to_string().ends_with("dog: its name is not one of the classes"), "{error}");
+    }
+
+    #[test]
+    fn folders_named_after_indexes_are_taken_by_index_and_said_to_be() {
+        let folder = folder(&["1/a.png", "0/b.png"]);
+        let names = ["emu".to_owned(), "dog".to_owned(), "cat".to_owned()];
+        let source = ImageFolder::open(folder.path(), Some(&names)).unwrap();
+        assert_eq!(red_and_label(&source), [(1, 0), (0, 1)]);
+        let notes = source.remarks().notes;
+        assert!(notes.len() == 1 && notes[0].contains("by index, 0 as \"emu\""), "{notes:?}");
+        assert!(ImageFolder::open(folder.path(), None).unwrap().remarks().notes.is_empty());
     }
 
     #[test]

@@ -43,6 +43,21 @@ pub trait Source: Send + Sync {
     /// # Panics
     /// May panic if `index` is not below [`len`](Self::len).
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example>;
+
+    /// What a user should know about how the data was opened. A source that wraps another passes its
+    /// remarks on.
+    fn remarks(&self) -> Remarks {
+        Remarks::default()
+    }
+}
+
+/// What a user should know about how a [`Source`] was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Why files were left out: one line for each. They are not among the examples.
+    pub left_out: Vec<String>,
+    /// How ambiguous data was read, one line each.
+    pub notes: Vec<String>,
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -54,6 +69,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example> {
         (**self).example(index, random)
+    }
+
+    fn remarks(&self) -> Remarks {
+        (**self).remarks()
     }
 }
 

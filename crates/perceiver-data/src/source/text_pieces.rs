@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::masked_text::words;
-use super::{LabelledText, Source};
+use super::{LabelledText, Remarks, Source};
 use crate::Result;
 
 /// A random piece of each text with some words masked, so that a model depends neither on where a
@@ -39,6 +39,10 @@ impl<S: Source<Example = LabelledText>> Source for TextPieces<S> {
         let start = random.random_range(0..=words.len() - count);
         let text = self.hide(&text, &words[start..start + count], random);
         Ok(LabelledText { text, label })
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.source.remarks()
     }
 }
 

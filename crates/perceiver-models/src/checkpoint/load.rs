@@ -1,6 +1,7 @@
 //! Loads the values of a checkpoint into the parameters of a module.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
@@ -18,12 +19,18 @@ pub struct LoadOptions {
     /// If true, skips tensors that only the model or only the checkpoint has: to start from a
     /// model with another head.
     pub partial: bool,
+    /// If true, parameters whose shape differs from the checkpoint's keep their fresh values, and
+    /// [`LoadReport::mismatched`] lists them: to start from a classifier of other labels.
+    ///
+    /// # Source
+    /// `ignore_mismatched_sizes` of transformers' `from_pretrained`.
+    pub ignore_mismatched_sizes: bool,
 }
 
 impl Default for LoadOptions {
     /// Everything, in single precision.
     fn default() -> Self {
-        Self { dtype: Some(FloatDType::F32), partial: false }
+        Self { dtype: Some(FloatDType::F32), partial: false, ignore_mismatched_sizes: false }
     }
 }
 
@@ -40,6 +47,25 @@ pub struct LoadReport {
     pub fresh: Vec<String>,
     /// What a wrapper of the model had put before its keys, and was left off.
     pub prefix: String,
+    /// Parameters that keep their fresh values because the checkpoint's have another shape.
+    pub mismatched: Vec<MismatchedSize>,
+}
+
+/// A parameter whose shape differs from the checkpoint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MismatchedSize {
+    /// Its key.
+    pub key: String,
+    /// The shape in the checkpoint.
+    pub stored: Vec<usize>,
+    /// The shape in the model.
+    pub expected: Vec<usize>,
+}
+
+impl fmt::Display for MismatchedSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (is {:?}, expected {:?})", self.key, self.stored, self.expected)
+    }
 }
 
 /// A tensor with NaN or infinite values.
@@ -61,7 +87,9 @@ impl LoadReport {
         let prefix = &self.prefix;
         let wrapper = (!prefix.is_empty())
             .then(|| format!("keys of the checkpoint begin with `{prefix}`, which is left off"));
-        wrapper.into_iter().chain(self.non_finite.iter().map(line)).collect()
+        let fresh = |tensor: &MismatchedSize| format!("fresh, since its shape differs: {tensor}");
+        let tensors = self.non_finite.iter().map(line);
+        wrapper.into_iter().chain(tensors).chain(self.mismatched.iter().map(fresh)).collect()
     }
 }
 
@@ -73,8 +101,8 @@ impl LoadReport {
 /// put before its keys is left off, see [`Checkpoint::wrapper_prefix`].
 ///
 /// # Errors
-/// [`Error::Mismatch`] listing what is missing, unused (unless the options allow it and some tensor
-/// fits) or of another shape or type; [`Error::Checkpoint`] or [`Error::Io`] if a tensor cannot be
+/// [`Error::Mismatch`] listing what is missing, unused or of another shape (unless the options allow
+/// it and some tensor fits) or of another type; [`Error::Checkpoint`] or [`Error::Io`] if a tensor cannot be
 /// read. The module is then lost: a checkpoint loads whole or not at all.
 pub fn load_module<M: Module>(
     module: M,
@@ -83,7 +111,7 @@ pub fn load_module<M: Module>(
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
     let slots = slots(&module, keys);
-    let report = compare(&slots, checkpoint, keys, options.partial)?;
+    let report = compare(&slots, checkpoint, keys, options)?;
     let mut loader =
         Loader { checkpoint, keys, options, place: Place::default(), report, error: None };
     let module = module.map(&mut loader);
@@ -145,13 +173,16 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
     place.is("Linear", "weight")
 }
 
-/// Lists what only the module or only the checkpoint has, if that is allowed and all else agrees.
+/// Lists what only the module or only the checkpoint has, and what differs in shape, if that is
+/// allowed and all else agrees.
 fn compare(
     slots: &[Slot],
     checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
-    partial: bool,
+    options: &LoadOptions,
 ) -> Result<LoadReport, Error> {
+    let LoadOptions { partial, ignore_mismatched_sizes, .. } = *options;
+    let mut mismatched = Vec::new();
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
     let keys_of_slots: BTreeSet<&str> = slots.iter().map(|slot| slot.key.as_str()).collect();
@@ -164,6 +195,10 @@ fn compare(
         match checkpoint.info(&stored) {
             None if keys.is_optional(&slot.key) => {}
             None => missing.push(slot.key.clone()),
+            Some(info) if ignore_mismatched_sizes && !has_shape(slot, info) => {
+                let (stored, expected) = (info.shape.clone(), slot.shape.clone());
+                mismatched.push(MismatchedSize { key: slot.key.clone(), stored, expected });
+            }
             Some(info) => {
                 some_fit = true;
                 wrong.extend(difference(slot, info));
@@ -177,21 +212,27 @@ fn compare(
     let (ignored, unused): (Vec<_>, Vec<_>) = others
         .map(str::to_owned)
         .partition(|key| partial || keys.is_optional(key) || found.leaves_out(key));
-    if wrong.is_empty() && unused.is_empty() && (missing.is_empty() || partial && some_fit) {
+    let is_whole = missing.is_empty() && mismatched.is_empty();
+    let may_lack = (partial || missing.is_empty()) && some_fit;
+    if wrong.is_empty() && unused.is_empty() && (is_whole || may_lack) {
         let prefix = prefix.to_owned();
-        return Ok(LoadReport { ignored, fresh: missing, prefix, ..LoadReport::default() });
+        return Ok(LoadReport { ignored, fresh: missing, mismatched, prefix, ..LoadReport::default() });
     }
+    wrong.extend(mismatched.iter().map(MismatchedSize::to_string));
     let hint = hint(&missing, &unused, some_fit, &found);
     Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
+}
+
+/// One value may be stored with an axis or without.
+fn has_shape(slot: &Slot, info: &TensorInfo) -> bool {
+    let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
+    slot.shape == info.shape || scalar && slot.shape.len() <= 1 && info.shape.len() <= 1
 }
 
 fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     let kind = |float: bool| if float { "floats" } else { "integers" };
     let key = &slot.key;
-    // One value may be stored with an axis or without.
-    let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
-    let scalar = scalar && slot.shape.len() <= 1 && info.shape.len() <= 1;
-    if slot.shape != info.shape && !scalar {
+    if !has_shape(slot, info) {
         return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
     }
     if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
@@ -251,7 +292,8 @@ impl Loader<'_> {
         let stored = format!("{}{key}", self.report.prefix);
         let checkpoint = self.checkpoint;
         let may_lack = self.options.partial || self.keys.is_optional(&key);
-        if checkpoint.info(&stored).is_none() && may_lack {
+        let is_fresh = checkpoint.info(&stored).is_none() && may_lack;
+        if is_fresh || self.report.mismatched.iter().any(|tensor| tensor.key == key) {
             return None;
         }
         let bytes = checkpoint.bytes(&stored);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{
-    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
+    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Remarks, Source,
 };
 use perceiver_models::losses::Labels;
 use perceiver_models::{
@@ -43,7 +43,7 @@ impl Evaluator {
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
         })?;
-        Ok(Evaluation { confusion: Some(confusion), warnings, ..evaluation })
+        Ok(Evaluation { confusion: Some(confusion), ..evaluation.warned(warnings) })
     }
 
     pub(super) fn texts(
@@ -68,7 +68,7 @@ impl Evaluator {
         })?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
         warnings.extend(cut.warning(evaluation.examples, length));
-        Ok(Evaluation { confusion, warnings, ..evaluation })
+        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
     }
 }
 
@@ -143,6 +143,10 @@ impl Source for Fitted {
             }
             _ => Ok(LabelledImage { image, label }),
         }
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.source.remarks()
     }
 }
 

@@ -135,6 +135,18 @@ fn unreadable_examples_are_skipped_counted_and_named() {
 }
 
 #[test]
+fn an_unreadable_example_counts_once_however_often_it_is_met() {
+    let source = Numbers { count: 4, unreadable: |index| index == 1 };
+    let loader = LoaderBuilder::new(Together).batch_size(2).shuffle(5).build(source);
+    for _ in 0..3 {
+        taken(&loader);
+    }
+    assert_eq!((loader.skipped().count, loader.skipped().reasons.len()), (1, 1));
+    loader.forget_skipped();
+    assert_eq!((loader.skipped().count, loader.skipped().reasons.len()), (0, 0));
+}
+
+#[test]
 fn a_validation_skips_batches_without_a_readable_example() {
     let source = Numbers { count: 5, unreadable: |index| index != 2 };
     let loader = LoaderBuilder::new(Together).workers(2).build(source);

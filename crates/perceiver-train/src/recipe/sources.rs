@@ -1,5 +1,6 @@
 //! Opens the data of a recipe, for training as well as for evaluation.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
@@ -39,6 +40,9 @@ const EPOCH: usize = 1 << 16;
 impl Files<'_> {
     /// Both parts of IDX files.
     pub(super) fn idx_images(&self, data: &IdxImagesData) -> Result<Parts<LabelledImage>> {
+        if let [class] = data.classes.as_slice() {
+            return Err(one_class(&self.recipe.path, "`data.classes` has ", class));
+        }
         let named = format!("`data.classes` names {}", data.classes.len());
         let open = |files| self.held_out_idx_images(files, data.classes.len(), &named);
         Ok(parts(open(&data.train)?, open(&data.validation)?))
@@ -49,9 +53,14 @@ impl Files<'_> {
         &self,
         data: &ImageFolderData,
     ) -> Result<(Parts<LabelledImage>, Vec<String>)> {
-        let train = self.image_folder(&data.train, None)?;
+        let named = self.class_names();
+        let train = self.image_folder(&data.train, named.as_deref())?;
         let classes = train.class_names().to_vec();
+        if let [class] = classes.as_slice() {
+            return Err(one_class(&self.path(&data.train), "", class));
+        }
         let validation = self.image_folder(&data.validation, Some(&classes))?;
+        self.check_validation(&data.validation, &validation, named.is_some())?;
         Ok((parts(train, validation), classes))
     }
 
@@ -60,10 +69,15 @@ impl Files<'_> {
         &self,
         data: &TextTableData,
     ) -> Result<(Parts<LabelledText>, Vec<String>)> {
-        let train = self.text_table(&data.train, data, None)?;
+        let named = self.class_names().filter(|_| data.label.is_some());
+        let train = self.text_table(&data.train, data, named.as_deref())?;
         let classes = train.class_names().to_vec();
+        if let [class] = classes.as_slice() {
+            return Err(one_class(&self.path(&data.train), "", class));
+        }
         let names = (!classes.is_empty()).then_some(classes.as_slice());
         let validation = self.text_table(&data.validation, data, names)?;
+        self.check_validation(&data.validation, &validation, named.is_some())?;
         let names = data.values.clone().unwrap_or(classes);
         let shortest = if data.random_pieces { data.shortest_piece } else { 1.0 };
         let train = TextPieces { source: train, shortest, mask_probability: data.mask_probability };
@@ -115,6 +129,32 @@ impl Files<'_> {
     ) -> Result<Parts<Clip>> {
         let train = self.clips(data, config, data.random_crops)?;
         Ok(parts(train, self.held_out_clips(data, config)?))
+    }
+
+    /// Names of the classes in order of their numbers, if `[model]` has them: the data may then have
+    /// their indexes instead.
+    fn class_names(&self) -> Option<Vec<String>> {
+        let names = self.recipe.settings.model.get("id2label")?.as_table()?;
+        let name = |(index, name): (&String, &toml::Value)| {
+            Some((index.parse::<usize>().ok()?, name.as_str()?.to_owned()))
+        };
+        let names: Option<BTreeMap<_, _>> = names.iter().map(name).collect();
+        Some(names?.into_values().collect())
+    }
+
+    /// Refuses indexes for classes whose order nobody has chosen.
+    fn check_validation(
+        &self,
+        path: &Path,
+        validation: &impl Source,
+        have_order: bool,
+    ) -> Result<()> {
+        if have_order || validation.remarks().notes.is_empty() {
+            return Ok(());
+        }
+        let reason = "labels are numbers, those of the training data are names: `model.id2label` \
+                      can give their order";
+        Err(Error::recipe(&self.path(path), reason))
     }
 
     fn path(&self, path: &Path) -> PathBuf {
@@ -261,6 +301,11 @@ pub(crate) fn idx_images(
         }
         _ => Ok(source),
     }
+}
+
+/// With one class, every answer is right, and transformers would take the model for a regression.
+fn one_class(path: &Path, what: &str, class: &str) -> Error {
+    Error::recipe(path, format!("{what}one class, {class:?}, expected two or more to choose from"))
 }
 
 fn parts<E>(

@@ -53,7 +53,7 @@ pub(super) fn write_reports(
 }
 
 /// Writes a file that appears only when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     let prefix = temporary_prefix();
     builder.prefix(&prefix);

@@ -9,13 +9,13 @@ use perceiver_data::flow::FlowPair;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::recipe::Recipe;
 use perceiver_train::report::Confusion;
-use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples, Metric};
+use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Examples, Metric};
 use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::{ForceArgument, HeadArguments, HubArguments};
 use crate::atomic_output::write_whole;
-use crate::batch::{Batch, Unreadable};
+use crate::batch::Unreadable;
 use crate::destination::check_file;
 use crate::device::OpenDevice;
 use crate::output::{grouped, one_line, table};
@@ -49,8 +49,8 @@ pub(crate) struct EvaluateArguments {
     /// Data that the model's head takes, or a recipe
     ///
     /// Image classifiers: a folder with a folder of photos per class, or two IDX files, of images and
-    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Masked language
-    /// models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
+    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Classes have the
+    /// model's names or, if none has one, its indexes. Masked language models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
     /// KITTI's. Autoencoders: videos. Any model: a recipe, *.toml, for its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
@@ -95,20 +95,19 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     };
     let device = context.open_device()?;
     let start = Instant::now();
-    match data {
+    let (read, skipped) = match data {
         EvaluationData::Examples(examples) => {
             let evaluation = evaluate(&evaluator, examples, &device, context)?;
             print(arguments, &evaluation, &evaluator, context)?;
-            let count = evaluation.skipped.count;
-            if count > 0 {
-                let total = evaluation.examples + count;
-                return Err(Unreadable(format!("{count} of {total}")).into());
-            }
+            (evaluation.examples, evaluation.skipped.count)
         }
         EvaluationData::FlowPairs(pairs) => evaluate_flow(&evaluator, &*pairs, &device, context)?,
-    }
+    };
     context.note_device(&device, start);
-    Ok(())
+    match skipped {
+        0 => Ok(()),
+        count => Err(Unreadable(format!("{count} of {}", read + count)).into()),
+    }
 }
 
 fn evaluate(
@@ -127,20 +126,28 @@ fn evaluate(
     Ok(evaluation)
 }
 
+/// Returns the numbers of pairs that were measured, and of those that could not be.
 fn evaluate_flow(
     evaluator: &Evaluator,
     pairs: &dyn Source<Example = FlowPair>,
     device: &OpenDevice,
     context: &Context,
-) -> Result<()> {
+) -> Result<(usize, usize)> {
     let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?.pad(true);
     context.output.warnings(pipeline.warnings());
     let mut bar = context.output.progress("evaluate", "pairs");
-    let mut batch = Batch::new(pairs.len());
-    let evaluation = flow::measure(&pipeline, pairs, &mut bar, &mut batch)?;
+    let (evaluation, skipped) = flow::measure(&pipeline, pairs, &mut bar);
     drop(bar);
-    context.output.result(flow::as_json(&evaluation), &flow::as_text(&evaluation))?;
-    batch.finish()
+    let no_result = |reason| Error::NoResult { path: evaluator.folder().to_path_buf(), reason };
+    if let (true, [first, others @ ..]) = (evaluation.pairs.is_empty(), skipped.as_slice()) {
+        context.output.warnings(others);
+        return Err(no_result(format!("no pair could be measured: {first}")).into());
+    }
+    context.output.warnings(&skipped);
+    evaluation.check().map_err(|error| no_result(error.to_string()))?;
+    let json = flow::as_json(&evaluation, skipped.len());
+    context.output.result(json, &flow::as_text(&evaluation))?;
+    Ok((evaluation.pairs.len(), skipped.len()))
 }
 
 fn print(

@@ -17,7 +17,7 @@ use self::outline::Outline;
 use self::photo::{Photo, View};
 use super::FlowPair;
 use crate::error::{Error, Result};
-use crate::source::Source;
+use crate::source::{Remarks, Source};
 use crate::video::frame_files;
 
 /// Most pixels of a frame: 367 times those of the published model.
@@ -45,6 +45,8 @@ const MAX_MEMORY: usize = 1 << 30;
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
+    /// Why photos were left out.
+    left_out: Vec<String>,
 }
 
 /// Settings of a [`FlowGenerator`].
@@ -78,19 +80,28 @@ impl FlowGeneratorOptions {
 impl FlowGenerator {
     /// Reads all photos of a folder.
     ///
-    /// If the photos would take more than a gigabyte, large ones are reduced.
+    /// If the photos would take more than a gigabyte, large ones are reduced. Leaves out photos that
+    /// cannot be read; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if the folder holds no image or one that cannot be read, or if the options
-    /// are invalid.
+    /// Returns an error if the folder holds no image that can be read, or if the options are invalid.
     pub fn new(folder: impl AsRef<Path>, options: FlowGeneratorOptions) -> Result<Self> {
         let folder = folder.as_ref();
         options.check().map_err(|reason| Error::Flow { path: folder.to_owned(), reason })?;
         let files = frame_files(folder)?;
         let share = MAX_MEMORY / files.len();
-        let read = |file| Ok(Photo::new(crate::read_image(file)?, share));
-        let photos = files.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { photos, options })
+        let (mut photos, mut errors) = (Vec::new(), Vec::new());
+        for file in files {
+            match crate::read_image(file) {
+                Ok(image) => photos.push(Photo::new(image, share)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if photos.is_empty() && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        let left_out = errors.iter().map(Error::to_string).collect();
+        Ok(Self { photos, options, left_out })
     }
 
     /// The background and the pieces that move over it, the topmost last.
@@ -130,6 +141,10 @@ impl Source for FlowGenerator {
             camera::change(&mut pair.second, random);
         }
         Ok(pair)
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
     }
 }
 
