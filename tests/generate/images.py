@@ -184,6 +184,117 @@ def png(array: np.ndarray, colour_type: int, depth: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def bitmap(pixels: bytes, width: int, height: int, bits: int, **header: Any) -> bytes:
+    """A bitmap of these bytes, in a form that Pillow does not write."""
+    masks, palette = header.get("masks", ()), header.get("palette", b"")
+    fields = (40, width, height, 1, bits, header.get("compression", 3 if masks else 0), 0, 0, 0, len(palette) // 4, 0)
+    start = struct.pack("<IiiHHIIiiII", *fields) + b"".join(struct.pack("<I", mask) for mask in masks) + palette
+    if header.get("is_old"):
+        start = struct.pack("<IHHHH", 12, width, height, 1, bits) + palette
+    file = b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(start))
+    return start + pixels if header.get("has_no_file_header") else file + start + pixels
+
+
+def bitmaps() -> dict[str, bytes]:
+    rng = seeded("images/bitmaps")
+    width, height = 9, 7
+    small = rng.integers(0, 65536, (height, width), dtype=np.uint16)
+    rows16 = b"".join(row.tobytes() + b"\0\0" for row in small)
+    rows24 = b"".join(row.tobytes() + b"\0" for row in rng.integers(0, 256, (height, 3 * width), dtype=np.uint8))
+    rows32 = rng.integers(0, 256, (height, 4 * width), dtype=np.uint8).tobytes()
+    four = bytes(rng.integers(0, 256, 4 * 16, dtype=np.uint8))
+    rows4 = b"".join(row.tobytes() + b"\0\0\0" for row in rng.integers(0, 256, (height, 5), dtype=np.uint8))
+    wide = {"rgb555": (), "masks555": (0x7C00, 0x3E0, 0x1F), "rgb565": (0xF800, 0x7E0, 0x1F)}
+    files = {f"{name}.bmp": bitmap(rows16, width, height, 16, masks=masks) for name, masks in wide.items()}
+    # A run, a few of their own, the end of a row, a jump, and rows that end early.
+    runs8 = bytes([4, 3, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0, 9, 1, 0, 0, 0, 2, 2, 1, 3, 7, 0, 0])
+    runs8 += bytes([9, 2, 0, 0, 9, 4, 0, 0, 9, 5, 0, 1])
+    runs4 = bytes([5, 0x12, 0, 4, 0x34, 0x56, 0, 0, 9, 0x78, 0, 0, 2, 0x9A, 0, 0])
+    runs4 += bytes([0, 7, 1, 2, 3, 4]) + bytes([0, 0]) + bytes([9, 0xBC, 0, 0]) * 3
+    files |= {
+        "rgb32.bmp": bitmap(rows32, width, height, 32),
+        "masks32.bmp": bitmap(rows32, width, height, 32, masks=(0xFF000000, 0xFF0000, 0xFF00)),
+        "top_down.bmp": bitmap(rows24, width, -height, 24),
+        "cut_filling.bmp": bitmap(rows24[:-1], width, height, 24),
+        "old.bmp": bitmap(rows24, width, height, 24, is_old=True),
+        "old4.bmp": bitmap(rows4, width, height, 4, is_old=True, palette=four[:48]),
+        "few_colours.bmp": bitmap(rows4, width, height, 4, palette=four[:20]),
+        "rows.dib": bitmap(rows24, width, height, 24, has_no_file_header=True),
+        "palette.dib": bitmap(rows4, width, height, 4, palette=four, has_no_file_header=True),
+        "runs8.bmp": bitmap(runs8, width, height, 8, compression=1, palette=four),
+        "runs4.bmp": bitmap(runs4, width, height, 4, compression=2, palette=four),
+    }
+    return files
+
+
+def gif(canvas: tuple[int, int], frames: list[dict[str, Any]], palette: bytes, background: int = 0) -> bytes:
+    """A GIF of frames with codes of nine bits, none of which the decoder's table is needed for."""
+    size = (len(palette) // 3 - 1).bit_length() - 1
+    file = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0x80 | size, background, 0) + palette
+    for frame in frames:
+        transparent = frame.get("transparent")
+        flags = frame.get("disposal", 0) << 2 | (transparent is not None)
+        file += b"!\xf9\x04" + struct.pack("<BHB", flags, frame.get("delay", 0), transparent or 0) + b"\0"
+        rows, own = frame["rows"], frame.get("palette", b"")
+        height, width = rows.shape
+        local = 0x80 | ((len(own) // 3 - 1).bit_length() - 1) if own else 0
+        if frame.get("interlaced"):
+            local |= 0x40
+            rows = np.concatenate([rows[0::8], rows[4::8], rows[2::4], rows[1::2]])
+        file += b"," + struct.pack("<HHHHB", *frame.get("at", (0, 0)), width, height, local) + own
+        # The table is cleared before it grows to codes of ten bits.
+        codes = [256]
+        for count, index in enumerate(rows.ravel().tolist()):
+            codes += [256, index] if count % 200 == 199 else [index]
+        number = sum(code << 9 * place for place, code in enumerate([*codes, 257]))
+        packed = number.to_bytes((9 * len(codes) + 16) // 8, "little")
+        blocks = [packed[start : start + 255] for start in range(0, len(packed), 255)]
+        file += b"\x08" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    return file + b";"
+
+
+def gifs() -> dict[str, bytes]:
+    rng = seeded("images/gifs")
+    palette, own = (bytes(rng.integers(0, 256, 3 * 16, dtype=np.uint8)) for _ in range(2))
+    rows = rng.integers(0, 16, (5, 6), dtype=np.uint8)
+    inside = {"rows": rows, "at": (2, 3)}
+    files = {
+        "offset.gif": gif((11, 10), [inside], palette),
+        "offset_background.gif": gif((11, 10), [inside], palette, background=7),
+        "offset_transparent.gif": gif((11, 10), [inside | {"transparent": 5}], palette),
+        "offset_own.gif": gif((11, 10), [inside | {"palette": own}], palette),
+        "outside.gif": gif((6, 5), [inside], palette),
+        "empty_screen.gif": gif((0, 0), [inside], palette),
+        "interlaced.gif": gif((6, 11), [{"rows": np.concatenate([rows, rows, rows[:1]]), "interlaced": True}], palette),
+        "few_colours.gif": gif((6, 5), [{"rows": rows}], palette[:12]),
+    }
+    files["no_end.gif"] = files["offset.gif"][:-2]
+    return files
+
+
+def animations() -> dict[str, bytes]:
+    """Frames that cover parts of earlier ones, with every way to remove them and times of their own."""
+    rng = seeded("images/animations")
+    palette, own = (bytes(rng.integers(0, 256, 3 * 16, dtype=np.uint8)) for _ in range(2))
+    delays = (4, 50, 0, 1, 8, 12)
+    files = {}
+    for name, transparent in (("opaque", None), ("transparent", 5)):
+        for disposal in range(4):
+            frames = []
+            for index, delay in enumerate(delays):
+                height, width = (9, 10) if index == 0 else (3 + index % 3, 4 + index % 2)
+                frame = {"rows": rng.integers(0, 16, (height, width), dtype=np.uint8), "delay": delay}
+                frame |= {"at": (0, 0) if index == 0 else (index, index // 2), "transparent": transparent}
+                frame |= {"disposal": disposal if index < 4 else 0, "palette": own if index == 2 else b""}
+                frames.append(frame)
+            files[f"{name}{disposal}.gif"] = gif((11, 10), frames, palette, background=3)
+    rgb = [Image.fromarray(picture(f"animation {index}", 12, 13)) for index in range(4)]
+    times = {"duration": [40, 500, 80, 120]}
+    files["frames.png"] = encoded(rgb[0], "PNG", save_all=True, append_images=rgb[1:], **times)
+    files["frames.webp"] = encoded(rgb[0], "WEBP", save_all=True, append_images=rgb[1:], lossless=True, **times)
+    return files
+
+
 def readable() -> dict[str, bytes]:
     """Files by name, most of them small; JPEG ones large enough for several blocks of colour."""
     height, width = 23, 31
@@ -240,8 +351,14 @@ def readable() -> dict[str, bytes]:
         "cmyk.tif": encoded(cmyk, "TIFF"),
         "jpeg.tif": encoded(rgb, "TIFF", compression="jpeg"),
     }
+    files |= bitmaps() | gifs()
+    # The last chunk, the checksum of the pixels and the one inside of them are cut or wrong.
+    for name, end in (("no_end", -12), ("no_checksum", -16), ("no_inner_checksum", -20)):
+        files[f"{name}.png"] = files["rgb.png"][:end]
+    files["wrong_checksum.png"] = files["rgb.png"][:-16] + bytes(4) + files["rgb.png"][-12:]
     for name, subsampling in (("444", 0), ("422", 1), ("420", 2)):
         files[f"{name}.jpg"] = encoded(photo, "JPEG", quality=80, subsampling=subsampling)
+    files["two.mpo"] = encoded(photo, "MPO", save_all=True, append_images=[rgb], quality=80)
     files["progressive.jpg"] = encoded(photo, "JPEG", quality=75, progressive=True)
     files["restarts.jpg"] = encoded(photo, "JPEG", quality=75, restart_marker_blocks=2)
     files["junk_after.jpg"] = files["420.jpg"] + b"junk"
@@ -266,9 +383,25 @@ def read(target: Path) -> None:
     save_tensors(target / "files.safetensors", tensors, {"versions": json.dumps(VERSIONS, sort_keys=True)})
 
 
+def animated(target: Path) -> None:
+    tensors: Tensors = {}
+    for name, content in animations().items():
+        frames, durations = [], []
+        with Image.open(io.BytesIO(content)) as image:
+            for index in range(image.n_frames):
+                image.seek(index)
+                frames.append(np.asarray(image.convert("RGB")))
+                durations.append(image.info["duration"])
+        tensors[f"file.{name}"] = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
+        tensors[f"frames.{name}"] = torch.from_numpy(np.stack(frames))
+        tensors[f"durations.{name}"] = torch.from_numpy(np.array(durations, np.int32))
+    save_tensors(target / "animations.safetensors", tensors, {"versions": json.dumps(VERSIONS, sort_keys=True)})
+
+
 def generate(target: Path) -> None:
     processed(target)
     read(target)
+    animated(target)
 
 
 if __name__ == "__main__":

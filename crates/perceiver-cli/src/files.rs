@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::atomic_output::write_whole;
 
@@ -39,18 +39,18 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
         return Ok(argument.to_owned());
     }
     let text = standard_input()?;
-    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(line.unwrap_or(&text).to_owned())
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// The lines of a file, each with its place; `-` stands for standard input.
+/// The lines of a file that are not blank, each with its place; `-` stands for standard input.
 pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
     let (name, text) = if path == Path::new("-") {
         ("standard input".to_owned(), standard_input()?)
     } else {
         (path.display().to_string(), perceiver_data::read_text(path)?)
     };
-    let lines = text.lines().zip(1..).map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    let lines = lines.map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {
         bail!("{name}: is empty, expected one text per line");
@@ -65,8 +65,5 @@ fn standard_input() -> Result<String> {
     if bytes.len() as u64 > MAX_INPUT {
         bail!("standard input: is longer than {MAX_INPUT} bytes");
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow!("standard input: invalid UTF-8 at byte {at}")
-    })
+    Ok(perceiver_data::decode_text(bytes, "standard input")?)
 }

@@ -18,6 +18,7 @@ mod inputs;
 mod interrupt;
 mod long_texts;
 mod output;
+mod paths;
 mod pattern;
 mod progress;
 mod thumbnail;

@@ -69,6 +69,15 @@ pub enum Error {
         position: usize,
     },
 
+    /// Text that begins with the mark of UTF-16 is not UTF-16.
+    #[error("{}: invalid UTF-16 at byte {position}", path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first unit that cannot be decoded, in bytes.
+        position: usize,
+    },
+
     /// A token identifier is outside the vocabulary.
     #[error("token id {id} at position {position} is not in the vocabulary of {vocabulary} ids")]
     UnknownId {

@@ -4,12 +4,14 @@ pub mod augment;
 mod durable;
 mod error;
 pub mod flow;
+mod folder_files;
 mod image_processor;
 mod json;
 mod read_image;
 mod resample;
 mod sound;
 mod source;
+mod text_file;
 mod tokenizer;
 mod video;
 
@@ -17,6 +19,7 @@ mod video;
 pub use image::RgbImage;
 
 pub use self::error::{Error, Result};
+pub use self::folder_files::{FileKind, FolderFiles, passed_over_note, video_files};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::{decode_image, read_image};
 pub use self::resample::{Backend, Resample};
@@ -26,11 +29,12 @@ pub use self::source::{
     LabelledText, MaskedText, Pieces, PlainText, Remarks, Source, TextColumns, TextPieces,
     TextTable, WholeWordMask,
 };
+pub use self::text_file::{decode_text, read_text};
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
-    Truncation, read_text,
+    Truncation,
 };
 pub use self::video::{
-    VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, names_folder,
-    read_frames, read_video_sound,
+    VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, list_frames,
+    names_folder, read_frames, read_video_sound,
 };

@@ -1,5 +1,9 @@
 //! From image files to pixels, as Pillow reads them.
 
+mod bmp;
+mod gif;
+mod png;
+
 use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -8,6 +12,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
 
+pub(crate) use self::gif::GifFrames;
 use crate::error::{Error, Result};
 use crate::json::{check_size, read_bounded};
 
@@ -53,13 +58,14 @@ const FORMATS: [ImageFormat; 6] = [
 ///
 /// # Differences
 /// - JPEG files with damaged data are refused; Pillow fills in the missing parts. Files that lack
-///   only the end marker are read.
+///   only the end marker are read, and so are PNG and GIF files that lack only what follows their
+///   last pixel, as Pillow reads them.
 /// - An orientation stored only in ImageMagick's own form is ignored.
 /// - TIFF files with palettes, floating-point or signed samples, 2 or 4 bits, YCbCr or CIELab are
 ///   refused; CMYK values and JPEG-compressed pixels can be up to two levels off, and
 ///   premultiplied colours stay premultiplied.
-/// - 16-bit bitmaps can be one level off. Pixels that a run-length encoded bitmap or the first
-///   frame of a GIF animation leaves out are black.
+/// - Bitmaps of 16 and 32 bits may have any masks, and run-length encoded ones may end before their
+///   last row.
 pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
     let bytes = read_bounded(path, MAX_FILE)?;
@@ -84,12 +90,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let big_tiff = bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b");
     let format = big_tiff
         .then_some(ImageFormat::Tiff)
+        .or_else(|| bmp::is_bitmap(bytes).then_some(ImageFormat::Bmp))
         .or_else(|| image::guess_format(bytes).ok())
         .filter(|format| FORMATS.contains(format))
         .ok_or("not a PNG, JPEG, WebP, TIFF, BMP or GIF file")?;
     let decoded = catch_unwind(|| match format {
         ImageFormat::Jpeg => decode_jpeg(bytes),
-        format => decode_other(bytes, format).map_err(|error| error.to_string())?,
+        ImageFormat::Bmp => bmp::decode(bytes).map(|image| (image, Orientation::NoTransforms)),
+        ImageFormat::Gif => decode_gif(bytes),
+        ImageFormat::Png => decode_other(bytes, format).or_else(|error| {
+            let whole = png::completed(bytes).ok_or(error.clone())?;
+            decode_other(&whole, format).map_err(|_| error)
+        }),
+        format => decode_other(bytes, format),
     });
     // Some valid files, such as TIFF tiles of a single colour, make a decoder panic.
     let (image, orientation) = decoded.map_err(|_| "the decoder does not support this file")??;
@@ -126,7 +139,16 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
         .ok_or_else(|| FEWER_PIXELS.to_owned())
 }
 
-fn decode_other(
+fn decode_gif(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
+    let first = GifFrames::new(bytes)?.next().ok_or("it has no frames")?;
+    Ok((first?, Orientation::NoTransforms))
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat) -> Result<(RgbImage, Orientation), String> {
+    decode_by_format(bytes, format).map_err(|error| error.to_string())?
+}
+
+fn decode_by_format(
     bytes: &[u8],
     format: ImageFormat,
 ) -> image::ImageResult<Result<(RgbImage, Orientation), String>> {
@@ -178,9 +200,9 @@ fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     from_exif.or_else(from_xmp).unwrap_or(Orientation::NoTransforms)
 }
 
-fn check_sides(width: u32, height: u32) -> Result<(), String> {
+pub(crate) fn check_sides(width: u32, height: u32) -> Result<(), String> {
     if width == 0 || height == 0 {
-        return Err("it has no pixels".to_owned());
+        return Err(format!("it has no pixels: {width}x{height}"));
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(format!("{width}x{height} pixels, expected at most {MAX_PIXELS}"));

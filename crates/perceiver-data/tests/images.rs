@@ -6,7 +6,7 @@
 use std::fs;
 
 use image::RgbImage;
-use perceiver_data::{Backend, PerceiverImageProcessor, read_image};
+use perceiver_data::{Backend, PerceiverImageProcessor, read_frames, read_image};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -139,6 +139,56 @@ fn files_are_read_as_pillow_reads_them() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The frames of an animation in the fixture, and the time of each in hundredths of a second.
+fn animation(tensors: &SafeTensors<'_>, name: &str) -> (Vec<RgbImage>, Vec<usize>) {
+    let frames = tensors.tensor(&format!("frames.{name}")).unwrap();
+    let [count, height, width, 3] = *frames.shape() else {
+        panic!("{name}: {:?}", frames.shape());
+    };
+    let frames = frames.data().chunks_exact(frames.data().len() / count);
+    let image = |data: &[u8]| RgbImage::from_raw(width as u32, height as u32, data.to_vec());
+    let frames = frames.map(|data| image(data).unwrap()).collect();
+    let times = tensors.tensor(&format!("durations.{name}")).unwrap().data().to_vec();
+    let times = times.chunks_exact(4).map(|time| i32::from_le_bytes(time.try_into().unwrap()));
+    // As browsers show frames of at most ten milliseconds.
+    let times = times.map(|time| if time <= 10 { 10 } else { time as usize / 10 });
+    (frames, times.collect())
+}
+
+#[test]
+fn frames_of_animations_are_pillow_s_and_last_as_long_as_the_file_says() {
+    let (bytes, _) = fixture("animations");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, file) in tensors.iter() {
+        let Some(name) = name.strip_prefix("file.") else {
+            continue;
+        };
+        let path = folder.path().join(name);
+        fs::write(&path, file.data()).unwrap();
+        let (frames, times) = animation(&tensors, name);
+        let found: Result<Vec<_>, _> = read_frames(&path).unwrap().collect();
+        let found = found.unwrap();
+        assert_eq!(found.len(), frames.len(), "{name}");
+        // The decoder of WebP blends opaque pixels without copying them.
+        let levels = u8::from(name.ends_with(".webp"));
+        for (found, expected) in found.iter().zip(&frames) {
+            assert_eq!(found.dimensions(), expected.dimensions(), "{name}");
+            let is_close = |(one, other): (&u8, &u8)| one.abs_diff(*other) <= levels;
+            assert!(found.iter().zip(expected.iter()).all(is_close), "{name}");
+        }
+
+        let video = read_frames(&path).unwrap();
+        let rate = 100.0 * frames.len() as f64 / times.iter().sum::<usize>() as f64;
+        let mean = video.info().frames_per_second.unwrap();
+        assert!((mean - rate).abs() < 1e-9, "{name}: {mean} is not {rate}");
+        assert_eq!(video.info().frames, Some(frames.len()), "{name}");
+        let shown: Result<Vec<_>, _> = video.at_rate(100.0).collect();
+        let repeated = found.iter().zip(times).flat_map(|(frame, time)| vec![frame.clone(); time]);
+        assert!(shown.unwrap() == repeated.collect::<Vec<_>>(), "{name}");
+    }
 }
 
 #[test]

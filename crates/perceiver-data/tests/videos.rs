@@ -122,6 +122,97 @@ fn files_that_are_no_video_say_what_they_are() {
     }
 }
 
+/// A GIF of two white frames of one pixel, each shown for so many hundredths of a second.
+fn gif(hundredths: [u16; 2]) -> Vec<u8> {
+    let mut file = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0".to_vec();
+    for time in hundredths {
+        file.extend([b'!', 0xf9, 4, 0]);
+        file.extend(time.to_le_bytes());
+        file.extend(b"\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0");
+    }
+    file.push(b';');
+    file
+}
+
+#[test]
+fn frames_of_over_a_minute_are_refused_where_time_matters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.gif");
+    let count = || {
+        let frames: Result<Vec<_>, _> = read_frames(&path).unwrap().at_rate(25.0).collect();
+        frames.map(|frames| frames.len()).map_err(|error| error.to_string())
+    };
+    fs::write(&path, gif([6_000, 8])).unwrap();
+    assert_eq!(count(), Ok(1_502));
+    fs::write(&path, gif([4, u16::MAX])).unwrap();
+    let expected = "cannot use the video: frame 1 lasts 655.4 s, expected at most 60";
+    assert_eq!(count(), Err(format!("{}: {expected}", path.display())));
+    assert_eq!(read(&path), vec![RgbImage::from_pixel(1, 1, Rgb([255; 3])); 2]);
+}
+
+#[test]
+fn files_of_a_folder_that_are_not_frames_are_said_to_be_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["2.JPE", "1.jfif"] {
+        RgbImage::new(4, 4).save_with_format(path(name), image::ImageFormat::Png).unwrap();
+    }
+    beep().write_wav(path("sound.wav")).unwrap();
+    let video = read_frames(folder.path()).unwrap();
+    assert_eq!(video.note(), None);
+    assert_eq!(video.count(), 2);
+    fs::write(path("3.heic"), "").unwrap();
+    let video = read_frames(folder.path()).unwrap();
+    let note = video.note().unwrap();
+    assert!(note.ends_with("passed over 1 file without the ending of an image: 3.heic"), "{note}");
+}
+
+#[test]
+fn other_sounds_are_read_through_ffmpeg() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    beep().write_wav(path("beep.wav")).unwrap();
+    for name in ["beep.aiff", "beep.au", "beep.m4a", "beep.opus", "beep.mka", "beep.wma"] {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-i"]).arg(path("beep.wav"));
+        assert!(ffmpeg.arg(path(name)).status().unwrap().success());
+        let found = read_sound(path(name)).unwrap();
+        let seconds = found.seconds();
+        assert!(found.rate == 48_000 && (0.38..0.47).contains(&seconds), "{name}: {seconds} s");
+    }
+    fs::write(path("text.wma"), "no sound").unwrap();
+    let message = read_sound(path("text.wma")).unwrap_err().to_string();
+    let expected = "not a WAV, FLAC, Ogg Vorbis or MP3 file (ffprobe: ";
+    assert!(message.contains(expected) && !message.contains('\n'), "{message}");
+}
+
+/// ffmpeg cannot go back to write sizes into a pipe.
+#[test]
+fn sounds_that_ffmpeg_wrote_to_a_pipe_are_read_to_their_end() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    beep().write_wav(path("beep.wav")).unwrap();
+    let expected = read_sound(path("beep.wav")).unwrap();
+    for (name, options) in [
+        ("piped.wav", &["-f", "wav"][..]),
+        ("long.wav", &["-f", "wav", "-rf64", "always"]),
+        ("piped.flac", &["-f", "flac"]),
+    ] {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-i"]).arg(path("beep.wav")).args(options).arg("-");
+        let output = ffmpeg.output().unwrap();
+        assert!(output.status.success());
+        fs::write(path(name), output.stdout).unwrap();
+        assert_eq!(read_sound(path(name)).unwrap(), expected, "{name}");
+    }
+}
+
 #[test]
 fn endings_choose_the_format() {
     assert_eq!(VideoFormat::of("a.b/clip").unwrap(), VideoFormat::Folder);

@@ -39,11 +39,12 @@ pub(crate) struct AutoencodeArguments {
     model: ModelArguments,
     #[command(flatten)]
     head: HeadArguments,
-    /// Video: a folder of frames at 25 per second, optionally with sound.wav; an animated GIF or
-    /// WebP; or a file that ffmpeg reads
+    /// Video: a folder of frames at 25 per second, optionally with sound.wav; an animated GIF,
+    /// WebP or PNG; or a file that ffmpeg reads
     #[arg(value_name = "VIDEO")]
     video: PathBuf,
-    /// Sound file to use instead of the video's sound: WAV, FLAC, Ogg Vorbis or MP3
+    /// Sound file to use instead of the video's sound: WAV, FLAC, Ogg Vorbis, MP3, or any other that
+    /// ffmpeg reads
     #[arg(long, value_name = "FILE")]
     audio: Option<PathBuf>,
     #[command(flatten)]
@@ -63,6 +64,9 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
         _ => arguments.output.check_file(inputs)?,
     }
     let frames = read_frames(&arguments.video)?;
+    if let Some(note) = frames.note() {
+        context.output.note(note);
+    }
     let sound = sound(arguments, &frames)?;
     let device = context.open_device()?;
     arguments.head.only(Head::MultimodalAutoencoding)?;

@@ -51,7 +51,7 @@ pub(crate) struct ClassifyArguments {
 }
 
 pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()> {
-    let inputs = arguments.inputs.read()?;
+    let inputs = arguments.inputs.read(context.output)?;
     let device = context.open_device()?;
     let folder = arguments
         .model

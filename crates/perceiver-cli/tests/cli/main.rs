@@ -19,6 +19,7 @@ mod models;
 mod outputs;
 mod program;
 mod reference;
+mod strange_files;
 mod support;
 mod train;
 mod videos;

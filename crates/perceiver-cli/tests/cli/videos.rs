@@ -49,7 +49,7 @@ pub(crate) fn has_ffmpeg() -> bool {
 }
 
 /// The command with further arguments.
-fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
+pub(crate) fn autoencode(model: &Path, video: &Path, output: &Path, more: &[&str]) -> Run {
     let mut command = arguments!["autoencode", "--model", model, video, "-o", output];
     command.extend(more.iter().map(Into::into));
     run(command)

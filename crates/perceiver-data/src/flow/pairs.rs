@@ -7,11 +7,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{FlowPair, read_flow};
 use crate::error::{Error, Result};
+use crate::folder_files::FileKind;
 use crate::read_image;
 use crate::source::{Remarks, Source};
-
-/// Extensions of the frames beside a `.flo` file.
-const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tif", "bmp"];
 
 /// Pairs of frames in a folder, with ground-truth flow.
 ///
@@ -49,7 +47,9 @@ impl FlowPairs {
         for entry in fs::read_dir(place).map_err(Error::io(place, "read"))? {
             let truth = entry.map_err(Error::io(place, "read"))?.path();
             let name = truth.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some(name) = name.strip_suffix(ending).filter(|name| !name.starts_with('.')) else {
+            let is_truth = name.to_ascii_lowercase().ends_with(ending) && !name.starts_with('.');
+            let end = name.len().saturating_sub(ending.len());
+            let Some(name) = name.get(..end).filter(|_| is_truth) else {
                 continue;
             };
             let frame = |number: usize| {
@@ -60,7 +60,7 @@ impl FlowPairs {
                     // The name as the system has it, which need not be Unicode.
                     let mut name = truth.file_stem().unwrap_or_default().to_os_string();
                     name.push(format!("_{number}"));
-                    frame(&truth, folder.join(name), &ENDINGS)
+                    frame(&truth, folder.join(name), FileKind::Image.endings())
                 }
             };
             match (frame(1), frame(2)) {
@@ -148,7 +148,8 @@ impl Files {
 
 /// The image at this path with one of the extensions.
 fn frame(truth: &Path, path: PathBuf, endings: &[&str]) -> Result<PathBuf> {
-    let mut candidates = endings.iter().map(|ending| {
+    let cases = endings.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_uppercase()]);
+    let mut candidates = cases.map(|ending| {
         let mut name = path.clone().into_os_string();
         name.push(format!(".{ending}"));
         PathBuf::from(name)

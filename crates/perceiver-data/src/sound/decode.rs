@@ -1,45 +1,90 @@
 //! From compressed sound to samples.
 
 use std::fs::File;
-use std::panic::catch_unwind;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 
+use super::wav::Wav;
 use super::{MAX_SAMPLES, Sound, too_long};
 use crate::error::{Error, Result};
+use crate::video::through_ffmpeg;
+
+/// Samples, or the reason why there are none.
+enum Decoded {
+    Sound(Sound),
+    /// The file has a form that this program does not decode.
+    Other(&'static str),
+}
 
 pub(super) fn decode(path: &Path) -> Result<Sound> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if !is_file {
+    let metadata = file.metadata().map_err(Error::io(path, "read"))?;
+    if !metadata.is_file() {
         return Err(Error::sound(path, "read", "not a file"));
     }
+    let source = source(file, metadata.len()).map_err(Error::io(path, "read"))?;
     // A crafted file may make a decoder panic.
-    catch_unwind(|| first_channel(file))
+    let decoded = catch_unwind(AssertUnwindSafe(|| first_channel(source)))
         .unwrap_or_else(|_| Err("the decoder does not support this file".to_owned()))
-        .map_err(|reason| Error::sound(path, "read", reason))
+        .map_err(|reason| Error::sound(path, "read", reason))?;
+    match decoded {
+        Decoded::Sound(sound) => Ok(sound),
+        Decoded::Other(reason) => through_ffmpeg(path).map_err(|error| match error {
+            Error::ProgramMissing { program, .. } => {
+                let reason = format!("{reason}; others need {program}, which is not installed");
+                Error::sound(path, "read", reason)
+            }
+            Error::Video { reason: other, .. } | Error::Sound { reason: other, .. } => {
+                Error::sound(path, "read", format!("{reason} ({other})"))
+            }
+            error => error,
+        }),
+    }
 }
 
-fn first_channel(file: File) -> Result<Sound, String> {
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
-    let mut format = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|_| "not a WAV, FLAC, Ogg Vorbis or MP3 file")?;
-    let track = format.default_track(TrackType::Audio).ok_or("it has no sound")?;
+/// The bytes to decode: those of the file, with a correct header if it is a WAV file.
+fn source(file: File, size: u64) -> io::Result<Box<dyn MediaSource>> {
+    let mut file = BufReader::new(file);
+    let wav = Wav::find(&mut file, size)?;
+    let start = wav.as_ref().map_or(0, |wav| wav.start);
+    file.seek(SeekFrom::Start(start))?;
+    Ok(match wav {
+        Some(wav) => {
+            let samples = file.take(wav.length.into());
+            Box::new(ReadOnlySource::new(Cursor::new(wav.header()).chain(samples)))
+        }
+        None => Box::new(file.into_inner()),
+    })
+}
+
+fn first_channel(source: Box<dyn MediaSource>) -> Result<Decoded, String> {
+    const OTHER: &str = "not a WAV, FLAC, Ogg Vorbis or MP3 file";
+    let stream = MediaSourceStream::new(source, Default::default());
+    let probed = symphonia::default::get_probe().probe(
+        &Hint::new(),
+        stream,
+        FormatOptions::default(),
+        MetadataOptions::default(),
+    );
+    let Ok(mut format) = probed else { return Ok(Decoded::Other(OTHER)) };
+    let Some(track) = format.default_track(TrackType::Audio) else {
+        return Ok(Decoded::Other("it has no sound"));
+    };
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let id = track.id;
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(
-            parameters.ok_or("its codec is unknown")?,
-            &AudioDecoderOptions::default(),
-        )
-        .map_err(text)?;
+    let decoder = parameters.and_then(|parameters| {
+        let options = AudioDecoderOptions::default();
+        symphonia::default::get_codecs().make_audio_decoder(parameters, &options).ok()
+    });
+    let Some(mut decoder) = decoder else { return Ok(Decoded::Other("its codec is unknown")) };
 
     let (mut samples, mut rate) = (Vec::new(), None);
     let mut interleaved: Vec<f32> = Vec::new();
@@ -58,12 +103,12 @@ fn first_channel(file: File) -> Result<Sound, String> {
             return Err(too_long());
         }
     }
-    Ok(Sound { samples, rate: rate.ok_or("it has no samples")? })
+    Ok(Decoded::Sound(Sound { samples, rate: rate.ok_or("it has no samples")? }))
 }
 
 fn text(error: SymphoniaError) -> String {
     match error {
-        SymphoniaError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        SymphoniaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             "it ends early".to_owned()
         }
         error => error.to_string(),

@@ -1,6 +1,7 @@
 //! From sound files to samples and back.
 
 mod decode;
+mod wav;
 
 use std::io::BufWriter;
 use std::path::Path;
@@ -33,9 +34,12 @@ pub struct Sound {
     pub rate: u32,
 }
 
-/// Reads the first channel of a WAV, FLAC, Ogg Vorbis or MP3 file.
+/// Reads the first channel of a WAV, FLAC, Ogg Vorbis or MP3 file, or of any other file that the
+/// `ffmpeg` program reads, such as M4A, Opus or a video.
 ///
 /// The content decides the format. In stereo and 5.1 sound, the first channel is the front left one.
+/// A WAV file may be RF64, and its samples extend to the end of the file if their declared size is
+/// unknown, as programs that write to a pipe leave it.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, has another format, is damaged or ends early, has

@@ -123,3 +123,90 @@ fn a_folder_is_no_sound() {
     let folder = tempfile::tempdir().unwrap();
     assert!(read_sound(folder.path()).is_err());
 }
+
+/// A WAV file of these chunks.
+fn riff(kind: &[u8; 4], size: u32, chunks: &[&[u8]]) -> Vec<u8> {
+    [kind, &size.to_le_bytes()[..], b"WAVE", &chunks.concat()].concat()
+}
+
+fn chunk(name: &[u8; 4], size: u32, body: &[u8]) -> Vec<u8> {
+    [name, &size.to_le_bytes()[..], body].concat()
+}
+
+/// One channel of 16 bits at 8 kHz, with an extension.
+fn format(kind: u16, extension: &[u8]) -> Vec<u8> {
+    let mut body = kind.to_le_bytes().to_vec();
+    body.extend([1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0]);
+    body.extend(extension);
+    chunk(b"fmt ", body.len() as u32, &body)
+}
+
+const SAMPLES: [f32; 3] = [0.25, -0.5, 1.0 / 32_768.0];
+
+fn samples() -> Vec<u8> {
+    [8_192_i16, -16_384, 1].into_iter().flat_map(i16::to_le_bytes).collect()
+}
+
+#[track_caller]
+fn reads(bytes: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sound.wav");
+    fs::write(&path, bytes).unwrap();
+    let expected = Sound { samples: SAMPLES.to_vec(), rate: 8000 };
+    assert_eq!(read_sound(&path).unwrap(), expected);
+}
+
+#[test]
+fn samples_of_unknown_size_extend_to_the_end_of_the_file() {
+    let format = format(1, &[]);
+    for size in [0, 0x7fff_f000, 0x7fff_ffff, 0x8000_0000, 0xffff_ff00, u32::MAX] {
+        reads(&riff(b"RIFF", size, &[&format, &chunk(b"data", size, &samples())]));
+        reads(&riff(b"RIFF", size, &[&format, &chunk(b"data", 6, &samples())]));
+    }
+}
+
+#[test]
+fn long_sizes_of_rf64_are_read_and_may_be_missing_too() {
+    let format = format(1, &[]);
+    for kind in [b"RF64", b"BW64"] {
+        for length in [6, 0, u64::MAX] {
+            let sizes = [100_u64, length, 3].map(u64::to_le_bytes).concat();
+            let sizes = chunk(b"ds64", 28, &[&sizes[..], &[0; 4]].concat());
+            let data = chunk(b"data", u32::MAX, &samples());
+            reads(&riff(kind, u32::MAX, &[&sizes, &format, &data]));
+        }
+    }
+    // With the true length, what follows the samples is not sound.
+    let sizes = [100_u64, 6, 3].map(u64::to_le_bytes).concat();
+    let sizes = chunk(b"ds64", 28, &[&sizes[..], &[0; 4]].concat());
+    let data = chunk(b"data", u32::MAX, &samples());
+    let after = chunk(b"LIST", 4, b"INFO");
+    reads(&riff(b"RF64", u32::MAX, &[&sizes, &format, &data, &after]));
+}
+
+#[test]
+fn extensions_of_any_length_and_chunks_of_odd_length_are_passed_over() {
+    let data = chunk(b"data", 6, &samples());
+    let integers = b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
+    for (length, rest) in [(22_u16, 0), (30, 8), (0, 2)] {
+        let start = [&length.to_le_bytes()[..], &[16, 0, 4, 0, 0, 0]].concat();
+        let extension = [&start[..], integers, &vec![0xee; rest]].concat();
+        reads(&riff(b"RIFF", 100, &[&format(0xfffe, &extension), &data]));
+    }
+    for extension in [&[0, 0][..], &[4, 0, 1, 2, 3, 4], &[7]] {
+        let odd = if extension.len() % 2 == 1 { &[0][..] } else { &[] };
+        reads(&riff(b"RIFF", 100, &[&format(1, extension), odd, &data]));
+        // Some programs do not fill up.
+        reads(&riff(b"RIFF", 100, &[&format(1, extension), &data]));
+    }
+    let note = chunk(b"LIST", 7, b"INFOxyz\0");
+    let fact = chunk(b"fact", 12, &[0xff; 12]);
+    reads(&riff(b"RIFF", 0, &[&note, &fact, &format(1, &[]), &chunk(b"abcd", 3, b"abc"), &data]));
+}
+
+#[test]
+fn a_file_of_endless_chunks_is_refused() {
+    let empty = chunk(b"none", 0, &[]).repeat(10_000);
+    let expected = "not a WAV, FLAC, Ogg Vorbis or MP3 file";
+    refused("endless.wav", &riff(b"RIFF", 100_000, &[&empty]), expected);
+}

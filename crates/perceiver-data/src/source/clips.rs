@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Remarks, Source};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, passed_over_note, video_files};
 use crate::sound;
 use crate::video::{centre_square, read_frames, read_video_sound};
 
@@ -59,8 +60,7 @@ pub struct Clips {
     /// Each clip's video and its first frame in it.
     places: Vec<(usize, usize)>,
     options: ClipOptions,
-    /// Why videos were left out.
-    left_out: Vec<String>,
+    remarks: Remarks,
 }
 
 /// How clips are made.
@@ -106,8 +106,9 @@ struct Video {
 }
 
 impl Clips {
-    /// Reads videos, each with its class if it has one. Leaves out those that cannot be read or whose
-    /// part is shorter than a clip; [`remarks`](Source::remarks) names them.
+    /// Reads videos, each with its class if it has one; a folder without images stands for the videos in
+    /// it. Leaves out videos that cannot be read or whose part is shorter than a clip;
+    /// [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
     /// Returns an error if every video had to be left out, if one does not exist or needs a program
@@ -117,18 +118,24 @@ impl Clips {
         part: ClipPart,
         options: ClipOptions,
     ) -> Result<Self> {
-        let left_out = Vec::new();
-        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, left_out };
+        let mut remarks = Remarks::default();
+        let mut files = Vec::new();
+        for (path, label) in videos {
+            let found = video_files(&path)?;
+            remarks.notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
+            files.extend(found.files.into_iter().map(|file| (file, label)));
+        }
+        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, remarks };
         let mut memory = MAX_MEMORY;
         let mut first = None;
-        for (path, label) in videos {
+        for (path, label) in files {
             let Err(error) = clips.add(&path, label, part, &mut memory) else { continue };
             // A wrong name, a missing program and a lack of memory are no fault of one video.
             let is_fatal = matches!(error, Error::ProgramMissing { .. } | Error::Data { .. });
             if is_fatal || !path.exists() {
                 return Err(error);
             }
-            clips.left_out.push(error.to_string());
+            clips.remarks.left_out.push(error.to_string());
             first = first.or(Some(error));
         }
         match first {
@@ -183,7 +190,7 @@ impl Source for Clips {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
+        self.remarks.clone()
     }
 }
 

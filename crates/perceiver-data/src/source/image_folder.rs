@@ -6,14 +6,13 @@ use rand_chacha::ChaCha8Rng;
 use super::class_names::{ClassNames, LabelForm};
 use super::{LabelledImage, Remarks, Source};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
 use crate::read_image::read_image;
-
-/// Extensions of image files, in lower case.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
 /// A folder with one subfolder of images per class, named after the class.
 ///
-/// Hidden folders and files without an image extension are skipped. Each image is read when it is
+/// Hidden folders are skipped; files without an image extension are skipped and
+/// [noted](Source::remarks). Each image is read when it is
 /// requested.
 ///
 /// # Source
@@ -28,6 +27,7 @@ pub struct ImageFolder {
     names: ClassNames,
     form: LabelForm,
     folder: PathBuf,
+    notes: Vec<String>,
 }
 
 impl ImageFolder {
@@ -55,22 +55,22 @@ impl ImageFolder {
             || ClassNames::collect(found.iter().map(|(_, name)| name.as_str())),
             ClassNames::given,
         );
-        let form = names.form(found.iter().map(String::as_str));
+        let form = names.form(found.iter().map(|(_, name)| name.as_str()));
         let numbers = names.numbers(form);
-        let mut images = Vec::new();
+        let (mut images, mut notes) = (Vec::new(), Vec::new());
         for (place, class) in &found {
             let number = numbers.get(class.as_str());
             let number =
                 *number.ok_or_else(|| Error::data(place, "its name is not one of the classes"))?;
-            let before = images.len();
-            let files = entries(place)?.into_iter().filter(|path| is_image(path));
-            images.extend(files.map(|path| (path, number)));
-            if images.len() == before {
+            let FolderFiles { files, passed_over } = FolderFiles::list(place, FileKind::Image)?;
+            if files.is_empty() {
                 return Err(Error::data(place, "it holds no images"));
             }
+            images.extend(files.into_iter().map(|path| (path, number)));
+            notes.extend(passed_over_note(place, FileKind::Image, &passed_over));
         }
         let folder = folder.to_path_buf();
-        Ok(Self { images, names, form, folder })
+        Ok(Self { images, names, form, folder, notes })
     }
 
     /// Class names, in the order of their numbers.
@@ -93,13 +93,10 @@ impl Source for ImageFolder {
     }
 
     fn remarks(&self) -> Remarks {
-        self.names.remarks(&self.folder, self.form)
+        let mut remarks = self.names.remarks(&self.folder, self.form);
+        remarks.notes.extend_from_slice(&self.notes);
+        remarks
     }
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_lowercase().as_str()))
 }
 
 /// Sorted entries of a folder; the operating system lists them in any order.
@@ -147,6 +144,16 @@ mod tests {
         let source = ImageFolder::open(folder.path(), None).unwrap();
         assert_eq!(source.class_names(), ["cat", "dog"]);
         assert_eq!(red_and_label(&source), [(2, 0), (1, 1), (0, 1)]);
+    }
+
+    #[test]
+    fn files_that_are_not_images_are_noted() {
+        let folder = folder(&["cat/x.jfif", "cat/y.heic", "cat/.z.heic", "dog/x.PNG"]);
+        let source = ImageFolder::open(folder.path(), None).unwrap();
+        assert_eq!(source.len(), 2);
+        let cat = folder.path().join("cat");
+        let expected = "passed over 1 file without the ending of an image: y.heic";
+        assert_eq!(source.remarks().notes, [format!("{}: {expected}", cat.display())]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod idx;
 mod image_folder;
 mod masked_text;
 mod plain_text;
+mod records;
 mod text_pieces;
 mod text_table;
 

@@ -3,9 +3,11 @@ use std::path::{Path, PathBuf};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{MaskedText, Source, WholeWordMask};
+use super::{MaskedText, Remarks, Source, WholeWordMask};
 use crate::error::{Error, Result};
-use crate::tokenizer::{PerceiverTokenizer, read_text};
+use crate::folder_files::{FileKind, files_of};
+use crate::text_file::read_text;
+use crate::tokenizer::PerceiverTokenizer;
 
 /// Number of tokens around a text.
 const SPECIAL_TOKENS: usize = 2;
@@ -30,6 +32,7 @@ pub struct PlainText {
     length: usize,
     pieces: Pieces,
     mask: WholeWordMask,
+    notes: Vec<String>,
 }
 
 /// How pieces are taken from a text.
@@ -45,11 +48,12 @@ impl PlainText {
     /// Fewest tokens of a piece: the special tokens and room for a character wherever it begins.
     pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
 
-    /// Reads files, for pieces of at most `length` tokens including special ones.
+    /// Reads files, for pieces of at most `length` tokens including special ones. A folder stands for
+    /// its texts (`.txt`, `.txt.gz`) in the order of their names.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read, is not UTF-8 or exceeds 1 GiB, or if no file
-    /// contains a word.
+    /// Returns an error if a file cannot be read as [`read_text`] does, if a folder holds no texts, or
+    /// if no file contains a word.
     ///
     /// # Panics
     /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
@@ -61,8 +65,8 @@ impl PlainText {
         mask: WholeWordMask,
     ) -> Result<Self> {
         assert!(length >= Self::SHORTEST, "{length} tokens, expected at least {}", Self::SHORTEST);
-        let mut text = String::new();
-        for path in paths {
+        let (mut text, mut notes) = (String::new(), Vec::new());
+        for path in files_of(paths, FileKind::Text, &mut notes)? {
             text.push_str(&read_text(path)?);
             if !text.ends_with('\n') {
                 text.push('\n');
@@ -75,7 +79,8 @@ impl PlainText {
         let path = path.to_owned();
         // A last piece of line ends alone would have no word.
         text.truncate(text.trim_end().len());
-        Ok(Self { path, text, tokenizer, length: length - SPECIAL_TOKENS, pieces, mask })
+        let length = length - SPECIAL_TOKENS;
+        Ok(Self { path, text, tokenizer, length, pieces, mask, notes })
     }
 
     /// Bytes from one piece to the next. A piece that begins inside a character takes all of it and
@@ -106,6 +111,10 @@ impl Source for PlainText {
         self.mask.apply(self.piece(start, stride), &self.tokenizer, random).ok_or_else(|| {
             Error::data(&self.path, format!("no word to mask at byte {start} of the text"))
         })
+    }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { notes: self.notes.clone(), ..Remarks::default() }
     }
 }
 
@@ -179,6 +188,21 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let message = source.example(1, &mut random).unwrap_err().to_string();
         assert!(message.ends_with("no word to mask at byte 6 of the text"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_stands_for_its_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        for (name, text) in [("b.txt", "b"), ("a.TXT", "\u{feff}a\r\n"), ("c.md", "c")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let mask = WholeWordMask { masked: 0.0, random: 0.0, ..WholeWordMask::default() };
+        let tokenizer = PerceiverTokenizer::default();
+        let source = PlainText::open(&[folder], 9, Pieces::Consecutive, tokenizer, mask).unwrap();
+        assert_eq!(piece(&source, 0, 0), "[CLS]a\nb[SEP]");
+        let expected = "passed over 1 file without the ending of a text: c.md";
+        assert_eq!(source.remarks().notes, [format!("{}: {expected}", folder.display())]);
     }
 
     #[test]

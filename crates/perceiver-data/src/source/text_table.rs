@@ -1,22 +1,12 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Map, Value};
 
 use super::class_names::{ClassNames, LabelForm};
+use super::records::{Form, MAX_RECORDS, Record, excerpt};
 use super::{Remarks, Source};
 use crate::error::{Error, Result};
-use crate::json::read_bounded;
-
-/// Largest table that is read, in bytes.
-const MAX_FILE: u64 = 1 << 30;
-
-/// Most records of a table: bounds memory even if each record is only a few bytes.
-const MAX_RECORDS: usize = 1 << 24;
-
-/// Number of columns listed in the error about a missing one.
-const MAX_NAMED_COLUMNS: usize = 10;
+use crate::text_file::read_table;
 
 /// A text and its label.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +26,7 @@ pub enum Label {
     Values(Vec<f32>),
 }
 
-/// The columns of a CSV file, or the keys of JSON lines, to read.
+/// The columns of a table, or the keys of its JSON objects, to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextColumns {
     /// Column of the text.
@@ -54,7 +44,12 @@ pub enum LabelColumns {
     Values(Vec<String>),
 }
 
-/// Texts with labels, in a CSV file with a header line or in JSON lines (`.jsonl`).
+/// Texts with labels, in a table with a header line (`.csv`, `.tsv`), in JSON lines (`.jsonl`,
+/// `.ndjson`) or in a JSON array of objects (`.json`), plain or gzipped (`.csv.gz` and so on).
+///
+/// The separator of a `.csv` file is the first of comma, semicolon, tab and `|` that makes the
+/// header contain the wanted columns. Blank lines are left out. Files are read as
+/// [`read_text`](crate::read_text) reads texts.
 ///
 /// Classes are numbered in the order of their names, which is numeric if all are whole numbers and
 /// alphabetical otherwise. The whole file is read into memory; an invalid record fails when it is
@@ -66,9 +61,6 @@ pub struct TextTable {
     names: ClassNames,
     form: LabelForm,
 }
-
-/// A text and its label as written in the file, or the record's error.
-type Record = Result<(String, Vec<String>), String>;
 
 impl TextTable {
     /// Reads a file. `names` lists the classes that a model already has, such as those of its
@@ -90,14 +82,9 @@ impl TextTable {
                 [&columns.text].into_iter().chain(values).map(String::as_str).collect()
             }
         };
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let read: fn(&[u8], &[&str]) -> _ = match extension {
-            Some("csv") => csv_records,
-            Some("jsonl") => json_records,
-            _ => return Err(Error::data(path, "expected a file that ends in .csv or .jsonl")),
-        };
-        let bytes = read_bounded(path, MAX_FILE)?;
-        let records = read(&bytes, &wanted).map_err(|reason| Error::data(path, reason))?;
+        let form = Form::of(path).ok_or_else(|| Error::data(path, Form::EXPECTED))?;
+        let bytes = read_table(path)?;
+        let records = form.records(&bytes, &wanted).map_err(|reason| Error::data(path, reason))?;
         if let Some(Err(first)) = records.first()
             && records.iter().all(Result::is_err)
         {
@@ -181,76 +168,6 @@ fn values(label: &[String]) -> Result<Vec<f32>, String> {
         number.ok_or_else(|| format!("{} is not a number", excerpt(value)))
     };
     label.iter().map(number).collect()
-}
-
-fn csv_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
-    // Records of another length than the header get our own message.
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
-    let headers = reader.byte_headers().map_err(|error| error.to_string())?.clone();
-    let places: BTreeMap<&[u8], usize> = headers.iter().zip(0..).collect();
-    let mut columns = Vec::new();
-    for name in wanted {
-        columns.push(*places.get(name.as_bytes()).ok_or_else(|| {
-            let known = headers.iter().take(MAX_NAMED_COLUMNS);
-            let known: Vec<_> = known.map(|name| excerpt(&String::from_utf8_lossy(name))).collect();
-            format!("line 1: no column `{name}`, found {}", known.join(", "))
-        })?);
-    }
-    let record = |record: csv::ByteRecord| {
-        let line = record.position().map_or(0, csv::Position::line);
-        let fields = || {
-            if record.len() != headers.len() {
-                return Err(format!("{} fields, expected {}", record.len(), headers.len()));
-            }
-            let field = |(column, name): (&usize, &&str)| {
-                let text = std::str::from_utf8(&record[*column]);
-                text.map(str::to_owned).map_err(|_| format!("`{name}` is not UTF-8"))
-            };
-            columns.iter().zip(wanted).map(field).collect()
-        };
-        fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
-    };
-    // Only reading can fail, and these bytes are in memory.
-    Ok(reader.byte_records().flatten().take(MAX_RECORDS + 1).map(record).collect())
-}
-
-fn json_records(bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
-    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
-    let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    let record = |(number, line)| {
-        let object: Result<Map<String, Value>, _> = serde_json::from_slice(line);
-        // The parser counts lines within this one line.
-        let object =
-            object.map_err(|error| format!("no JSON object, at column {}", error.column()));
-        let fields = object.and_then(|object| {
-            let field = |name: &&str| match object.get(*name) {
-                Some(Value::String(text)) => Ok(text.clone()),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
-                Some(other) => Err(format!("`{name}` is {}", excerpt(&other.to_string()))),
-                None => Err(format!("no key `{name}`")),
-            };
-            wanted.iter().map(field).collect()
-        });
-        fields.and_then(split).map_err(|reason| format!("line {number}: {reason}"))
-    };
-    Ok(lines.take(MAX_RECORDS + 1).map(record).collect())
-}
-
-/// Separates the text, which is the first field, from its label.
-fn split(mut fields: Vec<String>) -> Record {
-    let label = fields.split_off(1);
-    let text = fields.remove(0);
-    match (text.trim().is_empty(), label.iter().any(String::is_empty)) {
-        (true, _) => Err("the text is empty".to_owned()),
-        (_, true) => Err("the label is empty".to_owned()),
-        _ => Ok((text, label)),
-    }
-}
-
-/// The quoted beginning of a value from the file.
-fn excerpt(text: &str) -> String {
-    let short: String = text.chars().take(40).collect();
-    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
 }
 
 #[cfg(test)]

@@ -15,14 +15,11 @@ pub use self::added::AddedToken;
 use self::added::Trie;
 pub use self::encoding::{EncodeInput, EncodeOptions, Encoding, Padding, Side, Span, Truncation};
 use crate::error::{Error, Result};
-use crate::json::{SettingsFiles, read_bounded};
+use crate::json::SettingsFiles;
 
 /// Number of identifiers before those of bytes: `[PAD]`, `[BOS]`, `[EOS]`, `[MASK]`, `[CLS]` and
 /// `[SEP]`.
 const RESERVED: u32 = 6;
-
-/// Largest text file that is read, in bytes.
-const MAX_TEXT_FILE: u64 = 1 << 30;
 
 /// The tokenizer of Perceiver's text models: one token for each byte of the text's UTF-8.
 ///
@@ -282,20 +279,6 @@ fn clean_up_spaces(text: &str) -> String {
     ]
     .iter()
     .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
-/// Reads a text file of at most 1 GiB.
-///
-/// # Errors
-/// Returns an error if the file cannot be read, or is not UTF-8: [`Error::Utf8`] names the first
-/// invalid byte.
-pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
-    let path = path.as_ref();
-    let bytes = read_bounded(path, MAX_TEXT_FILE)?;
-    String::from_utf8(bytes).map_err(|error| Error::Utf8 {
-        path: path.to_owned(),
-        position: error.utf8_error().valid_up_to(),
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::read_text;
 
 fn tokenizer_with(config: &str) -> Result<PerceiverTokenizer> {
     let folder = tempfile::tempdir().unwrap();

@@ -29,6 +29,11 @@ pub fn read_video_sound(path: impl AsRef<Path>) -> Result<Sound> {
     if path.is_dir() {
         return sound::read_sound(path.join(SOUND));
     }
+    through_ffmpeg(path)
+}
+
+/// The first channel of a file's first sound track.
+pub(crate) fn through_ffmpeg(path: &Path) -> Result<Sound> {
     let refuse = |reason: &str| Error::sound(path, "read", reason);
     let streams = probe(path)?;
     let stream = streams.sound.ok_or_else(|| refuse("the video has no sound"))?;
@@ -76,7 +81,8 @@ pub(super) fn pictures(path: &Path) -> Result<(Pictures, Known)> {
     // Unlike a raw stream, this includes the size after the rotations that the file specifies.
     command.args(["-c:v", "ppm", "-f", "image2pipe", "pipe:1"]);
     let running = Running::start(&mut command, "ffmpeg", path)?;
-    let known = Known { frames_per_second: rate, frames, has_sound: sound.is_some() };
+    let has_sound = sound.is_some();
+    let known = Known { frames_per_second: rate, frames, has_sound, ..Known::default() };
     Ok((Pictures { running, frames: 0 }, known))
 }
 

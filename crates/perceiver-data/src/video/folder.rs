@@ -1,13 +1,10 @@
 //! Folders of images as videos.
 
 use std::cmp::Ordering;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-
-/// Extensions of the image files that are read.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+use crate::folder_files::{FileKind, FolderFiles};
 
 /// Name of the sound file in a folder of frames.
 pub(super) const SOUND: &str = "sound.wav";
@@ -18,25 +15,28 @@ pub(super) const SOUND: &str = "sound.wav";
 /// # Errors
 /// Returns an error if the folder cannot be read or holds no images.
 pub fn frame_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    list_frames(folder.as_ref()).map(|found| found.files)
+}
+
+/// The images of a folder, ordered as frames, and the other files except the sound.
+///
+/// # Errors
+/// As [`frame_files`].
+pub fn list_frames(folder: impl AsRef<Path>) -> Result<FolderFiles> {
     let folder = folder.as_ref();
-    let mut images = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io(folder, "read"))? {
-        let path = entry.map_err(Error::io(folder, "read"))?.path();
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        // Some systems keep a second, hidden file with the same extension beside each file.
-        let is_hidden =
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if ENDINGS.contains(&ending.as_str()) && !is_hidden && path.is_file() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            images.push((name, path));
-        }
-    }
-    if images.is_empty() {
-        let reason = format!("it holds no images, expected files named .{}", ENDINGS.join(", ."));
+    let mut found = FolderFiles::list(folder, FileKind::Image)?;
+    if found.files.is_empty() {
+        let endings = FileKind::Image.endings().join(", .");
+        let reason = format!("it holds no images, expected files named .{endings}");
         return Err(Error::video(folder, "read", reason));
     }
-    images.sort_by(|(one, _), (other, _)| by_numbers(one, other).then_with(|| one.cmp(other)));
-    Ok(images.into_iter().map(|(_, path)| path).collect())
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    found.files.sort_by(|one, other| {
+        let (one, other) = (name(one), name(other));
+        by_numbers(&one, &other).then_with(|| one.cmp(&other))
+    });
+    found.passed_over.retain(|path| name(path) != SOUND);
+    Ok(found)
 }
 
 /// Compares names, with runs of digits compared as numbers of any length.

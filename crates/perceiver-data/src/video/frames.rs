@@ -1,17 +1,19 @@
 //! Frames of any kind of video, one by one.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::iter::FusedIterator;
 use std::path::{Path, PathBuf};
 
 use image::{GenericImageView, RgbImage};
 
+use super::timeline::Timeline;
 use super::{animation, ffmpeg, folder};
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
 use crate::resample::{Backend, Resample, resize};
 
-/// Opens a video: a folder of images, an animated GIF or WebP, or any file that the `ffmpeg`
+/// Opens a video: a folder of images, an animated GIF, WebP or PNG, or any file that the `ffmpeg`
 /// program reads.
 ///
 /// Frames are read one by one, so memory does not grow with the length of the video. Images of a
@@ -35,31 +37,43 @@ use crate::resample::{Backend, Resample, resize};
 /// differs in size from the first.
 ///
 /// # Differences
-/// All frames of an animation are assumed to last as long as its first. Frames of a video with a
-/// variable rate are repeated and dropped to match its mean rate.
+/// Frames of an animation that say to last at most 10 ms last 100 ms, as in browsers. Pixels of
+/// animated WebP that are blended can be one level off Pillow's. Frames of a
+/// video with a variable rate are repeated and dropped to match its mean rate.
 pub fn read_frames(path: impl AsRef<Path>) -> Result<VideoFrames> {
     let path = path.as_ref();
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {
-        let images = folder::frame_files(path)?;
-        let has_sound = path.join(folder::SOUND).is_file();
-        let known = Known { frames: Some(images.len()), frames_per_second: None, has_sound };
-        return VideoFrames::new(path, Source::Folder(images.into_iter()), known);
+        let FolderFiles { files, passed_over } = folder::list_frames(path)?;
+        let known = Known {
+            frames: Some(files.len()),
+            has_sound: path.join(folder::SOUND).is_file(),
+            note: passed_over_note(path, FileKind::Image, &passed_over),
+            ..Known::default()
+        };
+        return VideoFrames::new(path, Source::Folder(files.into_iter()), known);
     }
     if !metadata.is_file() {
         return Err(Error::video(path, "read", "neither a file nor a folder"));
     }
+    let mut file = BufReader::new(File::open(path).map_err(Error::io(path, "read"))?);
     let mut start = Vec::new();
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
-    file.take(16).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
-    if let Some(format) = animation::format(&start) {
-        let (animation, frames_per_second) = animation::open(path, format)?;
-        let known = Known { frames_per_second, ..Known::default() };
+    file.by_ref().take(16).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
+    file.seek(SeekFrom::Start(0)).map_err(Error::io(path, "read"))?;
+    if let Some(format) = animation::format(&mut file, &start) {
+        let (animation, timeline) = animation::open(path, format)?;
+        let known = Known {
+            frames_per_second: timeline.mean_rate(),
+            frames: Some(timeline.frames()),
+            timeline: Some(timeline),
+            ..Known::default()
+        };
         return VideoFrames::new(path, Source::Animation(animation), known);
     }
     if let Some(kind) = other_kind(&start) {
         let reason = format!(
-            "this is {kind}, expected a folder of frames, an animated GIF or WebP, or a video file"
+            "this is {kind}, expected a folder of frames, an animated GIF, WebP or PNG, or a video \
+             file"
         );
         return Err(Error::video(path, "read", reason));
     }
@@ -86,7 +100,7 @@ pub struct VideoInfo {
     pub width: u32,
     /// Height of every frame, in pixels.
     pub height: u32,
-    /// Frames per second; `None` for a folder of images.
+    /// Frames per second, on average if they differ in length; `None` for a folder of images.
     pub frames_per_second: Option<f64>,
     /// Approximate number of frames, if known in advance.
     pub frames: Option<usize>,
@@ -100,6 +114,10 @@ pub(super) struct Known {
     pub(super) frames_per_second: Option<f64>,
     pub(super) frames: Option<usize>,
     pub(super) has_sound: bool,
+    /// When frames are shown, if they differ in length.
+    pub(super) timeline: Option<Timeline>,
+    /// A line about files that were passed over.
+    pub(super) note: Option<String>,
 }
 
 /// The frames of a video, in order.
@@ -108,6 +126,8 @@ pub struct VideoFrames {
     path: PathBuf,
     source: Source,
     info: VideoInfo,
+    timeline: Option<Timeline>,
+    note: Option<String>,
     first: Option<RgbImage>,
     /// Number of frames read so far.
     index: usize,
@@ -135,11 +155,11 @@ impl VideoFrames {
         let first = source
             .next(path)
             .unwrap_or_else(|| Err(Error::video(path, "read", "it has no frames")))?;
-        let Known { frames_per_second, frames, has_sound } = known;
+        let Known { frames_per_second, frames, has_sound, timeline, note } = known;
         let (width, height) = first.dimensions();
         let info = VideoInfo { width, height, frames_per_second, frames, has_sound };
-        let path = path.to_path_buf();
-        Ok(Self { path, source, info, first: Some(first), index: 0, is_over: false })
+        let (path, first) = (path.to_path_buf(), Some(first));
+        Ok(Self { path, source, info, timeline, note, first, index: 0, is_over: false })
     }
 
     /// The video's properties.
@@ -148,11 +168,49 @@ impl VideoFrames {
         &self.info
     }
 
+    /// A line about files of a folder that were passed over, if any were.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The frames visible at `rate` moments per second: frames are dropped and repeated to match
-    /// the time. All frames, once each, if the video has this rate or its rate is unknown.
-    pub fn at_rate(self, rate: f64) -> impl Iterator<Item = Result<RgbImage>> {
-        let step = self.info.frames_per_second.map_or(1.0, |own| own / rate);
-        AtRate { frames: self, step, shown: 0, current: None }
+    /// the time, and each frame of an animation lasts as long as the file says. All frames, once
+    /// each, if the video has this rate or its rate is unknown.
+    ///
+    /// # Errors
+    /// The iterator gives nothing but an error if a frame lasts more than a minute, as one with a
+    /// damaged time does.
+    pub fn at_rate(mut self, rate: f64) -> impl Iterator<Item = Result<RgbImage>> {
+        let refused = self.too_long().map(|reason| Error::video(&self.path, "use", reason));
+        if refused.is_some() {
+            (self.first, self.is_over) = (None, true);
+        }
+        let schedule = match (self.timeline.take(), self.info.frames_per_second) {
+            (Some(timeline), _) => Schedule::Own { timeline, rate },
+            (None, own) => Schedule::Even { step: own.map_or(1.0, |own| own / rate) },
+        };
+        let frames = AtRate { frames: self, schedule, shown: 0, current: None };
+        refused.map(Err).into_iter().chain(frames)
+    }
+
+    /// The reason for not repeating a frame many thousand times.
+    fn too_long(&self) -> Option<String> {
+        /// Longest time of a frame, in seconds.
+        const LONGEST: f64 = 60.0;
+        let (place, seconds) = match &self.timeline {
+            Some(timeline) => {
+                let mut times = timeline.seconds().enumerate();
+                let (index, seconds) = times.find(|(_, seconds)| *seconds > LONGEST)?;
+                (format!("frame {index} lasts"), seconds)
+            }
+            None => {
+                let seconds = 1.0 / self.info.frames_per_second?;
+                ("its frames last".to_owned(), seconds)
+            }
+        };
+        let reason = format!("{place} {seconds:.1} s, expected at most {LONGEST}");
+        (seconds > LONGEST).then_some(reason)
     }
 
     fn check(&self, frame: &RgbImage) -> Result<()> {
@@ -170,7 +228,9 @@ impl Source {
     fn next(&mut self, path: &Path) -> Option<Result<RgbImage>> {
         match self {
             Self::Folder(images) => images.next().map(crate::read_image),
-            Self::Animation(frames) => animation::next(frames, path),
+            Self::Animation(frames) => {
+                frames.next().map(|frame| frame.map_err(|reason| Error::image(path, reason)))
+            }
             Self::File(pictures) => pictures.next(path),
         }
     }
@@ -200,21 +260,38 @@ impl FusedIterator for VideoFrames {}
 /// Frames resampled to another rate.
 struct AtRate<I> {
     frames: I,
-    /// Number of frames from one shown frame to the next.
-    step: f64,
+    schedule: Schedule,
     /// Number of frames shown so far.
     shown: usize,
     /// The last frame read, and its index.
     current: Option<(usize, RgbImage)>,
 }
 
+/// The frame that is visible at each moment.
+enum Schedule {
+    /// All frames last equally long: `step` of them from one moment to the next.
+    Even { step: f64 },
+    /// Each frame lasts as long as the file says; `rate` moments per second.
+    Own { timeline: Timeline, rate: f64 },
+}
+
+impl Schedule {
+    /// The index of the frame at a moment; `None` if the video has ended.
+    fn at(&self, moment: usize) -> Option<usize> {
+        // A frame that starts exactly now is visible; products like 3 * (25 / 75) fall just short.
+        const ROUNDING: f64 = 1e-6;
+        match self {
+            Self::Even { step } => Some((moment as f64 * step + ROUNDING) as usize),
+            Self::Own { timeline, rate } => timeline.at(moment as f64 / rate),
+        }
+    }
+}
+
 impl<I: Iterator<Item = Result<RgbImage>>> Iterator for AtRate<I> {
     type Item = Result<RgbImage>;
 
     fn next(&mut self) -> Option<Result<RgbImage>> {
-        // A frame that starts exactly now is visible; products like 3 * (25 / 75) fall just short.
-        const ROUNDING: f64 = 1e-6;
-        let wanted = (self.shown as f64 * self.step + ROUNDING) as usize;
+        let wanted = self.schedule.at(self.shown)?;
         while self.current.as_ref().is_none_or(|(index, _)| *index < wanted) {
             let index = self.current.as_ref().map_or(0, |(index, _)| index + 1);
             match self.frames.next()? {
@@ -250,12 +327,13 @@ pub fn centre_square(frame: &RgbImage, side: u32) -> RgbImage {
 mod tests {
     use image::{Rgb, RgbImage};
 
-    use super::{AtRate, centre_square};
+    use super::{AtRate, Schedule, centre_square};
 
     /// The index of each output frame, with one output frame per `step` input frames.
     fn seen(frames: u8, step: f64) -> Vec<u8> {
         let frames = (0..frames).map(|grey| Ok(RgbImage::from_pixel(1, 1, Rgb([grey; 3]))));
-        let frames = AtRate { frames, step, shown: 0, current: None };
+        let schedule = Schedule::Even { step };
+        let frames = AtRate { frames, schedule, shown: 0, current: None };
         frames.map(|frame| frame.map_or(u8::MAX, |frame| frame.as_raw()[0])).collect()
     }
 

@@ -216,7 +216,13 @@ fn compare(
     let may_lack = (partial || missing.is_empty()) && some_fit;
     if wrong.is_empty() && unused.is_empty() && (is_whole || may_lack) {
         let prefix = prefix.to_owned();
-        return Ok(LoadReport { ignored, fresh: missing, mismatched, prefix, ..LoadReport::default() });
+        return Ok(LoadReport {
+            ignored,
+            fresh: missing,
+            mismatched,
+            prefix,
+            ..LoadReport::default()
+        });
     }
     wrong.extend(mismatched.iter().map(MismatchedSize::to_string));
     let hint = hint(&missing, &unused, some_fit, &found);

@@ -123,7 +123,7 @@ impl Recipe {
                 format!("size is {size} bytes, expected at most {MAX_BYTES}"),
             ));
         }
-        let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+        let text = perceiver_data::read_text(path)?;
         Self::parse(path, text)
     }
 

@@ -19,6 +19,7 @@ use crate::batch::Unreadable;
 use crate::destination::check_file;
 use crate::device::OpenDevice;
 use crate::output::{grouped, one_line, table};
+use crate::paths::expand_patterns;
 
 mod flow;
 
@@ -49,9 +50,11 @@ pub(crate) struct EvaluateArguments {
     /// Data that the model's head takes, or a recipe
     ///
     /// Image classifiers: a folder with a folder of photos per class, or two IDX files, of images and
-    /// of labels. Text classifiers: *.csv or *.jsonl with the columns text and label. Classes have the
-    /// model's names or, if none has one, its indexes. Masked language models: text files. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
-    /// KITTI's. Autoencoders: videos. Any model: a recipe, *.toml, for its validation data.
+    /// of labels. Text classifiers: *.csv, *.tsv, *.jsonl or *.json, also gzipped, with the columns text
+    /// and label. Classes have the model's names or, if none has one, its indexes. Masked language
+    /// models: text files or folders of them. Optical flow: a folder with NAME.flo, NAME_1.png and
+    /// NAME_2.png, or KITTI's. Autoencoders: videos or folders of them. Any model: a recipe, *.toml, for
+    /// its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
     /// Write the confusion matrix as a picture, *.svg
@@ -91,7 +94,7 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
         [path] if path.extension().is_some_and(|ending| ending == "toml") => {
             evaluator.open_recipe(&Recipe::from_file(path)?, &arguments.root)?
         }
-        paths => evaluator.open_files(paths)?,
+        paths => evaluator.open_files(&expand_patterns(paths)?)?,
     };
     let device = context.open_device()?;
     let start = Instant::now();

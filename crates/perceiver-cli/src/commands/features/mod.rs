@@ -120,7 +120,7 @@ impl Take<'_> {
     /// Features of photos or texts.
     fn inputs(&self, collected: &mut Collected) -> Result<Batch> {
         let Self { arguments, folder, context } = self;
-        let inputs = arguments.inputs.read()?;
+        let inputs = arguments.inputs.read(context.output)?;
         let device = context.open_device()?;
         let start = Instant::now();
         let pipeline = match arguments.head.head {

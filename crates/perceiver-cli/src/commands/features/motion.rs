@@ -4,18 +4,21 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use perceiver_data::{read_frames, read_video_sound};
+use perceiver_data::{
+    FileKind, FolderFiles, passed_over_note, read_frames, read_video_sound, video_files,
+};
 use perceiver_pipelines::{Autoencode, OpticalFlow, Progress};
 
 use super::{Collected, Take};
 use crate::batch::Batch;
 use crate::commands::flow::Pairs;
+use crate::paths::expand_patterns;
 
 impl Take<'_> {
     /// Features of each pair of consecutive frames.
     pub(super) fn pairs(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("pairs of frames")?;
-        let mut pairs = Pairs::open(self.arguments.inputs.paths())?;
+        let mut pairs = Pairs::open(self.arguments.inputs.paths(), self.context.output)?;
         let device = self.context.open_device()?;
         let start = Instant::now();
         let pipeline = OpticalFlow::from_pretrained(self.folder, &device.device)?;
@@ -41,7 +44,14 @@ impl Take<'_> {
     /// Features of each clip of each video.
     pub(super) fn clips(&self, collected: &mut Collected) -> Result<Batch> {
         self.refuse_texts("videos")?;
-        let videos = self.arguments.inputs.paths();
+        let mut videos = Vec::new();
+        for path in expand_patterns(self.arguments.inputs.paths())? {
+            let FolderFiles { files, passed_over } = video_files(&path)?;
+            if let Some(note) = passed_over_note(&path, FileKind::Video, &passed_over) {
+                self.context.output.note(&note);
+            }
+            videos.extend(files);
+        }
         let device = self.context.open_device()?;
         let start = Instant::now();
         let pipeline = Autoencode::from_pretrained(self.folder, &device.device)?;
@@ -52,7 +62,7 @@ impl Take<'_> {
         for (done, video) in videos.iter().enumerate() {
             bar.at(Progress { done, total: videos.len() });
             let name = video.display().to_string();
-            batch.run(&name, || collect_video(&pipeline, video, &name, collected))?;
+            batch.run(&name, || self.collect_video(&pipeline, video, &name, collected))?;
         }
         drop(bar);
         self.context.note_device(&device, start);
@@ -65,27 +75,31 @@ impl Take<'_> {
         }
         Ok(())
     }
-}
 
-fn collect_video(
-    pipeline: &Autoencode,
-    video: &Path,
-    name: &str,
-    collected: &mut Collected,
-) -> Result<()> {
-    let frames = read_frames(video)?;
-    let samples = if frames.info().has_sound {
-        read_video_sound(video)?.at_rate(pipeline.sample_rate())?.samples
-    } else {
-        Vec::new()
-    };
-    let frames = frames.at_rate(Autoencode::FRAMES_PER_SECOND);
-    let mut first = 1;
-    for clip in pipeline.clips(frames, samples) {
-        let clip = clip?;
-        let last = first + clip.frames.len() - 1;
-        collected.add(format!("{name} frames {first} to {last}"), &pipeline.latents(&clip)?)?;
-        first = last + 1;
+    fn collect_video(
+        &self,
+        pipeline: &Autoencode,
+        video: &Path,
+        name: &str,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let frames = read_frames(video)?;
+        if let Some(note) = frames.note() {
+            self.context.output.note(note);
+        }
+        let samples = if frames.info().has_sound {
+            read_video_sound(video)?.at_rate(pipeline.sample_rate())?.samples
+        } else {
+            Vec::new()
+        };
+        let frames = frames.at_rate(Autoencode::FRAMES_PER_SECOND);
+        let mut first = 1;
+        for clip in pipeline.clips(frames, samples) {
+            let clip = clip?;
+            let last = first + clip.frames.len() - 1;
+            collected.add(format!("{name} frames {first} to {last}"), &pipeline.latents(&clip)?)?;
+            first = last + 1;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -112,7 +112,7 @@ impl Form {
 }
 
 pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
-    let mut pairs = Pairs::open(&arguments.frames)?;
+    let mut pairs = Pairs::open(&arguments.frames, context.output)?;
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
     let device = context.open_device()?;

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use image::RgbImage;
-use perceiver_data::{VideoFrames, frame_files, read_frames, read_image};
+use perceiver_data::{
+    FileKind, FolderFiles, VideoFrames, list_frames, passed_over_note, read_frames, read_image,
+};
+
+use crate::output::Output;
+use crate::paths::expand_patterns;
 
 /// Two consecutive frames.
 #[derive(Debug)]
@@ -24,12 +29,20 @@ pub(in crate::commands) enum Pairs {
 }
 
 impl Pairs {
-    pub(in crate::commands) fn open(inputs: &[PathBuf]) -> Result<Self> {
+    /// Opens frames or a video. A note says which files of a folder were passed over.
+    pub(in crate::commands) fn open(inputs: &[PathBuf], output: Output) -> Result<Self> {
+        let inputs = &expand_patterns(inputs)?[..];
         if let Some(missing) = inputs.iter().find(|input| !input.exists()) {
             bail!("{}: does not exist, expected frames or a video", missing.display());
         }
         let paths = match inputs {
-            [folder] if folder.is_dir() => frame_files(folder)?,
+            [folder] if folder.is_dir() => {
+                let FolderFiles { files, passed_over } = list_frames(folder)?;
+                if let Some(note) = passed_over_note(folder, FileKind::Image, &passed_over) {
+                    output.note(&note);
+                }
+                files
+            }
             [video] => return Self::video(video),
             images => images.to_vec(),
         };

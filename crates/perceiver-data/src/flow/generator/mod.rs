@@ -17,8 +17,9 @@ use self::outline::Outline;
 use self::photo::{Photo, View};
 use super::FlowPair;
 use crate::error::{Error, Result};
+use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
 use crate::source::{Remarks, Source};
-use crate::video::frame_files;
+use crate::video::list_frames;
 
 /// Most pixels of a frame: 367 times those of the published model.
 const MAX_PIXELS: usize = 1 << 26;
@@ -45,8 +46,7 @@ const MAX_MEMORY: usize = 1 << 30;
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
-    /// Why photos were left out.
-    left_out: Vec<String>,
+    remarks: Remarks,
 }
 
 /// Settings of a [`FlowGenerator`].
@@ -88,7 +88,8 @@ impl FlowGenerator {
     pub fn new(folder: impl AsRef<Path>, options: FlowGeneratorOptions) -> Result<Self> {
         let folder = folder.as_ref();
         options.check().map_err(|reason| Error::Flow { path: folder.to_owned(), reason })?;
-        let files = frame_files(folder)?;
+        let FolderFiles { files, passed_over } = list_frames(folder)?;
+        let note = passed_over_note(folder, FileKind::Image, &passed_over);
         let share = MAX_MEMORY / files.len();
         let (mut photos, mut errors) = (Vec::new(), Vec::new());
         for file in files {
@@ -101,7 +102,8 @@ impl FlowGenerator {
             return Err(errors.swap_remove(0));
         }
         let left_out = errors.iter().map(Error::to_string).collect();
-        Ok(Self { photos, options, left_out })
+        let remarks = Remarks { left_out, notes: note.into_iter().collect() };
+        Ok(Self { photos, options, remarks })
     }
 
     /// The background and the pieces that move over it, the topmost last.
@@ -144,7 +146,7 @@ impl Source for FlowGenerator {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
+        self.remarks.clone()
     }
 }
 

@@ -1,0 +1,263 @@
+//! From the bytes of a table to its records.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+/// Most records of a table: bounds memory even if each record is only a few bytes.
+pub(super) const MAX_RECORDS: usize = 1 << 24;
+
+/// Number of columns listed in the error about a missing one.
+const MAX_NAMED_COLUMNS: usize = 10;
+
+/// A text and its label as written in the file, or the record's error.
+pub(super) type Record = Result<(String, Vec<String>), String>;
+
+/// The form of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Fields separated by the first of these bytes that yields the wanted columns.
+    Separated(&'static [u8]),
+    /// An object per line.
+    JsonLines,
+    /// An array of objects, or an object per line.
+    Json,
+}
+
+impl Form {
+    /// The reason for refusing a file with another ending.
+    pub(super) const EXPECTED: &'static str =
+        "expected a file that ends in .csv or .jsonl, .tsv, .ndjson or .json, perhaps with .gz";
+
+    /// The form for a file's name.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        let (_, ending) = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?;
+        match ending {
+            "csv" => Some(Self::Separated(b",;\t|")),
+            "tsv" => Some(Self::Separated(b"\t")),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// At most one record more than [`MAX_RECORDS`], with the text in the first of the wanted
+    /// columns.
+    pub(super) fn records(self, bytes: &[u8], wanted: &[&str]) -> Result<Vec<Record>, String> {
+        match self {
+            Self::Separated(separators) => {
+                let with = |separator: &u8| separated(bytes, *separator, wanted);
+                let mut found = separators.iter().map(with);
+                let first = found.next().unwrap_or_else(|| Ok(Vec::new()));
+                // The error names the columns between the usual separators.
+                first.or_else(|error| found.find(Result::is_ok).unwrap_or(Err(error)))
+            }
+            Self::Json if bytes.trim_ascii_start().starts_with(b"[") => {
+                let elements = Elements::new(bytes).take(MAX_RECORDS + 1);
+                elements.map(|found| found.map(|(line, json)| object(line, json, wanted))).collect()
+            }
+            Self::Json | Self::JsonLines => {
+                let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+                let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+                let records = lines.take(MAX_RECORDS + 1);
+                Ok(records.map(|(number, line)| object(number, line, wanted)).collect())
+            }
+        }
+    }
+}
+
+fn separated(bytes: &[u8], separator: u8, wanted: &[&str]) -> Result<Vec<Record>, String> {
+    // Records of another length than the header get our own message.
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).delimiter(separator).from_reader(bytes);
+    let headers = reader.byte_headers().map_err(|error| error.to_string())?.clone();
+    let places: BTreeMap<&[u8], usize> = headers.iter().zip(0..).collect();
+    let mut columns = Vec::new();
+    for name in wanted {
+        columns.push(*places.get(name.as_bytes()).ok_or_else(|| {
+            let known = headers.iter().take(MAX_NAMED_COLUMNS);
+            let known: Vec<_> = known.map(|name| excerpt(&String::from_utf8_lossy(name))).collect();
+            format!("line 1: no column `{name}`, found {}", known.join(", "))
+        })?);
+    }
+    let record = |record: csv::ByteRecord| {
+        let line = record.position().map_or(0, csv::Position::line);
+        let fields = || {
+            if record.len() != headers.len() {
+                return Err(format!("{} fields, expected {}", record.len(), headers.len()));
+            }
+            let field = |(column, name): (&usize, &&str)| {
+                let text = std::str::from_utf8(&record[*column]);
+                text.map(str::to_owned).map_err(|_| format!("`{name}` is not UTF-8"))
+            };
+            columns.iter().zip(wanted).map(field).collect()
+        };
+        fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
+    };
+    // Only reading can fail, and these bytes are in memory.
+    Ok(reader.byte_records().flatten().take(MAX_RECORDS + 1).map(record).collect())
+}
+
+/// The record in a JSON object, which begins in a line of the file.
+fn object(line: usize, json: &[u8], wanted: &[&str]) -> Record {
+    let object: Result<Map<String, Value>, _> = serde_json::from_slice(json);
+    // The parser counts lines within the object alone.
+    let object = object.map_err(|error| format!("no JSON object, at column {}", error.column()));
+    let fields = object.and_then(|object| {
+        let field = |name: &&str| match object.get(*name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
+            Some(other) => Err(format!("`{name}` is {}", excerpt(&other.to_string()))),
+            None => Err(format!("no key `{name}`")),
+        };
+        wanted.iter().map(field).collect()
+    });
+    fields.and_then(split).map_err(|reason| format!("line {line}: {reason}"))
+}
+
+/// The elements of a JSON array, each with the line that it begins in. They are not parsed, so one
+/// that is damaged leaves the others readable.
+struct Elements<'a> {
+    bytes: &'a [u8],
+    place: usize,
+    line: usize,
+    is_over: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// The elements of an array, whose bracket is the first byte that is not a space.
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut elements = Self { bytes, place: 0, line: 1, is_over: false };
+        elements.skip_spaces();
+        elements.place += 1;
+        elements.skip_spaces();
+        // The array may be empty.
+        elements.is_over = elements.bytes.get(elements.place) == Some(&b']');
+        elements
+    }
+
+    fn skip_spaces(&mut self) {
+        while let Some(byte) = self.bytes.get(self.place).filter(|byte| byte.is_ascii_whitespace())
+        {
+            self.line += usize::from(*byte == b'\n');
+            self.place += 1;
+        }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<(usize, &'a [u8]), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        self.skip_spaces();
+        let (start, line) = (self.place, self.line);
+        let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+        while let Some(&byte) = self.bytes.get(self.place) {
+            self.place += 1;
+            self.line += usize::from(byte == b'\n');
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_text => is_escaped = true,
+                b'"' => is_text = !is_text,
+                _ if is_text => {}
+                b'[' | b'{' => depth += 1,
+                b',' | b']' if depth == 0 => {
+                    self.is_over = byte == b']';
+                    return Some(Ok((line, &self.bytes[start..self.place - 1])));
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.is_over = true;
+        Some(Err(format!("line {line}: the array does not end, expected ]")))
+    }
+}
+
+/// Separates the text, which is the first field, from its label.
+fn split(mut fields: Vec<String>) -> Record {
+    let label = fields.split_off(1);
+    let text = fields.remove(0);
+    match (text.trim().is_empty(), label.iter().any(String::is_empty)) {
+        (true, _) => Err("the text is empty".to_owned()),
+        (_, true) => Err("the label is empty".to_owned()),
+        _ => Ok((text, label)),
+    }
+}
+
+/// The quoted beginning of a value from the file.
+pub(super) fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    fn records(name: &str, bytes: &[u8]) -> Result<Vec<Record>, String> {
+        Form::of(Path::new(name)).unwrap().records(bytes, &["text", "label"])
+    }
+
+    fn good(text: &str, label: &str) -> Record {
+        Ok((text.to_owned(), vec![label.to_owned()]))
+    }
+
+    #[test]
+    fn the_ending_tells_the_form_whatever_its_case_and_packing() {
+        for (name, expected) in [
+            ("a.csv", Some(Form::Separated(b",;\t|"))),
+            ("a.b.CSV.gz", Some(Form::Separated(b",;\t|"))),
+            ("a.Tsv", Some(Form::Separated(b"\t"))),
+            ("a.jsonl.gz", Some(Form::JsonLines)),
+            ("a.json", Some(Form::Json)),
+            ("a.gz", None),
+            ("csv", None),
+            (".csv", Some(Form::Separated(b",;\t|"))),
+        ] {
+            assert_eq!(Form::of(Path::new(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_separator_is_the_one_that_yields_the_columns() {
+        let expected = [good("a, b", "x"), good("c", "y")];
+        for (name, table) in [
+            ("t.csv", "text,label\n\"a, b\",x\nc,y\n"),
+            ("t.csv", "label;text\nx;a, b\ny;c\n"),
+            ("t.csv", "n\ttext\tlabel\n1\ta, b\tx\n2\tc\ty\n"),
+            ("t.csv", "text|label\r\na, b|x\r\nc|y\r\n"),
+            ("t.tsv", "text\tlabel\na, b\tx\n\nc\ty\n"),
+        ] {
+            assert_eq!(records(name, table.as_bytes()).unwrap(), expected, "{table}");
+        }
+        let message = records("t.csv", b"a;b\n1;2\n").unwrap_err();
+        assert_eq!(message, "line 1: no column `text`, found \"a;b\"");
+    }
+
+    #[test]
+    fn an_array_holds_the_same_as_lines() {
+        let pretty = b" [\n  {\"text\": \"a]}, \\\"b\", \"label\": 1},\n  {\"label\": [2],\n   \
+                       \"text\": \"c\"}, 7,\n{\"text\": \"d\", \"label\": \"x\", \"n\": {\"o\": []}}\n]\n";
+        let found = records("t.json", pretty).unwrap();
+        assert_eq!([&found[0], &found[3]], [&good("a]}, \"b", "1"), &good("d", "x")]);
+        assert_eq!(found[1], Err("line 3: `label` is \"[2]\"".to_owned()));
+        assert_eq!(found[2], Err("line 4: no JSON object, at column 1".to_owned()));
+        assert_eq!(found.len(), 4);
+        let lines = b"{\"text\": \"a\", \"label\": 1}\n{\"text\": \"b\", \"label\": 2}\n";
+        assert_eq!(records("t.json", lines).unwrap(), [good("a", "1"), good("b", "2")]);
+    }
+
+    #[test]
+    fn arrays_without_elements_or_an_end_are_told_apart() {
+        assert_eq!(records("t.json", b"[ ]").unwrap(), []);
+        let message = records("t.json", b"[{\"text\": \"a\", \"label\": 1},\n{\"te").unwrap_err();
+        assert_eq!(message, "line 2: the array does not end, expected ]");
+    }
+}

@@ -1,0 +1,175 @@
+//! The one reader of text files: unpacked, in UTF-8, without a byte order mark.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+use crate::json::{check_size, read_bounded};
+
+/// Largest text that is read, packed or unpacked, in bytes.
+const MAX_TEXT: u64 = 1 << 30;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads a text file of at most 1 GiB, plain or gzipped.
+///
+/// The text is UTF-8, or UTF-16 with a byte order mark. The mark is left out, and lines end in `\n`
+/// whatever system wrote them.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is larger than 1 GiB before or after unpacking, or is
+/// neither UTF-8 nor UTF-16: [`Error::Utf8`] and [`Error::Utf16`] name the first invalid byte.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    decode_text(read_bounded(path, MAX_TEXT)?, path)
+}
+
+/// Decodes a text in memory as [`read_text`] decodes one on disk; errors call it `name`.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn decode_text(bytes: Vec<u8>, name: impl AsRef<Path>) -> Result<String> {
+    let name = name.as_ref();
+    let text = String::from_utf8(to_utf8(bytes, name)?).map_err(|error| Error::Utf8 {
+        path: name.to_owned(),
+        position: error.utf8_error().valid_up_to(),
+    })?;
+    let text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    };
+    // As Python's universal newlines.
+    Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
+}
+
+/// Reads a table: as [`read_text`], except that lines keep their ends and invalid UTF-8 is left to
+/// the record that it is in.
+pub(crate) fn read_table(path: &Path) -> Result<Vec<u8>> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut bytes = to_utf8(read_bounded(path, MAX_TEXT)?, path)?;
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    Ok(bytes)
+}
+
+/// Unpacks a text, and turns UTF-16 into UTF-8.
+fn to_utf8(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
+    check_size(path, bytes.len() as u64, MAX_TEXT)?;
+    let bytes = if bytes.starts_with(&GZIP) { unpacked(&bytes, MAX_TEXT, path)? } else { bytes };
+    match bytes.as_slice() {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
+            Err(Error::data(path, "is UTF-32, expected UTF-8 or UTF-16"))
+        }
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes, path),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path),
+        _ => Ok(bytes),
+    }
+}
+
+fn unpacked(bytes: &[u8], limit: u64, path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = MultiGzDecoder::new(bytes).take(limit + 1).read_to_end(&mut text);
+    read.map_err(|error| Error::data(path, format!("cannot unpack: {error}")))?;
+    if text.len() as u64 > limit {
+        let reason = format!("unpacks to more than {limit} bytes, expected at most that many");
+        return Err(Error::data(path, reason));
+    }
+    Ok(text)
+}
+
+/// UTF-8 from UTF-16 without its mark.
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<Vec<u8>> {
+    const MARK: usize = 2;
+    let invalid = |units: usize| Error::Utf16 { path: path.to_owned(), position: MARK + 2 * units };
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let mut text = String::with_capacity(pairs.len());
+    let mut units = 0;
+    for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
+        let character = character.map_err(|_| invalid(units))?;
+        units += character.len_utf16();
+        text.push(character);
+    }
+    if rest.is_empty() { Ok(text.into_bytes()) } else { Err(invalid(units)) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(unit).collect()
+    }
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_text_is_the_same_in_every_form() {
+        let text = "one\ntwo é 😀\n\nfour";
+        let windows = text.replace('\n', "\r\n");
+        for bytes in [
+            text.as_bytes().to_vec(),
+            windows.clone().into_bytes(),
+            text.replace('\n', "\r").into_bytes(),
+            format!("\u{feff}{windows}").into_bytes(),
+            utf16(text, u16::to_le_bytes),
+            utf16(&windows, u16::to_be_bytes),
+            packed(text.as_bytes()),
+            packed(&utf16(&windows, u16::to_le_bytes)),
+        ] {
+            assert_eq!(decode_text(bytes, "a.txt").unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_table_keeps_line_ends_and_invalid_bytes_but_no_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        for (written, expected) in [
+            (b"\xef\xbb\xbfa\r\n\xff".to_vec(), b"a\r\n\xff".as_slice()),
+            (utf16("a\r\né", u16::to_le_bytes), "a\r\né".as_bytes()),
+            (packed(b"\xef\xbb\xbfa"), b"a"),
+        ] {
+            std::fs::write(&path, written).unwrap();
+            assert_eq!(read_table(&path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn damaged_texts_are_refused_with_the_place() {
+        let lone = [0xff, 0xfe, b'a', 0, 0x3d, 0xd8, b'b', 0];
+        for (bytes, expected) in [
+            (b"ab\xff".to_vec(), "a.txt: invalid UTF-8 at byte 2"),
+            (b"\xef\xbb\xbfab\xff".to_vec(), "a.txt: invalid UTF-8 at byte 5"),
+            (lone.to_vec(), "a.txt: invalid UTF-16 at byte 4"),
+            (lone[..5].to_vec(), "a.txt: invalid UTF-16 at byte 4"),
+            (vec![0xff, 0xfe, 0, 0, b'a', 0, 0, 0], "a.txt: is UTF-32, expected UTF-8 or UTF-16"),
+        ] {
+            assert_eq!(decode_text(bytes, "a.txt").unwrap_err().to_string(), expected);
+        }
+        let cut = &packed(b"some text")[..12];
+        let message = decode_text(cut.to_vec(), "a.txt.gz").unwrap_err().to_string();
+        assert!(message.starts_with("a.txt.gz: cannot unpack: "), "{message}");
+    }
+
+    #[test]
+    fn a_text_that_grows_beyond_the_limit_is_refused() {
+        let bytes = packed(&[b'a'; 1000]);
+        assert!(bytes.len() < 100);
+        assert_eq!(unpacked(&bytes, 1000, Path::new("a.gz")).unwrap(), [b'a'; 1000]);
+        let message = unpacked(&bytes, 999, Path::new("a.gz")).unwrap_err().to_string();
+        assert_eq!(message, "a.gz: unpacks to more than 999 bytes, expected at most that many");
+    }
+}
