@@ -7,6 +7,7 @@ use perceiver_train::Error::{Diverged, EmptyMetric, Training};
 
 use crate::atomic_output::WriteError;
 use crate::batch::{BatchError, Unreadable};
+use crate::commands::NoDevice;
 use crate::interrupt::Interrupted;
 use crate::output::StandardOutputError;
 
@@ -23,6 +24,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) fn after(error: &Error) -> u8 {
     let failed = error.is::<BatchError>()
         || error.is::<Unreadable>()
+        || error.is::<NoDevice>()
         || error.is::<WriteError>()
         || error.is::<StandardOutputError>()
         || matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))
