@@ -19,7 +19,7 @@ use super::reports::{open_log, write_reports};
 use super::stepwise::{Event, Observer, Stepwise};
 use super::{CHECKPOINTS_NAME, Ending, Finished, OnProgress, Save, TrainingEvent, TrainingRun};
 use crate::loader::Passes;
-use crate::report::{LOG_NAME, TrainingSummary};
+use crate::report::{CARD_NAME, CURVE_NAME, LOG_NAME, TrainingSummary};
 use crate::{Error, Metric, Objective, Result, TrainingModel, UpdateRules, WEIGHTS_NAME};
 
 /// Trains from the last checkpoint, or from the start, and writes the reports.
@@ -27,6 +27,7 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
     let reached = if run.resume { checkpoints.last_readable()?.unwrap_or(0) } else { 0 };
     check_folder(&run.folder, run.resume)?;
+    check_documents(&run.folder)?;
     check_settings(&run, reached)?;
     let TrainingRun { folder, objective, training, validation, plan, rules, devices, .. } = run;
 
@@ -177,6 +178,21 @@ fn check_folder(folder: &Path, resume: bool) -> Result<()> {
         return Err(Error::ModelExists { path });
     }
     Ok(())
+}
+
+/// Checks that a folder without a run holds no documents that the run would replace.
+fn check_documents(folder: &Path) -> Result<()> {
+    let holds = |name: &&str| folder.join(name).exists();
+    if [LOG_NAME, CHECKPOINTS_NAME].iter().any(holds) {
+        return Ok(());
+    }
+    match [CARD_NAME, CURVE_NAME].into_iter().find(holds) {
+        None => Ok(()),
+        Some(name) => {
+            let reason = format!("holds another {name}, expected a folder without one");
+            Err(Error::Settings { folder: folder.to_path_buf(), reason })
+        }
+    }
 }
 
 fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
