@@ -53,8 +53,7 @@ fn check(perceiver: &Path, original: &Path, converted: &Path) -> Result<()> {
         .arg("--inputs")
         .arg(&inputs)
         .arg("--output")
-        .arg(&outputs)
-        .arg("--force"))?;
+        .arg(&outputs))?;
     run(python()?
         .args(["tests/generate/round_trip.py"])
         .arg(converted)

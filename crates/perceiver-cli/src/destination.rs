@@ -7,7 +7,7 @@ use std::path::{Path, is_separator};
 use anyhow::{Context as _, Result, bail};
 
 use crate::args::OutputArguments;
-use crate::atomic_output::folder_of;
+use crate::atomic_output::{AtomicOutput, folder_of};
 
 impl OutputArguments {
     /// Refuses a file that cannot be written, or that exists without `--force`.
@@ -23,7 +23,11 @@ impl OutputArguments {
     ) -> Result<()> {
         self.refuse_inputs(inputs)?;
         check_parent(&self.output)?;
-        check_folder(&self.output, self.force.force)
+        check_folder(&self.output, self.force.force)?;
+        match self.output.is_dir() {
+            true => probe(&self.output.join("probe")),
+            false => probe(&self.output),
+        }
     }
 
     fn refuse_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
@@ -53,7 +57,12 @@ pub(crate) fn check_file(path: &Path, force: bool) -> Result<()> {
     if !force && fs::symlink_metadata(path).is_ok() {
         bail!("{name}: exists; --force replaces it");
     }
-    Ok(())
+    probe(path)
+}
+
+/// Finds out that no file can be created at a place.
+fn probe(path: &Path) -> Result<()> {
+    AtomicOutput::file(path).map(drop)
 }
 
 /// Refuses a folder that is not empty, unless `force` is set.

@@ -6,6 +6,7 @@ use anyhow::Error;
 
 use crate::atomic_output::WriteError;
 use crate::batch::{BatchError, Unreadable};
+use crate::commands::NoDevice;
 use crate::interrupt::Interrupted;
 use crate::output::StandardOutputError;
 
@@ -22,6 +23,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) fn after(error: &Error) -> u8 {
     let failed = error.is::<BatchError>()
         || error.is::<Unreadable>()
+        || error.is::<NoDevice>()
         || error.is::<WriteError>()
         || error.is::<StandardOutputError>()
         || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
@@ -36,7 +38,7 @@ pub(crate) fn after(error: &Error) -> u8 {
 /// Returns true if the system lacked space, memory, threads or file handles, or a disk failed.
 fn is_exhausted(error: &io::Error) -> bool {
     // EIO, ENFILE and EMFILE, which have no kind.
-    let has_no_kind = cfg!(unix) && matches!(error.raw_os_error(), Some(5 | 23 | 24));
+    let has_no_kind = cfg!(unix) && matches!(system_code(error), Some(5 | 23 | 24));
     has_no_kind
         || matches!(
             error.kind(),
@@ -46,6 +48,15 @@ fn is_exhausted(error: &io::Error) -> bool {
                 | ErrorKind::OutOfMemory
                 | ErrorKind::WouldBlock
         )
+}
+
+/// The system's number of an error. Crates that add a path to an error keep only the text.
+fn system_code(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let text = error.to_string();
+        let (_, rest) = text.split_once("(os error ")?;
+        rest.split_once(')')?.0.parse().ok()
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +82,12 @@ mod tests {
         for error in errors {
             assert_eq!(after(&error), FAILURE, "{error:?}");
             assert_eq!(after(&error.context("first.png")), FAILURE);
+        }
+        #[cfg(unix)]
+        for code in [5, 23, 24] {
+            let error = io::Error::from_raw_os_error(code);
+            let renamed = io::Error::new(error.kind(), format!("{error} at path \"x\""));
+            assert_eq!([after(&error.into()), after(&renamed.into())], [FAILURE; 2]);
         }
         let absent = anyhow!(io::Error::from(ErrorKind::NotFound)).context("first.png");
         assert_eq!(after(&absent), REFUSED);

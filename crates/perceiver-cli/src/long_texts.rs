@@ -7,10 +7,10 @@ use perceiver_pipelines::{Error, LongTexts};
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct LongTextArguments {
     /// Read only the beginning of a text that is longer than the model's input, as in training
-    #[arg(long, conflicts_with = "window")]
+    #[arg(long, conflicts_with_all = ["window", "photos"])]
     truncate: bool,
     /// Read a text that is longer than the model's input in windows, and average over them
-    #[arg(long)]
+    #[arg(long, conflicts_with = "photos")]
     window: bool,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct AttendArguments {
     #[arg(long, conflicts_with = "photo")]
     text: Option<String>,
     /// Read only the beginning of a text that is longer than the model's input, as in training
-    #[arg(long)]
+    #[arg(long, conflicts_with = "photo")]
     truncate: bool,
     #[command(flatten)]
     output: OutputArguments,

@@ -61,7 +61,9 @@ fn a_long_text_is_refused_with_the_options_that_read_it() {
         assert!(ran.stderr.contains(&expected), "{ran:?}");
     }
     let both = classify(LONG, &["--truncate", "--window"]);
-    assert_eq!(both.code, 2, "{both:?}");
+    assert!(both.code == 2 && both.stderr.contains("--window"), "{both:?}");
+    let photo = run(arguments!["classify", "photo.png", "--window"]);
+    assert!(photo.code == 2 && photo.stderr.contains("--window"), "{photo:?}");
 }
 
 #[test]

@@ -194,6 +194,22 @@ fn results_that_cannot_be_printed_are_a_failure() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_place_where_nothing_can_be_created_is_refused_before_any_work() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    fs::set_permissions(scene.out(""), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write everywhere.
+    if fs::write(scene.out("probe"), "").is_ok() {
+        return;
+    }
+    for (command, output) in scene.files() {
+        let name = output.file_stem().unwrap().to_str().unwrap();
+        assert_refused(&run(&command), &[name, "cannot write: Permission denied"]);
+    }
+}
+
 #[test]
 fn an_existing_file_is_replaced_only_by_force() {
     let scene = Scene::new();

@@ -90,14 +90,11 @@ impl Target {
     }
 
     fn folder(path: &Path, formats: &[Form], style: Style, pairs: &Pairs) -> Result<Self> {
-        let inside = path.join("flow");
         let (stems, mut seen) = (pairs.stems(), HashSet::new());
         if let Some(twice) = stems.iter().find(|stem| !seen.insert(*stem)) {
             let (path, twice) = (path.display(), twice.display());
             bail!("{path}: two frames are named {twice}, expected distinct names");
         }
-        // Finds out early that nothing can be written.
-        drop(AtomicOutput::file(if path.is_dir() { &inside } else { path })?);
         let forms = if formats.is_empty() { vec![Form::Colours] } else { formats.to_vec() };
         Ok(Self::Folder { path: path.to_path_buf(), forms, style })
     }
