@@ -80,6 +80,19 @@ fn every_example_comes_once_before_one_comes_again() {
 }
 
 #[test]
+fn every_epoch_has_an_order_of_its_own() {
+    let loader = training(2);
+    let batches: Vec<_> = (0..3).flat_map(|_| taken(&loader)).collect();
+    let order: Vec<_> = batches.concat().into_iter().map(|(index, _)| index).collect();
+    let epochs: Vec<_> = order.chunks_exact(7).collect();
+    for epoch in &epochs {
+        assert!((0..7).all(|example| epoch.contains(&example)), "{epoch:?}");
+    }
+    // Three random orders of seven are the same once in 25 million.
+    assert!(epochs.len() == 3 && epochs[1..].iter().any(|epoch| *epoch != epochs[0]), "{epochs:?}");
+}
+
+#[test]
 fn passes_end_at_multiples_of_their_length_and_at_the_last_step() {
     let loader = training(2);
     let lengths: Vec<_> = (0..4).map(|_| taken(&loader).len()).collect();
