@@ -110,6 +110,17 @@ def weights():
     write("safetensors_index", "two.json", json.dumps(index))
 
 
+class Network:
+    """A module of PyTorch, as torch.save writes it whole: its tables of parameters and modules."""
+
+    def __init__(self, parameters, modules):
+        self.training = False
+        self._parameters = collections.OrderedDict(parameters)
+        self._buffers = collections.OrderedDict()
+        self._non_persistent_buffers_set = set()
+        self._modules = collections.OrderedDict(modules)
+
+
 def fake_torch():
     """Classes whose pickles look like PyTorch's."""
     torch = types.ModuleType("torch")
@@ -157,13 +168,16 @@ def pickles():
         weight=Tensor(floats, 0, (2, 2), (2, 1)), view=Tensor(floats, 1, (2,), (2,)), n=Tensor(counts, 0, (), ())
     )
     data = {"0": struct.pack("<4f", 1, 2, 3, 4), "1": struct.pack("<q", 5)}
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in [("data.pkl", dumped(state)), ("byteorder", b"little"), ("version", b"3\n")]:
-            archive.writestr(zipfile.ZipInfo(f"m/{name}"), content)
-        for key, content in data.items():
-            archive.writestr(zipfile.ZipInfo(f"m/data/{key}"), content)
-    write("pickle", "zip.bin", file.getvalue())
+    part = Network({"bias": Tensor(floats, 1, (2,), (2,))}, {})
+    network = Network({"weight": Tensor(floats, 0, (2, 2), (2, 1)), "none": None}, {"part": part})
+    for seed, value in [("zip.bin", state), ("module.bin", network)]:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in [("data.pkl", dumped(value)), ("byteorder", b"little"), ("version", b"3\n")]:
+                archive.writestr(zipfile.ZipInfo(f"m/{name}"), content)
+            for key, content in data.items():
+                archive.writestr(zipfile.ZipInfo(f"m/data/{key}"), content)
+        write("pickle", seed, file.getvalue())
     legacy = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]
     stream = b"".join(map(dumped, [*legacy, state, ["0", "1"]]))
     stream += b"".join(struct.pack("<q", count) + data[key] for key, count in [("0", 4), ("1", 1)])

@@ -85,8 +85,8 @@ impl Checkpoint<'static> {
     /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
     /// `.index.json` or a pickle.
     ///
-    /// Pickles are read as data: no code in them runs, and a pickle that names a class other than
-    /// those of tensors is refused.
+    /// Pickles are read as data: no code in them runs. A whole model (`torch.save(model)`) is read as
+    /// its state dict; a pickle that names any other class than those of tensors is refused.
     ///
     /// # Errors
     /// [`Error::NoCheckpoint`] if the folder has none of these; [`Error::Io`];
@@ -99,7 +99,7 @@ impl Checkpoint<'static> {
             found.ok_or_else(|| Error::NoCheckpoint {
                 path: path.to_path_buf(),
                 expected: FILE_NAMES,
-                hint: foreign::folder_kind(path),
+                hint: foreign::folder_of_weights(path),
             })?
         } else {
             path.to_path_buf()

@@ -114,11 +114,9 @@ fn other_kind(start: &[u8]) -> Option<&'static str> {
     TEXTS.iter().find(|(name, _)| begins(name)).map(|(_, kind)| *kind)
 }
 
-/// Says what a folder without a model is, and what to do about it.
+/// Says what a folder without config.json is, and what to do about it.
 pub(crate) fn folder_kind(folder: &Path) -> Option<String> {
-    let entries = fs::read_dir(folder).ok()?.take(MAX_ENTRIES).flatten();
-    let names: Vec<_> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let names = names_in(folder);
     let models = names.iter().filter(|name| folder.join(name).join("config.json").is_file());
     let models: BTreeSet<&str> = models.map(String::as_str).collect();
     names_kind(names.iter().map(String::as_str)).or_else(|| {
@@ -127,7 +125,19 @@ pub(crate) fn folder_kind(folder: &Path) -> Option<String> {
     })
 }
 
-/// The same by the names of the files, which may contain folders.
+/// Says what a folder without weights of a known name holds, and what to do about it.
+pub(crate) fn folder_of_weights(folder: &Path) -> Option<String> {
+    let names = names_in(folder);
+    let names = || names.iter().map(String::as_str);
+    names_kind(names()).or_else(|| other_weights(names()))
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Says what files of these names are, which may be in folders.
 pub(crate) fn names_kind<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     let tops: BTreeSet<&str> =
         names.map(|name| name.split('/').next().unwrap_or_default()).collect();
@@ -152,12 +162,16 @@ pub(crate) fn names_kind<'a>(names: impl Iterator<Item = &'a str>) -> Option<Str
         return Some("is a repository in the hub's cache; pass the hub id".into());
     }
     let ends = |(end, _): &&(&str, _)| tops.iter().any(|name| name.ends_with(end));
-    if let Some((_, framework)) = OTHER_FRAMEWORKS.iter().find(ends) {
-        return Some(format!("holds a model of {framework}; save it with PyTorch"));
-    }
+    let (_, framework) = OTHER_FRAMEWORKS.iter().find(ends)?;
+    Some(format!("holds a model of {framework}; save it with PyTorch"))
+}
+
+/// Names weights that PyTorch may have written under another name than transformers.
+pub(crate) fn other_weights<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: BTreeSet<&str> = names.collect();
     WEIGHTS.iter().find_map(|&(end, usual)| {
-        let name = tops.iter().find(|name| name.ends_with(end))?;
-        (*name != usual).then(|| format!("has weights in {name}; name the file {usual}"))
+        let name = names.iter().find(|name| name.ends_with(end))?;
+        (*name != usual).then(|| format!("has {name}; weights of this kind are read as {usual}"))
     })
 }
 
@@ -212,13 +226,17 @@ mod tests {
             (&["refs", "snapshots", "blobs"], "the hub's cache"),
             (&["config.json", "tf_model.h5"], "TensorFlow"),
             (&["config.json", "flax_model.msgpack"], "Flax"),
-            (&["config.json", "last.ckpt"], "last.ckpt; name the file pytorch_model.bin"),
-            (&["config.json", "model.fp16.safetensors"], "name the file model.safetensors"),
         ] {
             let found = names(files).unwrap();
             assert!(found.contains(part), "{found}");
         }
         assert_eq!(names(&["config.json", "README.md", "checkpoint-best.txt"]), None);
+        for (name, usual) in
+            [("last.ckpt", "pytorch_model.bin"), ("model.fp16.safetensors", "model.safetensors")]
+        {
+            let found = other_weights(["config.json", name].into_iter()).unwrap();
+            assert_eq!(found, format!("has {name}; weights of this kind are read as {usual}"));
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn a_folder_with_other_weights_is_named() {
         ("adapter_model.safetensors", "it is an adapter of PEFT"),
         ("tf_model.h5", "it holds a model of TensorFlow"),
         ("flax_model.msgpack", "it holds a model of Flax"),
-        ("epoch=3.ckpt", "it has weights in epoch=3.ckpt; name the file pytorch_model.bin"),
+        ("epoch=3.ckpt", "it has epoch=3.ckpt; weights of this kind are read as pytorch_model.bin"),
     ] {
         assert_refused(&[(name, b"x")], &["no checkpoint in this folder", part]);
     }
@@ -216,6 +216,19 @@ fn an_index_must_agree_with_its_shards() {
     let both = safetensors(&[raw("a", &[1], 1), raw("b", &[1], 2)]);
     let parts = ["two.safetensors", "tensor a", "another shard"];
     assert_refused(&[(INDEX, twice), (shard, &file), ("two.safetensors", &both)], &parts);
+}
+
+/// `torch.save(model)`, which `weights_only` refuses: the parameters are data, the class is not
+/// looked for. fuzz/seeds.py wrote the file.
+#[test]
+fn a_pickled_module_is_its_state_dict() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/pickle/module.bin");
+    let checkpoint = Checkpoint::open(seed).unwrap();
+    let read = |key| checkpoint.read(key).unwrap().try_to_vec_as::<f32>().unwrap();
+    let keys: Vec<_> = checkpoint.tensors().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["part.bias", "weight"]);
+    assert_eq!(read("weight"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(read("part.bias"), [2.0, 4.0]);
 }
 
 #[test]

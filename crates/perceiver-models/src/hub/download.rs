@@ -15,7 +15,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use super::{HubOptions, repository};
 use crate::checkpoint::{FILE_NAMES, shards};
 use crate::config::CONFIG_NAME;
-use crate::foreign::names_kind;
+use crate::foreign::{names_kind, other_weights};
 
 /// Longest silence of the hub; the client has no time limit of its own.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -101,7 +101,8 @@ struct Snapshot {
 impl Snapshot {
     fn complete(&self, offered: &[&str]) -> Result<(), String> {
         let kind = || {
-            let kind = names_kind(offered.iter().copied());
+            let offered = || offered.iter().copied();
+            let kind = names_kind(offered()).or_else(|| other_weights(offered()));
             kind.map_or_else(String::new, |kind| format!(": it {kind}"))
         };
         if !offered.contains(&CONFIG_NAME) {
