@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::atomic_output::WriteError;
 use crate::output::{self, StandardOutputError, chain};
 
 /// Work on inputs one after another; a failure does not stop the following ones.
@@ -33,8 +34,8 @@ impl Batch {
     /// Works on one input, `name`. Prints its error at once, or returns it if it is the only input.
     pub(crate) fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let Err(error) = work() else { return Ok(()) };
-        // Nobody would read the other results either.
-        if error.is::<StandardOutputError>() {
+        // The other results would be lost too.
+        if error.is::<StandardOutputError>() || error.is::<WriteError>() {
             return Err(error);
         }
         let error =

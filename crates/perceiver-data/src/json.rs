@@ -159,7 +159,8 @@ pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
-    file.write_all(text.as_bytes())
+    file.as_file_mut()
+        .write_all(text.as_bytes())
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;

@@ -89,7 +89,8 @@ impl<'a> Replacement<'a> {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(Error::io(self.path, "write"))
+        // The error of the temporary file itself would name it.
+        self.file.as_file_mut().write_all(bytes).map_err(Error::io(self.path, "write"))
     }
 
     /// Makes the bytes durable; the old file stays in place.

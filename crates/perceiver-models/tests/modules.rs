@@ -185,6 +185,33 @@ fn integers_beyond_the_devices_are_refused() {
 }
 
 #[test]
+fn booleans_are_no_count_of_batches() {
+    let mut tensors = small_tensors();
+    let count = tensors.iter_mut().find(|tensor| tensor.dtype == "I64").unwrap();
+    *count = Raw { dtype: "BOOL", bytes: vec![1], ..raw(&count.key, &[], 0) };
+    let message = refusal(&tensors);
+    assert!(message.contains("num_batches_tracked (is Bool"), "{message}");
+    assert!(message.contains("expected integers)"), "{message}");
+}
+
+#[test]
+fn two_parameters_with_one_key_are_refused() {
+    #[derive(Module, Debug)]
+    struct Twins {
+        one: Linear,
+        other: Linear,
+    }
+    let keys = KeyMap { rewrites: &[("other", "one")], ..KEYS };
+    let folder = folder_with(&[(NAME, &safetensors(&[raw("one.weight", &[3, 2], 1)]))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let layer = || LinearConfig::new(2, 3).with_bias(false).init(&support::device());
+    let twins = Twins { one: layer(), other: layer() };
+    let loaded = load_module(twins, &checkpoint, &keys, &LoadOptions::default());
+    let message = loaded.unwrap_err().to_string();
+    assert!(message.contains("one.weight (two parameters have this key)"), "{message}");
+}
+
+#[test]
 fn a_batch_count_without_a_place_is_ignored() {
     #[derive(Module, Debug)]
     struct Plain {

@@ -4,6 +4,7 @@ mod builder;
 mod order;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -234,6 +235,8 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
 enum Failure {
     #[error("no example could be read: {first}")]
     NothingReadable { first: String },
+    #[error("cannot start a thread that prepares batches: {0}")]
+    NoThread(io::Error),
     #[error("a thread that prepares batches panicked after {made} of {expected} batches")]
     ThreadEnded { made: usize, expected: usize },
 }
@@ -247,22 +250,26 @@ where
         let pass = self.pass();
         let (first, devices) = self.share;
         let workers = self.shared.workers.min(pass.len().max(1));
+        let mut refused = None;
         let receivers = (0..workers).map(|worker| {
             let (sender, receiver) = sync_channel(AHEAD);
             let (shared, device) = (Arc::clone(&self.shared), self.device.clone());
             let mut batches =
                 pass.clone().skip(first + worker * devices).step_by(workers * devices);
-            std::thread::spawn(move || {
+            let spawned = std::thread::Builder::new().spawn(move || {
                 // Ends after the last batch, or when the iterator is dropped.
                 while let Some(index) = batches.next()
                     && sender.send(shared.batch(index, &device)).is_ok()
                 {}
             });
+            refused = refused.take().or(spawned.err());
             receiver
         });
+        let receivers = receivers.collect();
         let own = pass.len().saturating_sub(first).div_ceil(devices);
         Box::new(Pass {
-            receivers: receivers.collect(),
+            receivers,
+            refused,
             loader: self,
             taken: 0,
             read: false,
@@ -304,6 +311,8 @@ impl<S, C> Loader<S, C> {
 struct Pass<'a, S, C, B> {
     /// None stands for a batch without a readable example.
     receivers: Vec<Receiver<Option<B>>>,
+    /// The error of a worker that could not start.
+    refused: Option<io::Error>,
     loader: &'a Loader<S, C>,
     taken: usize,
     /// If true, there was a readable example.
@@ -317,10 +326,12 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.taken < self.batches {
-            // A worker that hung up has panicked.
+            // A worker that hung up has panicked, if it ever started.
             let Ok(batch) = self.receivers[self.taken % self.receivers.len()].recv() else {
                 let (made, expected) = (self.taken, self.batches);
-                return self.fail(Failure::ThreadEnded { made, expected });
+                let ended = Failure::ThreadEnded { made, expected };
+                let failure = self.refused.take().map_or(ended, Failure::NoThread);
+                return self.fail(failure);
             };
             self.taken += 1;
             let reached = self.pass.start + self.taken * self.loader.share.1;

@@ -378,6 +378,22 @@ fn a_run_does_not_write_over_another() {
 }
 
 #[test]
+fn a_run_does_not_write_over_the_documents_of_other_work() {
+    for name in ["README.md", "learning-curve.svg"] {
+        let folder = folder_with(RECIPE);
+        fs::create_dir(folder.path().join("out")).unwrap();
+        let document = folder.path().join("out").join(name);
+        fs::write(&document, "mine").unwrap();
+        for resume in [false, true] {
+            let error = run(folder.path(), "out", resume, None).unwrap_err();
+            let expected = format!("out: holds another {name}, expected a folder without one");
+            assert!(error.ends_with(&expected), "{error}");
+        }
+        assert_eq!(fs::read(&document).unwrap(), b"mine");
+    }
+}
+
+#[test]
 fn a_run_does_not_write_over_a_model() {
     let folder = folder_with(RECIPE);
     fs::create_dir(folder.path().join("out")).unwrap();

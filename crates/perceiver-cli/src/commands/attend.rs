@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{self, ModelArguments, OutputArguments};
+use crate::atomic_output::write_whole;
 use crate::bundled::Bundled;
-use crate::files::{text_argument, write_whole};
+use crate::files::text_argument;
+use crate::long_texts::with_options;
 use crate::output::{one_line, table};
 
 const EXAMPLES: &str = "\
@@ -39,6 +41,9 @@ pub(crate) struct AttendArguments {
     /// Text instead of a photo; - reads it from standard input
     #[arg(long, conflicts_with = "photo")]
     text: Option<String>,
+    /// Read only the beginning of a text that is longer than the model's input, as in training
+    #[arg(long, conflicts_with = "photo")]
+    truncate: bool,
     #[command(flatten)]
     output: OutputArguments,
     /// Cross-attention to show
@@ -120,7 +125,7 @@ enum Form {
 pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> {
     let output = &arguments.output.output;
     let form = form(output)?;
-    arguments.output.check()?;
+    arguments.output.check_file(arguments.photo.as_deref())?;
     let layer = layer(arguments)?;
     let (title, input) = input(arguments)?;
     let device = context.open_device()?;
@@ -132,7 +137,9 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
         None => Attend::from_pretrained(folder, &device.device)?,
     };
     context.output.warnings(pipeline.warnings());
-    let attention = configured(pipeline, layer, arguments).run(input)?;
+    let attention = configured(pipeline, layer, arguments).run(input);
+    let attention =
+        attention.map_err(|error| with_options(error, "--truncate reads its beginning"))?;
     let bytes = match form {
         Form::Page => attention.page(&title).into_bytes(),
         Form::Picture => png(&attention)?,
@@ -173,7 +180,7 @@ fn configured(pipeline: Attend, layer: AttendLayer, arguments: &AttendArguments)
         Some(Grid::Latents) => AttendTiles::Rows,
         Some(Grid::Heads) => AttendTiles::Heads,
     };
-    let mut pipeline = pipeline.layer(layer).tiles(tiles);
+    let mut pipeline = pipeline.layer(layer).tiles(tiles).truncate(arguments.truncate);
     if let Some(head) = arguments.attention_head() {
         pipeline = pipeline.head(head);
     }

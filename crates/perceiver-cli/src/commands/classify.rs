@@ -19,7 +19,7 @@ Examples:
   perceiver classify --model ./vision-perceiver-fourier -k 3 --csv holiday 'more/**/*.jpg'
   perceiver classify --model ./vision-perceiver-conv --show photo.jpg
   perceiver classify --model sentiment --text \"What a lovely day.\"
-  perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt
+  perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt --window
 
 An input that cannot be read does not stop the others: it gets a line on stderr, and the exit code
 is 1.";
@@ -64,7 +64,10 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     context.output.warnings(pipeline.warnings());
 
     let (total, unit) = (inputs.len(), arguments.inputs.unit());
-    let pipeline = pipeline.top_k(arguments.top_k).batch(arguments.inputs.batch);
+    let pipeline = pipeline
+        .top_k(arguments.top_k)
+        .batch(arguments.inputs.batch)
+        .long_texts(arguments.inputs.long_texts.choice());
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
     let mut answers = pipeline.run_all(raw);
     let bar = context.output.progress("classify", unit);

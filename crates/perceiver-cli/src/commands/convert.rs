@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use perceiver_models::{LoadOptions, Pretrained, SaveOptions};
 
 use super::{Context, written};
-use crate::args::{HeadArguments, HubArguments};
-use crate::files::{check_output_folder, copy_companions};
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
+use crate::destination::check_folder;
+use crate::files::copy_companions;
 use crate::interrupt::sweep_when_interrupted;
 
 const EXAMPLES: &str = "\
@@ -38,9 +39,8 @@ pub(crate) struct ConvertArguments {
     /// Largest size of a file, such as 2GB [default: a single file]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     #[command(flatten)]
     hub: HubArguments,
     #[command(flatten)]
@@ -61,7 +61,7 @@ enum DtypeArgument {
 }
 
 pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()> {
-    check_output_folder(&arguments.output, arguments.force)?;
+    check_folder(&arguments.output, arguments.force.force)?;
     let folder = arguments.hub.folder(&arguments.model)?;
     let device = context.open_device()?;
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };

@@ -123,10 +123,15 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     );
     context.output.result(json, &text)?;
     if devices.iter().all(|(_, timed)| timed.is_err()) {
-        bail!("no device works");
+        return Err(NoDevice.into());
     }
     Ok(())
 }
+
+/// Every device failed; the error of each was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("no device works")]
+pub(crate) struct NoDevice;
 
 /// An error that names its device.
 fn named(name: &str, error: &anyhow::Error) -> String {

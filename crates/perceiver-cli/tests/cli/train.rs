@@ -50,7 +50,7 @@ baseline = "50 (a coin)"
 data = [{ name = "six words", licence = "mit", origin = "this test", parts = "six" }]
 "#;
 
-fn folder(steps: usize) -> TempDir {
+pub(crate) fn folder(steps: usize) -> TempDir {
     let folder = tempdir().unwrap();
     let texts = "text,kind\naaa,vowels\nbcd,others\neie,vowels\nkkl,others\nou,vowels\nzx,others\n";
     fs::write(folder.path().join("texts.csv"), texts).unwrap();
@@ -59,7 +59,7 @@ fn folder(steps: usize) -> TempDir {
     folder
 }
 
-fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
     let path = |name: &str| folder.join(name).display().to_string();
     let data = folder.display().to_string();
     let fixed = ["train", &path("recipe.toml"), "--data", &data, "--out", &path("out")];

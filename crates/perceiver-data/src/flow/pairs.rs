@@ -57,11 +57,10 @@ impl FlowPairs {
                     let number = number + 9;
                     frame(&truth, folder.join(format!("image_2/{name}_{number}")), &["png"])
                 } else {
-                    frame(
-                        &truth,
-                        folder.join(format!("{name}_{number}")),
-                        FileKind::Image.endings(),
-                    )
+                    // The name as the system has it, which need not be Unicode.
+                    let mut name = truth.file_stem().unwrap_or_default().to_os_string();
+                    name.push(format!("_{number}"));
+                    frame(&truth, folder.join(name), FileKind::Image.endings())
                 }
             };
             match (frame(1), frame(2)) {

@@ -3,12 +3,14 @@
 mod decode;
 mod wav;
 
+use std::io::BufWriter;
 use std::path::Path;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 use rubato::audioadapter_buffers::direct::SequentialSliceOfVecs;
 use rubato::{Fft, FixedSync, Resampler};
 
+use crate::durable::write_file;
 use crate::error::{Error, Result};
 
 /// Most samples of a sound: a gigabyte, or 93 minutes at 48 kHz.
@@ -131,14 +133,17 @@ impl Sound {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let write = || -> hound::Result<()> {
-            let mut writer = WavWriter::create(path, spec)?;
+        let written = write_file(path, |file| -> hound::Result<()> {
+            let mut writer = WavWriter::new(BufWriter::new(file), spec)?;
             for &sample in &self.samples {
                 writer.write_sample((sample * FULL_SCALE).round() as i16)?;
             }
             writer.finalize()
-        };
-        write().map_err(|error| Error::sound(path, "write", error))
+        });
+        written.map_err(|error| match error {
+            hound::Error::IoError(error) => Error::io(path, "write")(error),
+            error => Error::sound(path, "write", error),
+        })
     }
 }
 

@@ -60,9 +60,7 @@ pub struct Clips {
     /// Each clip's video and its first frame in it.
     places: Vec<(usize, usize)>,
     options: ClipOptions,
-    /// Why videos were left out.
-    left_out: Vec<String>,
-    notes: Vec<String>,
+    remarks: Remarks,
 }
 
 /// How clips are made.
@@ -108,8 +106,8 @@ struct Video {
 }
 
 impl Clips {
-    /// Reads videos, each with its class if it has one. A folder without images stands for the videos
-    /// in it. Leaves out videos that cannot be read or whose part is shorter than a clip;
+    /// Reads videos, each with its class if it has one; a folder without images stands for the videos in
+    /// it. Leaves out videos that cannot be read or whose part is shorter than a clip;
     /// [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
@@ -120,14 +118,14 @@ impl Clips {
         part: ClipPart,
         options: ClipOptions,
     ) -> Result<Self> {
-        let (mut files, mut notes) = (Vec::new(), Vec::new());
+        let mut remarks = Remarks::default();
+        let mut files = Vec::new();
         for (path, label) in videos {
             let found = video_files(&path)?;
-            notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
+            remarks.notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
             files.extend(found.files.into_iter().map(|file| (file, label)));
         }
-        let (videos, places, left_out) = (Vec::new(), Vec::new(), Vec::new());
-        let mut clips = Self { videos, places, options, left_out, notes };
+        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, remarks };
         let mut memory = MAX_MEMORY;
         let mut first = None;
         for (path, label) in files {
@@ -137,7 +135,7 @@ impl Clips {
             if is_fatal || !path.exists() {
                 return Err(error);
             }
-            clips.left_out.push(error.to_string());
+            clips.remarks.left_out.push(error.to_string());
             first = first.or(Some(error));
         }
         match first {
@@ -192,7 +190,7 @@ impl Source for Clips {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { left_out: self.left_out.clone(), notes: self.notes.clone() }
+        self.remarks.clone()
     }
 }
 

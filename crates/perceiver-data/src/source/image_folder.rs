@@ -36,47 +36,44 @@ impl ImageFolder {
     /// of a class for a name, and none the name of a class, are taken by index.
     ///
     /// # Errors
-    /// Returns an error if a folder cannot be read or its name is not Unicode, if a class has no
-    /// images or is not in `names`, or if there are no classes.
+    /// Returns an error if a folder cannot be read, if a class has no images or is not in `names`, or if
+    /// there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
         let (mut found, mut outside) = (Vec::new(), Vec::new());
         for path in entries(folder)? {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') {
                 continue;
             }
-            if !path.is_dir() {
-                outside.push(path);
-                continue;
+            match path.is_dir() {
+                true => found.push((path, name)),
+                false => outside.push(path),
             }
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| Error::data(&path, "its name is not Unicode"))?;
-            found.push(name.to_owned());
         }
         if found.is_empty() {
             let reason = "it has no subfolders, expected one per class";
             return Err(Error::data(folder, reason));
         }
         let names = names.map_or_else(
-            || ClassNames::collect(found.iter().map(String::as_str)),
+            || ClassNames::collect(found.iter().map(|(_, name)| name.as_str())),
             ClassNames::given,
         );
-        let form = names.form(found.iter().map(String::as_str));
+        let form = names.form(found.iter().map(|(_, name)| name.as_str()));
         let numbers = names.numbers(form);
         let mut images = Vec::new();
         let outside = note(folder, "outside of the folders of classes", &outside);
         let mut notes: Vec<_> = outside.into_iter().collect();
-        for class in &found {
-            let place = folder.join(class);
+        for (place, class) in &found {
             let number = numbers.get(class.as_str());
             let number =
-                *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
-            let FolderFiles { files, passed_over } = FolderFiles::list(&place, FileKind::Image)?;
+                *number.ok_or_else(|| Error::data(place, "its name is not one of the classes"))?;
+            let FolderFiles { files, passed_over } = FolderFiles::list(place, FileKind::Image)?;
             if files.is_empty() {
-                return Err(Error::data(&place, "it holds no images"));
+                return Err(Error::data(place, "it holds no images"));
             }
             images.extend(files.into_iter().map(|path| (path, number)));
-            notes.extend(passed_over_note(&place, FileKind::Image, &passed_over));
+            notes.extend(passed_over_note(place, FileKind::Image, &passed_over));
         }
         let folder = folder.to_path_buf();
         Ok(Self { images, names, form, folder, notes })
@@ -114,8 +111,9 @@ impl Source for ImageFolder {
     }
 
     fn remarks(&self) -> Remarks {
-        let Remarks { left_out, notes } = self.names.remarks(&self.folder, self.form);
-        Remarks { left_out, notes: [notes, self.notes.clone()].concat() }
+        let mut remarks = self.names.remarks(&self.folder, self.form);
+        remarks.notes.extend_from_slice(&self.notes);
+        remarks
     }
 }
 

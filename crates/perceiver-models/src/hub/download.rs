@@ -42,12 +42,13 @@ pub(super) fn snapshot(
     let received = Arc::clone(&bytes);
     let (sender, receiver) = mpsc::channel();
     // In a thread of its own, which is abandoned if the hub falls silent.
-    thread::spawn(move || {
+    let spawned = thread::Builder::new().spawn(move || {
         let fetched = panic::catch_unwind(|| fetch(&id, &cache, &options, &received));
         let fetched = fetched.unwrap_or_else(|_| Err("its answer was not understood".into()));
         // The receiver is gone if patience has run out.
         let _ = sender.send(fetched);
     });
+    spawned.map_err(|error| format!("{endpoint} was not asked: cannot start a thread: {error}"))?;
     let mut seen = (0, Instant::now());
     loop {
         match receiver.recv_timeout(Duration::from_millis(50).min(patience)) {

@@ -11,6 +11,7 @@ use perceiver_models::{
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::cut_texts::CutTexts;
 use super::{Evaluation, Evaluator, longest_text, measure};
 use crate::objective::{image_classification, sequence_classification};
 use crate::recipe::sources::BoxedSource;
@@ -51,9 +52,10 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
+        let (head, mut warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
         let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
         let length = longest_text(&self.folder, &tokenizer, &self.config)?;
+        let (source, cut) = CutTexts::new(source, tokenizer.clone(), length);
         let loader = self.loader(source, TextBatcher::new(tokenizer.clone(), length, 1), device);
         let mut confusion = Confusion::default();
         let evaluation = measure(&loader, on_progress, |batch| {
@@ -65,6 +67,7 @@ impl Evaluator {
             Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
         })?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
+        warnings.extend(cut.warning(evaluation.examples, length));
         Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
     }
 }

@@ -1,6 +1,7 @@
 //! Evaluation: loss and metrics of a model on held-out data.
 
 mod classify;
+mod cut_texts;
 mod data;
 mod flow;
 mod mean_frame;

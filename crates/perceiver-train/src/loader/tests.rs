@@ -27,7 +27,7 @@ impl Source for Numbers {
             return Err(Error::Io {
                 path: format!("{index}.png").into(),
                 action: "read",
-                source: std::io::ErrorKind::NotFound.into(),
+                source: io::ErrorKind::NotFound.into(),
             });
         }
         Ok((index, random.random()))
@@ -77,6 +77,19 @@ fn every_example_comes_once_before_one_comes_again() {
     let mut first: Vec<_> = batches.concat().into_iter().take(7).map(|(index, _)| index).collect();
     first.sort_unstable();
     assert_eq!(first, (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_epoch_has_an_order_of_its_own() {
+    let loader = training(2);
+    let batches: Vec<_> = (0..3).flat_map(|_| taken(&loader)).collect();
+    let order: Vec<_> = batches.concat().into_iter().map(|(index, _)| index).collect();
+    let epochs: Vec<_> = order.chunks_exact(7).collect();
+    for epoch in &epochs {
+        assert!((0..7).all(|example| epoch.contains(&example)), "{epoch:?}");
+    }
+    // Three random orders of seven are the same once in 25 million.
+    assert!(epochs.len() == 3 && epochs[1..].iter().any(|epoch| *epoch != epochs[0]), "{epochs:?}");
 }
 
 #[test]

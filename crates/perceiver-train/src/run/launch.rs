@@ -22,7 +22,7 @@ use super::{
     CHECKPOINTS_NAME, Ending, Finished, OnProgress, Resume, Save, TrainingEvent, TrainingRun,
 };
 use crate::loader::Passes;
-use crate::report::{LOG_NAME, TrainingSummary};
+use crate::report::{CARD_NAME, CURVE_NAME, LOG_NAME, TrainingSummary};
 use crate::{Error, Metric, Objective, Result, Skipped, TrainingModel, UpdateRules, WEIGHTS_NAME};
 
 /// Name of the file with the settings that the checkpoints belong to, in their folder.
@@ -37,6 +37,7 @@ const OBJECTIVE_PART: &str = "objective";
 /// Trains from the last checkpoint, or from the start, and writes the reports.
 pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     check_folder(&run.folder, run.resume)?;
+    check_documents(&run.folder)?;
     check_settings(&run)?;
     let _lock = FolderLock::take(&run.folder)?;
     let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
@@ -220,6 +221,21 @@ pub(crate) fn check_folder(folder: &Path, resume: Resume) -> Result<()> {
         }
         Resume::Only if !holds_run => Err(Error::NothingToResume { path }),
         _ => Ok(()),
+    }
+}
+
+/// Checks that a folder without a run holds no documents that the run would replace.
+fn check_documents(folder: &Path) -> Result<()> {
+    let holds = |name: &&str| folder.join(name).exists();
+    if [LOG_NAME, CHECKPOINTS_NAME].iter().any(holds) {
+        return Ok(());
+    }
+    match [CARD_NAME, CURVE_NAME].into_iter().find(holds) {
+        None => Ok(()),
+        Some(name) => {
+            let reason = format!("holds another {name}, expected a folder without one");
+            Err(Error::Settings { folder: folder.to_path_buf(), reason })
+        }
     }
 }
 

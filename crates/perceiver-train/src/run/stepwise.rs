@@ -138,7 +138,13 @@ impl<O: Objective> Stepwise<O> {
             learning_rate: rate,
             seconds: state.before + state.since.elapsed().as_secs_f64(),
         };
-        state.log.write_all(&record.line()).map_err(Error::io(Path::new(LOG_NAME), "write"))?;
+        let written = state.log.write_all(&record.line());
+        // A validation waits until its line and those before it are on the disk.
+        let written = match part {
+            Part::Train => written,
+            Part::Validation => written.and_then(|()| state.log.sync_data()),
+        };
+        written.map_err(Error::io(Path::new(LOG_NAME), "write"))?;
         drop(state);
         (self.observer)(Event::Logged(&record))?;
         if record.loss.is_finite() {

@@ -13,10 +13,11 @@ use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Ex
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{HeadArguments, HubArguments};
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
+use crate::atomic_output::write_whole;
 use crate::batch::Unreadable;
+use crate::destination::check_file;
 use crate::device::OpenDevice;
-use crate::files::{check_output, write_whole};
 use crate::output::{grouped, one_line, table};
 use crate::paths::expand_patterns;
 
@@ -52,16 +53,15 @@ pub(crate) struct EvaluateArguments {
     /// of labels. Text classifiers: *.csv, *.tsv, *.jsonl or *.json, also gzipped, with the columns text
     /// and label. Classes have the model's names or, if none has one, its indexes. Masked language
     /// models: text files or folders of them. Optical flow: a folder with NAME.flo, NAME_1.png and
-    /// NAME_2.png, or KITTI's. Autoencoders: videos or folders of them. Any model: a recipe, *.toml,
-    /// for its validation data.
+    /// NAME_2.png, or KITTI's. Autoencoders: videos or folders of them. Any model: a recipe, *.toml, for
+    /// its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
     /// Write the confusion matrix as a picture, *.svg
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Replace an existing picture
-    #[arg(long, requires = "confusion")]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     /// Examples that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -77,10 +77,7 @@ pub(crate) struct EvaluateArguments {
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
-        check_output(path)?;
-        if !arguments.force && path.exists() {
-            bail!("{}: exists; --force replaces it", path.display());
-        }
+        check_file(path, arguments.force.force)?;
     }
     let folder = arguments.hub.folder(&arguments.model)?;
     let evaluator = match arguments.head.head {

@@ -14,9 +14,10 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::{HeadArguments, ModelArguments, OutputArguments};
+use crate::atomic_output::{complete, write_whole};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
-use crate::files::{check_output, write_whole};
+use crate::destination::check_file;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
 
@@ -80,13 +81,9 @@ struct Collected {
 pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()> {
     let path = &arguments.output.output;
     let form = form(path)?;
-    arguments.output.check()?;
+    arguments.output.check_file(arguments.inputs.paths().iter().map(PathBuf::as_path))?;
     if let Form::Npy = form {
-        let names = names_path(path);
-        check_output(&names)?;
-        if !arguments.output.force && names.exists() {
-            bail!("{}: exists; --force replaces it", names.display());
-        }
+        check_file(&names_path(path), arguments.output.force.force)?;
     }
     let bundled = Bundled::classifier(arguments.inputs.are_texts());
     let folder = arguments.model.folder(bundled, context.output)?;
@@ -138,7 +135,10 @@ impl Take<'_> {
             Pool::Mean => Pooling::Mean,
             Pool::None => Pooling::None,
         };
-        let pipeline = pipeline.pooling(pooling).batch(arguments.inputs.batch);
+        let pipeline = pipeline
+            .pooling(pooling)
+            .batch(arguments.inputs.batch)
+            .long_texts(arguments.inputs.long_texts.choice());
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
         let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
@@ -209,8 +209,9 @@ impl Collected {
                 write_whole(path, &serialize([("features", tensor)], Some(metadata))?)?;
             }
             Form::Npy => {
-                write_whole(&names_path(path), names.as_bytes())?;
+                let names = complete(&names_path(path), names.as_bytes())?;
                 write_whole(path, &npy(&shape, &self.values))?;
+                names.finish()?;
             }
         }
         Ok(shape)

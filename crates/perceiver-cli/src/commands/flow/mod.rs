@@ -5,6 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
+use perceiver_data::names_folder;
 use perceiver_pipelines::{Error, Head, OpticalFlow, Progress};
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use self::pairs::Pair;
 pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
 use super::Context;
-use crate::args::{HeadArguments, ModelArguments, OutputArguments};
+use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
 use crate::output::{grouped, one_line};
@@ -47,9 +48,8 @@ pub(crate) struct FlowArguments {
     /// one file per pair of frames
     #[arg(short, long, value_name = "PATH", required_unless_present = "ground_truth")]
     output: Option<PathBuf>,
-    /// Replace an existing output
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     /// Form of the output; several forms get a folder each [default: by extension flo, colours or
     /// side-by-side]
     #[arg(long, value_name = "FORM", value_delimiter = ',', requires = "output")]
@@ -184,7 +184,12 @@ impl FlowArguments {
             has_legend: !self.no_legend,
         };
         let fps = self.fps.or(pairs.frames_per_second()).unwrap_or(10.0);
-        Target::open(&output, &self.format, style, pairs, fps)
+        let inputs = self.frames.iter().chain(&self.ground_truth).map(PathBuf::as_path);
+        match names_folder(path) {
+            true => output.check_folder(inputs)?,
+            false => output.check_file(inputs)?,
+        }
+        Target::open(path, &self.format, style, pairs, fps)
     }
 }
 

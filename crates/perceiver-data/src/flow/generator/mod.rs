@@ -46,9 +46,7 @@ const MAX_MEMORY: usize = 1 << 30;
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
-    /// Why photos were left out.
-    left_out: Vec<String>,
-    note: Option<String>,
+    remarks: Remarks,
 }
 
 /// Settings of a [`FlowGenerator`].
@@ -104,7 +102,8 @@ impl FlowGenerator {
             return Err(errors.swap_remove(0));
         }
         let left_out = errors.iter().map(Error::to_string).collect();
-        Ok(Self { photos, options, left_out, note })
+        let remarks = Remarks { left_out, notes: note.into_iter().collect() };
+        Ok(Self { photos, options, remarks })
     }
 
     /// The background and the pieces that move over it, the topmost last.
@@ -147,8 +146,7 @@ impl Source for FlowGenerator {
     }
 
     fn remarks(&self) -> Remarks {
-        let notes = self.note.clone().into_iter().collect();
-        Remarks { left_out: self.left_out.clone(), notes }
+        self.remarks.clone()
     }
 }
 

@@ -25,7 +25,7 @@ fn options() -> FlowGeneratorOptions {
 
 fn generator(options: FlowGeneratorOptions) -> FlowGenerator {
     let photos = [0.0, 1.5, 3.0].map(|phase| Photo::new(smooth(150, 120, phase), usize::MAX));
-    FlowGenerator { photos: photos.into(), options, left_out: Vec::new(), note: None }
+    FlowGenerator { photos: photos.into(), options, remarks: Remarks::default() }
 }
 
 fn still<'a>(image: &'a RgbImage, motion: Motion) -> Piece<'a> {
