@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::atomic_output::write_whole;
 
@@ -42,20 +42,30 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// The lines of a file that are not blank, each with its place; `-` stands for standard input.
+/// The lines of a file, at least one; `-` stands for standard input.
 pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
+    let lines = lines_if_any(path)?;
+    if lines.is_empty() {
+        return Err(without_text(path));
+    }
+    Ok(lines)
+}
+
+/// The error about a file or folder without any text.
+pub(crate) fn without_text(path: &Path) -> anyhow::Error {
+    let name = if path == Path::new("-") { Path::new("standard input") } else { path };
+    anyhow!("{}: is empty, expected one text per line", name.display())
+}
+
+/// The lines of a file that are not blank, each with its place; `-` stands for standard input.
+pub(crate) fn lines_if_any(path: &Path) -> Result<Vec<(String, String)>> {
     let (name, text) = if path == Path::new("-") {
         ("standard input".to_owned(), standard_input()?)
     } else {
         (path.display().to_string(), perceiver_data::read_text(path)?)
     };
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-    let lines = lines.map(|(line, at)| (format!("{name}:{at}"), line.to_owned()));
-    let lines: Vec<_> = lines.collect();
-    if lines.is_empty() {
-        bail!("{name}: is empty, expected one text per line");
-    }
-    Ok(lines)
+    Ok(lines.map(|(line, at)| (format!("{name}:{at}"), line.to_owned())).collect())
 }
 
 fn standard_input() -> Result<String> {

@@ -8,7 +8,7 @@ use perceiver_data::FileKind;
 use perceiver_pipelines::{Error, Input, Progress, Timings};
 
 use crate::batch::Batch;
-use crate::files::{lines, text_argument};
+use crate::files::{lines_if_any, text_argument, without_text};
 use crate::long_texts::{LongTextArguments, with_options};
 use crate::output::Output;
 use crate::paths::files;
@@ -71,10 +71,13 @@ impl InputArguments {
         if let Some(path) = &self.text_file {
             let mut named = Vec::new();
             for file in files(path, FileKind::Text, output)? {
-                named.extend(lines(&file)?.into_iter().map(|(name, text)| {
+                named.extend(lines_if_any(&file)?.into_iter().map(|(name, text)| {
                     let input = Input::Text(text.clone());
                     Named { name, shown: text, input }
                 }));
+            }
+            if named.is_empty() {
+                return Err(without_text(path));
             }
             return Ok(named);
         }

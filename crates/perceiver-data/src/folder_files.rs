@@ -22,7 +22,7 @@ pub enum FileKind {
 pub struct FolderFiles {
     /// Files of the wanted kind, by name.
     pub files: Vec<PathBuf>,
-    /// Files of other kinds, by name.
+    /// Files of other kinds and subfolders, by name.
     pub passed_over: Vec<PathBuf>,
 }
 
@@ -63,18 +63,10 @@ impl FileKind {
         };
         Error::data(folder, format!("it holds no {noun}, expected files named .{endings}"))
     }
-
-    const fn noun(self) -> &'static str {
-        match self {
-            Self::Image => "an image",
-            Self::Text => "a text",
-            Self::Video => "a video",
-        }
-    }
 }
 
 impl FolderFiles {
-    /// Lists the files of a folder without its subfolders and hidden files.
+    /// Lists the files of a folder, without searching its subfolders. Hidden ones are left out.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read.
@@ -85,31 +77,40 @@ impl FolderFiles {
         let mut paths: Vec<PathBuf> = paths.map_err(Error::io(folder, "read"))?;
         paths.sort();
         // Some systems keep a second, hidden file with the same ending beside each file.
-        paths.retain(|path| !is_hidden(path) && path.is_file());
-        let (files, passed_over) = paths.into_iter().partition(|path| kind.fits(path));
+        paths.retain(|path| !is_hidden(path) && path.exists());
+        let is_wanted = |path: &PathBuf| path.is_file() && kind.fits(path);
+        let (files, passed_over) = paths.into_iter().partition(is_wanted);
         Ok(Self { files, passed_over })
     }
 }
 
-/// A line about files of a folder that were passed over because of their endings, if any were.
+/// A line about what a folder holds besides files of a kind, if there is anything.
 #[must_use]
-pub fn passed_over_note(folder: &Path, kind: FileKind, files: &[PathBuf]) -> Option<String> {
-    /// Number of files that are named.
+pub fn passed_over_note(folder: &Path, kind: FileKind, paths: &[PathBuf]) -> Option<String> {
+    let reason = match kind {
+        FileKind::Image => "without the ending of an image",
+        FileKind::Text => "without the ending of a text",
+        FileKind::Video => "without the ending of a video",
+    };
+    note(folder, reason, paths)
+}
+
+/// A line about paths inside a folder that were passed over for a reason, if there are any.
+pub(crate) fn note(folder: &Path, reason: &str, paths: &[PathBuf]) -> Option<String> {
+    /// Number of paths that are named.
     const NAMED: usize = 3;
-    if files.is_empty() {
+    if paths.is_empty() {
         return None;
     }
     let name = |path: &PathBuf| {
-        let inside = path.strip_prefix(folder).unwrap_or(path);
-        inside.display().to_string()
+        let end = if path.is_dir() { "/" } else { "" };
+        format!("{}{end}", path.strip_prefix(folder).unwrap_or(path).display())
     };
-    let mut names = files.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ");
-    if files.len() > NAMED {
-        names.push_str(&format!(" and {} more", files.len() - NAMED));
+    let mut names = paths.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ");
+    if paths.len() > NAMED {
+        names.push_str(&format!(" and {} more", paths.len() - NAMED));
     }
-    let files = if files.len() == 1 { "1 file" } else { &format!("{} files", files.len()) };
-    let (folder, noun) = (folder.display(), kind.noun());
-    Some(format!("{folder}: passed over {files} without the ending of {noun}: {names}"))
+    Some(format!("{}: passed over, {reason}: {names}", folder.display()))
 }
 
 /// The files that paths stand for: themselves, or the files of a kind in a folder. Notes say what was
@@ -183,10 +184,14 @@ mod tests {
         }
         fs::create_dir(folder.join("h.png")).unwrap();
         let found = FolderFiles::list(folder, FileKind::Image).unwrap();
+        assert_eq!(
+            note(folder, "as said", &found.passed_over[4..]).unwrap(),
+            format!("{}: passed over, as said: h.png/", folder.display())
+        );
         assert_eq!(found.files, [folder.join("a.jfif"), folder.join("b.PNG")]);
         let note = passed_over_note(folder, FileKind::Image, &found.passed_over).unwrap();
-        let expected = "passed over 4 files without the ending of an image: c.heic, d.txt, f.avif \
-                        and 1 more";
+        let expected =
+            "passed over, without the ending of an image: c.heic, d.txt, f.avif and 2 more";
         assert_eq!(note, format!("{}: {expected}", folder.display()));
         assert_eq!(passed_over_note(folder, FileKind::Image, &[]), None);
     }

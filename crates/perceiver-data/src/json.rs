@@ -70,6 +70,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        // Some editors begin files with a byte order mark.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let value = serde_json::from_slice(bytes)
             .map_err(|source| Error::Json { path: path.to_owned(), source })?;
         match value {

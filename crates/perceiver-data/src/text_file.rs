@@ -172,4 +172,15 @@ mod tests {
         let message = unpacked(&bytes, 999, Path::new("a.gz")).unwrap_err().to_string();
         assert_eq!(message, "a.gz: unpacks to more than 999 bytes, expected at most that many");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            start in 0_usize..4,
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+        ) {
+            let start: &[u8] = [&b""[..], b"\xff\xfe", b"\xfe\xff", &GZIP][start];
+            let _ = decode_text([start, &rest].concat(), "a.txt");
+        }
+    }
 }

@@ -164,7 +164,7 @@ fn files_of_a_folder_that_are_not_frames_are_said_to_be_passed_over() {
     fs::write(path("3.heic"), "").unwrap();
     let video = read_frames(folder.path()).unwrap();
     let note = video.note().unwrap();
-    assert!(note.ends_with("passed over 1 file without the ending of an image: 3.heic"), "{note}");
+    assert!(note.ends_with("passed over, without the ending of an image: 3.heic"), "{note}");
 }
 
 #[test]
@@ -187,6 +187,34 @@ fn other_sounds_are_read_through_ffmpeg() {
     let message = read_sound(path("text.wma")).unwrap_err().to_string();
     let expected = "not a WAV, FLAC, Ogg Vorbis or MP3 file (ffprobe: ";
     assert!(message.contains(expected) && !message.contains('\n'), "{message}");
+}
+
+/// Files that were cut or joined keep the number of frames of the first part.
+#[test]
+fn an_mp3_is_read_to_its_end_whatever_length_it_declares() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let long = Sound { samples: beep().samples.repeat(3), rate: 48_000 };
+    long.write_wav(path("beep.wav")).unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(path("beep.wav")).arg(path("beep.mp3"));
+    assert!(ffmpeg.status().unwrap().success());
+    let whole = read_sound(path("beep.mp3")).unwrap();
+    assert_eq!(whole.samples.len(), long.samples.len());
+    let mut bytes = fs::read(path("beep.mp3")).unwrap();
+    let tag = |name: &[u8]| bytes.windows(4).position(|window| window == name);
+    let frames = tag(b"Xing").or(tag(b"Info")).unwrap() + 8;
+    for count in [0_u32, 5, 1_000_000] {
+        bytes[frames..frames + 4].copy_from_slice(&count.to_be_bytes());
+        fs::write(path("other.mp3"), &bytes).unwrap();
+        let found = read_sound(path("other.mp3")).unwrap().samples;
+        // The padding shows, because nothing says where it begins.
+        assert!((whole.samples.len()..whole.samples.len() + 4 * 1152).contains(&found.len()));
+        assert_eq!(found[..whole.samples.len()], whole.samples);
+    }
 }
 
 /// ffmpeg cannot go back to write sizes into a pipe.

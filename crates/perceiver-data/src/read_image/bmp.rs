@@ -131,9 +131,10 @@ impl Bitmap {
     /// Indices of the palette, in the order of the file.
     fn indices(&self, pixels: &[u8]) -> Result<Vec<u8>, String> {
         let width = self.width as usize;
-        let mut indices = Vec::with_capacity(width * self.height as usize);
         let bits = usize::from(self.bits);
-        for row in self.rows(pixels)? {
+        let rows = self.rows(pixels)?;
+        let mut indices = Vec::with_capacity(width * self.height as usize);
+        for row in rows {
             let index = |x: usize| {
                 let first = x * bits;
                 let byte = row[first / 8] >> (8 - bits - first % 8);
@@ -148,7 +149,7 @@ impl Bitmap {
     fn run_lengths(&self, pixels: &[u8], are_halves: bool) -> Result<Vec<u8>, String> {
         let width = self.width as usize;
         let total = width * self.height as usize;
-        let mut indices: Vec<u8> = Vec::with_capacity(total);
+        let mut indices: Vec<u8> = Vec::new();
         let (mut rest, mut x) = (pixels, 0);
         let halves = |byte: u8| if are_halves { [byte >> 4, byte & 15] } else { [byte; 2] };
         while indices.len() < total {
@@ -191,44 +192,48 @@ impl Bitmap {
     }
 
     fn indexed(&self, indices: &[u8]) -> Result<RgbImage, String> {
-        let colour = |index: u8| match self.palette.get(usize::from(index)) {
+        let colour = |index: &[u8]| match self.palette.get(usize::from(index[0])) {
             Some([blue, green, red]) => [*red, *green, *blue],
             None => [0; 3],
         };
-        let rows = indices.chunks(self.width as usize);
-        self.image(rows.map(|row| row.iter().flat_map(|index| colour(*index)).collect()))
+        self.image(indices.chunks(self.width as usize), 1, colour)
     }
 
     fn coloured(&self, pixels: &[u8]) -> Result<RgbImage, String> {
-        let masks = self.masks;
-        if self.bits == 24 {
-            let rows = self.rows(pixels)?;
-            let colour = |pixel: &[u8]| [pixel[2], pixel[1], pixel[0]];
-            return self.image(rows.map(|row| row.chunks_exact(3).flat_map(colour).collect()));
-        }
+        let rows = self.rows(pixels)?;
+        let size = usize::from(self.bits / 8);
         // Without masks, colours are where those of 24 bits are.
-        let masks = if masks == [0; 3] { [0xff_0000, 0xff00, 0xff] } else { masks };
+        let usual = [0xff_0000, 0xff00, 0xff];
+        if self.bits >= 24 && [usual, [0; 3]].contains(&self.masks) {
+            return self.image(rows, size, |pixel| [pixel[2], pixel[1], pixel[0]]);
+        }
+        let masks = self.masks;
         if masks.iter().any(|mask| !is_channel(*mask)) {
             let [red, green, blue] = masks;
             let found = format!("{red:#x}, {green:#x} and {blue:#x}");
             return Err(format!("colours by the masks {found}, expected adjacent bits in each"));
         }
-        let bytes = usize::from(self.bits / 8);
-        let colour = |pixel: &[u8]| {
-            let pixel = pixel.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        self.image(rows, size, |pixel| {
+            let pixel = pixel.iter().rev().fold(0, |value, byte| (value << 8) | u32::from(*byte));
             masks.map(|mask| (u64::from(pixel & mask) * 255 / u64::from(mask)) as u8)
-        };
-        let rows = self.rows(pixels)?;
-        self.image(rows.map(|row| row.chunks_exact(bytes).flat_map(colour).collect()))
+        })
     }
 
-    /// The picture, from the rows of the file.
-    fn image(&self, rows: impl Iterator<Item = Vec<u8>>) -> Result<RgbImage, String> {
+    /// The picture, from the rows of the file with pixels of `size` bytes.
+    fn image<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a [u8]>,
+        size: usize,
+        colour: impl Fn(&[u8]) -> [u8; 3],
+    ) -> Result<RgbImage, String> {
         let length = 3 * self.width as usize;
         let mut pixels = vec![0; length * self.height as usize];
         for (row, colours) in (0..self.height).zip(rows) {
             let start = self.row(row) as usize * length;
-            pixels[start..start + length].copy_from_slice(&colours);
+            let places = pixels[start..start + length].as_chunks_mut::<3>().0;
+            for (place, pixel) in places.iter_mut().zip(colours.chunks_exact(size)) {
+                *place = colour(pixel);
+            }
         }
         RgbImage::from_raw(self.width, self.height, pixels).ok_or_else(|| FEWER_PIXELS.to_owned())
     }

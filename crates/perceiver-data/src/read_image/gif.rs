@@ -7,9 +7,13 @@ use image::{Rgb, RgbImage};
 
 use super::check_sides;
 
-/// The colour of a palette's index; an index beyond the palette is black.
-fn colour(palette: &[u8], index: u8) -> Rgb<u8> {
-    Rgb(palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or_default())
+/// The colour of every index; one beyond the palette is black.
+fn colours(palette: &[u8]) -> [[u8; 3]; 256] {
+    let mut colours = [[0; 3]; 256];
+    for (colour, entry) in colours.iter_mut().zip(palette.as_chunks::<3>().0) {
+        *colour = *entry;
+    }
+    colours
 }
 
 /// The frames of a GIF file, each with all that shows of the earlier ones. Transparency is dropped,
@@ -73,8 +77,8 @@ impl<R: Read> GifFrames<R> {
         check_sides(width, height)?;
         // The decoder refuses a frame without either.
         let palette = local.as_deref().or(self.decoder.global_palette()).unwrap_or_default();
-        let palette = palette.to_vec();
-        let colour = |index: u8| colour(&palette, index);
+        let colours = colours(palette);
+        let colour = |index: u8| Rgb(colours[usize::from(index)]);
         if self.is_first {
             let [columns, rows] = [self.decoder.width(), self.decoder.height()].map(u32::from);
             let (columns, rows) = (columns.max(left + width), rows.max(top + height));
@@ -113,11 +117,14 @@ impl<R: Read> GifFrames<R> {
         };
         let mut indices = vec![0; self.decoder.buffer_size()];
         self.decoder.read_into_buffer(&mut indices).map_err(text)?;
+        let across = (area[2] - area[0]) as usize;
         for y in area[1]..area[3] {
-            for x in area[0]..area[2] {
-                let index = indices[((y - top) * width + x - left) as usize];
-                if self.is_first || Some(index) != transparent {
-                    self.canvas.put_pixel(x, y, colour(index));
+            let indices = &indices[((y - top) * width) as usize..][..across];
+            let start = 3 * (y * columns + area[0]) as usize;
+            let places = (*self.canvas)[start..start + 3 * across].as_chunks_mut::<3>().0;
+            for (place, index) in places.iter_mut().zip(indices) {
+                if self.is_first || Some(*index) != transparent {
+                    *place = colours[usize::from(*index)];
                 }
             }
         }

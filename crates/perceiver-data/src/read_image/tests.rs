@@ -114,7 +114,47 @@ fn sixteen_bits_of_colour_lose_the_low_byte_and_of_grey_are_cut_off() {
     assert_eq!(image.as_raw(), &[255, 255, 255]);
 }
 
+/// Bytes in place of some of a file's, and the place where it ends.
+fn damage() -> impl Strategy<Value = (Vec<(prop::sample::Index, u8)>, prop::sample::Index)> {
+    (
+        prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        any::<prop::sample::Index>(),
+    )
+}
+
+fn damaged(
+    mut bytes: Vec<u8>,
+    (changes, end): (Vec<(prop::sample::Index, u8)>, prop::sample::Index),
+) -> Vec<u8> {
+    for (place, value) in changes {
+        let place = place.index(bytes.len());
+        bytes[place] = value;
+    }
+    bytes.truncate(end.index(bytes.len() + 1));
+    bytes
+}
+
 proptest! {
+    /// Without what catches the panics of other crates' decoders.
+    #[test]
+    fn damage_makes_none_of_our_own_decoders_panic(
+        damage in damage(),
+        bits in prop::sample::select(&[1_u16, 4, 8, 16, 24, 32][..]),
+        compression in 0_u8..4,
+    ) {
+        let mut bitmap = encode(ImageFormat::Bmp);
+        bitmap[28..30].copy_from_slice(&bits.to_le_bytes());
+        bitmap[30] = compression;
+        let _ = bmp::decode(&damaged(bitmap, damage.clone()));
+        let without_start = encode(ImageFormat::Bmp)[14..].to_vec();
+        let _ = bmp::decode(&damaged(without_start, damage.clone()));
+        let gif = damaged(encode(ImageFormat::Gif), damage.clone());
+        if let Ok(frames) = GifFrames::new(&gif[..]) {
+            let _ = frames.take(3).count();
+        }
+        let _ = png::completed(&damaged(encode(ImageFormat::Png), damage));
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic(
         format in prop::sample::select(FORMATS.as_slice()),

@@ -11,11 +11,15 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::Duration;
 
 use super::wav::Wav;
 use super::{MAX_SAMPLES, Sound, too_long};
 use crate::error::{Error, Result};
 use crate::video::through_ffmpeg;
+
+/// Most samples that an encoder adds to fill its last blocks.
+const MAX_PADDING: u64 = 8192;
 
 /// Samples, or the reason why there are none.
 enum Decoded {
@@ -88,10 +92,14 @@ fn first_channel(source: Box<dyn MediaSource>) -> Result<Decoded, String> {
 
     let (mut samples, mut rate) = (Vec::new(), None);
     let mut interleaved: Vec<f32> = Vec::new();
-    while let Some(packet) = format.next_packet().map_err(text)? {
+    let mut padding = 0;
+    while let Some(mut packet) = format.next_packet().map_err(text)? {
         if packet.track_id != id {
             continue;
         }
+        let trimmed = std::mem::replace(&mut packet.trim_end, Duration::ZERO);
+        packet.dur = packet.dur.saturating_add(trimmed);
+        padding = if trimmed.is_zero() { 0 } else { trimmed.get().saturating_add(padding) };
         let decoded = decoder.decode(&packet).map_err(text)?;
         let spec = decoded.spec();
         if *rate.get_or_insert(spec.rate()) != spec.rate() {
@@ -102,6 +110,10 @@ fn first_channel(source: Box<dyn MediaSource>) -> Result<Decoded, String> {
         if samples.len() > MAX_SAMPLES {
             return Err(too_long());
         }
+    }
+    // What exceeds a declared length is padding only if an encoder can have added it.
+    if padding <= MAX_PADDING {
+        samples.truncate(samples.len().saturating_sub(padding as usize));
     }
     Ok(Decoded::Sound(Sound { samples, rate: rate.ok_or("it has no samples")? }))
 }

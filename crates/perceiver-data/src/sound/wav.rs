@@ -122,3 +122,40 @@ fn plain(mut format: Vec<u8>) -> Vec<u8> {
     }
     format
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STARTS: &[&[u8]] = &[b"RIFF\0\0\0\0WAVE", b"RF64\0\0\0\0WAVE", b""];
+    const NAMES: &[[u8; 4]] = &[*b"fmt ", *b"data", *b"ds64", *b"LIST"];
+
+    proptest! {
+        #[test]
+        fn no_header_leads_out_of_the_file(
+            start in prop::sample::select(STARTS),
+            chunks in prop::collection::vec(
+                (prop::sample::select(NAMES), any::<u32>(), 0_u32..40, any::<bool>()),
+                0..6,
+            ),
+            cut in 0_usize..50,
+        ) {
+            let mut bytes = start.to_vec();
+            for (name, size, length, is_true) in chunks {
+                bytes.extend(name);
+                bytes.extend(if is_true { length } else { size }.to_le_bytes());
+                bytes.extend(vec![0xfe; length as usize]);
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            let size = bytes.len() as u64;
+            if let Ok(Some(wav)) = Wav::find(&mut Cursor::new(bytes), size) {
+                prop_assert!(wav.start <= size);
+                prop_assert!(wav.header().len() as u64 <= 12 + 8 + MAX_FORMAT + 8);
+            }
+        }
+    }
+}

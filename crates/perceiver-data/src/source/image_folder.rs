@@ -6,20 +6,20 @@ use rand_chacha::ChaCha8Rng;
 use super::class_names::{ClassNames, LabelForm};
 use super::{LabelledImage, Remarks, Source};
 use crate::error::{Error, Result};
-use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
+use crate::folder_files::{FileKind, FolderFiles, note, passed_over_note};
 use crate::read_image::read_image;
 
 /// A folder with one subfolder of images per class, named after the class.
 ///
-/// Hidden folders are skipped; files without an image extension are skipped and
-/// [noted](Source::remarks). Each image is read when it is
+/// Hidden files and folders are skipped. Files without an image extension, files outside of class
+/// folders and subfolders of class folders are skipped and [noted](Source::remarks). Each image is read when it is
 /// requested.
 ///
 /// # Source
 /// `torchvision.datasets.ImageFolder`
 ///
 /// # Differences
-/// Subfolders of class folders are not searched. Class names that are all whole numbers are sorted
+/// Class names that are all whole numbers are sorted
 /// as numbers.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
@@ -40,11 +40,15 @@ impl ImageFolder {
     /// there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
-        let mut found = Vec::new();
+        let (mut found, mut outside) = (Vec::new(), Vec::new());
         for path in entries(folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') {
-                found.push((path, name));
+            if name.starts_with('.') {
+                continue;
+            }
+            match path.is_dir() {
+                true => found.push((path, name)),
+                false => outside.push(path),
             }
         }
         if found.is_empty() {
@@ -57,7 +61,9 @@ impl ImageFolder {
         );
         let form = names.form(found.iter().map(|(_, name)| name.as_str()));
         let numbers = names.numbers(form);
-        let (mut images, mut notes) = (Vec::new(), Vec::new());
+        let mut images = Vec::new();
+        let outside = note(folder, "outside of the folders of classes", &outside);
+        let mut notes: Vec<_> = outside.into_iter().collect();
         for (place, class) in &found {
             let number = numbers.get(class.as_str());
             let number =
@@ -148,12 +154,20 @@ mod tests {
 
     #[test]
     fn files_that_are_not_images_are_noted() {
-        let folder = folder(&["cat/x.jfif", "cat/y.heic", "cat/.z.heic", "dog/x.PNG"]);
+        let files =
+            ["cat/x.jfif", "cat/y.heic", "cat/.z.heic", "dog/x.PNG", "dog/more/a.png", "b.png"];
+        let folder = folder(&files);
         let source = ImageFolder::open(folder.path(), None).unwrap();
         assert_eq!(source.len(), 2);
-        let cat = folder.path().join("cat");
-        let expected = "passed over 1 file without the ending of an image: y.heic";
-        assert_eq!(source.remarks().notes, [format!("{}: {expected}", cat.display())]);
+        let path = folder.path().display();
+        let [cat, dog] = ["cat", "dog"].map(|class| folder.path().join(class));
+        let (cat, dog) = (cat.display(), dog.display());
+        let expected = [
+            format!("{path}: passed over, outside of the folders of classes: b.png"),
+            format!("{cat}: passed over, without the ending of an image: y.heic"),
+            format!("{dog}: passed over, without the ending of an image: more/"),
+        ];
+        assert_eq!(source.remarks().notes, expected);
     }
 
     #[test]

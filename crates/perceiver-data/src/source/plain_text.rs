@@ -201,7 +201,7 @@ mod tests {
         let tokenizer = PerceiverTokenizer::default();
         let source = PlainText::open(&[folder], 9, Pieces::Consecutive, tokenizer, mask).unwrap();
         assert_eq!(piece(&source, 0, 0), "[CLS]a\nb[SEP]");
-        let expected = "passed over 1 file without the ending of a text: c.md";
+        let expected = "passed over, without the ending of a text: c.md";
         assert_eq!(source.remarks().notes, [format!("{}: {expected}", folder.display())]);
     }
 

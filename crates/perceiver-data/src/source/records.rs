@@ -123,18 +123,29 @@ struct Elements<'a> {
     bytes: &'a [u8],
     place: usize,
     line: usize,
-    is_over: bool,
+    state: State,
+}
+
+/// What comes next in an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Element,
+    /// Nothing but spaces.
+    End,
+    Over,
 }
 
 impl<'a> Elements<'a> {
     /// The elements of an array, whose bracket is the first byte that is not a space.
     fn new(bytes: &'a [u8]) -> Self {
-        let mut elements = Self { bytes, place: 0, line: 1, is_over: false };
+        let mut elements = Self { bytes, place: 0, line: 1, state: State::Element };
         elements.skip_spaces();
         elements.place += 1;
         elements.skip_spaces();
-        // The array may be empty.
-        elements.is_over = elements.bytes.get(elements.place) == Some(&b']');
+        if elements.bytes.get(elements.place) == Some(&b']') {
+            elements.place += 1;
+            elements.state = State::End;
+        }
         elements
     }
 
@@ -151,11 +162,16 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Result<(usize, &'a [u8]), String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
         self.skip_spaces();
         let (start, line) = (self.place, self.line);
+        if self.state == State::End {
+            self.state = State::Over;
+            let is_rest = start < self.bytes.len();
+            return is_rest.then(|| Err(format!("line {line}: more after the array's end")));
+        }
+        if self.state == State::Over {
+            return None;
+        }
         let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
         while let Some(&byte) = self.bytes.get(self.place) {
             self.place += 1;
@@ -167,14 +183,14 @@ impl<'a> Iterator for Elements<'a> {
                 _ if is_text => {}
                 b'[' | b'{' => depth += 1,
                 b',' | b']' if depth == 0 => {
-                    self.is_over = byte == b']';
+                    self.state = if byte == b']' { State::End } else { State::Element };
                     return Some(Ok((line, &self.bytes[start..self.place - 1])));
                 }
                 b']' | b'}' => depth = depth.saturating_sub(1),
                 _ => {}
             }
         }
-        self.is_over = true;
+        self.state = State::Over;
         Some(Err(format!("line {line}: the array does not end, expected ]")))
     }
 }
@@ -256,7 +272,10 @@ mod tests {
 
     #[test]
     fn arrays_without_elements_or_an_end_are_told_apart() {
-        assert_eq!(records("t.json", b"[ ]").unwrap(), []);
+        assert_eq!(records("t.json", b"[ ]\n").unwrap(), []);
+        for rest in [b"[]\n[]".as_slice(), b"[{}]\n,"] {
+            assert_eq!(records("t.json", rest).unwrap_err(), "line 2: more after the array's end");
+        }
         let message = records("t.json", b"[{\"text\": \"a\", \"label\": 1},\n{\"te").unwrap_err();
         assert_eq!(message, "line 2: the array does not end, expected ]");
     }

@@ -318,14 +318,19 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(
-            content in "(text|label|,|\"|\n|[a-c]|\\{|\\}|:){0,30}",
+            content in "(text|label|,|\"|\n|[a-c]|\\{|\\}|\\[|\\]|:){0,30}",
             cut in prop::collection::vec(any::<u8>(), 0..4),
-            is_csv in any::<bool>(),
+            form in prop::sample::select(&["csv", "tsv", "jsonl", "json"][..]),
         ) {
-            let head: &[u8] = if is_csv { b"text,label\n" } else { b"" };
+            let head: &[u8] = match form {
+                "csv" => b"text,label\n",
+                "tsv" => b"text\tlabel\n",
+                "json" => b"[",
+                _ => b"",
+            };
             let content = [head, content.as_bytes(), &cut].concat();
-            let name = if is_csv { "a.csv" } else { "a.jsonl" };
-            if let Ok(table) = open(name, &content, &class(), None) {
+            let name = format!("a.{form}");
+            if let Ok(table) = open(&name, &content, &class(), None) {
                 let _ = examples(&table);
             }
         }

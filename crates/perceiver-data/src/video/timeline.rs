@@ -244,7 +244,20 @@ mod tests {
         assert!(found.read_apng(&mut file.as_slice()).is_err());
         assert_eq!(found, timeline(&[40.0, 30.0]));
         assert!(is_apng(&mut file.as_slice()));
-        let still = [start[0], &start[1], &png(b"IDAT", b"abc")[..]].concat();
+        let still = [start[0], start[1], &png(b"IDAT", b"abc")[..]].concat();
         assert!(!is_apng(&mut still.as_slice()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let bytes = [&b"GIF89a\x01\0\x01\0\0\0\0"[..], &rest].concat();
+            let _ = Timeline::default().read_gif(&mut bytes.as_slice());
+            let _ = Timeline::default().read_webp(&mut bytes.as_slice());
+            let _ = Timeline::default().read_apng(&mut bytes.as_slice());
+            let _ = is_apng(&mut bytes.as_slice());
+        }
     }
 }
