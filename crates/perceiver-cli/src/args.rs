@@ -4,10 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use perceiver_models::Head;
 use perceiver_models::hub::{self, HubOptions};
+use perceiver_models::{AnyPerceiver, Head, LoadOptions, Pretrained};
 
 use crate::bundled::{self, Bundled};
 use crate::commands::{
@@ -17,7 +18,6 @@ use crate::commands::{
     PreprocessArguments, TokenizeArguments, TrainArguments,
 };
 use crate::device;
-use crate::files::{check_output, check_output_folder};
 use crate::output::Output;
 
 /// Clap's error for a command line without arguments: the help on stderr.
@@ -34,7 +34,8 @@ Examples:
   perceiver inspect ./vision-perceiver-conv
   perceiver forward --model ./model --inputs in.safetensors --output out.safetensors
 
-Errors are one line on stderr; the exit code is 2 for bad input, 1 for other failures.";
+Errors are one line on stderr. Exit codes: 0 all was done, 1 some or all of the work failed, 2 the work was
+refused, 101 a bug, 130 interrupted.";
 
 /// Run Perceiver models on files: fill in text, classify, convert and inspect Hugging Face checkpoints
 #[derive(Debug, Parser)]
@@ -107,7 +108,14 @@ pub(crate) struct OutputArguments {
     /// File to write; its extension selects the format
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,
-    /// Replace an existing output
+    #[command(flatten)]
+    pub(crate) force: ForceArgument,
+}
+
+/// Permission to replace files.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ForceArgument {
+    /// Replace an existing output, or write into a folder that is not empty
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -120,20 +128,6 @@ pub(crate) struct HubArguments {
     /// Use only cached hub models
     #[arg(long)]
     offline: bool,
-}
-
-impl OutputArguments {
-    /// Refuses an output that cannot or must not be written, before any work is done for it.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.output.is_dir() {
-            return check_output_folder(&self.output, self.force);
-        }
-        check_output(&self.output)?;
-        if !self.force && self.output.exists() {
-            bail!("{}: exists; --force replaces it", self.output.display());
-        }
-        Ok(())
-    }
 }
 
 impl ModelArguments {
@@ -175,6 +169,37 @@ impl HubArguments {
         options.revision.clone_from(&self.revision);
         options.offline |= self.offline;
         Ok(hub::resolve(model, &options)?)
+    }
+}
+
+/// The head of a model, if its configuration does not name it.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct HeadArguments {
+    /// Head of a model whose config.json names none: masked-lm, image-classification-fourier
+    #[arg(long, value_name = "NAME", value_parser = head)]
+    pub(crate) head: Option<Head>,
+}
+
+impl HeadArguments {
+    /// Loads the model in a folder.
+    pub(crate) fn load(
+        self,
+        folder: &Path,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<AnyPerceiver>, perceiver_models::Error> {
+        match self.head {
+            Some(head) => AnyPerceiver::from_pretrained_as(folder, head, device, options),
+            None => AnyPerceiver::from_pretrained_with(folder, device, options),
+        }
+    }
+
+    /// Refuses any head except the one that the command needs.
+    pub(crate) fn only(self, needed: Head) -> Result<()> {
+        match self.head {
+            Some(head) if head != needed => bail!("--head is {head}, expected {needed}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files and folders that appear at their destination only once they are complete.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -60,9 +60,21 @@ impl AtomicOutput {
     }
 
     /// The same error with the destination's path instead of the temporary one.
-    pub(crate) fn named(&self, error: impl std::error::Error) -> anyhow::Error {
+    pub(crate) fn named(&self, error: &impl std::error::Error) -> anyhow::Error {
+        anyhow!(self.renamed(error))
+    }
+
+    /// The error of writing to the path, as [`named`](Self::named).
+    pub(crate) fn failed(&self, error: &perceiver_data::Error) -> anyhow::Error {
+        match error {
+            perceiver_data::Error::FrameSize { .. } => self.named(error),
+            _ => WriteError(self.renamed(error)).into(),
+        }
+    }
+
+    fn renamed(&self, error: &impl std::error::Error) -> String {
         let (path, destination) = (self.path.display(), self.destination.display());
-        anyhow!(error.to_string().replacen(&path.to_string(), &destination.to_string(), 1))
+        error.to_string().replacen(&path.to_string(), &destination.to_string(), 1)
     }
 
     /// Moves the output to its destination; files of a folder move into an existing one.
@@ -72,8 +84,36 @@ impl AtomicOutput {
         } else {
             fs::rename(&self.path, &self.destination)
         };
-        moved.with_context(|| format!("{}: cannot write", self.destination.display()))
+        moved.map_err(|error| WriteError::new(&self.destination, &error).into())
     }
+}
+
+/// An output could not be written although the work for it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WriteError(String);
+
+impl WriteError {
+    fn new(path: &Path, error: &io::Error) -> Self {
+        Self(format!("{}: cannot write: {error}", path.display()))
+    }
+}
+
+/// Writes a file that appears at its path only once it is complete and on the disk.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    complete(path, bytes)?.finish()
+}
+
+/// A file that is complete and on the disk, but not yet at its path.
+pub(crate) fn complete(path: &Path, bytes: &[u8]) -> Result<AtomicOutput> {
+    let output = AtomicOutput::file(path)?;
+    let write = || -> io::Result<()> {
+        let mut file = File::create(output.path())?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| WriteError::new(path, &error))?;
+    Ok(output)
 }
 
 impl Drop for AtomicOutput {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::atomic_output::WriteError;
 use crate::output::{self, StandardOutputError, chain};
 
 /// Work on inputs one after another; a failure does not stop the following ones.
@@ -19,6 +20,12 @@ pub(crate) struct BatchError {
     inputs: usize,
 }
 
+/// Examples of a data set were left out because they could not be read: so many, or so many of all.
+/// The result was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} examples could not be read")]
+pub(crate) struct Unreadable(pub(crate) String);
+
 impl Batch {
     pub(crate) fn new(inputs: usize) -> Self {
         Self { inputs, failed: 0 }
@@ -27,8 +34,8 @@ impl Batch {
     /// Works on one input, `name`. Prints its error at once, or returns it if it is the only input.
     pub(crate) fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let Err(error) = work() else { return Ok(()) };
-        // Nobody would read the other results either.
-        if error.is::<StandardOutputError>() {
+        // The other results would be lost too.
+        if error.is::<StandardOutputError>() || error.is::<WriteError>() {
             return Err(error);
         }
         let error =

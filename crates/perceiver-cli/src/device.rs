@@ -61,7 +61,7 @@ pub(crate) fn open(name: &str) -> Result<OpenDevice> {
     match (backend, index) {
         #[cfg(feature = "flex")]
         ("flex", None) => {
-            let threads = rayon::current_num_threads();
+            let threads = start_threads()?;
             let threads = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
             Ok(OpenDevice { device: Device::flex(), description: format!("flex, {threads}") })
         }
@@ -85,6 +85,23 @@ pub(crate) fn open(name: &str) -> Result<OpenDevice> {
                 }
             }
         }
+    }
+}
+
+/// Starts the threads that compute on the CPU, and returns their number. Left to itself, rayon would
+/// panic where the system refuses one.
+#[cfg(feature = "flex")]
+fn start_threads() -> Result<usize> {
+    use std::error::Error as _;
+
+    use anyhow::Context as _;
+
+    use crate::output::NO_THREAD;
+
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        // Without a cause, they were started before.
+        Err(error) if error.source().is_some() => Err(error).context(NO_THREAD),
+        _ => Ok(rayon::current_num_threads()),
     }
 }
 

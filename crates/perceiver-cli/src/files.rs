@@ -1,12 +1,12 @@
-//! Paths to write to, texts to read, and the small files beside a model.
+//! Texts to read, and the small files beside a model.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::atomic_output::AtomicOutput;
+use crate::atomic_output::write_whole;
 
 /// Largest standard input that is read, in bytes.
 const MAX_INPUT: u64 = 1 << 30;
@@ -20,36 +20,6 @@ const COMPANIONS: [&str; 5] = [
     "processor_config.json",
 ];
 
-/// Refuses a path that cannot be written, before any work is done for it.
-pub(crate) fn check_output(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder
-        && !folder.is_dir()
-    {
-        bail!("{}: cannot write: {} is not a folder", path.display(), folder.display());
-    }
-    // Files are replaced whole, which must not happen to a device or a pipe.
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            bail!("{}: cannot write: exists and is not a regular file", path.display())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a folder that is not empty, unless `force` is set.
-pub(crate) fn check_output_folder(path: &Path, force: bool) -> Result<()> {
-    let path_text = path.display();
-    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-        Ok(false) if !force => {
-            bail!("{path_text}: is not empty; --force writes into it anyway")
-        }
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).context(format!("{path_text}: cannot use as a folder")),
-    }
-}
-
 /// Copies the settings files of tokenizer and image processor that exist.
 pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
     for name in COMPANIONS {
@@ -61,18 +31,6 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes a file that appears at its path only once it is complete.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let output = AtomicOutput::file(path)?;
-    let write = || -> io::Result<()> {
-        let mut file = File::create(output.path())?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("{}: cannot write", path.display()))?;
-    output.finish()
 }
 
 /// The text of an argument; `-` stands for standard input, without its final line break.

@@ -9,6 +9,7 @@ use perceiver_pipelines::{Error, Input, Progress, Timings};
 
 use crate::batch::Batch;
 use crate::files::{lines_if_any, text_argument, without_text};
+use crate::long_texts::{LongTextArguments, with_options};
 use crate::output::Output;
 use crate::paths::files;
 use crate::pattern::is_pattern;
@@ -31,6 +32,8 @@ pub(crate) struct InputArguments {
     /// .txt or .txt.gz.
     #[arg(long, value_name = "FILE", conflicts_with = "photos")]
     text_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) long_texts: LongTextArguments,
     /// Number of inputs that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -117,7 +120,10 @@ pub(crate) fn each_answer<T>(
         if let Err(error @ Error::WrongInput { .. }) = answer {
             return Err(error.into());
         }
-        batch.run(&named.name, || take(named, answer?))?;
+        batch.run(&named.name, || {
+            let options = "--truncate reads its beginning, --window all of it in parts";
+            take(named, answer.map_err(|error| with_options(error, options))?)
+        })?;
     }
     Ok(batch)
 }

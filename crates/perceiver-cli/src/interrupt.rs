@@ -8,9 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use perceiver_models::temporary_prefix;
 
 use crate::atomic_output::{remove, remove_incomplete};
-
-/// The exit code that shells report for a program ended by Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
+use crate::exit_code;
 
 /// Work that stopped in an orderly way, with a message that says how to continue.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +31,7 @@ pub(crate) fn handle_interruptions() {
         let _no_new_outputs = remove_incomplete();
         let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
         folders.iter().for_each(|folder| sweep(folder));
-        process::exit(INTERRUPTED.into())
+        process::exit(exit_code::INTERRUPTED.into())
     });
 }
 

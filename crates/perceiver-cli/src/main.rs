@@ -9,27 +9,23 @@ mod atomic_output;
 mod batch;
 mod bundled;
 mod commands;
+mod destination;
 mod device;
+mod exit_code;
 mod files;
 mod help;
 mod inputs;
 mod interrupt;
+mod long_texts;
 mod output;
 mod paths;
 mod pattern;
 mod progress;
-
 mod thumbnail;
 
+use std::io::{self, Write as _};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
-
-/// Exit code of bad input or usage.
-const BAD_INPUT: u8 = 2;
-/// Exit code of every other failure that the user can do something about.
-const FAILURE: u8 = 1;
-/// Exit code of a bug in this program, as Rust's own of a panic.
-const PANIC: u8 = 101;
 
 fn main() -> ExitCode {
     perceiver_core::keep_freed_memory();
@@ -43,42 +39,27 @@ fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => failure(&error),
         // The panic hook has printed the error.
-        Err(_) => ExitCode::from(PANIC),
+        Err(_) => ExitCode::from(output::code_after_panic()),
     }
 }
 
 /// Prints help and version as clap does, but its errors on one line like all others.
 fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == args::HELP_WITHOUT_ARGUMENTS {
-        let code = error.exit_code();
-        // A closed pipe is not an error.
-        let _ = error.print();
-        return ExitCode::from(u8::try_from(code).unwrap_or(BAD_INPUT));
+    if error.use_stderr() && error.kind() != args::HELP_WITHOUT_ARGUMENTS {
+        output::error(&args::one_line(error));
+        return ExitCode::from(exit_code::REFUSED);
     }
-    output::error(&args::one_line(error));
-    ExitCode::from(BAD_INPUT)
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::REFUSED)),
+        Err(error) => failure(&output::StandardOutputError::from(error).into()),
+    }
 }
 
 fn failure(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<output::StandardOutputError>() {
-        Some(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
-        Some(error) => {
-            output::error(&error.to_string());
-            ExitCode::from(FAILURE)
-        }
-        None => {
-            output::error(&output::chain(error));
-            ExitCode::from(match error {
-                _ if error.is::<interrupt::Interrupted>() => interrupt::INTERRUPTED,
-                _ if error.is::<batch::BatchError>() || ended_early(error) => FAILURE,
-                _ => BAD_INPUT,
-            })
-        }
+    let output = error.downcast_ref::<output::StandardOutputError>();
+    if output.is_some_and(output::StandardOutputError::is_closed_pipe) {
+        return ExitCode::SUCCESS;
     }
-}
-
-/// Returns true if training failed after it had started.
-fn ended_early(error: &anyhow::Error) -> bool {
-    use perceiver_train::Error::{Diverged, EmptyMetric, Training};
-    matches!(error.downcast_ref(), Some(Diverged { .. } | EmptyMetric { .. } | Training(_)))
+    output::error(&output::chain(error));
+    ExitCode::from(exit_code::after(error))
 }

@@ -10,6 +10,7 @@ use burn::tensor::DType;
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::Value;
 
+use crate::exit_code;
 use crate::progress::{Bar, beside_bars};
 
 /// How results are printed.
@@ -104,6 +105,12 @@ impl StandardOutputError {
     }
 }
 
+impl From<io::Error> for StandardOutputError {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
 impl fmt::Display for StandardOutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot write to standard output: {}", self.0)
@@ -116,15 +123,37 @@ thread_local! {
     static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Set by the first panic if the system's limits caused it.
+static IS_AT_LIMIT: AtomicBool = AtomicBool::new(false);
+
 /// Turns a panic into one line without a backtrace; only the first one if several threads panic.
 pub(crate) fn tame_panics() {
     static SEEN: AtomicBool = AtomicBool::new(false);
     panic::set_hook(Box::new(|info| {
-        if !EXPECTED.get() && !SEEN.swap(true, Ordering::SeqCst) {
-            error(&bug(info));
+        if EXPECTED.get() || SEEN.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let limit = info.payload_as_str().and_then(missing_thread);
+        IS_AT_LIMIT.store(limit.is_some(), Ordering::SeqCst);
+        error(&limit.unwrap_or_else(|| bug(info)));
     }));
 }
+
+/// The exit code after a panic.
+pub(crate) fn code_after_panic() -> u8 {
+    if IS_AT_LIMIT.load(Ordering::SeqCst) { exit_code::FAILURE } else { exit_code::BUG }
+}
+
+/// The message for a panic of a library that could not start a thread.
+fn missing_thread(panic: &str) -> Option<String> {
+    let (_, error) = panic.split_once("kind: WouldBlock, message: \"")?;
+    let (reason, _) = error.split_once('"')?;
+    Some(format!("{NO_THREAD}: {reason}"))
+}
+
+/// The error when the system refuses a thread, without its reason.
+pub(crate) const NO_THREAD: &str =
+    "cannot start a thread, perhaps for a limit on processes or memory";
 
 fn bug(info: &PanicHookInfo<'_>) -> String {
     let what = info.payload_as_str().unwrap_or("no reason given");
@@ -235,6 +264,20 @@ mod tests {
         assert_eq!(chain(&error), "out: cannot write: disk full");
         let error = anyhow::anyhow!("disk full").context("cannot write: disk full");
         assert_eq!(chain(&error), "cannot write: disk full");
+    }
+
+    #[test]
+    fn a_library_s_panic_for_want_of_threads_is_no_bug() {
+        let os = "Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }";
+        let expected = format!("{NO_THREAD}: Resource temporarily unavailable");
+        for panic in [
+            format!("failed to spawn thread: {os}"),
+            format!("called `Result::unwrap()` on an `Err` value: {os}"),
+            format!("no thread pool: ThreadPoolBuildError {{ kind: IOError({os}) }}"),
+        ] {
+            assert_eq!(missing_thread(&panic).as_ref(), Some(&expected));
+        }
+        assert_eq!(missing_thread("index out of bounds: the len is 3 but the index is 11"), None);
     }
 
     #[test]

@@ -89,10 +89,15 @@ impl Settings {
         refusal(&self.path, field, found, expected)
     }
 
+    /// A switch. The reference does not check its type: a number counts as Python counts it.
     pub(crate) fn bool(&self, field: &str) -> Result<Option<bool>> {
-        self.get(field)
-            .map(|value| value.as_bool().ok_or_else(|| self.refuse(field, value, "true or false")))
-            .transpose()
+        let truth = |value: &Value| match value {
+            Value::Bool(flag) => Ok(*flag),
+            Value::Number(number) => Ok(number.as_f64() != Some(0.0)),
+            Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            _ => Err(self.refuse(field, value, "true or false")),
+        };
+        self.get(field).map(truth).transpose()
     }
 
     pub(crate) fn str(&self, field: &str) -> Result<Option<&str>> {
@@ -154,7 +159,8 @@ pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
-    file.write_all(text.as_bytes())
+    file.as_file_mut()
+        .write_all(text.as_bytes())
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;

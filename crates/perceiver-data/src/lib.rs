@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod augment;
+mod durable;
 mod error;
 pub mod flow;
 mod folder_files;
@@ -35,5 +36,5 @@ pub use self::tokenizer::{
 };
 pub use self::video::{
     VideoFormat, VideoFrames, VideoInfo, VideoWriter, centre_square, frame_files, list_frames,
-    read_frames, read_video_sound,
+    names_folder, read_frames, read_video_sound,
 };

@@ -94,6 +94,33 @@ impl AnyPerceiver {
         source.load(|config| fresh(config, device), &KeyMap::PERCEIVER, options)
     }
 
+    /// Loads a model as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration names another head of the reference or does not
+    /// describe this one; and as for [`from_pretrained`](Self::from_pretrained).
+    pub fn from_pretrained_as(
+        source: impl AsRef<Path>,
+        head: Head,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<Self>, Error> {
+        Source::Folder(hub::folder(source)?).load_as(head, device, options)
+    }
+
+    /// Loads a model from files in memory as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// As for [`from_pretrained_as`](Self::from_pretrained_as) and
+    /// [`from_files`](Self::from_files).
+    pub fn from_files_as(
+        files: &[(&str, &[u8])],
+        head: Head,
+        device: &Device,
+    ) -> Result<Pretrained<Self>, Error> {
+        Source::Files(files).load_as(head, device, &LoadOptions::default())
+    }
+
     /// Loads the head that config.json names from the files of a model folder in memory, as
     /// [`PerceiverHead::from_files`] does.
     ///
@@ -151,6 +178,22 @@ impl AnyPerceiver {
         let config =
             PerceiverConfig { architectures: vec![self.head().to_string()], ..config.clone() };
         save_pretrained(self, &config, folder, &KeyMap::PERCEIVER, options)
+    }
+}
+
+impl Source<'_> {
+    fn load_as(
+        &self,
+        head: Head,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<AnyPerceiver>, Error> {
+        let fresh = |config: &PerceiverConfig| {
+            AnyPerceiver::from_config(head, &config.clone().with_head(head)?, device)
+        };
+        let loaded = self.load(fresh, &KeyMap::PERCEIVER, options)?;
+        let architectures = vec![head.to_string()];
+        Ok(Pretrained { config: PerceiverConfig { architectures, ..loaded.config }, ..loaded })
     }
 }
 

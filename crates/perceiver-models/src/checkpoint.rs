@@ -5,6 +5,7 @@ mod index;
 mod keys;
 mod load;
 mod pickle;
+mod prefix;
 mod safetensors;
 mod save;
 
@@ -15,13 +16,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, TensorData};
 
 use crate::Error;
-use crate::files;
+use crate::{files, foreign};
 
 #[cfg(feature = "hub")]
 pub(crate) use index::shards;
 pub use keys::KeyMap;
 pub(crate) use load::parameters;
-pub use load::{LoadOptions, LoadReport, NonFinite, load_module};
+pub use load::{LoadOptions, LoadReport, MismatchedSize, NonFinite, load_module};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
 const SINGLE_NAME: &str = "model.safetensors";
@@ -84,8 +85,8 @@ impl Checkpoint<'static> {
     /// `pytorch_model.bin`, else its shards. Given a file, opens that file: safetensors, a
     /// `.index.json` or a pickle.
     ///
-    /// Pickles are read as data: no code in them runs, and a pickle that names a class other than
-    /// those of tensors is refused.
+    /// Pickles are read as data: no code in them runs. A whole model (`torch.save(model)`) is read as
+    /// its state dict; a pickle that names any other class than those of tensors is refused.
     ///
     /// # Errors
     /// [`Error::NoCheckpoint`] if the folder has none of these; [`Error::Io`];
@@ -98,6 +99,7 @@ impl Checkpoint<'static> {
             found.ok_or_else(|| Error::NoCheckpoint {
                 path: path.to_path_buf(),
                 expected: FILE_NAMES,
+                hint: foreign::folder_of_weights(path),
             })?
         } else {
             path.to_path_buf()
@@ -127,7 +129,7 @@ impl<'a> Checkpoint<'a> {
         };
         let shards = index::parse(&path, files::text(&path, index, index::MAX_BYTES)?)?;
         let tensors = index::join(&path, shards, |shard| {
-            let parse = |bytes| safetensors::parse(Path::new(shard), bytes);
+            let parse = |bytes| parse_safetensors(Path::new(shard), bytes);
             files::named(files, shard)?.map(parse).transpose()
         })?;
         Ok(Self { path, tensors })
@@ -140,7 +142,7 @@ impl<'a> Checkpoint<'a> {
     /// type of its elements.
     pub fn from_bytes(name: impl Into<PathBuf>, bytes: &'a [u8]) -> Result<Self, Error> {
         let path = name.into();
-        let tensors = safetensors::parse(&path, bytes)?;
+        let tensors = parse_safetensors(&path, bytes)?;
         Ok(Self { path, tensors })
     }
 
@@ -201,9 +203,30 @@ impl<'a> Checkpoint<'a> {
 
 /// The tensors of a file other than an index.
 fn open_file(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
+    let start =
+        |kind: fn(&[u8]) -> Option<&'static str>| foreign::start(path).and_then(|s| kind(&s));
     if path.extension().is_some_and(|extension| extension == "safetensors") {
-        safetensors::open(path)
+        safetensors::open(path).map_err(|error| of_kind(error, || start(foreign::file_kind)))
     } else {
-        pickle::open(path)
+        pickle::open(path).map_err(|error| of_kind(error, || start(foreign::pickle_kind)))
+    }
+}
+
+/// The tensors of a safetensors file in memory.
+fn parse_safetensors<'a>(
+    name: &Path,
+    bytes: &'a [u8],
+) -> Result<BTreeMap<String, Stored<'a>>, Error> {
+    safetensors::parse(name, bytes).map_err(|error| of_kind(error, || foreign::file_kind(bytes)))
+}
+
+/// The error about a file that cannot be read as weights, which says what it is if that is known.
+fn of_kind(error: Error, kind: impl FnOnce() -> Option<&'static str>) -> Error {
+    match error {
+        Error::Checkpoint { path, message } => {
+            let message = kind().map_or(message, |kind| format!("is {kind}"));
+            Error::Checkpoint { path, message }
+        }
+        error => error,
     }
 }

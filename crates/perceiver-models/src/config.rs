@@ -1,11 +1,13 @@
 //! The configuration of a Perceiver, read from and written to config.json as transformers does.
 
 mod head;
+mod labels;
 mod layers;
 mod parse;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::tensor::FloatDType;
@@ -14,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::files;
+use crate::{files, foreign};
 
 pub use head::Head;
 pub(crate) use parse::shown_name;
@@ -38,6 +40,7 @@ const MAX_CONFIG_BYTES: u64 = 64 << 20;
 ///   when the file is read, not when a model is built.
 /// - A `model_type` other than `perceiver` is an error, not a warning.
 /// - Whole numbers are accepted where the reference requires floats.
+/// - Labels that are numbers or booleans become their JSON text, `null` becomes `LABEL_0` and so on.
 /// - `NaN` and `Infinity`, which are not JSON, are refused everywhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PerceiverConfig {
@@ -210,7 +213,7 @@ impl Default for PerceiverConfig {
             output_num_channels: 512,
             label_trainable_num_channels: 1024,
             architectures: Vec::new(),
-            id2label: parse::default_labels(2),
+            id2label: labels::default_labels(2),
             label2id: None,
             problem_type: None,
             chunk_size_feed_forward: 0,
@@ -249,9 +252,21 @@ impl PerceiverConfig {
     /// Reads and validates the config.json of a model folder.
     ///
     /// # Errors
-    /// Those of [`from_file`](Self::from_file).
+    /// Those of [`from_file`](Self::from_file); [`Error::Checkpoint`] if there is no such file and
+    /// the folder's other files show what it is.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_file(folder.as_ref().join(CONFIG_NAME))
+        let folder = folder.as_ref();
+        Self::from_file(folder.join(CONFIG_NAME)).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                match foreign::folder_kind(folder) {
+                    Some(kind) => {
+                        Error::checkpoint(folder, format!("has no {CONFIG_NAME}: it {kind}"))
+                    }
+                    None => Error::io(&folder.join(CONFIG_NAME), "read")(source),
+                }
+            }
+            error => error,
+        })
     }
 
     /// Reads and validates the config.json among the files of a model folder in memory, given by
@@ -315,22 +330,6 @@ impl PerceiverConfig {
     pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
-    }
-
-    /// The first of `architectures` that is a head of the reference.
-    ///
-    /// # Errors
-    /// [`Error::Config`] listing the known heads if none is.
-    pub fn head(&self) -> Result<Head, Error> {
-        let known = self.architectures.iter().find_map(|name| name.parse().ok());
-        match (known, self.architectures.first()) {
-            (Some(head), _) => Ok(head),
-            (None, Some(name)) => name.parse(),
-            (None, None) => {
-                let known = Head::NAMES.map(|(known, _)| known).join(", ");
-                Err(Error::config("architectures", format!("is absent, expected one of {known}")))
-            }
-        }
     }
 
     /// Number of labels of the classification heads.

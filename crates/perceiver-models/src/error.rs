@@ -40,12 +40,14 @@ pub enum Error {
         message: String,
     },
     /// A folder has no checkpoint file.
-    #[error("{}: no checkpoint in this folder, expected one of {}", path.display(), expected.join(", "))]
+    #[error("{}: no checkpoint in this folder, expected one of {}{}", path.display(), expected.join(", "), suffix(hint.as_deref()))]
     NoCheckpoint {
         /// The folder.
         path: PathBuf,
         /// The expected file names, in order of preference.
         expected: &'static [&'static str],
+        /// What the folder is instead, if its files show it, and what to do about it.
+        hint: Option<String>,
     },
     /// A checkpoint file or index is damaged or has content that cannot be read.
     #[error("{}: {message}", path.display())]
@@ -117,6 +119,10 @@ impl Error {
 
 fn prefix(path: Option<&Path>) -> String {
     path.map_or_else(String::new, |path| format!("{}: ", path.display()))
+}
+
+fn suffix(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!("; it {hint}"))
 }
 
 /// Keys that one message names; it only counts the rest.

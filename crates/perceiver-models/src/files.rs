@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
+use crate::foreign::file_kind;
 
 /// The text of a file of at most `limit` bytes.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
@@ -23,8 +24,11 @@ pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8], limit: u64) -> Result<&'a s
         return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
     str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        Error::checkpoint(path, format!("is not UTF-8 text at byte {at}"))
+        let message = file_kind(bytes).map_or_else(
+            || format!("is not UTF-8 text at byte {}", error.valid_up_to()),
+            |kind| format!("is {kind}"),
+        );
+        Error::checkpoint(path, message)
     })
 }
 
@@ -49,6 +53,9 @@ pub(crate) fn json_error(error: &serde_json::Error, text: &str) -> Error {
     }
     if ["NaN", "Infinity", "nfinity", "-Infinity"].iter().any(|token| rest.starts_with(token)) {
         message.push_str(" (NaN and Infinity are not JSON)");
+    }
+    if let Some(kind) = file_kind(text.as_bytes()) {
+        message = format!("it is {kind}");
     }
     Error::Json { path: None, line, column, message }
 }
@@ -82,7 +89,8 @@ impl<'a> Replacement<'a> {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(Error::io(self.path, "write"))
+        // The error of the temporary file itself would name it.
+        self.file.as_file_mut().write_all(bytes).map_err(Error::io(self.path, "write"))
     }
 
     /// Makes the bytes durable; the old file stays in place.

@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::checkpoint::{KeyMap, LoadOptions, LoadReport, SaveOptions};
+use crate::checkpoint::{Checkpoint, KeyMap, LoadOptions, LoadReport, SaveOptions, load_module};
 use crate::config::{PerceiverConfig, shown_name};
 use crate::hub;
 use crate::model::Encoded;
@@ -61,7 +61,7 @@ pub trait PerceiverHead: Module {
     ///
     /// # Errors
     /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
-    /// configuration names another head or does not describe this one; and the errors of
+    /// configuration names only other heads or does not describe this one; and the errors of
     /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
     fn from_pretrained(
         source: impl AsRef<Path>,
@@ -81,6 +81,48 @@ pub trait PerceiverHead: Module {
     ) -> Result<Pretrained<Self>, Error> {
         let source = Source::Folder(hub::folder(source)?);
         source.load(|config| fresh(config, device), &Self::KEYS, options)
+    }
+
+    /// Builds the head of a configuration of your own and loads what fits from a pretrained model, to
+    /// train it further: for other labels, or from a model with another head
+    /// ([`partial`](LoadOptions::partial)).
+    ///
+    /// ```no_run
+    /// # use burn::tensor::Device;
+    /// # use perceiver_models::{Error, LoadOptions, PerceiverConfig};
+    /// # use perceiver_models::{PerceiverForSequenceClassification, PerceiverHead};
+    /// # fn main() -> Result<(), Error> {
+    /// let labels = ["question", "statement"].map(String::from);
+    /// let config = PerceiverConfig {
+    ///     id2label: (0..).zip(labels).collect(),
+    ///     label2id: None,
+    ///     ..PerceiverConfig::from_pretrained("languages")?
+    /// };
+    /// let options = LoadOptions { ignore_mismatched_sizes: true, ..LoadOptions::default() };
+    /// let loaded = PerceiverForSequenceClassification::from_pretrained_for(
+    ///     "languages", &config, &Device::flex(), &options,
+    /// )?;
+    /// for fresh in &loaded.report.mismatched {
+    ///     println!("{fresh}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Hub`] if there is neither a folder nor such a model; [`Error::Config`] if the
+    /// configuration does not describe this head; and the errors of
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and [`load_module`](crate::load_module).
+    fn from_pretrained_for(
+        source: impl AsRef<Path>,
+        config: &PerceiverConfig,
+        device: &Device,
+        options: &LoadOptions,
+    ) -> Result<Pretrained<Self>, Error> {
+        let checkpoint = Checkpoint::open(hub::folder(source)?)?;
+        let fresh = Self::from_config(config, device)?;
+        let (model, report) = load_module(fresh, &checkpoint, &Self::KEYS, options)?;
+        Ok(Pretrained { model, config: config.clone(), report })
     }
 
     /// Loads the head from the files of a model folder in memory, given by name, in single
@@ -170,16 +212,15 @@ impl<M: PerceiverHead> Pretrained<M> {
     }
 }
 
-/// The head that `architectures` names, which has to be this one.
+/// The head that `architectures` names, which has to be this one; a configuration without
+/// `architectures` fits every head.
 fn fresh<H: PerceiverHead>(config: &PerceiverConfig, device: &Device) -> Result<H, Error> {
     let names = &config.architectures;
-    if names.iter().any(|name| name == H::NAME) {
-        return H::from_config(config, device);
+    match names.first() {
+        Some(found) if names.iter().all(|name| name != H::NAME) => {
+            let message = format!("names {}, expected {}", shown_name(found), H::NAME);
+            Err(Error::config("architectures", message))
+        }
+        _ => H::from_config(config, device),
     }
-    let expected = H::NAME;
-    let message = match names.first() {
-        None => format!("is absent, expected {expected}"),
-        Some(found) => format!("names {}, expected {expected}", shown_name(found)),
-    };
-    Err(Error::config("architectures", message))
 }

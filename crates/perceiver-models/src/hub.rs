@@ -2,75 +2,14 @@
 
 #[cfg(feature = "hub")]
 mod download;
+mod options;
 
-use std::env;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Where and how to look for hub models.
-///
-/// [`Default`] follows the environment as Python's `huggingface_hub` does: `HF_HUB_CACHE`,
-/// `HF_HOME` and `XDG_CACHE_HOME`; `HF_HUB_OFFLINE` and `TRANSFORMERS_OFFLINE`; `HF_ENDPOINT`;
-/// `HF_TOKEN`, or the token that a login stored in `HF_HOME`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HubOptions {
-    /// A branch, tag or commit; `main` by default.
-    pub revision: String,
-    /// If true, looks only in the cache.
-    pub offline: bool,
-    /// The cache folder, in the layout of `huggingface_hub`.
-    pub cache: PathBuf,
-    /// The hub's address.
-    pub endpoint: String,
-    /// The access token, which is never shown.
-    pub token: Option<String>,
-}
-
-impl fmt::Debug for HubOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubOptions")
-            .field("revision", &self.revision)
-            .field("offline", &self.offline)
-            .field("cache", &self.cache)
-            .field("endpoint", &self.endpoint)
-            .field("token", &self.token.as_ref().map(|_| "…"))
-            .finish()
-    }
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-    }
-}
-
-impl HubOptions {
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let folder = |name| variable(name).map(PathBuf::from);
-        let user_cache = folder("XDG_CACHE_HOME")
-            .or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
-            .unwrap_or_else(env::temp_dir);
-        let home = folder("HF_HOME").unwrap_or_else(|| user_cache.join("huggingface"));
-        let switched_on = |name| {
-            let value = variable(name).unwrap_or_default().to_uppercase();
-            ["1", "ON", "YES", "TRUE"].contains(&value.as_str())
-        };
-        let token = variable("HF_TOKEN").or_else(|| fs::read_to_string(home.join("token")).ok());
-        Self {
-            revision: "main".into(),
-            offline: switched_on("HF_HUB_OFFLINE") || switched_on("TRANSFORMERS_OFFLINE"),
-            cache: folder("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
-            endpoint: variable("HF_ENDPOINT")
-                .unwrap_or_else(|| "https://huggingface.co".into())
-                .trim_end_matches('/')
-                .into(),
-            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-        }
-    }
-}
+pub use options::HubOptions;
 
 /// Finds the folder of a model by its path or hub id, with the default options.
 ///
@@ -110,42 +49,52 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
         let revision = options.revision.escape_debug();
         return Err(failed(format!("\"{revision}\" is not a branch, tag or commit")));
     }
-    let tried = match download(id_or_path, options) {
+    let Some(cache) = &options.cache else {
+        return Err(failed(
+            "is not a folder, and there is no place for a cache: the user has no home folder; \
+             HF_HOME or HF_HUB_CACHE names one"
+                .into(),
+        ));
+    };
+    let tried = match download(id_or_path, cache, options) {
         Ok(folder) => return Ok(folder),
         Err(tried) => tried,
     };
-    cached(id_or_path, options).ok_or_else(|| {
+    cached(&repository(id_or_path, cache), &options.revision).ok_or_else(|| {
         failed(format!(
             "is not a folder, has no snapshot of revision {} in the cache {}, and {tried}; download \
              the model elsewhere and pass its folder",
             options.revision,
-            options.cache.display()
+            cache.display()
         ))
     })
 }
 
 /// Downloads the model, or says why that failed or was not tried.
-fn download(id: &str, options: &HubOptions) -> Result<PathBuf, String> {
+fn download(id: &str, cache: &Path, options: &HubOptions) -> Result<PathBuf, String> {
     if options.offline {
         return Err("the hub was not asked because offline mode is on".into());
     }
     #[cfg(feature = "hub")]
-    return download::snapshot(id, options, download::PATIENCE);
+    return download::snapshot(id, cache, options, download::PATIENCE);
     #[cfg(not(feature = "hub"))]
-    return Err(format!("this build cannot ask the hub for {id}"));
+    return Err(format!(
+        "this build cannot ask the hub for {id} or write into {}",
+        cache.display()
+    ));
 }
 
-fn cached(id: &str, options: &HubOptions) -> Option<PathBuf> {
-    let repository = repository(id, options);
-    let reference = repository.join("refs").join(&options.revision);
+fn cached(repository: &Path, revision: &str) -> Option<PathBuf> {
+    let reference = repository.join("refs").join(revision);
     let commit = fs::read_to_string(reference).map(|commit| commit.trim().to_owned());
-    let commit = commit.unwrap_or_else(|_| options.revision.clone());
+    let commit = commit.unwrap_or_else(|_| revision.to_owned());
     let folder = repository.join("snapshots").join(commit);
     folder.is_dir().then_some(folder)
 }
 
-fn repository(id: &str, options: &HubOptions) -> PathBuf {
-    options.cache.join(format!("models--{}", id.replace('/', "--")))
+/// The folder of a hub model in the cache.
+fn repository(id: &str, cache: &Path) -> PathBuf {
+    cache.join(format!("models--{}", id.replace('/', "--")))
 }
 
 /// True for `name` and `owner/name` in the hub's characters.
@@ -177,48 +126,10 @@ mod tests {
         HubOptions {
             revision: "main".into(),
             offline: true,
-            cache: cache.to_path_buf(),
+            cache: Some(cache.to_path_buf()),
             endpoint: "http://127.0.0.1:9".into(),
             token: Some("secret".into()),
         }
-    }
-
-    #[test]
-    fn the_environment_is_read_as_python_reads_it() {
-        let set = |pairs: &'static [(&str, &str)]| {
-            HubOptions::from_variables(move |name| {
-                let pair = pairs.iter().find(|(known, _)| *known == name);
-                pair.map(|(_, value)| (*value).to_owned())
-            })
-        };
-        let default = set(&[("HOME", "/u")]);
-        assert_eq!(default.cache, Path::new("/u/.cache/huggingface/hub"));
-        assert_eq!(default.endpoint, "https://huggingface.co");
-        assert!(!default.offline);
-        assert_eq!(set(&[("XDG_CACHE_HOME", "/x")]).cache, Path::new("/x/huggingface/hub"));
-        let home = [("HF_HOME", "/h")];
-        assert_eq!(
-            HubOptions::from_variables(|n| (n == home[0].0).then(|| "/h".into())).cache,
-            Path::new("/h/hub")
-        );
-        let all = set(&[
-            ("HF_HOME", "/h"),
-            ("HF_HUB_CACHE", "/c"),
-            ("HF_HUB_OFFLINE", "yes"),
-            ("HF_ENDPOINT", "http://mirror/"),
-            ("HF_TOKEN", " t "),
-        ]);
-        assert_eq!(all.cache, Path::new("/c"));
-        assert_eq!(all.endpoint, "http://mirror");
-        assert_eq!(all.token.as_deref(), Some("t"));
-        assert!(all.offline);
-        assert!(set(&[("TRANSFORMERS_OFFLINE", "1")]).offline);
-        assert!(!set(&[("HF_HUB_OFFLINE", "0")]).offline);
-    }
-
-    #[test]
-    fn a_token_is_never_shown() {
-        assert!(!format!("{:?}", offline(Path::new("c"))).contains("secret"));
     }
 
     #[test]
@@ -252,6 +163,13 @@ mod tests {
         }
         let message = resolve("a/b/c", &offline(cache.path())).unwrap_err().to_string();
         assert!(message.contains("does not exist"), "{message}");
+    }
+
+    #[test]
+    fn without_a_place_for_the_cache_nothing_is_searched() {
+        let options = HubOptions { cache: None, ..offline(Path::new("")) };
+        let message = resolve("deepmind/none", &options).unwrap_err().to_string();
+        assert!(message.contains("no home folder; HF_HOME or HF_HUB_CACHE names one"), "{message}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod files;
+mod foreign;
 mod freeze;
 mod head;
 mod heads;
@@ -17,8 +18,8 @@ mod source;
 
 pub use any::AnyPerceiver;
 pub use checkpoint::{
-    Checkpoint, KeyMap, LoadOptions, LoadReport, NonFinite, SaveOptions, TensorInfo, load_module,
-    save_pretrained, write_tensors,
+    Checkpoint, KeyMap, LoadOptions, LoadReport, MismatchedSize, NonFinite, SaveOptions,
+    TensorInfo, load_module, save_pretrained, write_tensors,
 };
 pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
 pub use error::Error;

@@ -114,6 +114,44 @@ fn a_folder_without_weights_lists_what_was_looked_for() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_named() {
+    let pickle = std::fs::read(fixture("format_pickle_zip_float32/pytorch_model.bin")).unwrap();
+    let mut tar = vec![b'a'; 600];
+    tar[257..262].copy_from_slice(b"ustar");
+    let file = safetensors(&small_tensors());
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+    let page = b"<!DOCTYPE html><html><body>Not found</body></html>";
+    for (name, bytes, part) in [
+        (SAFETENSORS, &pointer[..], "is a Git LFS pointer; `git lfs pull`"),
+        (SAFETENSORS, page, "is an HTML page"),
+        (SAFETENSORS, b"", "is empty"),
+        (SAFETENSORS, &pickle, "is a zip archive; if torch.save wrote it, name it pytorch_model"),
+        (SAFETENSORS, &tar, "is a tar archive"),
+        ("pytorch_model.bin", pointer, "is a Git LFS pointer"),
+        ("pytorch_model.bin", page, "is an HTML page"),
+        ("pytorch_model.bin", b"", "is empty"),
+        ("pytorch_model.bin", &file, "is a safetensors file; name it model.safetensors"),
+        (INDEX, pointer, "it is a Git LFS pointer"),
+    ] {
+        assert_refused(&[(name, bytes)], &[name, part]);
+    }
+    let memory = Checkpoint::from_bytes(SAFETENSORS, page).unwrap_err().to_string();
+    assert!(memory.contains("is an HTML page"), "{memory}");
+}
+
+#[test]
+fn a_folder_with_other_weights_is_named() {
+    for (name, part) in [
+        ("adapter_model.safetensors", "it is an adapter of PEFT"),
+        ("tf_model.h5", "it holds a model of TensorFlow"),
+        ("flax_model.msgpack", "it holds a model of Flax"),
+        ("epoch=3.ckpt", "it has epoch=3.ckpt; weights of this kind are read as pytorch_model.bin"),
+    ] {
+        assert_refused(&[(name, b"x")], &["no checkpoint in this folder", part]);
+    }
+}
+
+#[test]
 fn a_truncated_or_lengthened_file_is_refused() {
     let file = safetensors(&small_tensors());
     for length in [0, 4, 8, 20, file.len() / 2, file.len() - 1] {
@@ -178,6 +216,19 @@ fn an_index_must_agree_with_its_shards() {
     let both = safetensors(&[raw("a", &[1], 1), raw("b", &[1], 2)]);
     let parts = ["two.safetensors", "tensor a", "another shard"];
     assert_refused(&[(INDEX, twice), (shard, &file), ("two.safetensors", &both)], &parts);
+}
+
+/// `torch.save(model)`, which `weights_only` refuses: the parameters are data, the class is not
+/// looked for. fuzz/seeds.py wrote the file.
+#[test]
+fn a_pickled_module_is_its_state_dict() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/pickle/module.bin");
+    let checkpoint = Checkpoint::open(seed).unwrap();
+    let read = |key| checkpoint.read(key).unwrap().try_to_vec_as::<f32>().unwrap();
+    let keys: Vec<_> = checkpoint.tensors().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["part.bias", "weight"]);
+    assert_eq!(read("weight"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(read("part.bias"), [2.0, 4.0]);
 }
 
 #[test]

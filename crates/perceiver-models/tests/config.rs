@@ -96,6 +96,78 @@ fn labels_follow_the_reference() {
     }
 }
 
+/// Each of these loads in transformers 5.23; the expected values are those that it gives, with
+/// labels as text.
+#[test]
+fn what_transformers_reads_without_a_check_is_read() {
+    let read = |json: &str| PerceiverConfig::from_json(json).unwrap();
+    let labels = |json: &str| read(json).id2label.into_iter().collect::<Vec<_>>();
+    let label = |id: i64, name: &str| (id, name.to_owned());
+    assert_eq!(labels(r#"{"id2label":{"0":1,"1":2.5}}"#), [label(0, "1"), label(1, "2.5")]);
+    assert_eq!(
+        labels(r#"{"id2label":{"0":false,"1":true}}"#),
+        [label(0, "false"), label(1, "true")]
+    );
+    assert_eq!(labels(r#"{"id2label":{"0":"a","7":null}}"#), [label(0, "a"), label(7, "LABEL_7")]);
+    assert_eq!(labels(r#"{"id2label":{" 1 ":"b","-1":"a"}}"#), [label(-1, "a"), label(1, "b")]);
+
+    let indices = |json: &str| {
+        let names = r#""id2label":{"0":"a","1":"b"}"#;
+        read(&format!("{{{names},{json}}}")).label2id
+    };
+    let expected = Some([("a".to_owned(), 0), ("b".to_owned(), 1)].into());
+    assert_eq!(indices(r#""label2id":{"a":0,"b":1}"#), expected);
+    assert_eq!(indices(r#""label2id":{"a":"0","b":" 1 "}"#), expected);
+    assert_eq!(indices(r#""label2id":{"a":false,"b":1.0}"#), expected);
+    // Without names, the reference replaces the indices together with the names.
+    assert_eq!(read(r#"{"label2id":{"a":["x"]}}"#).label2id, None);
+    assert_eq!(indices(r#""num_labels":3,"label2id":{"a":0}"#), None);
+
+    assert!(read(r#"{"output_attentions":1}"#).output_attentions);
+    assert!(!read(r#"{"return_dict":0}"#).return_dict);
+    assert_eq!(read(r#"{"chunk_size_feed_forward":null}"#).chunk_size_feed_forward, 0);
+    for (name, expected) in [
+        ("half", FloatDType::F16),
+        ("float", FloatDType::F32),
+        ("double", FloatDType::F64),
+        ("torch.bfloat16", FloatDType::BF16),
+    ] {
+        assert_eq!(read(&format!(r#"{{"torch_dtype":"{name}"}}"#)).dtype, Some(expected));
+    }
+    assert_eq!(
+        read(r#"{"dtype":"float16","torch_dtype":"nonsense"}"#).dtype,
+        Some(FloatDType::F16)
+    );
+}
+
+#[test]
+fn a_file_of_another_kind_is_named() {
+    for (bytes, part) in [
+        (&b""[..], "it is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "a Git LFS pointer",
+        ),
+        (b"<!doctype html>\n<html></html>", "an HTML page"),
+        (b"PK\x03\x04\xff\xff\xff\xff\xff\xff", "is a zip archive"),
+    ] {
+        let folder = support::folder_with(&[("config.json", bytes)]);
+        let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("config.json: ") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_of_another_kind_is_named() {
+    let folder = support::folder_with(&[("adapter_config.json", b"{}"), ("README.md", b"")]);
+    let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("has no config.json: it is an adapter of PEFT"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("checkpoint-500")).unwrap();
+    let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with("a Trainer's output folder; pass one of its folders checkpoint-500"));
+}
+
 #[test]
 fn a_wrong_type_names_the_field_and_what_was_expected() {
     for (json, parts) in [
@@ -114,7 +186,14 @@ fn a_wrong_type_names_the_field_and_what_was_expected() {
         ),
         (r#"{"dtype":"int8"}"#, ["`dtype`", "\"int8\"", "one of float32"]),
         (r#"{"model_type":"bert"}"#, ["`model_type`", "\"bert\"", "\"perceiver\""]),
-        (r#"{"id2label":{"a":"b"}}"#, ["`id2label`", "object", "index to label"]),
+        (r#"{"id2label":{"a":"b"}}"#, ["`id2label`", "\"a\": \"b\"", "whole number as its key"]),
+        (r#"{"id2label":{"0":["b"]}}"#, ["`id2label`", "\"0\": [\"b\"]", "the name of a class"]),
+        (r#"{"id2label":["b"]}"#, ["`id2label`", "[\"b\"]", "index to label"]),
+        (
+            r#"{"id2label":{"0":"a"},"label2id":{"a":0,"b":"x"}}"#,
+            ["`label2id`", "\"b\": \"x\"", "expected a whole number"],
+        ),
+        (r#"{"output_attentions":"no"}"#, ["`output_attentions`", "\"no\"", "true or false"]),
         (r#"{"num_labels":1000000000000}"#, ["`num_labels`", "1000000000000", "at most"]),
         ("[1]", ["`config`", "[1]", "object"]),
     ] {

@@ -64,6 +64,61 @@ fn every_parameter_gets_the_tensor_of_its_key() {
     assert_eq!(batches.try_to_vec_as::<i64>().unwrap(), [9]);
 }
 
+/// The tensors with another start of their keys.
+fn wrapped(prefix: &str) -> Vec<Raw> {
+    let rename = |tensor: Raw| Raw { key: format!("{prefix}{}", tensor.key), ..tensor };
+    small_tensors().into_iter().map(rename).collect()
+}
+
+#[test]
+fn what_a_wrapper_put_before_every_key_is_left_off_and_reported() {
+    let latents = stored(&small_tensors(), "latents");
+    for prefix in
+        ["_orig_mod.", "module.", "model.", "base_model.model.", "module._orig_mod.", "ema_model."]
+    {
+        let (small, report) = load(&wrapped(prefix), LoadOptions::default()).unwrap();
+        assert_eq!(values(small.latents.val()), latents, "{prefix}");
+        assert_eq!((report.prefix.as_str(), report.tensors), (prefix, small_tensors().len()));
+        assert_eq!(
+            report.warnings(),
+            [format!("keys of the checkpoint begin with `{prefix}`, which is left off")]
+        );
+        // Without the last layer, as a start for another model.
+        let mut other = wrapped(prefix);
+        other.retain(|tensor| !tensor.key.contains("last."));
+        let partial = LoadOptions { partial: true, ..LoadOptions::default() };
+        let (_, report) = load(&other, partial).unwrap();
+        assert_eq!(report.fresh, ["last.weight", "last.bias"]);
+    }
+}
+
+#[test]
+fn the_state_of_training_beside_the_weights_is_ignored() {
+    let mut tensors = wrapped("state_dict.model.");
+    tensors.push(raw("optimizer_states.0.state.0.exp_avg", &[3], 4));
+    let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
+    assert_eq!(values(small.latents.val()), stored(&small_tensors(), "latents"));
+    assert_eq!(report.ignored, ["optimizer_states.0.state.0.exp_avg"]);
+    assert_eq!(report.prefix, "state_dict.model.");
+}
+
+#[test]
+fn a_prefix_of_some_keys_is_named_and_not_left_off() {
+    let mut tensors = wrapped("model.");
+    tensors.push(raw("teacher.latents", &[3, 4], 4));
+    let message = refusal(&tensors);
+    assert!(message.ends_with("the model's keys follow `model.` there, beside other keys"));
+}
+
+#[test]
+fn adapters_and_other_models_are_named() {
+    let mut tensors = wrapped("base_model.model.");
+    tensors.push(raw("base_model.model.attention.self.lora_A.default.weight", &[2, 4], 4));
+    assert!(refusal(&tensors).contains("adapters are not merged into its weights"));
+    let message = refusal(&[raw("bert.embeddings.word_embeddings.weight", &[2, 4], 4)]);
+    assert!(message.ends_with("no tensor has a name of this model"), "{message}");
+}
+
 #[test]
 fn whatever_differs_is_listed_by_its_key() {
     let tensors = small_tensors();
@@ -86,6 +141,33 @@ fn whatever_differs_is_listed_by_its_key() {
 }
 
 #[test]
+fn parameters_of_another_shape_stay_fresh_if_asked_for_and_are_listed() {
+    let options = LoadOptions { ignore_mismatched_sizes: true, ..LoadOptions::default() };
+    let mut tensors = small_tensors();
+    for (key, shape) in [("last.weight", &[3, 4][..]), ("last.bias", &[3])] {
+        let place = tensors.iter().position(|tensor| tensor.key == key).unwrap();
+        tensors[place] = raw(key, shape, 99);
+    }
+    let (small, report) = load(&tensors, options).unwrap();
+    assert_eq!(report.tensors, tensors.len() - 2);
+    let listed: Vec<_> = report.mismatched.iter().map(ToString::to_string).collect();
+    let expected = ["last.weight (is [3, 4], expected [1, 4])", "last.bias (is [3], expected [1])"];
+    assert_eq!(listed, expected);
+    assert_eq!(report.warnings()[0], format!("fresh, since its shape differs: {}", expected[0]));
+    let fresh = values(small.last.unwrap().weight.val());
+    assert!(fresh.iter().all(|weight| weight.abs() <= 1.0), "{fresh:?}");
+    assert_eq!(values(small.latents.val()), stored(&tensors, "latents"));
+
+    // Not asked for, of another type, or with nothing that fits.
+    assert!(refusal(&tensors).contains(expected[0]));
+    let bytes = vec![0; 8 * 6];
+    tensors[2] = Raw { dtype: "I64", bytes, ..raw("attention.self.bias", &[6], 3) };
+    let message = load(&tensors, options).unwrap_err().to_string();
+    assert!(message.contains("attention.self.bias (is I64, expected floats)"), "{message}");
+    assert!(message.contains(expected[0]), "{message}");
+}
+
+#[test]
 fn a_missing_batch_count_is_no_fault() {
     let mut tensors = small_tensors();
     tensors.retain(|tensor| !tensor.key.ends_with("num_batches_tracked"));
@@ -100,6 +182,33 @@ fn integers_beyond_the_devices_are_refused() {
     count.bytes = i64::MAX.to_le_bytes().to_vec();
     let message = refusal(&tensors);
     assert!(message.contains("num_batches_tracked: its values do not fit"), "{message}");
+}
+
+#[test]
+fn booleans_are_no_count_of_batches() {
+    let mut tensors = small_tensors();
+    let count = tensors.iter_mut().find(|tensor| tensor.dtype == "I64").unwrap();
+    *count = Raw { dtype: "BOOL", bytes: vec![1], ..raw(&count.key, &[], 0) };
+    let message = refusal(&tensors);
+    assert!(message.contains("num_batches_tracked (is Bool"), "{message}");
+    assert!(message.contains("expected integers)"), "{message}");
+}
+
+#[test]
+fn two_parameters_with_one_key_are_refused() {
+    #[derive(Module, Debug)]
+    struct Twins {
+        one: Linear,
+        other: Linear,
+    }
+    let keys = KeyMap { rewrites: &[("other", "one")], ..KEYS };
+    let folder = folder_with(&[(NAME, &safetensors(&[raw("one.weight", &[3, 2], 1)]))]);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let layer = || LinearConfig::new(2, 3).with_bias(false).init(&support::device());
+    let twins = Twins { one: layer(), other: layer() };
+    let loaded = load_module(twins, &checkpoint, &keys, &LoadOptions::default());
+    let message = loaded.unwrap_err().to_string();
+    assert!(message.contains("one.weight (two parameters have this key)"), "{message}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use perceiver_models::losses::{Labels, classification_loss};
 use perceiver_models::{
-    AnyPerceiver, ClassificationDecoder, Encoded, Error, NoPostprocessor,
+    AnyPerceiver, ClassificationDecoder, Encoded, Error, LoadOptions, NoPostprocessor,
     PerceiverClassifierOutput, PerceiverConfig, PerceiverHead, PerceiverModel, Preprocessed,
     Preprocessor, Request,
 };
@@ -116,6 +116,37 @@ fn what_is_saved_loads_with_its_own_name_and_fields() {
         let [first, second] = [&folder, &copy].map(|folder| fs::read(folder.path().join(name)));
         assert_eq!(first.unwrap(), second.unwrap(), "{name}");
     }
+}
+
+#[test]
+fn a_head_for_other_labels_starts_from_all_that_fits() {
+    let (folder, head) = saved();
+    let id2label = (0..5).map(|index| (index, format!("gesture {index}"))).collect();
+    let other = PerceiverConfig { id2label, ..config() };
+    let load = |ignore_mismatched_sizes| {
+        let options = LoadOptions { ignore_mismatched_sizes, ..LoadOptions::default() };
+        Gestures::from_pretrained_for(folder.path(), &other, &Device::flex(), &options)
+    };
+    let loaded = load(true).unwrap();
+    let mismatched: Vec<_> = loaded.report.mismatched.iter().map(ToString::to_string).collect();
+    let layer = "perceiver.decoder.decoder.final_layer";
+    let expected = [
+        format!("{layer}.weight (is [2, 8], expected [5, 8])"),
+        format!("{layer}.bias (is [2], expected [5])"),
+    ];
+    assert_eq!(mismatched, expected);
+    let latents = |head: &Gestures, readings| head.encode(readings).encoder.last_hidden_state;
+    let readings = Tensor::<3>::random([2, 5, 6], Distribution::Default, &Device::flex());
+    let [found, kept] = [&loaded.model, &head].map(|head| latents(head, readings.clone()));
+    assert_eq!(found.into_data(), kept.into_data());
+    assert_eq!(loaded.model.forward(readings).logits.dims(), [2, 5]);
+
+    loaded.save(folder.path()).unwrap();
+    assert_eq!(load(false).unwrap().config.num_labels(), 5);
+    let (folder, _) = saved();
+    let options = LoadOptions::default();
+    let refused = Gestures::from_pretrained_for(folder.path(), &other, &Device::flex(), &options);
+    assert!(refused.unwrap_err().to_string().contains(&expected[0]));
 }
 
 #[test]

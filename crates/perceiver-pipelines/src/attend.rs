@@ -19,7 +19,7 @@ use crate::model_files::ModelFiles;
 use crate::prefetch::Prefetch;
 use crate::preparation::{ImagePreparation, Preparation, Prepared, TextPreparation};
 use crate::session::Session;
-use crate::{Input, Result};
+use crate::{Input, LongTexts, Result};
 
 const HEADS: &str = "a PerceiverForMaskedLM, a PerceiverForSequenceClassification or one of the \
                      PerceiverForImageClassification heads";
@@ -156,7 +156,19 @@ impl Attend {
     /// [`Error::Data`](crate::Error::Data) if the settings of the tokenizer or image processor are
     /// invalid.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
+        Self::load(ModelFiles::folder(&hub::folder(source)?), device)
+    }
+
+    /// Loads a model as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), or if config.json names another head.
+    pub fn from_pretrained_as(
+        source: impl AsRef<Path>,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::load(ModelFiles::folder(&hub::folder(source)?).with_head(head), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -165,7 +177,7 @@ impl Attend {
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained).
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Memory(files), device)
+        Self::load(ModelFiles::memory(files), device)
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
@@ -204,6 +216,14 @@ impl Attend {
         self
     }
 
+    /// If true, reads the beginning of a text that is longer than the model's input, cut at a byte as
+    /// in training. Such a text is refused by default.
+    #[must_use]
+    pub fn truncate(mut self, truncate: bool) -> Self {
+        self.session.long_texts = if truncate { LongTexts::Truncate } else { LongTexts::Refuse };
+        self
+    }
+
     /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -217,7 +237,8 @@ impl Attend {
     /// the image cannot be read or does not fit the model, or the selected head or row does not
     /// exist.
     pub fn run(&self, input: impl Into<Input>) -> Result<Attention> {
-        self.attention(Subject::prepare(&self.session.preparation, &input.into())?)
+        let Session { preparation, long_texts, .. } = &self.session;
+        self.attention(Subject::prepare(preparation, &input.into(), *long_texts)?)
     }
 
     /// Finds where the model attends in many inputs, in order. Another thread reads and prepares
@@ -229,8 +250,9 @@ impl Attend {
     where
         I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        let preparation = Arc::clone(&self.session.preparation);
-        let prepare = move |input: &Input| Subject::prepare(&preparation, input);
+        let Session { preparation, long_texts, .. } = &self.session;
+        let (preparation, long_texts) = (Arc::clone(preparation), *long_texts);
+        let prepare = move |input: &Input| Subject::prepare(&preparation, input, long_texts);
         let subjects = Prefetch::new(prepare, inputs.into_iter().map(Into::into), 1).flatten();
         subjects.map(|subject| self.attention(subject?))
     }
@@ -283,13 +305,14 @@ impl Attend {
 }
 
 impl Subject {
-    fn prepare(preparation: &Preparation, input: &Input) -> Result<Self> {
-        preparation.read(input, Self::text, Self::image).0
+    fn prepare(preparation: &Preparation, input: &Input, long: LongTexts) -> Result<Self> {
+        let text = |texts: &TextPreparation, text: &str| Self::text(texts, text, long);
+        preparation.read(input, text, Self::image).0
     }
 
-    fn text(texts: &TextPreparation, text: &str) -> Result<Self> {
+    fn text(texts: &TextPreparation, text: &str, long: LongTexts) -> Result<Self> {
         let tokenizer = &texts.tokenizer;
-        let encoding = texts.encode(text)?;
+        let encoding = texts.encode(text, long)?;
         let (characters, owners) = characters(text, &encoding, tokenizer)?;
         let ids = encoding.input_ids;
         let mask = tokenizer.mask_token_id();

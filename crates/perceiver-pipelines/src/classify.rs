@@ -4,8 +4,8 @@ use burn::tensor::Device;
 use perceiver_models::{Head, PerceiverConfig, ProblemType, hub};
 
 use crate::model_files::ModelFiles;
-use crate::session::{Output, Outputs, Session};
-use crate::{Input, Result, Timings};
+use crate::session::{Output, Outputs, Rows, Session};
+use crate::{Input, LongTexts, Result, Timings};
 
 const HEADS: &str = "a PerceiverForSequenceClassification or one of the \
                      PerceiverForImageClassification heads";
@@ -84,7 +84,19 @@ impl Classify {
     /// invalid. If they are missing, the reference's defaults apply, for images with one of the
     /// [`warnings`](Self::warnings).
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
+        Self::load(ModelFiles::folder(&hub::folder(source)?), device)
+    }
+
+    /// Loads a model as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), or if config.json names another head.
+    pub fn from_pretrained_as(
+        source: impl AsRef<Path>,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::load(ModelFiles::folder(&hub::folder(source)?).with_head(head), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -93,7 +105,7 @@ impl Classify {
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained).
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Memory(files), device)
+        Self::load(ModelFiles::memory(files), device)
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
@@ -116,6 +128,13 @@ impl Classify {
         self
     }
 
+    /// Sets how texts are read that are longer than the model's input. They are refused by default.
+    #[must_use]
+    pub fn long_texts(mut self, long_texts: LongTexts) -> Self {
+        self.session.long_texts = long_texts;
+        self
+    }
+
     /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -134,8 +153,8 @@ impl Classify {
     /// Returns an error if the model reads the other kind of input, the text is empty or too long,
     /// or the image cannot be read or does not fit the model.
     pub fn run(&self, input: impl Into<Input>) -> Result<Classification> {
-        let logits = self.session.run(Output::Logits, &input.into())?.values;
-        Ok(classification(&logits, &self.session.config, self.top_k))
+        let parts = self.session.run(Output::Logits, &input.into(), self.batch)?;
+        Ok(classification(&parts, &self.session.config, self.top_k))
     }
 
     /// Classifies many texts or images in batches, in order. Other threads read and prepare the
@@ -189,13 +208,22 @@ impl Iterator for Classifications<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let output = self.outputs.next()?;
-        Some(output.map(|rows| classification(&rows.values, self.config, self.top_k)))
+        Some(output.map(|parts| classification(&parts, self.config, self.top_k)))
     }
 }
 
-fn classification(logits: &[f32], config: &PerceiverConfig, top_k: usize) -> Classification {
+/// The labels of an input, whose scores are the means over its parts.
+fn classification(parts: &[Rows], config: &PerceiverConfig, top_k: usize) -> Classification {
     let kind = score_kind(config);
-    let mut labels = scored_labels(logits, config, kind);
+    let mut means = Vec::new();
+    for part in parts {
+        let scores = scores(&part.values, kind);
+        means.resize(scores.len(), 0.0);
+        for (mean, score) in means.iter_mut().zip(scores) {
+            *mean += score / parts.len() as f64;
+        }
+    }
+    let mut labels = ranked(means, config);
     labels.truncate(top_k);
     Classification { kind, labels }
 }
@@ -206,13 +234,16 @@ pub(crate) fn scored_labels(
     config: &PerceiverConfig,
     kind: ScoreKind,
 ) -> Vec<ScoredLabel> {
+    ranked(scores(logits, kind), config)
+}
+
+fn ranked(scores: Vec<f64>, config: &PerceiverConfig) -> Vec<ScoredLabel> {
     let label = |(index, score)| {
         let name = i64::try_from(index).ok().and_then(|id| config.id2label.get(&id));
         let name = name.map_or_else(|| format!("LABEL_{index}"), String::clone);
         ScoredLabel { index, name, score }
     };
-    let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
-    let mut labels: Vec<_> = scores(&logits, kind).into_iter().enumerate().map(label).collect();
+    let mut labels: Vec<_> = scores.into_iter().enumerate().map(label).collect();
     labels.sort_by(|one, other| other.score.total_cmp(&one.score));
     labels
 }
@@ -227,9 +258,10 @@ fn score_kind(config: &PerceiverConfig) -> ScoreKind {
     }
 }
 
-fn scores(logits: &[f64], kind: ScoreKind) -> Vec<f64> {
+fn scores(logits: &[f32], kind: ScoreKind) -> Vec<f64> {
+    let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
     match kind {
-        ScoreKind::Value => logits.to_vec(),
+        ScoreKind::Value => logits,
         ScoreKind::Sigmoid => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
         ScoreKind::Softmax => {
             let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

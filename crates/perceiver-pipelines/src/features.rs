@@ -1,12 +1,12 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use perceiver_models::{Head, hub};
 
 use crate::model_files::ModelFiles;
 use crate::session::{Output, Outputs, Rows, Session};
-use crate::{Input, Result, Timings};
+use crate::{Input, LongTexts, Result, Timings};
 
 /// Turns texts or images into vectors: the latents of a model, before its head decodes them.
 ///
@@ -54,7 +54,19 @@ impl Features {
     /// invalid. If they are missing, the reference's defaults apply, for images with one of the
     /// [`warnings`](Self::warnings).
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
+        Self::load(ModelFiles::folder(&hub::folder(source)?), device)
+    }
+
+    /// Loads a model as `head`, which config.json need not name.
+    ///
+    /// # Errors
+    /// As [`from_pretrained`](Self::from_pretrained), or if config.json names another head.
+    pub fn from_pretrained_as(
+        source: impl AsRef<Path>,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::load(ModelFiles::folder(&hub::folder(source)?).with_head(head), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -63,7 +75,7 @@ impl Features {
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained).
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Memory(files), device)
+        Self::load(ModelFiles::memory(files), device)
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
@@ -89,6 +101,13 @@ impl Features {
         self
     }
 
+    /// Sets how texts are read that are longer than the model's input. They are refused by default.
+    #[must_use]
+    pub fn long_texts(mut self, long_texts: LongTexts) -> Self {
+        self.session.long_texts = long_texts;
+        self
+    }
+
     /// Warnings about the model's files, one line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -104,13 +123,15 @@ impl Features {
     /// Turns one input into vectors.
     ///
     /// # Shapes
-    /// - returns: `[1, latent_channels]`, or `[latents, latent_channels]` without pooling
+    /// - returns: `[1, latent_channels]`, or `[latents, latent_channels]` without pooling, with the
+    ///   latents of each window in turn if a long text is read in windows
     ///
     /// # Errors
     /// Returns an error if the model reads the other kind of input, the text is empty or too long,
     /// or the image cannot be read or does not fit the model.
     pub fn run(&self, input: impl Into<Input>) -> Result<Array2<f32>> {
-        Ok(array(self.session.run(self.output(), &input.into())?))
+        let parts = self.session.run(self.output(), &input.into(), self.batch)?;
+        Ok(array(parts, self.pooling))
     }
 
     /// Turns many inputs into vectors in batches, in order. Other threads read and prepare the next
@@ -123,7 +144,8 @@ impl Features {
     where
         I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        FeatureArrays { outputs: self.session.run_all(self.output(), inputs, self.batch) }
+        let outputs = self.session.run_all(self.output(), inputs, self.batch);
+        FeatureArrays { outputs, pooling: self.pooling }
     }
 
     fn output(&self) -> Output {
@@ -138,6 +160,7 @@ impl Features {
 #[derive(Debug)]
 pub struct FeatureArrays<'a> {
     outputs: Outputs<'a>,
+    pooling: Pooling,
 }
 
 impl FeatureArrays<'_> {
@@ -152,11 +175,21 @@ impl Iterator for FeatureArrays<'_> {
     type Item = Result<Array2<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.outputs.next()?.map(array))
+        Some(self.outputs.next()?.map(|parts| array(parts, self.pooling)))
     }
 }
 
-fn array(rows: Rows) -> Array2<f32> {
-    let shape = (rows.values.len() / rows.channels, rows.channels);
-    Array2::from_shape_vec(shape, rows.values).expect("the rows are whole")
+/// The vectors of an input: of its parts one after another, or their mean.
+fn array(parts: Vec<Rows>, pooling: Pooling) -> Array2<f32> {
+    let (count, channels) = (parts.len(), parts.first().map_or(1, |part| part.channels));
+    let values: Vec<f32> = parts.into_iter().flat_map(|part| part.values).collect();
+    let shape = (values.len() / channels, channels);
+    let vectors = Array2::from_shape_vec(shape, values).expect("the rows are whole");
+    match pooling {
+        Pooling::Mean if count > 1 => {
+            let mean = vectors.mean_axis(Axis(0)).expect("there is a part");
+            mean.insert_axis(Axis(0))
+        }
+        _ => vectors,
+    }
 }

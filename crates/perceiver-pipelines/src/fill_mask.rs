@@ -101,7 +101,7 @@ impl FillMask {
     /// [`Error::WrongHead`] if the model is not a masked language model; [`Error::Model`] if it
     /// cannot be loaded; [`Error::Data`] if the tokenizer's settings are invalid.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Folder(&hub::folder(source)?), device)
+        Self::load(ModelFiles::folder(&hub::folder(source)?), device)
     }
 
     /// Loads a model from files in memory: names and contents of `config.json`,
@@ -110,7 +110,7 @@ impl FillMask {
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained).
     pub fn from_files(files: &[(&str, &[u8])], device: &Device) -> Result<Self> {
-        Self::load(ModelFiles::Memory(files), device)
+        Self::load(ModelFiles::memory(files), device)
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {

@@ -11,6 +11,7 @@ pub(crate) use self::threads::Prefetch;
 mod threads {
     use std::panic::resume_unwind;
     use std::sync::mpsc::{Receiver, sync_channel};
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::thread::{self, JoinHandle};
 
     use super::*;
@@ -18,20 +19,31 @@ mod threads {
     /// Batches in the order of the inputs. One is prepared while another is in use, so two are in
     /// memory, however many inputs there are.
     #[derive(Debug)]
-    pub(crate) struct Prefetch<T> {
-        batches: Receiver<Vec<T>>,
-        thread: Option<JoinHandle<()>>,
+    pub(crate) enum Prefetch<T> {
+        Threads {
+            batches: Receiver<Vec<T>>,
+            thread: Option<JoinHandle<()>>,
+        },
+        /// The system had no thread to spare.
+        Inline(inline::Prefetch<T>),
     }
 
     impl<T: Send + 'static> Prefetch<T> {
         pub(crate) fn new(
             prepare: impl Fn(&Input) -> T + Send + Sync + 'static,
-            mut inputs: impl Iterator<Item = Input> + Send + 'static,
+            inputs: impl Iterator<Item = Input> + Send + 'static,
             batch: usize,
         ) -> Self {
             // A channel without a buffer: a prepared batch waits in its thread until it is taken.
             let (sender, batches) = sync_channel(0);
-            let thread = thread::spawn(move || {
+            // Shared, because a thread that cannot start takes its closure with it.
+            let work = Arc::new(Mutex::new(Some((prepare, inputs))));
+            let take = {
+                let work = Arc::clone(&work);
+                move || work.lock().unwrap_or_else(PoisonError::into_inner).take()
+            };
+            let thread = thread::Builder::new().spawn(move || {
+                let Some((prepare, mut inputs)) = take() else { return };
                 loop {
                     let batch: Vec<Input> = inputs.by_ref().take(batch).collect();
                     if batch.is_empty() || sender.send(prepare_all(&prepare, &batch)).is_err() {
@@ -39,18 +51,30 @@ mod threads {
                     }
                 }
             });
-            Self { batches, thread: Some(thread) }
+            let left = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (thread, batches) {
+                (Ok(thread), batches) => Self::Threads { batches, thread: Some(thread) },
+                (Err(error), _) => {
+                    let (prepare, inputs) =
+                        left().unwrap_or_else(|| panic!("a thread took the work: {error}"));
+                    Self::Inline(inline::Prefetch::new(prepare, inputs, batch))
+                }
+            }
         }
     }
 
-    impl<T> Iterator for Prefetch<T> {
+    impl<T: Send + 'static> Iterator for Prefetch<T> {
         type Item = Vec<T>;
 
         fn next(&mut self) -> Option<Vec<T>> {
-            if let Ok(batch) = self.batches.recv() {
+            let (batches, thread) = match self {
+                Self::Threads { batches, thread } => (batches, thread),
+                Self::Inline(inline) => return inline.next(),
+            };
+            if let Ok(batch) = batches.recv() {
                 return Some(batch);
             }
-            if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            if let Some(Err(panic)) = thread.take().map(JoinHandle::join) {
                 resume_unwind(panic);
             }
             None
@@ -60,19 +84,24 @@ mod threads {
     fn prepare_all<T: Send>(prepare: &(impl Fn(&Input) -> T + Sync), inputs: &[Input]) -> Vec<T> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let share = inputs.len().div_ceil(threads);
+        let prepared = |inputs: &[Input]| inputs.iter().map(prepare).collect::<Vec<T>>();
         thread::scope(|scope| {
-            let shares = inputs
-                .chunks(share)
-                .map(|inputs| scope.spawn(|| inputs.iter().map(prepare).collect()));
-            let shares: Vec<thread::ScopedJoinHandle<'_, Vec<T>>> = shares.collect();
-            let prepared = shares.into_iter().map(|share| share.join());
-            prepared.flat_map(|share| share.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            let shares = inputs.chunks(share).map(|inputs| {
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || prepared(inputs));
+                spawned.map_err(|_| inputs)
+            });
+            let shares: Vec<_> = shares.collect();
+            let results = shares.into_iter().map(|share| match share {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // The system had no thread to spare.
+                Err(inputs) => prepared(inputs),
+            });
+            results.flatten().collect()
         })
     }
 }
 
-/// WebAssembly has no threads to spawn.
-#[cfg(any(test, target_family = "wasm"))]
+/// WebAssembly has no threads to spawn, and another system may refuse them.
 mod inline {
     use std::fmt::{self, Debug, Formatter};
 
@@ -121,6 +150,7 @@ mod tests {
 
     use super::*;
     use crate::Result;
+    use crate::long_texts::LongTexts;
     use crate::model_files::ModelFiles;
     use crate::preparation::{Preparation, Prepared};
 
@@ -131,12 +161,12 @@ mod tests {
 
     #[test]
     fn batches_are_the_same_with_and_without_threads() {
-        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&[]), PerceiverConfig::default());
         let head = Head::SequenceClassification;
         let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
         let preparation = Arc::new(preparation);
         let inputs = || ["one", "", "three", "four", "five"].map(Input::from).into_iter();
-        let prepare = move |input: &Input| preparation.prepare(input).0;
+        let prepare = move |input: &Input| preparation.prepare(input, LongTexts::Refuse).0;
         let threads = tokens(Prefetch::new(prepare.clone(), inputs(), 2));
         let inline = tokens(inline::Prefetch::new(prepare, inputs(), 2));
         assert_eq!(threads, inline);

@@ -14,6 +14,7 @@ use perceiver_models::{
 };
 use web_time::Instant;
 
+use crate::long_texts::{LongTexts, windows};
 use crate::model_files::ModelFiles;
 use crate::{Error, Input, Result, text};
 
@@ -51,6 +52,8 @@ pub(crate) struct ImagePreparation {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Prepared {
     Text(Vec<u32>),
+    /// The windows of a text that is longer than the model's input.
+    Windows(Vec<Vec<u32>>),
     /// `[3, height, width]`
     Image(Array3<f32>),
 }
@@ -92,10 +95,10 @@ impl Preparation {
     }
 
     /// Prepares an input for the model, and measures the time.
-    pub(crate) fn prepare(&self, input: &Input) -> (Result<Prepared>, Cost) {
+    pub(crate) fn prepare(&self, input: &Input, long: LongTexts) -> (Result<Prepared>, Cost) {
         self.read(
             input,
-            |texts, text| texts.encode(text).map(|encoding| Prepared::Text(encoding.input_ids)),
+            |texts, text| texts.prepare(text, long),
             |images, image| images.pixels(image).map(Prepared::Image),
         )
     }
@@ -132,9 +135,27 @@ impl Preparation {
 }
 
 impl TextPreparation {
-    /// The tokens of a text that the model accepts.
-    pub(crate) fn encode(&self, text: &str) -> Result<Encoding> {
-        text::encode(text, &self.tokenizer, &self.config)
+    /// The tokens of a text that the model accepts, which are those of its beginning if texts are
+    /// truncated.
+    pub(crate) fn encode(&self, text: &str, long: LongTexts) -> Result<Encoding> {
+        match long {
+            LongTexts::Truncate => text::encode_beginning(text, &self.tokenizer, &self.config),
+            _ => text::encode(text, &self.tokenizer, &self.config),
+        }
+    }
+
+    fn prepare(&self, text: &str, long: LongTexts) -> Result<Prepared> {
+        match self.encode(text, long) {
+            Err(Error::TextTooLong { length, limit }) if long == LongTexts::Windows => {
+                let encoding = text::encode_of_any_length(text, &self.tokenizer, &self.config)?;
+                let windows = windows(text, &encoding, limit);
+                match windows.is_empty() {
+                    true => Err(Error::TextTooLong { length, limit }),
+                    false => Ok(Prepared::Windows(windows)),
+                }
+            }
+            encoding => Ok(Prepared::Text(encoding?.input_ids)),
+        }
     }
 }
 
@@ -170,9 +191,17 @@ impl Prepared {
     /// Returns true if both inputs fit in one batch.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Text(_), Self::Text(_)) => true,
             (Self::Image(one), Self::Image(other)) => one.dim() == other.dim(),
-            _ => false,
+            (Self::Image(_), _) | (_, Self::Image(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// The inputs of the model: several for a text in windows.
+    pub(crate) fn into_parts(self) -> Vec<Self> {
+        match self {
+            Self::Windows(windows) => windows.into_iter().map(Self::Text).collect(),
+            whole => vec![whole],
         }
     }
 }
@@ -181,7 +210,7 @@ impl Prepared {
 pub(crate) fn stack_texts<L>(inputs: &[Prepared], device: &Device) -> Request<Tensor<2, Int>, L> {
     let texts = inputs.iter().filter_map(|input| match input {
         Prepared::Text(ids) => Some(ids.as_slice()),
-        Prepared::Image(_) => None,
+        Prepared::Windows(_) | Prepared::Image(_) => None,
     });
     text::request(&texts.collect::<Vec<_>>(), device)
 }
@@ -215,9 +244,9 @@ mod tests {
     fn prepared(head: Head) -> Result<Prepared> {
         let settings = br#"{"size": 4, "crop_size": 4}"#;
         let files = [("preprocessor_config.json", &settings[..])];
-        let (files, config) = (ModelFiles::Memory(&files), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&files), PerceiverConfig::default());
         let preparation = Preparation::load(files, head, &config, &mut Vec::new()).unwrap();
-        preparation.prepare(&RgbImage::new(20, 30).into()).0
+        preparation.prepare(&RgbImage::new(20, 30).into(), LongTexts::Refuse).0
     }
 
     #[test]
@@ -235,10 +264,11 @@ mod tests {
 
     #[test]
     fn inputs_of_the_other_kind_are_refused() {
-        let (files, config) = (ModelFiles::Memory(&[]), PerceiverConfig::default());
+        let (files, config) = (ModelFiles::memory(&[]), PerceiverConfig::default());
         let preparation =
             Preparation::load(files, Head::MaskedLm, &config, &mut Vec::new()).unwrap();
-        let refused = preparation.prepare(&RgbImage::new(9, 9).into()).0.unwrap_err().to_string();
+        let prepared = preparation.prepare(&RgbImage::new(9, 9).into(), LongTexts::Refuse).0;
+        let refused = prepared.unwrap_err().to_string();
         assert_eq!(refused, "PerceiverForMaskedLM takes a text, not an image");
     }
 }

@@ -15,6 +15,7 @@ use perceiver_models::{
 };
 use web_time::Instant;
 
+use crate::long_texts::LongTexts;
 use crate::model_files::{ModelFiles, Opened};
 use crate::prefetch::Prefetch;
 use crate::preparation::{Cost, Preparation, Prepared, stack_images, stack_texts};
@@ -28,6 +29,7 @@ pub(crate) struct Session {
     pub(crate) config: PerceiverConfig,
     pub(crate) preparation: Arc<Preparation>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) long_texts: LongTexts,
     device: Device,
 }
 
@@ -100,7 +102,7 @@ impl Session {
         // Without a known head, loading the weights fails, with an error that lists the known ones.
         let head = config.head().unwrap_or(Head::SequenceClassification);
         let preparation = Preparation::load(files, head, &config, &mut warnings)?;
-        let Opened { head: any, config, warnings: more } = files.open_any(device)?;
+        let Opened { head: any, config, warnings: more } = files.open_any(&config, device)?;
         warnings.extend(more);
         let model = match any {
             AnyPerceiver::MaskedLm(head) => Model::MaskedLm(head),
@@ -114,13 +116,14 @@ impl Session {
             }
         };
         let (preparation, device) = (Arc::new(preparation), device.clone());
-        Ok(Self { model, head, config, preparation, warnings, device })
+        let long_texts = LongTexts::default();
+        Ok(Self { model, head, config, preparation, warnings, long_texts, device })
     }
 
-    /// Runs the model on one input.
-    pub(crate) fn run(&self, output: Output, input: &Input) -> Result<Rows> {
-        let prepared = self.preparation.prepare(input).0?;
-        Ok(self.rows(output, &[prepared]).remove(0))
+    /// Runs the model on one input, or on its windows in batches.
+    pub(crate) fn run(&self, output: Output, input: &Input, batch: usize) -> Result<Vec<Rows>> {
+        let prepared = self.preparation.prepare(input, self.long_texts).0?;
+        Ok(self.rows_of_parts(output, vec![prepared], batch).remove(0))
     }
 
     /// Runs the model on many inputs in batches, while others are prepared.
@@ -128,12 +131,13 @@ impl Session {
     where
         I: IntoIterator<Item: Into<Input> + 'static, IntoIter: Send + 'static>,
     {
-        let preparation = Arc::clone(&self.preparation);
+        let (preparation, long_texts) = (Arc::clone(&self.preparation), self.long_texts);
         let inputs = inputs.into_iter().map(Into::into);
-        let prepare = move |input: &Input| preparation.prepare(input);
-        let prefetch = Prefetch::new(prepare, inputs, batch.max(1));
+        let prepare = move |input: &Input| preparation.prepare(input, long_texts);
+        let batch = batch.max(1);
+        let prefetch = Prefetch::new(prepare, inputs, batch);
         let (ready, timings) = (VecDeque::new(), Timings::default());
-        Outputs { session: self, output, prefetch, ready, timings }
+        Outputs { session: self, output, batch, prefetch, ready, timings }
     }
 
     /// Computes where the model attends, with the decoder's maps if `decoder` is true.
@@ -150,13 +154,15 @@ impl Session {
         }
     }
 
-    /// Runs the model on a prefetched batch, in order; only inputs that fit together share a pass.
+    /// Runs the model on a prefetched batch, in order; only inputs that fit together share a pass, of
+    /// at most `size` inputs or windows.
     fn run_batch(
         &self,
         output: Output,
         batch: Vec<WithCost>,
+        size: usize,
         timings: &mut Timings,
-    ) -> Vec<Result<Rows>> {
+    ) -> Vec<Result<Vec<Rows>>> {
         let mut results = Vec::with_capacity(batch.len());
         let mut together: Vec<Prepared> = Vec::new();
         let mut batch = batch.into_iter().peekable();
@@ -171,11 +177,20 @@ impl Session {
                 _ => false,
             };
             if !next_fits && !together.is_empty() {
-                results.extend(self.rows(output, &together).into_iter().map(Ok));
-                together.clear();
+                let together = std::mem::take(&mut together);
+                results.extend(self.rows_of_parts(output, together, size).into_iter().map(Ok));
             }
         }
         results
+    }
+
+    /// Runs the model on the parts of inputs that fit together, `size` at a time.
+    fn rows_of_parts(&self, output: Output, inputs: Vec<Prepared>, size: usize) -> Vec<Vec<Rows>> {
+        let inputs: Vec<_> = inputs.into_iter().map(Prepared::into_parts).collect();
+        let counts: Vec<_> = inputs.iter().map(Vec::len).collect();
+        let parts: Vec<_> = inputs.into_iter().flatten().collect();
+        let mut rows = parts.chunks(size.max(1)).flat_map(|parts| self.rows(output, parts));
+        counts.into_iter().map(|count| rows.by_ref().take(count).collect()).collect()
     }
 
     /// Runs the model once, on inputs that fit together.
@@ -241,8 +256,9 @@ fn split(output: &TensorData) -> Vec<Rows> {
 pub(crate) struct Outputs<'a> {
     session: &'a Session,
     output: Output,
+    batch: usize,
     prefetch: Prefetch<WithCost>,
-    ready: VecDeque<Result<Rows>>,
+    ready: VecDeque<Result<Vec<Rows>>>,
     timings: Timings,
 }
 
@@ -253,15 +269,17 @@ impl Outputs<'_> {
 }
 
 impl Iterator for Outputs<'_> {
-    type Item = Result<Rows>;
+    /// Rows of each part of the input.
+    type Item = Result<Vec<Rows>>;
 
-    fn next(&mut self) -> Option<Result<Rows>> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() {
             let start = Instant::now();
             let batch = self.prefetch.next()?;
             self.timings.waiting += start.elapsed();
             let start = Instant::now();
-            self.ready = self.session.run_batch(self.output, batch, &mut self.timings).into();
+            let ready = self.session.run_batch(self.output, batch, self.batch, &mut self.timings);
+            self.ready = ready.into();
             self.timings.model += start.elapsed();
         }
         self.ready.pop_front()

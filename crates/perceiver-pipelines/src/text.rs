@@ -1,7 +1,7 @@
 //! From texts to a model's tokens.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer};
+use perceiver_data::{EncodeOptions, Encoding, PerceiverTokenizer, Truncation};
 use perceiver_models::{KeyMask, PerceiverConfig, Request};
 
 use crate::{Error, Result};
@@ -27,17 +27,38 @@ pub(crate) fn encode(
     Ok(encoding)
 }
 
+/// Tokens of a text between `[CLS]` and `[SEP]`, of as much of its beginning as the model takes.
+pub(crate) fn encode_beginning(
+    text: &str,
+    tokenizer: &PerceiverTokenizer,
+    config: &PerceiverConfig,
+) -> Result<Encoding> {
+    let options = EncodeOptions::default()
+        .with_truncation(Truncation::LongestFirst)
+        .with_max_length(limit(tokenizer, config));
+    encode_with(text, tokenizer, config, &options)
+}
+
 /// Tokens of a text between `[CLS]` and `[SEP]`, all in the model's vocabulary.
 pub(crate) fn encode_of_any_length(
     text: &str,
     tokenizer: &PerceiverTokenizer,
     config: &PerceiverConfig,
 ) -> Result<Encoding> {
+    encode_with(text, tokenizer, config, &EncodeOptions::default())
+}
+
+fn encode_with(
+    text: &str,
+    tokenizer: &PerceiverTokenizer,
+    config: &PerceiverConfig,
+    options: &EncodeOptions,
+) -> Result<Encoding> {
     if text.is_empty() {
         return Err(Error::EmptyText);
     }
     check_size(text.len())?;
-    let encoding = tokenizer.encode(text, &EncodeOptions::default())?;
+    let encoding = tokenizer.encode(text, options)?;
     let vocabulary = config.vocab_size;
     match encoding.input_ids.iter().find(|&&id| id as usize >= vocabulary) {
         Some(&id) => Err(Error::OutsideVocabulary { id, vocabulary }),

@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use perceiver_train::data::{EncodeOptions, Label, LabelledText, PerceiverTokenizer};
 use perceiver_train::models::{
-    Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PerceiverForMaskedLM,
-    PerceiverForSequenceClassification, PerceiverHead, freeze_encoder, load_module,
+    LoadOptions, PerceiverConfig, PerceiverForMaskedLM, PerceiverForSequenceClassification,
+    PerceiverHead, freeze_encoder,
 };
 use perceiver_train::{
     Error, LoaderBuilder, Result, SequenceClassification, TextBatcher, TrainingRun,
@@ -60,13 +60,17 @@ fn main() -> Result<()> {
     // A fresh classifier takes all weights that fit.
     let id2label = (0..).zip(CLASSES.map(String::from)).collect();
     let config = PerceiverConfig { id2label, ..config() };
-    let head =
-        PerceiverForSequenceClassification::from_config(&config, &device.clone().autodiff())?;
+    // Its decoder is another one; to start from a classifier of other labels, set
+    // `ignore_mismatched_sizes`.
     let options = LoadOptions { partial: true, ..LoadOptions::default() };
-    let checkpoint = Checkpoint::open(&language)?;
-    let (head, report) = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options)?;
-    println!("{} parameters are fresh", report.fresh.len());
-    let head = freeze_encoder(head);
+    let loaded = PerceiverForSequenceClassification::from_pretrained_for(
+        &language,
+        &config,
+        &device.clone().autodiff(),
+        &options,
+    )?;
+    println!("{} parameters are fresh", loaded.report.fresh.len());
+    let head = freeze_encoder(loaded.model);
 
     let tokenizer = PerceiverTokenizer::default();
     let batcher = TextBatcher::new(tokenizer.clone(), LENGTH, LENGTH);

@@ -65,6 +65,46 @@ pub enum Error {
         reason: String,
     },
 
+    /// A folder holds no run that could be resumed.
+    #[error("{}: nothing to resume: it holds no run", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Another process trains in a folder.
+    #[error("{}: in use: another process trains there", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// The saved states of a run belong to other settings.
+    #[error(
+        "{}: `{key}` is {found}, the saved run has {saved}; only steps, validate_every, \
+         log_every, workers, gradient_checkpointing, half_precision and devices may change",
+        path.display()
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// The setting, such as `model.num_latents`.
+        key: String,
+        /// Its value, shortened.
+        found: String,
+        /// Its value in the saved run, shortened.
+        saved: String,
+    },
+
+    /// Saved states of a run cannot be read.
+    #[error("{}: damaged: {reason}", path.display())]
+    SavedState {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        reason: String,
+    },
+
     /// Weights in a file belong to another model: another shape, or other parameters.
     #[error("{}: weights of another model: {reason}", path.display())]
     OtherModel {
@@ -95,10 +135,20 @@ pub enum Error {
     #[error("cannot save the best weights: {0}")]
     Save(#[from] Box<dyn std::error::Error + Send + Sync>),
 
-    /// The loss is NaN or infinite: weights and log of this step are worthless.
+    /// The loss is NaN or infinite, and so are weights: the log of this step is worthless.
     #[error("loss is not finite at step {step}; a smaller learning rate or clipping may help")]
     Diverged {
-        /// Steps made so far.
+        /// The step.
+        step: usize,
+    },
+
+    /// The loss is NaN or infinite, though all weights are finite.
+    #[error(
+        "loss is not finite at step {step} with finite weights: examples hold NaN, infinite or huge \
+         numbers, or the learning rate is too large"
+    )]
+    NotFinite {
+        /// The step.
         step: usize,
     },
 
@@ -120,6 +170,28 @@ pub enum Error {
         metric: String,
     },
 
+    /// A measure of some examples of an evaluation is NaN or infinite.
+    #[error("{measure} of {} is {value}, expected a finite number", range(*first, *last))]
+    EvaluationNotFinite {
+        /// The loss or a metric.
+        measure: String,
+        /// The first of these examples, from 1.
+        first: usize,
+        /// The last of them.
+        last: usize,
+        /// Its value.
+        value: f64,
+    },
+
+    /// An evaluation has no result.
+    #[error("{}: {reason}", path.display())]
+    NoResult {
+        /// The model's folder.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+
     /// A shuffled loader has no end and no fixed order, so nothing can be evaluated on it.
     #[error("evaluation loader is shuffled, expected a fixed order")]
     ShuffledEvaluation,
@@ -139,7 +211,27 @@ pub enum Error {
     },
 }
 
+fn range(first: usize, last: usize) -> String {
+    if first == last { format!("example {first}") } else { format!("examples {first} to {last}") }
+}
+
 impl Error {
+    /// If true, the work had begun: the data could not be read or measured, or training failed. If
+    /// false, a setting or an input was refused.
+    #[must_use]
+    pub const fn had_begun(&self) -> bool {
+        matches!(
+            self,
+            Self::Diverged { .. }
+                | Self::NotFinite { .. }
+                | Self::EmptyMetric { .. }
+                | Self::Training(_)
+                | Self::EmptyEvaluation { .. }
+                | Self::EvaluationNotFinite { .. }
+                | Self::NoResult { .. }
+        )
+    }
+
     /// The error of a recipe.
     pub(crate) fn recipe(path: &Path, reason: impl std::fmt::Display) -> Self {
         Self::Recipe { path: path.to_path_buf(), reason: reason.to_string() }

@@ -3,6 +3,8 @@
 mod builder;
 mod order;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use perceiver_data::Source;
+use perceiver_data::{Remarks, Source};
 use rand_chacha::ChaCha8Rng;
 
 pub use self::builder::LoaderBuilder;
@@ -81,7 +83,14 @@ struct Shared<S, C> {
     order: Order,
     batch_size: usize,
     workers: usize,
-    skipped: Mutex<Skipped>,
+    skipped: Mutex<SkippedPlaces>,
+}
+
+/// The examples that could not be read, which a shuffled loader meets again and again.
+#[derive(Debug, Default)]
+struct SkippedPlaces {
+    examples: BTreeSet<usize>,
+    reasons: Vec<String>,
 }
 
 /// Examples that could not be read.
@@ -94,6 +103,13 @@ pub struct Skipped {
 }
 
 impl Skipped {
+    /// Files that were left out when the data was opened.
+    pub(crate) fn left_out(mut reasons: Vec<String>) -> Self {
+        let count = reasons.len();
+        reasons.truncate(REASONS);
+        Self { count, reasons }
+    }
+
     /// The examples of both.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.count += other.count;
@@ -149,10 +165,25 @@ impl<S, C> Loader<S, C> {
         self.shared.source.len()
     }
 
-    /// Examples that could not be read so far.
+    /// What the source says about how it was opened.
+    pub(crate) fn remarks(&self) -> Remarks
+    where
+        S: Source,
+    {
+        self.shared.source.remarks()
+    }
+
+    /// Examples that could not be read so far. One that is met again counts once.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
-        self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let skipped = self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        Skipped { count: skipped.examples.len(), reasons: skipped.reasons.clone() }
+    }
+
+    /// Begins to count skipped examples anew.
+    pub(crate) fn forget_skipped(&self) {
+        *self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner) =
+            SkippedPlaces::default();
     }
 
     /// The batches of the next iterator: up to the next multiple of a pass, or to the end.
@@ -184,15 +215,15 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
             let example = self.order.example(position);
             match self.source.example(example, &mut self.order.random(position)) {
                 Ok(example) => examples.push(example),
-                Err(error) => self.skip(error.to_string()),
+                Err(error) => self.skip(example, error.to_string()),
             }
         }
         examples
     }
 
-    fn skip(&self, reason: String) {
+    fn skip(&self, example: usize, reason: String) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.count += 1;
+        skipped.examples.insert(example);
         if skipped.reasons.len() < REASONS && !skipped.reasons.contains(&reason) {
             skipped.reasons.push(reason);
         }
@@ -204,6 +235,8 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
 enum Failure {
     #[error("no example could be read: {first}")]
     NothingReadable { first: String },
+    #[error("cannot start a thread that prepares batches: {0}")]
+    NoThread(io::Error),
     #[error("a thread that prepares batches panicked after {made} of {expected} batches")]
     ThreadEnded { made: usize, expected: usize },
 }
@@ -217,22 +250,26 @@ where
         let pass = self.pass();
         let (first, devices) = self.share;
         let workers = self.shared.workers.min(pass.len().max(1));
+        let mut refused = None;
         let receivers = (0..workers).map(|worker| {
             let (sender, receiver) = sync_channel(AHEAD);
             let (shared, device) = (Arc::clone(&self.shared), self.device.clone());
             let mut batches =
                 pass.clone().skip(first + worker * devices).step_by(workers * devices);
-            std::thread::spawn(move || {
+            let spawned = std::thread::Builder::new().spawn(move || {
                 // Ends after the last batch, or when the iterator is dropped.
                 while let Some(index) = batches.next()
                     && sender.send(shared.batch(index, &device)).is_ok()
                 {}
             });
+            refused = refused.take().or(spawned.err());
             receiver
         });
+        let receivers = receivers.collect();
         let own = pass.len().saturating_sub(first).div_ceil(devices);
         Box::new(Pass {
-            receivers: receivers.collect(),
+            receivers,
+            refused,
             loader: self,
             taken: 0,
             read: false,
@@ -274,6 +311,8 @@ impl<S, C> Loader<S, C> {
 struct Pass<'a, S, C, B> {
     /// None stands for a batch without a readable example.
     receivers: Vec<Receiver<Option<B>>>,
+    /// The error of a worker that could not start.
+    refused: Option<io::Error>,
     loader: &'a Loader<S, C>,
     taken: usize,
     /// If true, there was a readable example.
@@ -287,10 +326,12 @@ impl<S, C, B> Iterator for Pass<'_, S, C, B> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.taken < self.batches {
-            // A worker that hung up has panicked.
+            // A worker that hung up has panicked, if it ever started.
             let Ok(batch) = self.receivers[self.taken % self.receivers.len()].recv() else {
                 let (made, expected) = (self.taken, self.batches);
-                return self.fail(Failure::ThreadEnded { made, expected });
+                let ended = Failure::ThreadEnded { made, expected };
+                let failure = self.refused.take().map_or(ended, Failure::NoThread);
+                return self.fail(failure);
             };
             self.taken += 1;
             let reached = self.pass.start + self.taken * self.loader.share.1;

@@ -21,12 +21,21 @@ struct Sum {
     optional: bool,
 }
 
+/// The loss that a batch added.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Added {
+    /// Nothing in the batch counted, such as in a batch without labels.
+    Nothing,
+    /// The mean loss of the batch.
+    Loss(f64),
+}
+
 impl Totals {
     /// Adds a batch. Waits for the device to compute it.
     ///
     /// A batch's loss weighs as many examples, bytes or pixels as its first measure counts that is not
     /// optional. Without such a measure, all batches weigh the same.
-    pub(crate) fn add(&mut self, output: StepOutput) {
+    pub(crate) fn add(&mut self, output: StepOutput) -> Added {
         let StepOutput { loss, measures } = output;
         let loss = loss.without_autodiff().cast(DType::F32);
         let numbers = measures.iter().flat_map(|measure| [&measure.total, &measure.count]);
@@ -58,11 +67,12 @@ impl Totals {
                 }),
             }
         }
+        if weight > 0.0 { Added::Loss(loss) } else { Added::Nothing }
     }
 
-    /// If true, nothing was added.
+    /// If true, nothing counted.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.measures.is_empty() && self.loss[1] == 0.0
+        self.loss[1] <= 0.0
     }
 
     /// Mean loss; NaN if nothing was counted.
@@ -118,11 +128,12 @@ mod tests {
     #[test]
     fn a_batch_in_which_nothing_counts_changes_nothing() {
         let mut totals = Totals::default();
-        totals.add(output(f32::NAN, 0.0, 0.0));
+        assert_eq!(totals.add(output(f32::NAN, 0.0, 0.0)), Added::Nothing);
+        assert!(totals.is_empty());
         assert_eq!(accuracy(&totals), None);
         assert_eq!(totals.without_examples(), Some(&Metric::ACCURACY));
         assert_eq!(totals.without_weight(), Some(&Metric::ACCURACY));
-        totals.add(output(2.0, 1.0, 2.0));
+        assert_eq!(totals.add(output(2.0, 1.0, 2.0)), Added::Loss(2.0));
         assert_eq!(totals.loss(), 2.0);
         assert_eq!(totals.without_examples().or(totals.without_weight()), None);
     }

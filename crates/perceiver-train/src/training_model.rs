@@ -103,6 +103,15 @@ fn prepared<M: Module>(
         // PyTorch's clip_grad_norm_ keeps the norm off zero in the same way.
         Some(max) => mean * (max / (mean * norm(module, &gradients) + 1e-6)).min(1.0),
     };
+    scaled(module, gradients, scale)
+}
+
+/// Multiplies all gradients.
+pub(crate) fn scaled<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    scale: f64,
+) -> GradientsParams {
     if scale == 1.0 {
         return gradients;
     }

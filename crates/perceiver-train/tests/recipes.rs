@@ -266,11 +266,107 @@ fn a_run_of_another_model_is_refused_by_the_name_of_a_parameter() {
     let folder = folder_with(RECIPE);
     let folder = folder.path();
     run(folder, "out", false, Some(5)).unwrap();
+    // As in folders of older versions.
+    fs::remove_file(folder.join("out/checkpoints/settings.json")).unwrap();
     let other = RECIPE.replace("num_latents = 2", "num_latents = 3");
     fs::write(folder.join("recipe.toml"), other).unwrap();
     let error = run(folder, "out", true, None).unwrap_err();
     assert!(error.contains("step-5/model.bpk: weights of another model: "), "{error}");
     assert!(error.ends_with("latents` has shape [2, 4], expected [3, 4]"), "{error}");
+}
+
+/// Some of these change no shape, so the weights would load.
+#[test]
+fn a_run_of_another_recipe_is_refused_by_the_first_key_that_differs() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let model = "num_cross_attention_heads = 1\n";
+    for (from, to, expected) in [
+        (
+            "num_self_attention_heads = 2",
+            "num_self_attention_heads = 4",
+            "`model.num_self_attention_heads` is 4, the saved run has 2;",
+        ),
+        (
+            model,
+            "num_cross_attention_heads = 1\nnum_blocks = 2\n",
+            "`model.num_blocks` is 2, the saved run has 1;",
+        ),
+        (
+            model,
+            "num_cross_attention_heads = 1\nhidden_act = \"relu\"\n",
+            "`model.hidden_act` is \"relu\", the saved run has \"gelu\";",
+        ),
+        ("num_latents = 2", "num_latents = 3", "`model.num_latents` is 3, the saved run has 2;"),
+        ("\"adam-w\"", "\"lamb\"", "`optimiser.name` is \"lamb\", the saved run has \"adam-w\";"),
+        (
+            "weight_decay = 0.1",
+            "weight_decay = 0.2",
+            "`optimiser.weight_decay` is 0.2, the saved run has 0.1;",
+        ),
+        (
+            "shape = \"cosine\"",
+            "shape = \"constant\"",
+            "`schedule.shape` is \"constant\", the saved run has \"cosine\";",
+        ),
+        (
+            "\"train.csv\"",
+            "\"validation.csv\"",
+            "`data.train` is \"validation.csv\", the saved run has \"train.csv\";",
+        ),
+        ("seed = 3", "seed = 4", "`run.seed` is 4, the saved run has 3;"),
+        (
+            "average_decay = 0.9",
+            "average_decay = 0.8",
+            "`run.average_decay` is 0.8, the saved run has 0.9;",
+        ),
+        ("accumulation = 2", "accumulation = 1", "`run.accumulation` is 1, the saved run has 2;"),
+    ] {
+        assert!(RECIPE.contains(from), "{from}");
+        fs::write(folder.join("recipe.toml"), RECIPE.replacen(from, to, 1)).unwrap();
+        let error = run(folder, "out", true, None).unwrap_err();
+        assert!(error.contains(expected), "no {expected:?} in {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    fs::write(folder.join("recipe.toml"), RECIPE.replace("steps = 10", "steps = 4")).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.ends_with("out: steps is 4, expected the 5 of the saved run or more"), "{error}");
+    // A default that is written out is the same setting.
+    let written = RECIPE.replace(model, "num_cross_attention_heads = 1\nnum_blocks = 1\n");
+    fs::write(folder.join("recipe.toml"), written).unwrap();
+    assert_eq!(run(folder, "out", true, None).unwrap(), Ending::Complete);
+}
+
+#[test]
+fn nothing_is_resumed_where_there_is_no_run_and_a_run_without_a_checkpoint_starts() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.ends_with("out: nothing to resume: it holds no run"), "{error}");
+    assert!(!folder.join("out").exists());
+    // A run that was killed before its first checkpoint.
+    run(folder, "out", false, Some(5)).unwrap();
+    for name in ["step-4", "step-5"] {
+        fs::remove_dir_all(folder.join("out/checkpoints").join(name)).unwrap();
+    }
+    assert_eq!(run(folder, "out", true, None).unwrap(), Ending::Complete);
+    run(folder, "whole", false, None).unwrap();
+    assert!(weights(folder, "out") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn the_state_of_another_optimiser_is_damage_where_no_settings_were_saved() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let checkpoints = folder.join("out/checkpoints");
+    fs::remove_file(checkpoints.join("settings.json")).unwrap();
+    fs::copy(checkpoints.join("step-5/model.bpk"), checkpoints.join("step-5/optimiser.bpk"))
+        .unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.contains("step-5/optimiser.bpk: "), "{error}");
+    assert!(error.contains("state of another optimiser: 0 of "), "{error}");
 }
 
 #[test]
@@ -279,6 +375,22 @@ fn a_run_does_not_write_over_another() {
     run(folder.path(), "out", false, Some(4)).unwrap();
     let error = run(folder.path(), "out", false, None).unwrap_err();
     assert!(error.contains("holds a run already"), "{error}");
+}
+
+#[test]
+fn a_run_does_not_write_over_the_documents_of_other_work() {
+    for name in ["README.md", "learning-curve.svg"] {
+        let folder = folder_with(RECIPE);
+        fs::create_dir(folder.path().join("out")).unwrap();
+        let document = folder.path().join("out").join(name);
+        fs::write(&document, "mine").unwrap();
+        for resume in [false, true] {
+            let error = run(folder.path(), "out", resume, None).unwrap_err();
+            let expected = format!("out: holds another {name}, expected a folder without one");
+            assert!(error.ends_with(&expected), "{error}");
+        }
+        assert_eq!(fs::read(&document).unwrap(), b"mine");
+    }
 }
 
 #[test]
@@ -403,6 +515,135 @@ fn a_class_that_only_the_validation_has_is_refused() {
         error.contains("validation.csv: record 1: \"mixed\" is not one of the classes"),
         "{error}"
     );
+}
+
+#[test]
+fn data_of_one_class_is_refused() {
+    let folder = folder_with(PHOTOS);
+    let folder = folder.path();
+    let photo = image::RgbImage::new(8, 8);
+    fs::create_dir_all(folder.join("photos/cats")).unwrap();
+    photo.save(folder.join("photos/cats/a.png")).unwrap();
+    let error = run(folder, "out", false, None).unwrap_err();
+    let expected = "photos: all examples are of one class, \"cats\", expected two or more";
+    assert!(error.ends_with(expected), "{error}");
+    // The recipe knows another class, of which there is no example.
+    let names = "num_latents = 2\nid2label = { 0 = \"cats\", 1 = \"dogs\" }";
+    fs::write(folder.join("recipe.toml"), PHOTOS.replace("num_latents = 2", names)).unwrap();
+    assert!(run(folder, "out", false, None).unwrap_err().ends_with(expected));
+
+    let idx = |magic: u8, extents: &[u32], values: &[u8]| {
+        let extents = extents.iter().flat_map(|extent| extent.to_be_bytes());
+        [0, 0, 8, magic]
+            .into_iter()
+            .chain(extents)
+            .chain(values.iter().copied())
+            .collect::<Vec<_>>()
+    };
+    fs::write(folder.join("images"), idx(3, &[2, 1, 2], &[1, 2, 3, 4])).unwrap();
+    fs::write(folder.join("labels"), idx(1, &[2], &[1, 1])).unwrap();
+    let files = "= [\"images\", \"labels\"]";
+    let idx = PHOTOS
+        .replace("\"image-folder\"", "\"idx-images\"\nclasses = [\"cats\", \"dogs\"]")
+        .replace("= \"photos\"\nvalidation = \"photos\"", &format!("{files}\nvalidation {files}"));
+    fs::write(folder.join("recipe.toml"), idx).unwrap();
+    let error = run(folder, "out", false, None).unwrap_err();
+    let expected = "labels: all examples are of one class, \"dogs\", expected two or more";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn names_of_classes_in_the_recipe_fit_labels_by_name_and_by_index() {
+    let names = "num_latents = 2\nid2label = { 0 = \"vowels\", 1 = \"others\" }";
+    let folder = folder_with(&RECIPE.replace("num_latents = 2", names));
+    let folder = folder.path();
+    run(folder, "named", false, None).unwrap();
+    for file in ["train.csv", "validation.csv"] {
+        let table = fs::read_to_string(folder.join(file)).unwrap();
+        let table = table.replace("vowels", "0").replace("others", "1");
+        fs::write(folder.join(file), table).unwrap();
+    }
+    run(folder, "indexed", false, None).unwrap();
+    assert!(weights(folder, "named") == weights(folder, "indexed"), "other weights");
+    let config = fs::read_to_string(folder.join("indexed/config.json")).unwrap();
+    assert!(config.contains("\"0\": \"vowels\""), "{config}");
+
+    // Nobody has said which name of the training data is number 0.
+    let table = "text,kind\naaa,vowels\nbcd,others\n";
+    fs::write(folder.join("train.csv"), table).unwrap();
+    fs::write(folder.join("recipe.toml"), RECIPE).unwrap();
+    let error = run(folder, "none", false, None).unwrap_err();
+    assert!(error.contains("validation.csv: labels are numbers, those of the training"), "{error}");
+}
+
+const FLOW: &str = r#"
+name = "flow"
+architecture = "PerceiverForOpticalFlow"
+
+[model]
+num_latents = 2
+d_latents = 8
+d_model = 322
+num_blocks = 1
+num_self_attends_per_block = 1
+num_self_attention_heads = 1
+num_cross_attention_heads = 1
+train_size = [8, 8]
+attention_probs_dropout_prob = 0.0
+
+[data]
+kind = "flow-pairs"
+train = "pairs"
+validation = "pairs"
+loss = { distance = "robust", smaller_sizes = 1 }
+
+[optimiser]
+name = "lamb"
+learning_rate = 0.01
+
+[run]
+steps = 6
+batch_size = 1
+validate_every = 3
+log_every = 1
+max_norm = 1.0
+"#;
+
+fn pair(folder: &Path, name: &str, motion: [f32; 2]) {
+    for number in ["1", "2"] {
+        let frame = image::RgbImage::from_pixel(8, 8, image::Rgb([90, 9, 200]));
+        frame.save(folder.join(format!("{name}_{number}.png"))).unwrap();
+    }
+    let mut flow = [b"PIEH".to_vec(), 8_u32.to_le_bytes().repeat(2)].concat();
+    flow.extend((0..64).flat_map(|_| motion).flat_map(f32::to_le_bytes));
+    fs::write(folder.join(format!("{name}.flo")), flow).unwrap();
+}
+
+#[test]
+fn a_batch_without_a_known_pixel_counts_nothing() {
+    let folder = folder_with(FLOW);
+    let folder = folder.path();
+    let pairs = folder.join("pairs");
+    fs::create_dir(&pairs).unwrap();
+    pair(&pairs, "unknown", [1e10; 2]);
+    pair(&pairs, "known", [1.0, 2.0]);
+    assert_eq!(run(folder, "out", false, None).unwrap(), Ending::Complete);
+    let records = records(folder, "out");
+    let logged: Vec<_> = records.iter().filter(|record| record.part == Part::Train).collect();
+    // Each pair comes three times; steps of the other one have no line.
+    assert_eq!(logged.len(), 3);
+    assert!(records.iter().all(|record| record.loss.is_finite()), "{records:?}");
+    let model = perceiver_models::PerceiverForOpticalFlow::from_pretrained(
+        folder.join("out"),
+        &Device::flex(),
+    );
+    assert!(model.unwrap().report.non_finite.is_empty());
+
+    // The log is silent about such steps, but not for ever.
+    fs::remove_file(pairs.join("known.flo")).unwrap();
+    let error = run(folder, "none", false, None).unwrap_err();
+    let expected = "metric `end-point error` counted no examples in the train part at step ";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]

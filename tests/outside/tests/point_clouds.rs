@@ -336,6 +336,123 @@ fn a_resumed_run_of_another_model_is_refused_by_the_name_of_a_parameter() {
     assert!(wrong.contains("weights.bpk: weights of another model: "), "{wrong}");
 }
 
+#[test]
+fn a_resumed_run_of_other_settings_is_refused_by_their_name() {
+    let _alone = alone();
+    let of = |folder: &Path, config: &PerceiverConfig| {
+        let run = run_of(folder, PointClassification::new(head_of(config))).steps(10);
+        run.validate_every(4).log_every(5).accumulation(2).max_norm(1.0).average_decay(0.9)
+    };
+    // The weights have the same shapes.
+    let heads = PerceiverConfig { num_self_attention_heads: 4, ..config() };
+    let untied = folder("untied");
+    stopped_at(5, run(&untied));
+    let error = refused(of(&untied, &heads).resume(true));
+    assert!(error.contains("`objective.") && error.contains("the saved run has"), "{error}");
+    assert!(error.contains("heads"), "{error}");
+    let optimiser = burn::optim::SgdConfig::new().build();
+    let error = refused(run(&untied).optimiser(optimiser).resume(true));
+    assert!(error.contains("`run.optimiser` is \"Sgd\", the saved run has \"AdamW\""), "{error}");
+    let error = refused(run(&untied).accumulation(3).resume(true));
+    assert!(error.contains("`run.accumulation` is 3, the saved run has 2"), "{error}");
+
+    let error = refused(run(&folder("empty")).resume_only(true));
+    assert!(error.ends_with("empty: nothing to resume: it holds no run"), "{error}");
+    stopped_at(5, run(&folder("empty")).resume(true));
+
+    let tied = folder("tied");
+    stopped_at(5, run(&tied).tied_to(&[("rate", 0.01)]));
+    let error = refused(run(&tied).tied_to(&[("rate", 0.02)]).resume(true));
+    assert!(error.contains("is 0.02, the saved run has 0.01"), "{error}");
+    run(&tied).tied_to(&[("rate", 0.01)]).resume(true).train().unwrap();
+}
+
+#[test]
+fn a_folder_has_one_run_at_a_time() {
+    let _alone = alone();
+    let (first, second) = (folder("one-at-a-time"), folder("one-at-a-time"));
+    let message = std::sync::Arc::new(Mutex::new(None));
+    let found = std::sync::Arc::clone(&message);
+    let run = run(&first).on_progress(move |event| {
+        if let TrainingEvent::Saved = event {
+            let other = run_of(&second, PointClassification::new(head_of(&config())));
+            let error = other.resume(true).train().unwrap_err();
+            *found.lock().unwrap() = Some(error.to_string());
+        }
+    });
+    run.train().unwrap();
+    let message = message.lock().unwrap().take().unwrap();
+    assert!(message.ends_with("in use: another process trains there"), "{message}");
+}
+
+/// Divides by the number of labels, which is zero in some batches.
+#[derive(Module, Debug)]
+struct Unlabelled {
+    inner: PointClassification,
+    #[module(skip)]
+    is_labelled: fn(i64) -> bool,
+}
+
+impl Objective for Unlabelled {
+    type Head = PointClassifier;
+    type Batch = CloudBatch;
+
+    fn head(&self) -> &PointClassifier {
+        self.inner.head()
+    }
+
+    fn step(&self, batch: CloudBatch) -> StepOutput {
+        let shapes = batch.shapes.clone().into_data();
+        let labels = if (self.is_labelled)(shapes.iter::<i64>().sum()) { 6.0 } else { 0.0 };
+        let output = self.inner.step(batch);
+        let labels = Tensor::<1>::from_floats([labels], &output.loss.device());
+        let loss = output.loss * labels.clone() / labels.clone();
+        StepOutput::new(loss).with(Measure::new(Metric::new("labels", ""), labels.clone(), labels))
+    }
+}
+
+#[test]
+fn batches_in_which_nothing_counts_change_neither_weights_nor_the_log() {
+    let _alone = alone();
+    let folder = folder("unlabelled");
+    let inner = PointClassification::new(head_of(&config()));
+    let run = run_of(&folder, Unlabelled { inner, is_labelled: |sum| sum % 2 == 0 }).steps(12);
+    run.validate_every(6).log_every(1).train().unwrap();
+    let records = records(&folder);
+    assert!(records.iter().all(|record| record.loss.is_finite()), "{records:?}");
+    // Some steps have a line and some have none.
+    let lines = Log::read(folder.join(LOG_NAME)).unwrap().train.len();
+    assert!((1..12).contains(&lines), "{lines}");
+    let head = load_weights(head_of(&config()), &folder).unwrap();
+    let loader = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+    assert!(evaluate(&PointClassification::new(head), &loader).unwrap().loss.is_finite());
+}
+
+/// One of two batches of a step has labels: the step is that of this batch alone.
+#[test]
+fn a_step_is_the_mean_of_the_batches_that_count() {
+    let _alone = alone();
+    let trained = |name: &str, shapes: [usize; 2], batches: usize| {
+        let folder = folder(name);
+        let of_shape = |shape: usize| clouds(3, 1).into_iter().filter(move |c| c.shape == shape);
+        let training: Vec<_> = shapes.iter().flat_map(|shape| of_shape(*shape)).collect();
+        let training = LoaderBuilder::new(batch).shuffle(7).build(training);
+        let validation = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+        // Its draws depend on the batches before.
+        let config = PerceiverConfig { attention_probs_dropout_prob: 0.0, ..config() };
+        let inner = PointClassification::new(head_of(&config));
+        let objective = Unlabelled { inner, is_labelled: |sum| sum != 0 };
+        let run = TrainingRun::new(&folder, objective, training, validation).steps(1);
+        run.optimiser(burn::optim::SgdConfig::new().build()).accumulation(batches).train().unwrap();
+        weights(&folder)
+    };
+    // Shape 0 is never labelled.
+    let half = trained("half-labelled", [0, 1], 2);
+    assert!(half == trained("one-batch", [1, 1], 1), "other weights");
+    assert!(half == trained("both-labelled", [1, 1], 2), "other weights");
+    assert!(half != trained("another-shape", [2, 2], 1), "the same weights");
+}
+
 fn larger_config() -> PerceiverConfig {
     PerceiverConfig { num_latents: 6, ..config() }
 }
@@ -406,6 +523,15 @@ fn a_run_that_diverges_or_cannot_save_ends_in_one_line() {
     let _alone = alone();
     let error = refused(run(&folder("diverged")).learning_rate(f64::INFINITY).max_norm(None));
     assert!(error.starts_with("loss is not finite at step "), "{error}");
+    assert!(error.ends_with("a smaller learning rate or clipping may help"), "{error}");
+    let mut unclear = clouds(60, 1);
+    unclear.iter_mut().for_each(|cloud| cloud.points[0][0] = f32::NAN);
+    let training = LoaderBuilder::new(batch).batch_size(6).shuffle(7).build(unclear);
+    let validation = LoaderBuilder::new(batch).batch_size(10).build(clouds(30, 2));
+    let objective = PointClassification::new(head_of(&config()));
+    let error = refused(TrainingRun::new(folder("unclear"), objective, training, validation));
+    let expected = "loss is not finite at step 1 with finite weights: examples hold NaN";
+    assert!(error.starts_with(expected), "{error}");
     let run = run(&folder("unsaved")).save_with(|_, _| Err(Error::Save("no ink".into())));
     assert_eq!(refused(run), "cannot save the best weights: no ink");
 }

@@ -74,7 +74,8 @@ fn compare_head(
             .arg("--inputs")
             .arg(folder.join("inputs.safetensors"))
             .arg("--output")
-            .arg(&actual),
+            .arg(&actual)
+            .arg("--force"),
     )?;
     let error = compare::largest_error(&actual, &expected)?;
     println!("{name}: {error:.1e} in {:.1} s, {} MiB", usage.seconds, usage.peak_mebibytes);

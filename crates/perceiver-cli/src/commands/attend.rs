@@ -5,14 +5,16 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use image::ImageFormat;
 use perceiver_pipelines::{
-    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Input, Places,
+    Attend, AttendLayer, AttendTiles, Attention, AttentionMap, Head, Input, Places,
 };
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{self, ModelArguments, OutputArguments};
+use crate::atomic_output::write_whole;
 use crate::bundled::Bundled;
-use crate::files::{text_argument, write_whole};
+use crate::files::text_argument;
+use crate::long_texts::with_options;
 use crate::output::{one_line, table};
 
 const EXAMPLES: &str = "\
@@ -39,14 +41,18 @@ pub(crate) struct AttendArguments {
     /// Text instead of a photo; - reads it from standard input
     #[arg(long, conflicts_with = "photo")]
     text: Option<String>,
+    /// Read only the beginning of a text that is longer than the model's input, as in training
+    #[arg(long, conflicts_with = "photo")]
+    truncate: bool,
     #[command(flatten)]
     output: OutputArguments,
     /// Cross-attention to show
     #[arg(long, value_name = "NAME", default_value = "encoder")]
     layer: Layer,
-    /// Head to show [default: the average of all]
-    #[arg(long, value_name = "N")]
-    head: Option<usize>,
+    /// Head to show, by number [default: the average of all]; by name, the head of a model whose
+    /// config.json names none
+    #[arg(long, value_name = "N|NAME", value_parser = chosen_head)]
+    head: Vec<ChosenHead>,
     /// Latent to show [default: the average of all]
     #[arg(long, value_name = "N")]
     latent: Option<usize>,
@@ -60,6 +66,36 @@ pub(crate) struct AttendArguments {
     /// Number of strongest positions to print per map
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     top_k: usize,
+}
+
+/// Two meanings of a head.
+#[derive(Debug, Clone, Copy)]
+enum ChosenHead {
+    OfAttention(usize),
+    OfModel(Head),
+}
+
+fn chosen_head(text: &str) -> Result<ChosenHead, String> {
+    match text.parse() {
+        Ok(number) => Ok(ChosenHead::OfAttention(number)),
+        Err(_) => args::head(text).map(ChosenHead::OfModel),
+    }
+}
+
+impl AttendArguments {
+    fn attention_head(&self) -> Option<usize> {
+        self.head.iter().rev().find_map(|head| match head {
+            ChosenHead::OfAttention(number) => Some(*number),
+            ChosenHead::OfModel(_) => None,
+        })
+    }
+
+    fn model_head(&self) -> Option<Head> {
+        self.head.iter().rev().find_map(|head| match head {
+            ChosenHead::OfModel(head) => Some(*head),
+            ChosenHead::OfAttention(_) => None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,16 +125,21 @@ enum Form {
 pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> {
     let output = &arguments.output.output;
     let form = form(output)?;
-    arguments.output.check()?;
+    arguments.output.check_file(arguments.photo.as_deref())?;
     let layer = layer(arguments)?;
     let (title, input) = input(arguments)?;
     let device = context.open_device()?;
     let folder =
         arguments.model.folder(Bundled::classifier(arguments.text.is_some()), context.output)?;
     let start = Instant::now();
-    let pipeline = Attend::from_pretrained(folder, &device.device)?;
+    let pipeline = match arguments.model_head() {
+        Some(head) => Attend::from_pretrained_as(folder, head, &device.device)?,
+        None => Attend::from_pretrained(folder, &device.device)?,
+    };
     context.output.warnings(pipeline.warnings());
-    let attention = configured(pipeline, layer, arguments).run(input)?;
+    let attention = configured(pipeline, layer, arguments).run(input);
+    let attention =
+        attention.map_err(|error| with_options(error, "--truncate reads its beginning"))?;
     let bytes = match form {
         Form::Page => attention.page(&title).into_bytes(),
         Form::Picture => png(&attention)?,
@@ -139,8 +180,8 @@ fn configured(pipeline: Attend, layer: AttendLayer, arguments: &AttendArguments)
         Some(Grid::Latents) => AttendTiles::Rows,
         Some(Grid::Heads) => AttendTiles::Heads,
     };
-    let mut pipeline = pipeline.layer(layer).tiles(tiles);
-    if let Some(head) = arguments.head {
+    let mut pipeline = pipeline.layer(layer).tiles(tiles).truncate(arguments.truncate);
+    if let Some(head) = arguments.attention_head() {
         pipeline = pipeline.head(head);
     }
     if let Some(row) = arguments.latent.or(arguments.query) {

@@ -5,13 +5,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use perceiver_data::{
-    Sound, VideoFormat, VideoFrames, VideoWriter, read_frames, read_sound, read_video_sound,
+    Sound, VideoFormat, VideoFrames, VideoWriter, names_folder, read_frames, read_sound,
+    read_video_sound,
 };
-use perceiver_pipelines::{Autoencode, Progress, Reconstruction, ScoredLabel, SquaredError};
+use perceiver_pipelines::{Autoencode, Head, Progress, Reconstruction, ScoredLabel, SquaredError};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{HeadArguments, ModelArguments, OutputArguments};
 use crate::atomic_output::AtomicOutput;
 use crate::bundled::Bundled;
 use crate::output::{one_line, table, without_panic};
@@ -36,6 +37,8 @@ Examples:
 pub(crate) struct AutoencodeArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Video: a folder of frames at 25 per second, optionally with sound.wav; an animated GIF,
     /// WebP or PNG; or a file that ffmpeg reads
     #[arg(value_name = "VIDEO")]
@@ -53,14 +56,20 @@ pub(crate) struct AutoencodeArguments {
 }
 
 pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<()> {
-    arguments.output.check()?;
     let mut sink = Sink::of(&arguments.output.output)?;
+    let inputs = [Some(&arguments.video), arguments.audio.as_ref()];
+    let inputs = inputs.into_iter().flatten().map(PathBuf::as_path);
+    match sink.format {
+        Some(VideoFormat::Folder) => arguments.output.check_folder(inputs)?,
+        _ => arguments.output.check_file(inputs)?,
+    }
     let frames = read_frames(&arguments.video)?;
     if let Some(note) = frames.note() {
         context.output.note(note);
     }
     let sound = sound(arguments, &frames)?;
     let device = context.open_device()?;
+    arguments.head.only(Head::MultimodalAutoencoding)?;
     let folder = arguments.model.folder(Bundled::Autoencoder, context.output)?;
     let start = Instant::now();
     let pipeline = Autoencode::from_pretrained(folder, &device.device)?;
@@ -143,6 +152,7 @@ struct Sink {
 impl Sink {
     fn of(path: &Path) -> Result<Self> {
         let is_sound = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
+        let is_sound = is_sound && !names_folder(path);
         let format = if is_sound { None } else { Some(VideoFormat::of(path)?) };
         let (path, samples) = (path.to_path_buf(), Vec::new());
         Ok(Self { path, format, output: None, writer: None, frames: 0, samples })
@@ -156,7 +166,10 @@ impl Sink {
         let rate = Autoencode::FRAMES_PER_SECOND;
         let writer = self.format.map(|format| VideoWriter::create(output.path(), format, rate));
         self.output = Some(output);
-        self.writer = writer.transpose().map_err(|error| self.named(error))?;
+        self.writer = writer.transpose().map_err(|error| match &self.output {
+            Some(output) => output.named(&error),
+            None => error.into(),
+        })?;
         Ok(())
     }
 
@@ -165,7 +178,7 @@ impl Sink {
         self.frames += clip.frames.len();
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let written = clip.frames.iter().try_for_each(|frame| writer.write(frame));
-        written.map_err(|error| self.named(error))
+        written.map_err(|error| self.failed(error))
     }
 
     /// Completes the video, with sound if the input had any.
@@ -182,7 +195,7 @@ impl Sink {
             None => sound.write_wav(output.path()),
         };
         self.output = Some(output);
-        finished.map_err(|error| self.named(error))?;
+        finished.map_err(|error| self.failed(error))?;
         self.output.take().map_or(Ok(()), AtomicOutput::finish)?;
         if self.format == Some(VideoFormat::Folder) {
             remove_rest(&self.path, self.frames, has_sound)?;
@@ -190,9 +203,9 @@ impl Sink {
         Ok(())
     }
 
-    fn named(&self, error: perceiver_data::Error) -> anyhow::Error {
+    fn failed(&self, error: perceiver_data::Error) -> anyhow::Error {
         match &self.output {
-            Some(output) => output.named(error),
+            Some(output) => output.failed(&error),
             None => error.into(),
         }
     }

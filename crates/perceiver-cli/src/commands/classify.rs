@@ -7,7 +7,7 @@ use perceiver_pipelines::{Classification, Classify, Input, ScoreKind, ScoredLabe
 use serde_json::json;
 
 use super::Context;
-use crate::args::ModelArguments;
+use crate::args::{HeadArguments, ModelArguments};
 use crate::bundled::Bundled;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::{one_line, table};
@@ -19,7 +19,7 @@ Examples:
   perceiver classify --model ./vision-perceiver-fourier -k 3 --csv holiday 'more/**/*.jpg'
   perceiver classify --model ./vision-perceiver-conv --show photo.jpg
   perceiver classify --model sentiment --text \"What a lovely day.\"
-  perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt
+  perceiver classify --model sentiment --json --batch 32 --text-file reviews.txt --window
 
 An input that cannot be read does not stop the others: it gets a line on stderr, and the exit code
 is 1.";
@@ -34,6 +34,8 @@ is 1.";
 pub(crate) struct ClassifyArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     #[command(flatten)]
     inputs: InputArguments,
     /// Number of labels to show
@@ -55,11 +57,17 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
         .model
         .folder(Bundled::classifier(arguments.inputs.are_texts()), context.output)?;
     let start = Instant::now();
-    let pipeline = Classify::from_pretrained(folder, &device.device)?;
+    let pipeline = match arguments.head.head {
+        Some(head) => Classify::from_pretrained_as(folder, head, &device.device)?,
+        None => Classify::from_pretrained(folder, &device.device)?,
+    };
     context.output.warnings(pipeline.warnings());
 
     let (total, unit) = (inputs.len(), arguments.inputs.unit());
-    let pipeline = pipeline.top_k(arguments.top_k).batch(arguments.inputs.batch);
+    let pipeline = pipeline
+        .top_k(arguments.top_k)
+        .batch(arguments.inputs.batch)
+        .long_texts(arguments.inputs.long_texts.choice());
     let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
     let mut answers = pipeline.run_all(raw);
     let bar = context.output.progress("classify", unit);

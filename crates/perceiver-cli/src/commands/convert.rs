@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::FloatDType;
 use clap::{Args, ValueEnum};
-use perceiver_models::{AnyPerceiver, LoadOptions, Pretrained, SaveOptions};
+use perceiver_models::{LoadOptions, Pretrained, SaveOptions};
 
 use super::{Context, written};
-use crate::args::HubArguments;
-use crate::files::{check_output_folder, copy_companions};
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
+use crate::destination::check_folder;
+use crate::files::copy_companions;
 use crate::interrupt::sweep_when_interrupted;
 
 const EXAMPLES: &str = "\
@@ -38,11 +39,12 @@ pub(crate) struct ConvertArguments {
     /// Largest size of a file, such as 2GB [default: a single file]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -59,12 +61,12 @@ enum DtypeArgument {
 }
 
 pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()> {
-    check_output_folder(&arguments.output, arguments.force)?;
+    check_folder(&arguments.output, arguments.force.force)?;
     let folder = arguments.hub.folder(&arguments.model)?;
     let device = context.open_device()?;
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained_with(&folder, &device.device, &loading)?;
+        arguments.head.load(&folder, &device.device, &loading)?;
     let saving = SaveOptions {
         dtype: arguments.dtype.map(|dtype| match dtype {
             DtypeArgument::F32 => FloatDType::F32,

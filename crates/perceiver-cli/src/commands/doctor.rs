@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let build = if cfg!(debug_assertions) { "unoptimised" } else { "optimised" };
     let ffmpeg = ffmpeg();
     let cache = HubOptions::default().cache;
-    let cached = size(&cache);
+    let cached = cache.as_deref().map_or(0, size);
     let devices: Vec<(String, Result<(String, f64)>)> = device::all()
         .into_iter()
         .map(|(name, opened)| {
@@ -88,7 +88,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         "instructions": instructions(),
         "threads": threads,
         "ffmpeg": ffmpeg,
-        "cache": { "path": cache.display().to_string(), "bytes": cached },
+        "cache": { "path": cache.as_ref().map(|cache| cache.display().to_string()), "bytes": cached },
         "devices": json,
     });
     let processor = format!(
@@ -103,7 +103,13 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         ["features".to_owned(), features.join(" ")],
         ["processor".to_owned(), processor.trim_end_matches(", ").to_owned()],
         ["ffmpeg".to_owned(), ffmpeg.unwrap_or_else(|| missing.to_owned())],
-        ["cache".to_owned(), format!("{}, {}", cache.display(), megabytes(cached))],
+        [
+            "cache".to_owned(),
+            match &cache {
+                Some(cache) => format!("{}, {}", cache.display(), megabytes(cached)),
+                None => "none: the user has no home folder, and HF_HOME is not set".to_owned(),
+            },
+        ],
     ];
     let rows = devices.iter().map(|(name, timed)| match timed {
         Ok((description, milliseconds)) => [format!("{milliseconds:.2} ms"), one_line(description)],
@@ -117,10 +123,15 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     );
     context.output.result(json, &text)?;
     if devices.iter().all(|(_, timed)| timed.is_err()) {
-        bail!("no device works");
+        return Err(NoDevice.into());
     }
     Ok(())
 }
+
+/// Every device failed; the error of each was printed.
+#[derive(Debug, thiserror::Error)]
+#[error("no device works")]
+pub(crate) struct NoDevice;
 
 /// An error that names its device.
 fn named(name: &str, error: &anyhow::Error) -> String {

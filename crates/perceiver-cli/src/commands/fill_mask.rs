@@ -3,11 +3,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use perceiver_pipelines::{FillMask, FilledText, MaskedSpan, Progress};
+use perceiver_pipelines::{FillMask, FilledText, Head, MaskedSpan, Progress};
 use serde_json::json;
 
 use super::Context;
-use crate::args::ModelArguments;
+use crate::args::{HeadArguments, ModelArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
 use crate::files::{lines, text_argument};
@@ -31,6 +31,8 @@ Examples:
 pub(crate) struct FillMaskArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Text with one [MASK] per byte to fill in; - reads it from standard input
     #[arg(required_unless_present = "file")]
     text: Option<String>,
@@ -66,6 +68,7 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
     let words = arguments.words()?;
     let has_words = !words.is_empty();
     let device = context.open_device()?;
+    arguments.head.only(Head::MaskedLm)?;
     let folder = arguments.model.folder(Bundled::Language, context.output)?;
     let start = Instant::now();
     let pipeline = FillMask::from_pretrained(folder, &device.device)?

@@ -7,14 +7,13 @@ use burn::tensor::TensorData;
 use clap::Args;
 use perceiver_core::OutputOptions;
 use perceiver_models::{
-    AnyPerceiver, Checkpoint, ForwardOptions, NamedTensors, Pretrained, write_tensors,
+    Checkpoint, ForwardOptions, LoadOptions, NamedTensors, Pretrained, write_tensors,
 };
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::HubArguments;
+use crate::args::{HeadArguments, HubArguments, OutputArguments};
 use crate::atomic_output::folder_of;
-use crate::files::check_output;
 use crate::interrupt::sweep_when_interrupted;
 use crate::output::{dtype_name, one_line, table};
 
@@ -38,12 +37,13 @@ pub(crate) struct ForwardArguments {
     model: OsString,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Safetensors file with the inputs
     #[arg(long, value_name = "IN.safetensors")]
     inputs: PathBuf,
-    /// Safetensors file for the outputs
-    #[arg(long, value_name = "OUT.safetensors")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
     /// Also write the latents before every layer
     #[arg(long)]
     hidden_states: bool,
@@ -56,13 +56,15 @@ pub(crate) struct ForwardArguments {
 }
 
 pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()> {
-    check_output(&arguments.output)?;
+    let output = &arguments.output.output;
+    arguments.output.check_file([arguments.inputs.as_path()])?;
     let inputs = read(&arguments.inputs)?;
     let device = context.open_device()?;
     let folder = arguments.hub.folder(&arguments.model)?;
     let start = Instant::now();
+    let loading = LoadOptions::default();
     let Pretrained { model, config, report } =
-        AnyPerceiver::from_pretrained(folder, &device.device)?;
+        arguments.head.load(&folder, &device.device, &loading)?;
     let options = ForwardOptions {
         outputs: OutputOptions {
             hidden_states: arguments.hidden_states,
@@ -74,12 +76,12 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
         .forward(inputs, &config, options, &device.device)
         .with_context(|| arguments.inputs.display().to_string())?;
     let tensors: Vec<_> = outputs.iter().map(|(name, data)| describe(name, data)).collect();
-    sweep_when_interrupted(folder_of(&arguments.output));
-    write_tensors(&arguments.output, outputs)?;
+    sweep_when_interrupted(folder_of(output));
+    write_tensors(output, outputs)?;
     context.output.warnings(&report.warnings());
     context.note_device(&device, start);
 
-    let output = arguments.output.display().to_string();
+    let output = output.display().to_string();
     let text = table(&tensors.iter().map(Tensor::row).collect::<Vec<_>>());
     let names = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.json()));
     let json = json!({ "output": output, "tensors": names.collect::<Map<_, _>>() });

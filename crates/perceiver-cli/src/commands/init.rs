@@ -7,8 +7,9 @@ use perceiver_models::{AnyPerceiver, Head, PerceiverConfig};
 use serde_json::json;
 
 use super::{Context, written};
-use crate::args::head;
-use crate::files::{check_output_folder, copy_companions};
+use crate::args::{ForceArgument, head};
+use crate::destination::check_folder;
+use crate::files::copy_companions;
 use crate::interrupt::sweep_when_interrupted;
 
 const IMAGE_SETTINGS: &str = "preprocessor_config.json";
@@ -38,13 +39,12 @@ pub(crate) struct InitArguments {
     /// Seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
 }
 
 pub(crate) fn run(arguments: &InitArguments, context: &Context) -> Result<()> {
-    check_output_folder(&arguments.output, arguments.force)?;
+    check_folder(&arguments.output, arguments.force.force)?;
     let mut config = PerceiverConfig::from_file(&arguments.config)?;
     config.architectures = vec![arguments.head.to_string()];
     let device = context.open_device()?;

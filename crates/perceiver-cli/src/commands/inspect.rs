@@ -10,7 +10,7 @@ use perceiver_models::{AnyPerceiver, Checkpoint, Head, PerceiverConfig};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::HubArguments;
+use crate::args::{HeadArguments, HubArguments};
 use crate::device;
 use crate::output::{dtype_name, grouped, megabytes, one_line, table};
 
@@ -36,12 +36,18 @@ pub(crate) struct InspectArguments {
     model: OsString,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 pub(crate) fn run(arguments: &InspectArguments, context: &Context) -> Result<()> {
     let folder = arguments.hub.folder(&arguments.model)?;
     let config = PerceiverConfig::from_pretrained(&folder)?;
     let named = || folder.join(perceiver_models::CONFIG_NAME).display().to_string();
+    let config = match arguments.head.head {
+        Some(head) => config.with_head(head).with_context(named)?,
+        None => config,
+    };
     let head = config.head().with_context(named)?;
     // Parameters are lazy: only names and shapes are created.
     let device = device::open(device::DEFAULT)?.device;
@@ -75,6 +81,9 @@ impl Summary {
         checkpoint: &Checkpoint,
         expected: &[(String, Vec<usize>)],
     ) -> Result<Self> {
+        let prefix = checkpoint.wrapper_prefix(expected.iter().map(|(key, _)| key.as_str()));
+        let expected: Vec<_> =
+            expected.iter().map(|(key, shape)| (format!("{prefix}{key}"), shape.clone())).collect();
         let mut summary = Self {
             folder: folder.display().to_string(),
             head,
@@ -83,10 +92,14 @@ impl Summary {
             stored: BTreeMap::new(),
             weights: checkpoint.path().display().to_string(),
             files: files(folder).with_context(|| folder.display().to_string())?,
-            warnings: differences(checkpoint, expected),
+            warnings: differences(checkpoint, &expected),
         };
+        if !prefix.is_empty() {
+            let note = format!("keys of the checkpoint begin with `{prefix}`, which is left off");
+            summary.warnings.insert(0, note);
+        }
         for (key, info) in checkpoint.tensors() {
-            match part(key) {
+            match part(key.strip_prefix(prefix).unwrap_or(key)) {
                 Some(part) => summary.parts[part] += info.elements(),
                 None => summary.buffers += info.elements(),
             }

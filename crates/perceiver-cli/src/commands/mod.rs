@@ -30,7 +30,7 @@ pub(crate) use self::autoencode::AutoencodeArguments;
 pub(crate) use self::classify::ClassifyArguments;
 pub(crate) use self::completions::CompletionsArguments;
 pub(crate) use self::convert::ConvertArguments;
-pub(crate) use self::doctor::DoctorArguments;
+pub(crate) use self::doctor::{DoctorArguments, NoDevice};
 pub(crate) use self::evaluate::EvaluateArguments;
 pub(crate) use self::features::FeaturesArguments;
 pub(crate) use self::fill_mask::FillMaskArguments;

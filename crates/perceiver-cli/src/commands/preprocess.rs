@@ -8,9 +8,8 @@ use perceiver_models::write_tensors;
 use serde_json::json;
 
 use super::Context;
-use crate::args::{ImageBackend, OptionalModelArguments};
+use crate::args::{ImageBackend, OptionalModelArguments, OutputArguments};
 use crate::atomic_output::folder_of;
-use crate::files::check_output;
 use crate::interrupt::sweep_when_interrupted;
 use crate::output::one_line;
 
@@ -29,9 +28,8 @@ pub(crate) struct PreprocessArguments {
     /// Images to read: PNG, JPEG, WebP, TIFF, BMP or GIF
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Safetensors file for the pixels
-    #[arg(long, value_name = "X.safetensors")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
     /// Arithmetic to follow [default: as the model's settings say]
     #[arg(long, value_name = "NAME")]
     backend: Option<ImageBackend>,
@@ -40,7 +38,8 @@ pub(crate) struct PreprocessArguments {
 }
 
 pub(crate) fn run(arguments: &PreprocessArguments, context: &Context) -> Result<()> {
-    check_output(&arguments.output)?;
+    let output = &arguments.output.output;
+    arguments.output.check_file(arguments.images.iter().map(PathBuf::as_path))?;
     let processor = match arguments.model.folder()? {
         Some(folder) => PerceiverImageProcessor::from_pretrained(folder)?,
         None => PerceiverImageProcessor::default(),
@@ -59,10 +58,10 @@ pub(crate) fn run(arguments: &PreprocessArguments, context: &Context) -> Result<
     let shape = [count, channels, height, width];
     let (values, _) = pixels.into_raw_vec_and_offset();
     let pixels = TensorData::new(values, shape);
-    sweep_when_interrupted(folder_of(&arguments.output));
-    write_tensors(&arguments.output, [("pixel_values".to_owned(), pixels)])?;
+    sweep_when_interrupted(folder_of(output));
+    write_tensors(output, [("pixel_values".to_owned(), pixels)])?;
 
-    let output = arguments.output.display().to_string();
+    let output = output.display().to_string();
     let json = json!({ "output": output, "pixel_values": shape });
     let text = format!("{}: pixel_values {shape:?}", one_line(&output));
     context.output.result(json, &text)?;

@@ -1,5 +1,6 @@
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,6 +11,8 @@ use perceiver_train::{Ending, StopHandle, TrainingEvent};
 use serde_json::json;
 
 use super::Context;
+use crate::args::HubArguments;
+use crate::batch::Unreadable;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{Output, grouped, one_line};
@@ -18,12 +21,14 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver train recipes/fashion-mnist.toml --out ./fashion
   perceiver train recipes/fashion-mnist.toml --out ./fashion --resume
-  perceiver train spam.toml --data ~/data --init ./language-model --freeze encoder --out ./spam
+  perceiver train spam.toml --init deepmind/language-perceiver --freeze encoder --out ./spam
+  perceiver train stars.toml --init sentiment --out ./stars
 
 A recipe is a TOML file with a model, its data, optimiser, learning rate and number of steps. The
 folder then holds the best model, which transformers and every command of this program load; the log
 metrics.jsonl, with a line every few steps; the learning curve; and checkpoints to resume from.
-Ctrl-C stops the run after its current step, with a checkpoint; a second Ctrl-C stops it at once.";
+Ctrl-C stops the run after its current step, with a checkpoint; a second Ctrl-C stops it at once. An
+example that cannot be read is left out, with exit code 1 at the end of the run.";
 
 /// Train a model by a recipe, or resume a run
 #[derive(Debug, Args)]
@@ -38,12 +43,16 @@ pub(crate) struct TrainArguments {
     /// Folder where the recipe's relative paths begin
     #[arg(long, value_name = "DIR", default_value = ".")]
     data: PathBuf,
-    /// Resume after the last checkpoint in the folder
+    /// Resume the run in the folder after its last checkpoint, by the same recipe: steps, intervals,
+    /// workers and devices may change
     #[arg(long)]
     resume: bool,
-    /// Model folder to start from; another head gives all weights that fit
+    /// Model to start from: a folder, a hub id or the name of a bundled model; another head gives all
+    /// weights that fit, and a decoder for other labels starts afresh
     #[arg(long, value_name = "DIR")]
-    init: Option<PathBuf>,
+    init: Option<OsString>,
+    #[command(flatten)]
+    hub: HubArguments,
     /// Part of the model to freeze, also after --resume
     #[arg(long, value_name = "PART")]
     freeze: Option<Frozen>,
@@ -77,6 +86,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
             (devices, names.join(" and "))
         }
     };
+    let init = arguments.init.as_deref().map(|model| init(model, &arguments.hub)).transpose()?;
     let output = context.output;
     let lines = arguments.plain || output.json || output.quiet;
     let dashboard = !lines && std::io::stdout().is_terminal();
@@ -93,7 +103,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let options = TrainOptions::new(&folder)
         .data(&arguments.data)
         .devices(devices)
-        .init(arguments.init.clone())
+        .init(init)
         .freeze_encoder(arguments.freeze == Some(Frozen::Encoder))
         .resume(arguments.resume)
         .dashboard(dashboard)
@@ -101,11 +111,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
         .stop_handle(&stop);
     let finished = recipe.train(options, move |event| printer.print(&event))?;
     let skipped = &finished.skipped;
-    if skipped.count > 0 {
-        let mut lines = vec![format!("{} examples could not be read", skipped.count)];
-        lines.extend(skipped.reasons.iter().cloned());
-        output.warnings(&lines);
-    }
+    output.warnings(&skipped.reasons);
     let place = folder.display().to_string();
     let (step, complete) = match finished.ending {
         Ending::Complete => (recipe.settings.run.steps, true),
@@ -123,11 +129,21 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     });
     output.result(json, &text)?;
     output.note(&format!("{description}, {:.0} s", since.elapsed().as_secs_f64()));
-    if complete {
-        return Ok(());
+    match skipped.count {
+        0 if complete => return Ok(()),
+        count if complete => return Err(Unreadable(count.to_string()).into()),
+        _ => {}
     }
     let message = format!("{}: interrupted at step {step}; --resume continues", one_line(&place));
     Err(Interrupted(message).into())
+}
+
+/// The model to start from. A file of weights also does.
+fn init(model: &OsStr, hub: &HubArguments) -> Result<PathBuf> {
+    if Path::new(model).is_file() {
+        return Ok(model.into());
+    }
+    hub.folder(model)
 }
 
 /// Prints the progress of a run that has no dashboard.
@@ -146,6 +162,7 @@ impl ProgressPrinter {
             TrainingEvent::Fresh(keys) if !keys.is_empty() => {
                 self.output.note(&format!("fresh: {}", keys.join(", ")));
             }
+            TrainingEvent::Warning(warning) => self.output.warnings(&[(*warning).to_owned()]),
             TrainingEvent::Logged(record) => self.output.note(&self.line(record)),
             _ => {}
         }

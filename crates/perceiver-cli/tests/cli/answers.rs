@@ -121,12 +121,14 @@ fn photos_are_classified_as_by_preprocess_and_forward() {
 
         let (pixels, output) =
             (folder.path().join("pixels.safetensors"), folder.path().join("out.safetensors"));
-        let mut command = arguments!["preprocess", "--model", &model, "--output", &pixels];
+        let mut command =
+            arguments!["preprocess", "--force", "--model", &model, "--output", &pixels];
         command.extend(photos.iter().map(|photo| photo.clone().into()));
         assert_eq!(run(command).code, 0);
         let shape = [2, 3, side as usize, side as usize];
         assert_eq!(read(&pixels)["pixel_values"].shape, shape);
-        assert_eq!(run(forward(&model, &pixels, &output)).code, 0);
+        let forward = [forward(&model, &pixels, &output), arguments!["--force"]].concat();
+        assert_eq!(run(forward).code, 0);
         let logits = read(&output).remove("logits").unwrap();
         for (answer, logits) in answers.iter().zip(logits.values.chunks(logits.shape[1])) {
             let labels = answer["labels"].as_array().unwrap();

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::support::{
-    arguments, assert_close, configure, copy, fixture, image_settings, logits, photo, run, softmax,
+    arguments, assert_close, configure, copy, edit, fixture, image_settings, logits, photo, run,
+    softmax,
 };
 
 /// The class that the model finds in a photo or text.
@@ -211,11 +212,160 @@ fn a_bad_example_is_skipped_and_named() {
     // Beside a good one, and alone in a batch.
     for batch in ["2", "1"] {
         let run = run(arguments!["evaluate", &model, &photos, "--batch", batch, "--json"]);
-        let answer = run.json();
+        let answer = run.json_with_code(1);
         assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
         assert!(run.stderr.contains("1 of 2 examples could not be read"), "{}", run.stderr);
         assert!(run.stderr.contains("bad.png"), "{}", run.stderr);
     }
+}
+
+/// The class of index 3 is called LABEL_3, whether by a folder's name or by a label.
+#[test]
+fn labels_by_index_count_as_those_by_name_and_are_said_to_be() {
+    let folder = tempdir().unwrap();
+    let (model, texts) = (image_model(folder.path()), fixture("sequence_single_label"));
+    for (index, class) in ["LABEL_3", "LABEL_0"].into_iter().enumerate() {
+        for name in [class, class.trim_start_matches("LABEL_")] {
+            let kind = if name == class { "names" } else { "indexes" };
+            let place = folder.path().join(kind).join(name);
+            fs::create_dir_all(&place).unwrap();
+            photo(&place.join("a.png"), 20 + index as u32, 30);
+        }
+    }
+    fs::write(folder.path().join("names.csv"), "label,text\nLABEL_1,!!\nLABEL_0,##\n").unwrap();
+    fs::write(folder.path().join("indexes.csv"), "label,text\n1,!!\n0,##\n").unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (model, names, indexes) in
+        [(&model, path("names"), path("indexes")), (&texts, path("names.csv"), path("indexes.csv"))]
+    {
+        let named = run(arguments!["evaluate", model, &names, "--json"]);
+        let indexed = run(arguments!["evaluate", model, &indexes, "--json"]);
+        assert_eq!(indexed.json(), named.json());
+        assert!(!named.stderr.contains("by index"), "{}", named.stderr);
+        assert!(indexed.stderr.contains("by index, 0 as \"LABEL_0\""), "{}", indexed.stderr);
+    }
+    // One label is a name, so the other is not an index.
+    fs::write(path("mixed.csv"), "label,text\nLABEL_1,!!\n0,##\n").unwrap();
+    let mixed = run(arguments!["evaluate", &texts, path("mixed.csv")]);
+    assert_eq!(mixed.code, 2, "{mixed:?}");
+    assert!(mixed.stderr.contains("record 2: \"0\" is not one of the classes"), "{mixed:?}");
+}
+
+#[test]
+fn the_only_value_of_a_model_may_be_called_label() {
+    let folder = tempdir().unwrap();
+    let model = fixture("sequence_regression");
+    let answer = |column: &str| {
+        let table = folder.path().join("test.csv");
+        fs::write(&table, format!("text,{column}\n!!,0.5\n##,1.5\n")).unwrap();
+        run(arguments!["evaluate", &model, &table, "--json"])
+    };
+    assert_eq!(answer("label").json(), answer("LABEL_0").json());
+    let other = answer("score");
+    assert_eq!(other.code, 2, "{other:?}");
+    assert!(other.stderr.contains("no column `LABEL_0`, found"), "{}", other.stderr);
+}
+
+/// Frames of one colour; `truth` is the flow of all their pixels.
+fn pair(folder: &Path, name: &str, truth: [f32; 2]) {
+    let side = 32_u32;
+    for number in ["1", "2"] {
+        let frame = RgbImage::from_pixel(side, side, Rgb([90, 120, 200]));
+        frame.save(folder.join(format!("{name}_{number}.png"))).unwrap();
+    }
+    let truth = (0..side * side).flat_map(|_| truth).flat_map(f32::to_le_bytes);
+    let header = [*b"PIEH", side.to_le_bytes(), side.to_le_bytes()].concat();
+    fs::write(folder.join(format!("{name}.flo")), [header, truth.collect()].concat()).unwrap();
+}
+
+#[test]
+fn a_pair_that_cannot_be_measured_is_left_out_and_alone_is_an_error() {
+    let folder = tempdir().unwrap();
+    let model = copy("optical_flow", folder.path());
+    configure(&model, "train_size", json!([32, 32]));
+    let (pairs, unknown) = (folder.path().join("pairs"), folder.path().join("unknown"));
+    fs::create_dir(&pairs).unwrap();
+    fs::create_dir(&unknown).unwrap();
+    pair(&pairs, "a", [3.0, 4.0]);
+    let alone = run(arguments!["evaluate", &model, &pairs, "--json"]).json();
+    pair(&pairs, "b", [1e10; 2]);
+    pair(&pairs, "c", [1.0; 2]);
+    fs::remove_file(pairs.join("c_2.png")).unwrap();
+    let ran = run(arguments!["evaluate", &model, &pairs, "--json"]);
+    let answer = ran.json_with_code(1);
+    assert_eq!([&answer["examples"], &answer["skipped"]], [1, 2]);
+    assert_eq!(answer["measures"], alone["measures"]);
+    for words in ["c.flo: its frame ", "pair 2: no pixel's flow is known", "2 of 3 examples"] {
+        assert!(ran.stderr.contains(words), "no {words:?} in {}", ran.stderr);
+    }
+
+    pair(&unknown, "b", [1e10; 2]);
+    let ran = run(arguments!["evaluate", &model, &unknown, "--json"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("pair 1: no pixel's flow is known"), "{}", ran.stderr);
+}
+
+/// The weights of such a model load with a warning; its answers have no mean.
+#[test]
+fn a_result_that_is_not_a_number_is_an_error() {
+    let folder = tempdir().unwrap();
+    let model = copy("sequence_single_label", folder.path());
+    edit(&model.join("model.safetensors"), |tensors| {
+        let tensor = tensors.get_mut("perceiver.embeddings.latents").unwrap();
+        tensor.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    let table = folder.path().join("test.csv");
+    fs::write(&table, "label,text\nLABEL_0,!!\nLABEL_1,##\nLABEL_1,%%\n").unwrap();
+    let ran = run(arguments!["evaluate", &model, &table, "--json", "--batch", "2"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.stderr.contains("loss of examples 1 to 2 is NaN"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_damaged_video_is_left_out_and_sound_that_is_not_a_number_is_damage() {
+    let folder = tempdir().unwrap();
+    let model = copy("multimodal", folder.path());
+    fs::copy(fixture("../autoencode").join("config.json"), model.join("config.json")).unwrap();
+    let video = |name: &str| {
+        let place = folder.path().join(name);
+        fs::create_dir(&place).unwrap();
+        for index in 0..3 {
+            photo(&place.join(format!("{index}.png")), 24, 20);
+        }
+        place
+    };
+    let (good, noisy) = (video("good"), video("noisy"));
+    // A WAV file of three floats at 1000 Hz.
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>();
+    let samples = [0.5, f32::NAN, 0.25].map(f32::to_bits);
+    let form = [numbers(&[16, 1 << 16 | 3, 1000, 4000, 32 << 16 | 4]), b"data".to_vec()].concat();
+    let head = [b"RIFF".to_vec(), numbers(&[48]), b"WAVEfmt ".to_vec()].concat();
+    let wav = [head, form, numbers(&[12]), numbers(&samples)].concat();
+    fs::write(noisy.join("sound.wav"), wav).unwrap();
+    let ran = run(arguments!["evaluate", &model, &good, &noisy, "--json"]);
+    let answer = ran.json_with_code(1);
+    assert_eq!([&answer["examples"], &answer["skipped"]], [1, 1]);
+    for words in ["sample 1 is NaN", "1 of 2 examples could not be read"] {
+        assert!(ran.stderr.contains(words), "no {words:?} in {}", ran.stderr);
+    }
+    let ran = run(arguments!["evaluate", &model, &noisy, "--json"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.stderr.contains("no example could be read: "), "{}", ran.stderr);
+}
+
+#[test]
+fn a_model_with_one_class_is_not_evaluated() {
+    let folder = tempdir().unwrap();
+    let model = image_model(folder.path());
+    configure(&model, "id2label", json!({ "0": "cat" }));
+    configure(&model, "label2id", json!({ "cat": 0 }));
+    fs::create_dir_all(folder.path().join("photos/cat")).unwrap();
+    photo(&folder.path().join("photos/cat/a.png"), 20, 20);
+    let ran = run(arguments!["evaluate", &model, folder.path().join("photos")]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("has one class, expected two or more"), "{}", ran.stderr);
 }
 
 /// The first photo sets the size, unless the model's learned positions do.
@@ -234,7 +384,7 @@ fn photos_of_another_size_are_skipped() {
         let as_they_are = json!({ "do_resize": false, "do_center_crop": false });
         fs::write(model.join("preprocessor_config.json"), as_they_are.to_string()).unwrap();
         let run = run(arguments!["evaluate", &model, folder.path().join("photos"), "--json"]);
-        assert_eq!(run.json()["examples"], examples, "{run:?}");
+        assert_eq!(run.json_with_code(1)["examples"], examples, "{run:?}");
         assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
 }

@@ -9,9 +9,14 @@ mod bundled;
 mod evaluate;
 mod features;
 mod flow;
+mod foreign;
+#[cfg(target_os = "linux")]
+mod limits;
+mod long_texts;
 mod many;
 mod masks;
 mod models;
+mod outputs;
 mod program;
 mod reference;
 mod strange_files;

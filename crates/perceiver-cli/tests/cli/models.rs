@@ -40,7 +40,7 @@ fn every_head_gives_what_transformers_gives() {
         let description: Value = serde_json::from_str(&description).unwrap();
         let model = fixture(description["checkpoint"].as_str().unwrap_or(case));
         let mut command = forward(&model, &fixture(case).join("inputs.safetensors"), &output);
-        command.extend(arguments!["--hidden-states", "--attentions", "--json"]);
+        command.extend(arguments!["--hidden-states", "--attentions", "--json", "--force"]);
         if description["options"]["interpolate_pos_encoding"] == json!(true) {
             command.push("--interpolate-pos-encoding".into());
         }
@@ -235,7 +235,8 @@ fn old_formats_become_new_ones() {
         assert_eq!(run(arguments!["convert", fixture(case), &converted]).code, 0);
         assert_eq!(listing(&converted), ["config.json", "model.safetensors"]);
         let output = folder.path().join("out.safetensors");
-        assert_eq!(run(forward(&converted, &inputs, &output)).code, 0);
+        let forward = [forward(&converted, &inputs, &output), arguments!["--force"]].concat();
+        assert_eq!(run(forward).code, 0);
         assert!(difference(&read(&output)["logits"], &expected["logits"]) < 1e-5, "{case}");
     }
 }

@@ -38,7 +38,12 @@ impl Run {
 
     /// The JSON document of a successful run.
     pub(crate) fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{self:?}");
+        self.json_with_code(0)
+    }
+
+    /// The JSON document of a run that ended with this code.
+    pub(crate) fn json_with_code(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
@@ -47,7 +52,14 @@ impl Run {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perceiver"));
     command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", env!("CARGO_TARGET_TMPDIR"));
-    for variable in ["HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"] {
+    for variable in [
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+    ] {
         command.env_remove(variable);
     }
     command

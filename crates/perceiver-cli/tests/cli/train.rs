@@ -50,7 +50,7 @@ baseline = "50 (a coin)"
 data = [{ name = "six words", licence = "mit", origin = "this test", parts = "six" }]
 "#;
 
-fn folder(steps: usize) -> TempDir {
+pub(crate) fn folder(steps: usize) -> TempDir {
     let folder = tempdir().unwrap();
     let texts = "text,kind\naaa,vowels\nbcd,others\neie,vowels\nkkl,others\nou,vowels\nzx,others\n";
     fs::write(folder.path().join("texts.csv"), texts).unwrap();
@@ -59,7 +59,7 @@ fn folder(steps: usize) -> TempDir {
     folder
 }
 
-fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(folder: &Path, more: &[&str]) -> Vec<String> {
     let path = |name: &str| folder.join(name).display().to_string();
     let data = folder.display().to_string();
     let fixed = ["train", &path("recipe.toml"), "--data", &data, "--out", &path("out")];
@@ -196,4 +196,183 @@ fn wrong_data_is_refused_in_one_line_and_leaves_no_folder() {
     assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
     assert!(ran.stderr.contains("texts.csv: "), "{}", ran.stderr);
     assert!(!folder.path().join("out").exists());
+}
+
+/// Changes the recipe, or the table, of a folder.
+fn change(folder: &Path, name: &str, from: &str, to: &str) {
+    let path = folder.join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "no {from:?} in {text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn a_classifier_is_fine_tuned_for_other_labels_and_another_encoder_is_refused() {
+    let [base, more] = [folder(3), folder(3)];
+    assert_eq!(run(arguments(base.path(), &["--quiet"])).code, 0);
+    let model = base.path().join("out").display().to_string();
+    change(more.path(), "texts.csv", "zx,others", "zx,others\n12,digits");
+    let tuned = run(arguments(more.path(), &["--init", &model]));
+    assert_eq!(tuned.code, 0, "{tuned:?}");
+    let weight = "fresh, since its shape differs: perceiver.decoder.decoder.final_layer.weight (is \
+                  [2, 4], expected [3, 4])";
+    let bias = "final_layer.bias (is [2], expected [3])";
+    for words in [weight, bias] {
+        assert!(tuned.stderr.contains(words), "no {words:?} in {}", tuned.stderr);
+    }
+    let out = more.path().join("out").display().to_string();
+    let answer = run(["classify", "--model", &out, "--text", "aa", "--json"]).json();
+    assert_eq!(answer["labels"].as_array().unwrap().len(), 3);
+
+    let other = folder(3);
+    change(other.path(), "recipe.toml", "num_latents = 2", "num_latents = 3");
+    let refused = run(arguments(other.path(), &["--init", &model]));
+    assert_eq!((refused.code, refused.stderr.lines().count()), (2, 1), "{refused:?}");
+    let words = "perceiver.embeddings.latents (is [2, 4], expected [3, 4])";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    assert!(refused.stderr.contains("only the decoder may have other shapes"), "{refused:?}");
+    assert!(!other.path().join("out").exists());
+}
+
+#[test]
+fn a_bundled_model_and_one_of_the_hub_can_be_started_from() {
+    let folder = folder(1);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (from, to) in [
+        ("num_latents = 2", "num_latents = 64"),
+        ("d_latents = 4", "d_latents = 128"),
+        ("d_model = 6", "d_model = 128"),
+        ("num_self_attends_per_block = 1", "num_self_attends_per_block = 3"),
+        ("num_self_attention_heads = 1", "num_self_attention_heads = 4"),
+        ("num_cross_attention_heads = 1", "num_cross_attention_heads = 8"),
+        ("max_position_embeddings = 8", "max_position_embeddings = 192"),
+    ] {
+        change(folder.path(), "recipe.toml", from, to);
+    }
+    let words = "final_layer.weight (is [12, 128], expected [2, 128])";
+    let bundled = run(arguments(folder.path(), &["--init", "languages"]));
+    assert_eq!(bundled.code, 0, "{bundled:?}");
+    assert!(bundled.stderr.contains(words), "{}", bundled.stderr);
+
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/languages");
+    let cache = folder.path().join("cache/models--me--languages");
+    fs::create_dir_all(cache.join("snapshots/0a1b")).unwrap();
+    fs::create_dir_all(cache.join("refs")).unwrap();
+    fs::write(cache.join("refs/main"), "0a1b").unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(models.join(name), cache.join("snapshots/0a1b").join(name)).unwrap();
+    }
+    let mut hub = program();
+    hub.env("HF_HUB_CACHE", path("cache"));
+    let (recipe, data, out) = (path("recipe.toml"), path("."), path("hub"));
+    hub.args(["train", &recipe, "--data", &data, "--out", &out, "--offline"]);
+    let hub: Run = hub.args(["--init", "me/languages"]).output().unwrap().into();
+    assert_eq!(hub.code, 0, "{hub:?}");
+    assert!(hub.stderr.contains(words), "{}", hub.stderr);
+
+    let unknown =
+        run(arguments(folder.path(), &["--init", "nothing", "--offline", "--out", &path("no")]));
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+}
+
+#[test]
+fn a_run_is_not_resumed_by_another_recipe_nor_where_there_is_none() {
+    let folder = folder(3);
+    for make_folder in [false, true] {
+        if make_folder {
+            fs::create_dir(folder.path().join("out")).unwrap();
+        }
+        let nothing = run(arguments(folder.path(), &["--resume"]));
+        assert_eq!((nothing.code, nothing.stderr.lines().count()), (2, 1), "{nothing:?}");
+        assert!(nothing.stderr.contains("out: nothing to resume"), "{}", nothing.stderr);
+    }
+    assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
+    for (from, to, words) in [
+        ("d_latents = 4", "d_latents = 8", "`model.d_latents` is 8, the saved run has 4;"),
+        (
+            "= \"lamb\"",
+            "= \"adam-w\"",
+            "`optimiser.name` is \"adam-w\", the saved run has \"lamb\";",
+        ),
+        ("batch_size = 2", "batch_size = 3", "`run.batch_size` is 3, the saved run has 2;"),
+    ] {
+        change(folder.path(), "recipe.toml", from, to);
+        let refused = run(arguments(folder.path(), &["--resume"]));
+        assert_eq!((refused.code, refused.stderr.lines().count()), (2, 1), "{refused:?}");
+        assert!(refused.stderr.contains(words), "no {words:?} in {}", refused.stderr);
+        change(folder.path(), "recipe.toml", to, from);
+    }
+    change(folder.path(), "texts.csv", "ou,vowels", "ou,sounds");
+    let renamed = run(arguments(folder.path(), &["--resume"])).stderr;
+    assert!(renamed.contains("`model.id2label.1` is \"sounds\", the saved run has"), "{renamed}");
+    change(folder.path(), "texts.csv", "ou,sounds", "ou,vowels");
+    for (from, to) in [
+        ("steps = 3", "steps = 6"),
+        ("log_every = 2", "log_every = 1"),
+        ("validate_every = 3", "validate_every = 2"),
+        ("[card]", "workers = 2\ngradient_checkpointing = true\nhalf_precision = true\n[card]"),
+        ("name = \"vowels\"", "name = \"letters\""),
+    ] {
+        change(folder.path(), "recipe.toml", from, to);
+    }
+    let answer = run(arguments(folder.path(), &["--json", "--resume"])).json();
+    assert_eq!((&answer["steps"], &answer["complete"]), (&6.into(), &true.into()));
+}
+
+#[test]
+fn a_folder_has_one_process_at_a_time_even_if_the_first_is_killed() {
+    let folder = folder(100_000_000);
+    let mut child = endless(folder.path());
+    let second = run(arguments(folder.path(), &["--resume"]));
+    assert_eq!((second.code, second.stderr.lines().count()), (2, 1), "{second:?}");
+    assert!(second.stderr.contains("out: in use: another process trains there"), "{second:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let reached = *checkpoints(folder.path()).iter().max().unwrap();
+    let recipe = RECIPE.replace("STEPS", &reached.to_string());
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    assert_eq!(run(arguments(folder.path(), &["--quiet", "--resume"])).code, 0);
+}
+
+#[test]
+fn damaged_saved_states_are_named_in_one_line_and_nothing_is_overwritten() {
+    let folder = folder(3);
+    assert_eq!(run(arguments(folder.path(), &["--quiet"])).code, 0);
+    let model = folder.path().join("out/checkpoints/step-3/model.bpk");
+    let whole = fs::read(&model).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", b"not weights at all, but long enough to be"] {
+        fs::write(&model, damaged).unwrap();
+        let ran = run(arguments(folder.path(), &["--resume"]));
+        assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
+        assert!(ran.stderr.contains("step-3/model.bpk: damaged: "), "{}", ran.stderr);
+    }
+    fs::write(&model, whole).unwrap();
+    fs::write(folder.path().join("out/checkpoints/settings.json"), "{").unwrap();
+    let ran = run(arguments(folder.path(), &["--resume"]));
+    assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
+    assert!(ran.stderr.contains("settings.json: damaged: "), "{}", ran.stderr);
+}
+
+#[test]
+fn data_of_one_class_is_refused_in_one_line() {
+    let folder = folder(3);
+    let texts = fs::read_to_string(folder.path().join("texts.csv")).unwrap();
+    fs::write(folder.path().join("texts.csv"), texts.replace("others", "vowels")).unwrap();
+    let ran = run(arguments(folder.path(), &[]));
+    assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
+    let words = "texts.csv: all examples are of one class, \"vowels\", expected two or more";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_left_out_with_its_own_exit_code() {
+    let folder = folder(3);
+    change(folder.path(), "texts.csv", "bcd,others", "bcd");
+    let ran = run(arguments(folder.path(), &["--json"]));
+    assert_eq!(ran.json_with_code(1)["complete"], true);
+    let expected = ["warning: ", "line 3: 1 fields", "examples could not be read"];
+    for words in expected {
+        assert!(ran.stderr.contains(words), "no {words:?} in {}", ran.stderr);
+    }
 }

@@ -21,6 +21,8 @@ use crate::source::{Remarks, Source};
 pub struct FlowPairs {
     pairs: Vec<Files>,
     crop: Option<[usize; 2]>,
+    /// Why pairs were left out.
+    left_out: Vec<String>,
     /// A line about images that belong to no pair.
     note: Option<String>,
 }
@@ -33,10 +35,11 @@ struct Files {
 }
 
 impl FlowPairs {
-    /// Whole pairs, for evaluation.
+    /// Whole pairs, for evaluation. Leaves out pairs that lack a frame; [`remarks`](Source::remarks)
+    /// names them.
     ///
     /// # Errors
-    /// Returns an error if the folder has no pairs in either layout, or a frame is missing.
+    /// Returns an error if the folder has no pairs in either layout, or all of them lack a frame.
     pub fn whole(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let kitti = folder.join("flow_occ");
@@ -44,7 +47,7 @@ impl FlowPairs {
         let images = folder.join("image_2");
         let (place, ending) =
             if is_kitti { (kitti.as_path(), "_10.png") } else { (folder, ".flo") };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut incomplete) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(place).map_err(Error::io(place, "read"))? {
             let truth = entry.map_err(Error::io(place, "read"))?.path();
             let name = truth.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -58,14 +61,20 @@ impl FlowPairs {
                     let number = number + 9;
                     frame(&truth, folder.join(format!("image_2/{name}_{number}")), &["png"])
                 } else {
-                    frame(
-                        &truth,
-                        folder.join(format!("{name}_{number}")),
-                        FileKind::Image.endings(),
-                    )
+                    // The name as the system has it, which need not be Unicode.
+                    let mut name = truth.file_stem().unwrap_or_default().to_os_string();
+                    name.push(format!("_{number}"));
+                    frame(&truth, folder.join(name), FileKind::Image.endings())
                 }
             };
-            pairs.push(Files { first: frame(1)?, second: frame(2)?, truth });
+            match (frame(1), frame(2)) {
+                (Ok(first), Ok(second)) => pairs.push(Files { first, second, truth }),
+                (Err(error), _) | (_, Err(error)) => incomplete.push((truth, error)),
+            }
+        }
+        incomplete.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if pairs.is_empty() && !incomplete.is_empty() {
+            return Err(incomplete.swap_remove(0).1);
         }
         if pairs.is_empty() {
             let reason = "it holds no pairs, expected NAME.flo beside NAME_1 and NAME_2, or KITTI's \
@@ -73,8 +82,9 @@ impl FlowPairs {
             return Err(Error::Flow { path: folder.to_owned(), reason: reason.to_owned() });
         }
         pairs.sort_by(|one, other| one.truth.cmp(&other.truth));
+        let left_out = incomplete.into_iter().map(|(_, error)| error.to_string()).collect();
         let note = unpaired(if is_kitti { &images } else { folder }, &pairs)?;
-        Ok(Self { pairs, crop: None, note })
+        Ok(Self { pairs, crop: None, left_out, note })
     }
 
     /// Random crops of this height and width, some flipped horizontally or vertically, for training.
@@ -120,7 +130,7 @@ impl Source for FlowPairs {
 
     fn remarks(&self) -> Remarks {
         let notes = self.note.clone().into_iter().collect();
-        Remarks { notes, ..Remarks::default() }
+        Remarks { left_out: self.left_out.clone(), notes }
     }
 }
 
@@ -274,6 +284,17 @@ mod tests {
         }
         // Five columns by four rows to begin at, flipped in both ways or not.
         assert!((40..=80).contains(&seen.len()), "{}", seen.len());
+    }
+
+    #[test]
+    fn a_pair_without_a_frame_is_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        middlebury(folder.path());
+        fs::write(folder.path().join("c.flo"), encode_flo(flow().view())).unwrap();
+        let pairs = FlowPairs::whole(folder.path()).unwrap();
+        assert_eq!(pairs.len(), 1);
+        let left_out = pairs.remarks().left_out;
+        assert!(left_out.len() == 1 && left_out[0].contains("c.flo: its frame "), "{left_out:?}");
     }
 
     #[test]

@@ -3,12 +3,14 @@
 mod decode;
 mod wav;
 
+use std::io::BufWriter;
 use std::path::Path;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 use rubato::audioadapter_buffers::direct::SequentialSliceOfVecs;
 use rubato::{Fft, FixedSync, Resampler};
 
+use crate::durable::write_file;
 use crate::error::{Error, Result};
 
 /// Most samples of a sound: a gigabyte, or 93 minutes at 48 kHz.
@@ -41,7 +43,7 @@ pub struct Sound {
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, has another format, is damaged or ends early, has
-/// no samples or more than 2²⁸, or has a rate outside 1 to 768 kHz.
+/// no samples, more than 2²⁸ or one that is not finite, or has a rate outside 1 to 768 kHz.
 ///
 /// # Source
 /// The multimodal notebook of Perceiver IO, which divides 16-bit samples by 2¹⁵ and takes the
@@ -60,6 +62,12 @@ pub(crate) fn checked(sound: Sound, path: &Path) -> Result<Sound> {
     if !RATES.contains(&sound.rate) {
         let (least, most) = RATES.into_inner();
         let reason = format!("{} samples per second, expected {least} to {most}", sound.rate);
+        return Err(Error::sound(path, "read", reason));
+    }
+    // A single one would spread to everything that a model computes.
+    if let Some(index) = sound.samples.iter().position(|sample| !sample.is_finite()) {
+        let found = sound.samples[index];
+        let reason = format!("sample {index} is {found}, expected a finite number");
         return Err(Error::sound(path, "read", reason));
     }
     Ok(sound)
@@ -125,14 +133,17 @@ impl Sound {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let write = || -> hound::Result<()> {
-            let mut writer = WavWriter::create(path, spec)?;
+        let written = write_file(path, |file| -> hound::Result<()> {
+            let mut writer = WavWriter::new(BufWriter::new(file), spec)?;
             for &sample in &self.samples {
                 writer.write_sample((sample * FULL_SCALE).round() as i16)?;
             }
             writer.finalize()
-        };
-        write().map_err(|error| Error::sound(path, "write", error))
+        });
+        written.map_err(|error| match error {
+            hound::Error::IoError(error) => Error::io(path, "write")(error),
+            error => Error::sound(path, "write", error),
+        })
     }
 }
 

@@ -1,6 +1,9 @@
 //! From class names to numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::Remarks;
 
 /// Class names in the order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +30,63 @@ impl ClassNames {
         &self.0
     }
 
-    /// The number of each name, as a map: some data sets have many classes.
-    pub(super) fn numbers(&self) -> BTreeMap<&str, usize> {
-        self.0.iter().map(String::as_str).zip(0..).collect()
+    /// Labels are names of classes or, if not one of those found is a name and all are indexes, indexes.
+    pub(super) fn form<'label>(&self, found: impl IntoIterator<Item = &'label str>) -> LabelForm {
+        let mut found = found.into_iter().peekable();
+        let is_name = |label: &&str| self.0.iter().any(|name| name == label);
+        // Names that come from the data itself end here.
+        if found.peek().is_none_or(is_name) {
+            return LabelForm::Names;
+        }
+        let [names, indexes] =
+            [LabelForm::Names, LabelForm::Indexes].map(|form| self.numbers(form));
+        match found.all(|label| indexes.contains_key(label) && !names.contains_key(label)) {
+            true => LabelForm::Indexes,
+            false => LabelForm::Names,
+        }
     }
+
+    /// The number of each label of a form, as a map: some data sets have many classes.
+    pub(super) fn numbers(&self, form: LabelForm) -> BTreeMap<String, usize> {
+        let classes = self.0.iter().enumerate();
+        match form {
+            LabelForm::Names => classes.map(|(index, name)| (name.clone(), index)).collect(),
+            LabelForm::Indexes => {
+                let labels = |index| index_labels(index).map(|label| (label, index));
+                classes.flat_map(|(index, _)| labels(index)).collect()
+            }
+        }
+    }
+
+    /// Says that labels were taken by index, if they were.
+    pub(super) fn remarks(&self, data: &Path, form: LabelForm) -> Remarks {
+        const SHOWN: usize = 5;
+        if form == LabelForm::Names {
+            return Remarks::default();
+        }
+        let classes = self.0.iter().enumerate().take(SHOWN);
+        let mut classes: Vec<_> =
+            classes.map(|(index, name)| format!("{index} as {name:?}")).collect();
+        if self.0.len() > SHOWN {
+            classes.push("and so on".to_owned());
+        }
+        let (data, classes) = (data.display(), classes.join(", "));
+        let note = format!("{data}: no label is the name of a class; by index, {classes}");
+        Remarks { notes: vec![note], ..Remarks::default() }
+    }
+}
+
+/// An index as programs write it: as a number, as a float, as where a column has gaps, and as
+/// transformers names a class without a name.
+fn index_labels(index: usize) -> [String; 3] {
+    [index.to_string(), format!("{index}.0"), format!("LABEL_{index}")]
+}
+
+/// How labels tell classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LabelForm {
+    Names,
+    Indexes,
 }
 
 #[cfg(test)]
@@ -43,5 +99,43 @@ mod tests {
         assert_eq!(collect(&["b", "10", "9", "b"]), ["10", "9", "b"]);
         assert_eq!(collect(&["10", "-1", "9", "10"]), ["-1", "9", "10"]);
         assert_eq!(collect(&["01", "1"]), ["01", "1"]);
+    }
+
+    #[test]
+    fn labels_are_indexes_if_not_one_of_them_is_a_name() {
+        let given =
+            |names: &[&str]| ClassNames(names.iter().map(|&name| name.to_owned()).collect());
+        let names = given(&["ham", "spam", "news"]);
+        assert_eq!(names.form(["2", "0", "2"]), LabelForm::Indexes);
+        for label in ["2", "2.0", "LABEL_2"] {
+            assert_eq!(names.form([label, "0"]), LabelForm::Indexes, "{label}");
+            assert_eq!(names.numbers(LabelForm::Indexes)[label], 2);
+        }
+        // Names, names beside numbers, numbers beyond the classes, other forms of numbers, nothing.
+        for labels in [
+            ["spam", "ham"],
+            ["spam", "0"],
+            ["0", "3"],
+            ["0", "01"],
+            ["0", "-1"],
+            ["0", "1.5"],
+            ["0", "3.0"],
+            ["0", "LABEL_01"],
+        ] {
+            assert_eq!(names.form(labels), LabelForm::Names, "{labels:?}");
+        }
+        assert_eq!(names.form([]), LabelForm::Names);
+        // One of the numbers is a name, so no other number is an index.
+        assert_eq!(given(&["1", "2", "3"]).form(["0", "1"]), LabelForm::Names);
+    }
+
+    #[test]
+    fn labels_by_index_are_said_to_be() {
+        let names: Vec<String> = (0..7).map(|index| format!("LABEL_{index}")).collect();
+        let names = ClassNames::given(&names);
+        let notes = names.remarks(Path::new("a.csv"), LabelForm::Indexes).notes;
+        let expected = "a.csv: no label is the name of a class; by index, 0 as \"LABEL_0\", 1 as \
+                        \"LABEL_1\", 2 as \"LABEL_2\", 3 as \"LABEL_3\", 4 as \"LABEL_4\", and so on";
+        assert_eq!(notes, [expected]);
     }
 }

@@ -60,7 +60,7 @@ pub struct Clips {
     /// Each clip's video and its first frame in it.
     places: Vec<(usize, usize)>,
     options: ClipOptions,
-    notes: Vec<String>,
+    remarks: Remarks,
 }
 
 /// How clips are made.
@@ -106,39 +106,65 @@ struct Video {
 }
 
 impl Clips {
-    /// Reads videos, each with its class if it has one. A folder without images stands for the videos
-    /// in it.
+    /// Reads videos, each with its class if it has one; a folder without images stands for the videos in
+    /// it. Leaves out videos that cannot be read or whose part is shorter than a clip;
+    /// [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if a video cannot be read or its part is shorter than a clip, if all frames
-    /// together exceed 4 GiB, or if the options are invalid.
+    /// Returns an error if every video had to be left out, if one does not exist or needs a program
+    /// that is not installed, if all frames together exceed 4 GiB, or if the options are invalid.
     pub fn read(
         videos: impl IntoIterator<Item = (PathBuf, Option<usize>)>,
         part: ClipPart,
         options: ClipOptions,
     ) -> Result<Self> {
-        let (mut files, mut notes) = (Vec::new(), Vec::new());
+        let mut remarks = Remarks::default();
+        let mut files = Vec::new();
         for (path, label) in videos {
             let found = video_files(&path)?;
-            notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
+            remarks.notes.extend(passed_over_note(&path, FileKind::Video, &found.passed_over));
             files.extend(found.files.into_iter().map(|file| (file, label)));
         }
-        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, notes };
+        let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, remarks };
         let mut memory = MAX_MEMORY;
+        let mut first = None;
         for (path, label) in files {
-            let video = options.read(&path, label, &mut memory)?;
-            let range = options.range(part, video.frames.len());
-            let starts = options.starts(range.clone());
-            if starts.len() == 0 {
-                let (found, frames) = (range.len(), options.frames);
-                let reason =
-                    format!("{found} frames to take clips from, expected {frames} or more");
-                return Err(Error::video(&path, "use", reason));
+            let Err(error) = clips.add(&path, label, part, &mut memory) else { continue };
+            // A wrong name, a missing program and a lack of memory are no fault of one video.
+            let is_fatal = matches!(error, Error::ProgramMissing { .. } | Error::Data { .. });
+            if is_fatal || !path.exists() {
+                return Err(error);
             }
-            clips.places.extend(starts.map(|start| (clips.videos.len(), start)));
-            clips.videos.push(video);
+            clips.remarks.left_out.push(error.to_string());
+            first = first.or(Some(error));
         }
-        Ok(clips)
+        match first {
+            Some(error) if clips.places.is_empty() => Err(error),
+            _ => Ok(clips),
+        }
+    }
+
+    /// Adds the clips of a video.
+    fn add(
+        &mut self,
+        path: &Path,
+        label: Option<usize>,
+        part: ClipPart,
+        memory: &mut usize,
+    ) -> Result<()> {
+        let (options, mut left) = (self.options, *memory);
+        let video = options.read(path, label, &mut left)?;
+        let range = options.range(part, video.frames.len());
+        let starts = options.starts(range.clone());
+        if starts.len() == 0 {
+            let (found, frames) = (range.len(), options.frames);
+            let reason = format!("{found} frames to take clips from, expected {frames} or more");
+            return Err(Error::video(path, "use", reason));
+        }
+        self.places.extend(starts.map(|start| (self.videos.len(), start)));
+        self.videos.push(video);
+        *memory = left;
+        Ok(())
     }
 }
 
@@ -164,7 +190,7 @@ impl Source for Clips {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { notes: self.notes.clone(), ..Remarks::default() }
+        self.remarks.clone()
     }
 }
 
@@ -196,10 +222,11 @@ impl ClipOptions {
         for frame in opened.at_rate(self.frames_per_second) {
             let square = centre_square(&frame?, side);
             *memory = memory.checked_sub(square.len()).ok_or_else(|| {
-                refuse(format!(
+                let reason = format!(
                     "the square frames of all videos, of {side} pixels a side, exceed \
                      {MAX_MEMORY} bytes"
-                ))
+                );
+                Error::data(path, reason)
             })?;
             frames.push(square);
         }
@@ -367,6 +394,43 @@ mod tests {
         assert!((1..20).contains(&mirrored), "{mirrored}");
         // From 8 of 16 pixels, 10 levels each, to all of them.
         assert!(widths.iter().min() < Some(&100) && widths.iter().max() > Some(&120), "{widths:?}");
+    }
+
+    #[test]
+    fn a_damaged_video_is_left_out_and_named_and_a_missing_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, short) = (video(6, folder.path()), video(2, folder.path()));
+        let (torn, noisy) = (folder.path().join("torn.gif"), video(5, folder.path()));
+        std::fs::write(&torn, "GIF89a").unwrap();
+        let samples = vec![0.5, f32::NAN, 0.25];
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 2000,
+            bits_per_sample: 32,
+            sample_format: hound::SampleFormat::Float,
+        };
+        let mut wav = hound::WavWriter::create(noisy.join("sound.wav"), spec).unwrap();
+        samples.into_iter().for_each(|sample: f32| wav.write_sample(sample).unwrap());
+        wav.finalize().unwrap();
+        let read = |videos: &[&PathBuf]| {
+            let videos = videos.iter().map(|video| ((*video).clone(), None));
+            Clips::read(videos, ClipPart::Whole, OPTIONS)
+        };
+        let clips = read(&[&short, &good, &torn, &noisy]).unwrap();
+        assert_eq!(greys(&clips), [[0, 1, 2], [2, 3, 4]]);
+        let left_out = clips.remarks().left_out;
+        let expected = [
+            "video 2: cannot use the video: 2 frames to take clips from, expected 3 or more",
+            "torn.gif: cannot read",
+            "sound.wav: cannot read the sound: sample 1 is NaN, expected a finite number",
+        ];
+        assert_eq!(left_out.len(), expected.len(), "{left_out:?}");
+        for (reason, expected) in left_out.iter().zip(expected) {
+            assert!(reason.contains(expected), "{reason}");
+        }
+        assert!(read(&[&torn, &short]).unwrap_err().to_string().contains("torn.gif: "));
+        let missing = folder.path().join("missing.gif");
+        assert!(read(&[&good, &missing]).unwrap_err().to_string().contains("missing.gif: "));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
-use super::{LabelledImage, Source};
+use super::{LabelledImage, Source, only_class};
 use crate::error::{Error, Result};
 
 /// Most unpacked values of a file, in bytes.
@@ -67,6 +67,12 @@ impl IdxImages {
     #[must_use]
     pub fn classes(&self) -> usize {
         self.labels.iter().max().map_or(0, |label| usize::from(*label) + 1)
+    }
+
+    /// The class of all images, if they have only one: there is then nothing to learn.
+    #[must_use]
+    pub fn only_class(&self) -> Option<usize> {
+        only_class(self.labels.iter().map(|label| usize::from(*label)))
     }
 }
 
@@ -198,6 +204,9 @@ mod tests {
         assert_eq!(colours, [Rgb([30; 3]), Rgb([40; 3]), Rgb([255; 3])]);
         assert_eq!((second.image.dimensions(), second.label), ((3, 1), 4));
         assert_eq!((source.len(), source.classes()), (2, 8));
+        assert_eq!(source.only_class(), None);
+        let alike = open(&two_pictures(), &idx(&[2], &[7, 7])).unwrap();
+        assert_eq!(alike.only_class(), Some(7));
     }
 
     #[test]

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 
-use super::class_names::ClassNames;
-use super::{LabelledImage, Remarks, Source};
+use super::class_names::{ClassNames, LabelForm};
+use super::{LabelledImage, Remarks, Source, only_class};
 use crate::error::{Error, Result};
 use crate::folder_files::{FileKind, FolderFiles, note, passed_over_note};
 use crate::read_image::read_image;
@@ -25,62 +25,76 @@ use crate::read_image::read_image;
 pub struct ImageFolder {
     images: Vec<(PathBuf, usize)>,
     names: ClassNames,
+    form: LabelForm,
+    folder: PathBuf,
     notes: Vec<String>,
 }
 
 impl ImageFolder {
     /// Lists the images. `names` lists the classes that a model already has, such as those of its
-    /// training data; without it, the folders' names are the classes.
+    /// training data; without it, the folders' names are the classes. Folders that all have the index
+    /// of a class for a name, and none the name of a class, are taken by index.
     ///
     /// # Errors
-    /// Returns an error if a folder cannot be read or its name is not Unicode, if a class has no
-    /// images or is not in `names`, or if there are no classes.
+    /// Returns an error if a folder cannot be read, if a class has no images or is not in `names`, or if
+    /// there are no classes.
     pub fn open(folder: impl AsRef<Path>, names: Option<&[String]>) -> Result<Self> {
         let folder = folder.as_ref();
         let (mut found, mut outside) = (Vec::new(), Vec::new());
         for path in entries(folder)? {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') {
                 continue;
             }
-            if !path.is_dir() {
-                outside.push(path);
-                continue;
+            match path.is_dir() {
+                true => found.push((path, name)),
+                false => outside.push(path),
             }
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| Error::data(&path, "its name is not Unicode"))?;
-            found.push(name.to_owned());
         }
         if found.is_empty() {
             let reason = "it has no subfolders, expected one per class";
             return Err(Error::data(folder, reason));
         }
         let names = names.map_or_else(
-            || ClassNames::collect(found.iter().map(String::as_str)),
+            || ClassNames::collect(found.iter().map(|(_, name)| name.as_str())),
             ClassNames::given,
         );
-        let numbers = names.numbers();
+        let form = names.form(found.iter().map(|(_, name)| name.as_str()));
+        let numbers = names.numbers(form);
         let mut images = Vec::new();
         let outside = note(folder, "outside of the folders of classes", &outside);
         let mut notes: Vec<_> = outside.into_iter().collect();
-        for class in &found {
-            let place = folder.join(class);
+        for (place, class) in &found {
             let number = numbers.get(class.as_str());
             let number =
-                *number.ok_or_else(|| Error::data(&place, "its name is not one of the classes"))?;
-            let FolderFiles { files, passed_over } = FolderFiles::list(&place, FileKind::Image)?;
+                *number.ok_or_else(|| Error::data(place, "its name is not one of the classes"))?;
+            let FolderFiles { files, passed_over } = FolderFiles::list(place, FileKind::Image)?;
             if files.is_empty() {
-                return Err(Error::data(&place, "it holds no images"));
+                return Err(Error::data(place, "it holds no images"));
             }
             images.extend(files.into_iter().map(|path| (path, number)));
-            notes.extend(passed_over_note(&place, FileKind::Image, &passed_over));
+            notes.extend(passed_over_note(place, FileKind::Image, &passed_over));
         }
-        Ok(Self { images, names, notes })
+        let folder = folder.to_path_buf();
+        Ok(Self { images, names, form, folder, notes })
     }
 
     /// Class names, in the order of their numbers.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
+    }
+
+    /// If true, labels were taken as indexes of classes, since not one of them is a name.
+    #[must_use]
+    pub fn labels_are_indexes(&self) -> bool {
+        self.form == LabelForm::Indexes
+    }
+
+    /// The class of all images, if they have only one: there is then nothing to learn.
+    #[must_use]
+    pub fn only_class(&self) -> Option<usize> {
+        only_class(self.images.iter().map(|(_, class)| *class))
     }
 }
 
@@ -97,7 +111,9 @@ impl Source for ImageFolder {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { notes: self.notes.clone(), ..Remarks::default() }
+        let mut remarks = self.names.remarks(&self.folder, self.form);
+        remarks.notes.extend_from_slice(&self.notes);
+        remarks
     }
 }
 
@@ -174,6 +190,17 @@ mod tests {
         assert_eq!(red_and_label(&source), [(0, 1)]);
         let error = ImageFolder::open(folder.path(), Some(&names(&["emu"]))).unwrap_err();
         assert!(error.to_string().ends_with("dog: its name is not one of the classes"), "{error}");
+    }
+
+    #[test]
+    fn folders_named_after_indexes_are_taken_by_index_and_said_to_be() {
+        let folder = folder(&["1/a.png", "0/b.png"]);
+        let names = ["emu".to_owned(), "dog".to_owned(), "cat".to_owned()];
+        let source = ImageFolder::open(folder.path(), Some(&names)).unwrap();
+        assert_eq!(red_and_label(&source), [(1, 0), (0, 1)]);
+        let notes = source.remarks().notes;
+        assert!(notes.len() == 1 && notes[0].contains("by index, 0 as \"emu\""), "{notes:?}");
+        assert!(ImageFolder::open(folder.path(), None).unwrap().remarks().notes.is_empty());
     }
 
     #[test]

@@ -90,6 +90,12 @@ impl<E: Clone + Send + Sync> Source for Vec<E> {
     }
 }
 
+/// The class of all examples, if there is one and only one.
+fn only_class(mut classes: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = classes.next()?;
+    classes.all(|class| class == first).then_some(first)
+}
+
 /// An image and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledImage {

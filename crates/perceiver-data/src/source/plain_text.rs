@@ -32,6 +32,8 @@ pub struct PlainText {
     length: usize,
     pieces: Pieces,
     mask: WholeWordMask,
+    /// Why files were left out.
+    left_out: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -49,11 +51,12 @@ impl PlainText {
     pub const SHORTEST: usize = SPECIAL_TOKENS + 2 * LONGEST_CHARACTER - 1;
 
     /// Reads files, for pieces of at most `length` tokens including special ones. A folder stands for
-    /// its texts (`.txt`, `.txt.gz`) in the order of their names.
+    /// its texts (`.txt`, `.txt.gz`) in the order of their names. Leaves out files that cannot be read
+    /// as [`read_text`] does; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read as [`read_text`] does, if a folder holds no texts, or
-    /// if no file contains a word.
+    /// Returns an error if a file does not exist, a folder holds no texts, all files have to be left
+    /// out, or none contains a word.
     ///
     /// # Panics
     /// If `length` is below [`SHORTEST`](Self::SHORTEST), which is 9.
@@ -65,13 +68,25 @@ impl PlainText {
         mask: WholeWordMask,
     ) -> Result<Self> {
         assert!(length >= Self::SHORTEST, "{length} tokens, expected at least {}", Self::SHORTEST);
-        let (mut text, mut notes) = (String::new(), Vec::new());
-        for path in files_of(paths, FileKind::Text, &mut notes)? {
-            text.push_str(&read_text(path)?);
+        let (mut text, mut notes, mut errors) = (String::new(), Vec::new(), Vec::new());
+        let paths = files_of(paths, FileKind::Text, &mut notes)?;
+        for path in &paths {
+            match read_text(path) {
+                Ok(read) => text.push_str(&read),
+                Err(error) if !path.exists() => return Err(error),
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            }
             if !text.ends_with('\n') {
                 text.push('\n');
             }
         }
+        if errors.len() == paths.len() && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        let left_out = errors.iter().map(Error::to_string).collect();
         let path = paths.first().map_or(Path::new(""), AsRef::as_ref);
         if text.trim().is_empty() {
             return Err(Error::data(path, "it contains no words"));
@@ -80,7 +95,7 @@ impl PlainText {
         // A last piece of line ends alone would have no word.
         text.truncate(text.trim_end().len());
         let length = length - SPECIAL_TOKENS;
-        Ok(Self { path, text, tokenizer, length, pieces, mask, notes })
+        Ok(Self { path, text, tokenizer, length, pieces, mask, left_out, notes })
     }
 
     /// Bytes from one piece to the next. A piece that begins inside a character takes all of it and
@@ -114,7 +129,7 @@ impl Source for PlainText {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { notes: self.notes.clone(), ..Remarks::default() }
+        Remarks { left_out: self.left_out.clone(), notes: self.notes.clone() }
     }
 }
 
@@ -188,6 +203,25 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let message = source.example(1, &mut random).unwrap_err().to_string();
         assert!(message.ends_with("no word to mask at byte 6 of the text"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let [good, torn, missing] =
+            ["a.txt", "b.txt", "c.txt"].map(|name| folder.path().join(name));
+        std::fs::write(&good, "ab cd").unwrap();
+        std::fs::write(&torn, b"caf\xe9").unwrap();
+        let open = |paths: &[&PathBuf]| {
+            let tokenizer = PerceiverTokenizer::default();
+            PlainText::open(paths, 11, Pieces::Consecutive, tokenizer, WholeWordMask::measuring())
+        };
+        let source = open(&[&torn, &good]).unwrap();
+        assert_eq!(source.text, "ab cd");
+        let left_out = source.remarks().left_out;
+        assert!(left_out.len() == 1 && left_out[0].ends_with("b.txt: invalid UTF-8 at byte 3"));
+        assert!(open(&[&torn]).unwrap_err().to_string().contains("b.txt: invalid UTF-8"));
+        assert!(open(&[&good, &missing]).unwrap_err().to_string().contains("c.txt: cannot read"));
     }
 
     #[test]

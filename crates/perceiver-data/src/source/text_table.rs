@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 
-use super::Source;
-use super::class_names::ClassNames;
+use super::class_names::{ClassNames, LabelForm};
 use super::records::{Form, MAX_RECORDS, Record, excerpt};
+use super::{Remarks, Source, only_class};
 use crate::error::{Error, Result};
 use crate::text_file::read_table;
 
@@ -59,11 +59,13 @@ pub struct TextTable {
     path: PathBuf,
     records: Vec<Result<LabelledText, String>>,
     names: ClassNames,
+    form: LabelForm,
 }
 
 impl TextTable {
     /// Reads a file. `names` lists the classes that a model already has, such as those of its
-    /// training data; without it, the names in the file are the classes.
+    /// training data; without it, the names in the file are the classes. Labels that all are indexes
+    /// of classes, and none the name of one, are taken by index.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, has neither form, exceeds 1 GiB or 2²⁴ records,
@@ -114,7 +116,9 @@ impl TextTable {
             ),
             LabelColumns::Values(_) => ClassNames::given(&[]),
         };
-        let numbers = names.numbers();
+        let labels = records.iter().flatten().filter_map(|(_, label)| label.first());
+        let form = names.form(labels.map(String::as_str));
+        let numbers = names.numbers(form);
         let mut labelled = Vec::with_capacity(records.len());
         for (number, record) in (1..).zip(records) {
             labelled.push(match (record, columns) {
@@ -132,13 +136,29 @@ impl TextTable {
                     .map_err(|reason| format!("record {number}: {reason}")),
             });
         }
-        Ok(Self { path: path.to_owned(), records: labelled, names })
+        Ok(Self { path: path.to_owned(), records: labelled, names, form })
     }
 
     /// Class names in the order of their numbers; empty if labels are values.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         self.names.names()
+    }
+
+    /// If true, labels were taken as indexes of classes, since not one of them is a name.
+    #[must_use]
+    pub fn labels_are_indexes(&self) -> bool {
+        self.form == LabelForm::Indexes
+    }
+
+    /// The class of all texts, if they have only one: there is then nothing to learn. None if labels
+    /// are values.
+    #[must_use]
+    pub fn only_class(&self) -> Option<usize> {
+        only_class(self.records.iter().flatten().filter_map(|record| match record.label {
+            Label::Class(class) => Some(class),
+            Label::Values(_) => None,
+        }))
     }
 }
 
@@ -151,6 +171,10 @@ impl Source for TextTable {
 
     fn example(&self, index: usize, _random: &mut ChaCha8Rng) -> Result<LabelledText> {
         self.records[index].clone().map_err(|reason| Error::data(&self.path, reason))
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.names.remarks(&self.path, self.form)
     }
 }
 
@@ -292,6 +316,19 @@ mod tests {
         assert_eq!(examples(&table), [labelled("a", 1)]);
         let message = refusal("m.csv", b"text,label\na,ham\nb,news\n", Some(&names));
         assert!(message.ends_with("record 2: \"news\" is not one of the classes"), "{message}");
+    }
+
+    #[test]
+    fn labels_are_taken_by_index_where_no_name_fits_and_said_to_be() {
+        let names = ["spam".to_owned(), "ham".to_owned()];
+        let table = open("m.csv", b"text,label\na,1\nb,0\n", &class(), Some(&names)).unwrap();
+        assert_eq!(examples(&table), [labelled("a", 1), labelled("b", 0)]);
+        let notes = table.remarks().notes;
+        assert!(notes[0].ends_with("by index, 0 as \"spam\", 1 as \"ham\""), "{notes:?}");
+        let message = refusal("m.csv", b"text,label\na,ham\nb,0\n", Some(&names));
+        assert!(message.ends_with("record 2: \"0\" is not one of the classes"), "{message}");
+        let named = open("m.csv", b"text,label\na,ham\n", &class(), Some(&names)).unwrap();
+        assert_eq!(named.remarks(), Remarks::default());
     }
 
     proptest! {

@@ -233,11 +233,16 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::ProgramMissing { path: path.to_path_buf(), program },
-            _ => Error::video(path, "use", format!("cannot start {program}: {error}")),
+            _ => cannot_start(path, program, &error),
         })?;
         // Read beside the output: a program blocks once its error pipe is full.
         let stderr = child.stderr.take();
-        let complaints = stderr.map(|stderr| thread::spawn(move || last_line(stderr)));
+        let read = |stderr| thread::Builder::new().spawn(move || last_line(stderr));
+        let complaints = stderr.map(read).transpose().map_err(|error| {
+            // It may have ended by itself; then there is nothing to stop.
+            let _ = child.kill().and_then(|()| child.wait());
+            cannot_start(path, "a thread", &error)
+        })?;
         let output = child.stdout.take().map(BufReader::new);
         Ok(Self { child, program, output, complaints })
     }
@@ -269,6 +274,12 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The error of the system about a program or thread that it does not start.
+fn cannot_start(path: &Path, what: &str, error: &io::Error) -> Error {
+    let error = io::Error::new(error.kind(), format!("cannot start {what}: {error}"));
+    Error::io(path, "use")(error)
 }
 
 /// The last line of a stream of any length.

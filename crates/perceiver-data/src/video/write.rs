@@ -1,65 +1,22 @@
 //! From frames to videos.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, DynamicImage, Frame, RgbImage};
+use image::{Delay, DynamicImage, Frame, ImageError, ImageFormat, RgbImage};
 
 use super::ffmpeg::{self, Running, file_url, quiet};
 use super::folder::SOUND;
+use super::format::VideoFormat;
+use crate::durable::{SharedFile, write_file};
 use crate::error::{Error, Result};
 use crate::sound::Sound;
 
 /// Speed of the GIF encoder, from 1 to 30, at the expense of colours; its own default.
 const GIF_SPEED: i32 = 10;
-
-/// The format of a written video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VideoFormat {
-    /// A folder of PNG files, `000001.png` and so on, with their sound in `sound.wav`.
-    Folder,
-    /// An animated GIF with 256 colours per frame and no sound.
-    Gif,
-    /// An animated WebP without sound, written by the `ffmpeg` program.
-    WebP,
-    /// H.264 with AAC sound, for any player, written by the `ffmpeg` program. Odd sides are padded
-    /// by one black line.
-    Mp4,
-}
-
-impl VideoFormat {
-    /// The format for a path's extension; a path without an extension is a folder.
-    ///
-    /// # Errors
-    /// [`Error::Video`] if the extension is unknown.
-    pub fn of(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        match ending.as_deref() {
-            _ if path.is_dir() => Ok(Self::Folder),
-            None => Ok(Self::Folder),
-            Some("gif") => Ok(Self::Gif),
-            Some("webp") => Ok(Self::WebP),
-            Some("mp4") => Ok(Self::Mp4),
-            Some(ending) => {
-                let reason = format!(
-                    "unknown ending .{ending}, expected .mp4, .webp, .gif or a folder's name"
-                );
-                Err(Error::video(path, "write", reason))
-            }
-        }
-    }
-
-    /// Returns true if [`VideoWriter::finish`] accepts sound for this format.
-    #[must_use]
-    pub fn holds_sound(self) -> bool {
-        matches!(self, Self::Folder | Self::Mp4)
-    }
-}
 
 /// Writes a video frame by frame.
 ///
@@ -88,7 +45,10 @@ pub struct VideoWriter {
 
 enum Sink {
     Folder,
-    Gif(Box<GifEncoder<BufWriter<File>>>),
+    Gif {
+        encoder: Box<GifEncoder<SharedFile>>,
+        file: SharedFile,
+    },
     /// Starts with the first frame, because ffmpeg needs the size. Without input it would wait and
     /// create its file long after an interruption removed ours.
     Program(Option<Program>),
@@ -105,7 +65,7 @@ impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder => f.write_str("Folder"),
-            Self::Gif(_) => f.write_str("Gif"),
+            Self::Gif { .. } => f.write_str("Gif"),
             Self::Program(program) => program.fmt(f),
         }
     }
@@ -135,11 +95,10 @@ impl VideoWriter {
                 Sink::Folder
             }
             VideoFormat::Gif => {
-                let file = File::create(&path).map_err(Error::io(&path, "write"))?;
-                let mut encoder = GifEncoder::new_with_speed(BufWriter::new(file), GIF_SPEED);
-                let repeated = encoder.set_repeat(Repeat::Infinite);
-                repeated.map_err(|error| Error::video(&path, "write", error))?;
-                Sink::Gif(Box::new(encoder))
+                let file = SharedFile::create(&path).map_err(Error::io(&path, "write"))?;
+                let mut encoder = GifEncoder::new_with_speed(file.clone(), GIF_SPEED);
+                encoder.set_repeat(Repeat::Infinite).map_err(encoding(&path))?;
+                Sink::Gif { encoder: Box::new(encoder), file }
             }
             VideoFormat::WebP | VideoFormat::Mp4 => {
                 ffmpeg::check_installed(&path)?;
@@ -164,14 +123,16 @@ impl VideoWriter {
         match &mut self.sink {
             Sink::Folder => {
                 let path = self.path.join(format!("{:06}.png", self.frames));
-                frame.save(&path).map_err(|error| Error::video(&path, "write", error))
+                let written =
+                    write_file(&path, |mut file| frame.write_to(&mut file, ImageFormat::Png));
+                written.map_err(encoding(&path))
             }
-            Sink::Gif(encoder) => {
+            Sink::Gif { encoder, .. } => {
                 let frame = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
                 let rate = (self.frames_per_second * 1000.0).round() as u32;
                 let delay = Delay::from_numer_denom_ms(1_000_000, rate.max(1));
                 let written = encoder.encode_frame(Frame::from_parts(frame, 0, 0, delay));
-                written.map_err(|error| Error::video(&self.path, "write", error))
+                written.map_err(encoding(&self.path))
             }
             Sink::Program(program) => {
                 let program = match program {
@@ -202,16 +163,15 @@ impl VideoWriter {
         }
         match self.sink {
             Sink::Folder => {}
-            Sink::Gif(encoder) => {
+            Sink::Gif { encoder, file } => {
                 // Dropping the encoder writes the rest and hides errors.
                 drop(encoder);
-                if !is_whole_gif(&self.path) {
-                    return Err(refuse("its end cannot be written"));
-                }
+                file.finish().map_err(Error::io(&self.path, "write"))?;
             }
             Sink::Program(program) => {
                 let finished = program.map_or(Ok(()), |mut program| program.finish());
                 finished.map_err(|reason| refuse(&reason))?;
+                sync(&self.path)?;
             }
         }
         match (sound, self.format) {
@@ -229,7 +189,7 @@ impl Program {
         frames_per_second: f64,
         (width, height): (u32, u32),
     ) -> Result<Self> {
-        let mut command = quiet("ffmpeg");
+        let mut command = writer();
         command.args(["-f", "rawvideo", "-pixel_format", "rgb24"]);
         command.args(["-video_size", &format!("{width}x{height}")]);
         command.args(["-framerate", &frames_per_second.to_string(), "-i", "pipe:0"]);
@@ -266,29 +226,41 @@ impl Program {
     }
 }
 
-/// Returns true if a GIF file has its final byte.
-fn is_whole_gif(path: &Path) -> bool {
-    let last_byte = || {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0];
-        file.read_exact(&mut byte)?;
-        io::Result::Ok(byte)
-    };
-    last_byte().is_ok_and(|byte| byte == *b";")
+/// The error of an encoder of `image`.
+fn encoding(path: &Path) -> impl FnOnce(ImageError) -> Error {
+    move |error| match error {
+        ImageError::IoError(error) => Error::io(path, "write")(error),
+        error => Error::video(path, "write", error),
+    }
+}
+
+/// Waits until a file of another program is on the disk.
+fn sync(path: &Path) -> Result<()> {
+    let synced = File::options().append(true).open(path).and_then(|file| file.sync_all());
+    synced.map_err(Error::io(path, "write"))
+}
+
+/// An ffmpeg program about to write a file. Without `-xerror` it counts a full disk as a success.
+fn writer() -> Command {
+    let mut command = quiet("ffmpeg");
+    command.arg("-xerror");
+    command
 }
 
 /// Adds sound to a video file.
 fn add_sound(path: &Path, sound: &Sound) -> Result<()> {
     let work = tempfile::tempdir().map_err(Error::io(path, "write"))?;
     let (wav, whole) = (work.path().join(SOUND), work.path().join("whole.mp4"));
-    sound.write_wav(&wav)?;
-    let mut command = quiet("ffmpeg");
+    sound.write_wav(&wav).map_err(|error| match error {
+        Error::Io { action, source, .. } => Error::io(path, action)(source),
+        error => error,
+    })?;
+    let mut command = writer();
     command.arg("-i").arg(file_url(path)).arg("-i").arg(file_url(&wav));
     command.args(["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac"]);
     command.args(["-movflags", "+faststart", "-f", "mp4", "-y"]).arg(file_url(&whole));
     let finished = Running::start(&mut command, "ffmpeg", path)?.finish();
     finished.map_err(|reason| Error::video(path, "write", reason))?;
     fs::copy(&whole, path).map_err(Error::io(path, "write"))?;
-    Ok(())
+    sync(path)
 }

@@ -1,11 +1,13 @@
 //! Loads the values of a checkpoint into the parameters of a module.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
 
 use super::keys::Place;
+use super::prefix::{BASE, Prefix};
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
 
@@ -17,12 +19,18 @@ pub struct LoadOptions {
     /// If true, skips tensors that only the model or only the checkpoint has: to start from a
     /// model with another head.
     pub partial: bool,
+    /// If true, parameters whose shape differs from the checkpoint's keep their fresh values, and
+    /// [`LoadReport::mismatched`] lists them: to start from a classifier of other labels.
+    ///
+    /// # Source
+    /// `ignore_mismatched_sizes` of transformers' `from_pretrained`.
+    pub ignore_mismatched_sizes: bool,
 }
 
 impl Default for LoadOptions {
     /// Everything, in single precision.
     fn default() -> Self {
-        Self { dtype: Some(FloatDType::F32), partial: false }
+        Self { dtype: Some(FloatDType::F32), partial: false, ignore_mismatched_sizes: false }
     }
 }
 
@@ -37,6 +45,27 @@ pub struct LoadReport {
     pub ignored: Vec<String>,
     /// Keys of the module that the checkpoint lacks: these parameters keep their fresh values.
     pub fresh: Vec<String>,
+    /// Parameters that keep their fresh values because the checkpoint's have another shape.
+    pub mismatched: Vec<MismatchedSize>,
+    /// What a wrapper of the model had put before its keys, and was left off.
+    pub prefix: String,
+}
+
+/// A parameter whose shape differs from the checkpoint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MismatchedSize {
+    /// Its key.
+    pub key: String,
+    /// The shape in the checkpoint.
+    pub stored: Vec<usize>,
+    /// The shape in the model.
+    pub expected: Vec<usize>,
+}
+
+impl fmt::Display for MismatchedSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (is {:?}, expected {:?})", self.key, self.stored, self.expected)
+    }
 }
 
 /// A tensor with NaN or infinite values.
@@ -55,7 +84,12 @@ impl LoadReport {
         let line = |tensor: &NonFinite| {
             format!("tensor {} has {} NaN or infinite values", tensor.key, tensor.count)
         };
-        self.non_finite.iter().map(line).collect()
+        let fresh = |tensor: &MismatchedSize| format!("fresh, since its shape differs: {tensor}");
+        let prefix = &self.prefix;
+        let wrapper = (!prefix.is_empty())
+            .then(|| format!("keys of the checkpoint begin with `{prefix}`, which is left off"));
+        let non_finite = self.non_finite.iter().map(line);
+        wrapper.into_iter().chain(non_finite).chain(self.mismatched.iter().map(fresh)).collect()
     }
 }
 
@@ -63,11 +97,12 @@ impl LoadReport {
 ///
 /// All keys, shapes and types are compared before a parameter is initialised or a value is read.
 /// Tensors are then read one at a time, onto the device of each parameter. Linear weights, which
-/// PyTorch stores transposed, are transposed on the way, bit for bit.
+/// PyTorch stores transposed, are transposed on the way, bit for bit. What a wrapper of the model had
+/// put before its keys is left off, see [`Checkpoint::wrapper_prefix`].
 ///
 /// # Errors
-/// [`Error::Mismatch`] listing what is missing, unused (unless the options allow it and some tensor
-/// fits) or of another shape or type; [`Error::Checkpoint`] or [`Error::Io`] if a tensor cannot be
+/// [`Error::Mismatch`] listing what is missing, unused or of another shape (unless the options allow
+/// it and some tensor fits) or of another type; [`Error::Checkpoint`] or [`Error::Io`] if a tensor cannot be
 /// read. The module is then lost: a checkpoint loads whole or not at all.
 pub fn load_module<M: Module>(
     module: M,
@@ -76,7 +111,7 @@ pub fn load_module<M: Module>(
     options: &LoadOptions,
 ) -> Result<(M, LoadReport), Error> {
     let slots = slots(&module, keys);
-    let report = compare(&slots, checkpoint, keys, options.partial)?;
+    let report = compare(&slots, checkpoint, keys, options)?;
     let mut loader =
         Loader { checkpoint, keys, options, place: Place::default(), report, error: None };
     let module = module.map(&mut loader);
@@ -138,44 +173,71 @@ pub(super) fn is_linear_weight(place: &Place) -> bool {
     place.is("Linear", "weight")
 }
 
-/// Lists what only the module or only the checkpoint has, if that is allowed and all else agrees.
+/// Lists what only the module or only the checkpoint has, and what differs in shape, if that is
+/// allowed and all else agrees.
 fn compare(
     slots: &[Slot],
     checkpoint: &Checkpoint<'_>,
     keys: &KeyMap,
-    partial: bool,
+    options: &LoadOptions,
 ) -> Result<LoadReport, Error> {
+    let LoadOptions { partial, ignore_mismatched_sizes, .. } = *options;
+    let mut mismatched = Vec::new();
     let mut missing = Vec::new();
     let mut wrong = Vec::new();
+    let keys_of_slots: BTreeSet<&str> = slots.iter().map(|slot| slot.key.as_str()).collect();
+    let found = checkpoint.prefix(&keys_of_slots);
+    let prefix = if found.is_common { found.text } else { "" };
     let mut wanted = BTreeSet::new();
+    let mut named = 0;
     for slot in slots {
-        if !wanted.insert(slot.key.as_str()) {
-            wrong.push(format!("{} (two parameters have this key)", slot.key));
-        }
-        match checkpoint.info(&slot.key) {
+        let stored = format!("{prefix}{}", slot.key);
+        named += usize::from(checkpoint.info(&stored).is_some());
+        match checkpoint.info(&stored) {
             None if keys.is_optional(&slot.key) => {}
             None => missing.push(slot.key.clone()),
+            Some(info) if ignore_mismatched_sizes && !has_shape(slot, info) => {
+                let (stored, expected) = (info.shape.clone(), slot.shape.clone());
+                mismatched.push(MismatchedSize { key: slot.key.clone(), stored, expected });
+            }
             Some(info) => wrong.extend(difference(slot, info)),
         }
+        if !wanted.insert(stored) {
+            wrong.push(format!("{} (two parameters have this key)", slot.key));
+        }
     }
-    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(key));
-    let (ignored, unused): (Vec<_>, Vec<_>) =
-        others.map(str::to_owned).partition(|key| partial || keys.is_optional(key));
-    let some_fit = missing.len() < slots.len();
-    if wrong.is_empty() && unused.is_empty() && (missing.is_empty() || partial && some_fit) {
-        return Ok(LoadReport { ignored, fresh: missing, ..LoadReport::default() });
+    let others = checkpoint.tensors().map(|(key, _)| key).filter(|key| !wanted.contains(*key));
+    let (ignored, unused): (Vec<_>, Vec<_>) = others
+        .map(str::to_owned)
+        .partition(|key| partial || keys.is_optional(key) || found.leaves_out(key));
+    let some_fit = named > mismatched.len();
+    let is_whole = missing.is_empty() && mismatched.is_empty();
+    let may_lack = (partial || missing.is_empty()) && some_fit;
+    if wrong.is_empty() && unused.is_empty() && (is_whole || may_lack) {
+        let prefix = prefix.to_owned();
+        return Ok(LoadReport {
+            ignored,
+            fresh: missing,
+            mismatched,
+            prefix,
+            ..LoadReport::default()
+        });
     }
-    let hint = hint(&missing, &unused);
+    wrong.extend(mismatched.iter().map(MismatchedSize::to_string));
+    let hint = hint(&missing, &unused, named > 0, &found);
     Err(Error::Mismatch { path: checkpoint.path().to_path_buf(), missing, unused, wrong, hint })
+}
+
+/// One value may be stored with an axis or without.
+fn has_shape(slot: &Slot, info: &TensorInfo) -> bool {
+    let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
+    slot.shape == info.shape || scalar && slot.shape.len() <= 1 && info.shape.len() <= 1
 }
 
 fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     let kind = |float: bool| if float { "floats" } else { "integers" };
     let key = &slot.key;
-    // One value may be stored with an axis or without.
-    let scalar = slot.shape.iter().all(|&n| n == 1) && info.shape.iter().all(|&n| n == 1);
-    let scalar = scalar && slot.shape.len() <= 1 && info.shape.len() <= 1;
-    if slot.shape != info.shape && !scalar {
+    if !has_shape(slot, info) {
         return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
     }
     if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
@@ -185,15 +247,29 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     None
 }
 
-/// Recognises a bare `PerceiverModel` loaded as a head, and the reverse, which transformers would
-/// allow, with the rest left at random.
-fn hint(missing: &[String], unused: &[String]) -> Option<String> {
-    const BASE: &str = "perceiver.";
-    let count = |keys: &[String]| keys.iter().filter(|key| key.starts_with(BASE)).count();
-    if count(missing) > 0 && count(unused) == 0 && !unused.is_empty() {
+/// Recognises adapters, an unknown prefix, another model, and a bare `PerceiverModel` loaded as a
+/// head or the reverse, which transformers would allow, with the rest left at random.
+fn hint(
+    missing: &[String],
+    unused: &[String],
+    some_fit: bool,
+    prefix: &Prefix<'_>,
+) -> Option<String> {
+    const ADAPTERS: [&str; 3] = [".lora_A.", ".lora_B.", ".base_layer."];
+    let without_base = |keys: &[String], others: &[String]| {
+        let others: BTreeSet<&str> = others.iter().map(String::as_str).collect();
+        keys.iter().any(|key| key.strip_prefix(BASE).is_some_and(|key| others.contains(key)))
+    };
+    if unused.iter().any(|key| ADAPTERS.iter().any(|part| key.contains(part))) {
+        Some("adapters are not merged into its weights; PEFT's merge_and_unload merges them".into())
+    } else if without_base(missing, unused) {
         Some("it is a PerceiverModel without this head".into())
-    } else if count(unused) > 0 && count(missing) == 0 && !missing.is_empty() {
+    } else if without_base(unused, missing) {
         Some("it is a head, not a PerceiverModel alone".into())
+    } else if !prefix.text.is_empty() && !prefix.is_common {
+        Some(format!("the model's keys follow `{}` there, beside other keys", prefix.text))
+    } else if !unused.is_empty() && !some_fit {
+        Some("no tensor has a name of this model".into())
     } else {
         None
     }
@@ -218,18 +294,20 @@ impl Loader<'_> {
             return None;
         }
         let key = self.place.key(self.keys);
+        let stored = format!("{}{key}", self.report.prefix);
         let checkpoint = self.checkpoint;
         let may_lack = self.options.partial || self.keys.is_optional(&key);
-        if checkpoint.info(&key).is_none() && may_lack {
+        let is_fresh = checkpoint.info(&stored).is_none() && may_lack;
+        if is_fresh || self.report.mismatched.iter().any(|tensor| tensor.key == key) {
             return None;
         }
-        let bytes = checkpoint.bytes(&key);
-        match (bytes, checkpoint.info(&key)) {
+        let bytes = checkpoint.bytes(&stored);
+        match (bytes, checkpoint.info(&stored)) {
             (Ok(bytes), Some(info)) => {
-                let value = read(self, key.clone(), info, &bytes);
+                let value = read(self, key, info, &bytes);
                 if value.is_none() {
                     let why = "its values do not fit their type";
-                    self.error = Some(checkpoint.unreadable(&key, why));
+                    self.error = Some(checkpoint.unreadable(&stored, why));
                 }
                 self.report.tensors += 1;
                 value

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::PerceiverConfig;
 use crate::Error;
 
 /// The heads of the reference, as `architectures` in config.json names them.
@@ -57,6 +58,41 @@ impl Head {
     }
 }
 
+impl PerceiverConfig {
+    /// The first of `architectures` that is a head of the reference.
+    ///
+    /// # Errors
+    /// [`Error::Config`] listing the known heads if none is.
+    pub fn head(&self) -> Result<Head, Error> {
+        let known = self.architectures.iter().find_map(|name| name.parse().ok());
+        match (known, self.architectures.first()) {
+            (Some(head), _) => Ok(head),
+            (None, Some(name)) => name.parse(),
+            (None, None) => {
+                let known = Head::NAMES.map(|(known, _)| known).join(", ");
+                Err(Error::config("architectures", format!("is absent, expected one of {known}")))
+            }
+        }
+    }
+
+    /// The configuration of a model whose `architectures` names no head of the reference, with the
+    /// head that it is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `architectures` names another head of the reference, or
+    /// [`validate_for`](Self::validate_for) refuses this one.
+    pub fn with_head(mut self, head: Head) -> Result<Self, Error> {
+        if let Ok(named) = self.head()
+            && named != head
+        {
+            return Err(Error::config("architectures", format!("names {named}, expected {head}")));
+        }
+        self.validate_for(head)?;
+        self.architectures = vec![head.to_string()];
+        Ok(self)
+    }
+}
+
 impl fmt::Display for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -88,6 +124,23 @@ mod tests {
             assert_eq!(head.name(), name);
             assert_eq!(name.parse::<Head>().unwrap(), head);
         }
+    }
+
+    #[test]
+    fn a_head_is_given_where_none_is_named() {
+        for names in [vec![], vec!["MyPerceiver".to_owned()]] {
+            let config = PerceiverConfig { architectures: names, ..PerceiverConfig::default() };
+            let config = config.with_head(Head::MaskedLm).unwrap();
+            assert_eq!(config.architectures, ["PerceiverForMaskedLM"]);
+            assert!(config.clone().with_head(Head::MaskedLm).is_ok());
+            let error = config.with_head(Head::Model).unwrap_err().to_string();
+            assert!(
+                error.contains("names PerceiverForMaskedLM, expected PerceiverModel"),
+                "{error}"
+            );
+        }
+        let square = PerceiverConfig { vocab_size: 0, ..PerceiverConfig::default() };
+        assert!(square.with_head(Head::MaskedLm).unwrap_err().to_string().contains("vocab_size"));
     }
 
     #[test]

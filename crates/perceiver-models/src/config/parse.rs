@@ -6,20 +6,21 @@ use burn::tensor::FloatDType;
 use perceiver_core::Activation;
 use serde_json::{Map, Value, json};
 
+use super::labels::Labels;
 use super::{CrossAttentionShape, ImageSize, PerceiverConfig, ProblemType};
 use crate::Error;
 use crate::files::json_error;
 
-/// PyTorch's names of float types.
-const DTYPES: [(&str, FloatDType); 4] = [
+/// PyTorch's names of float types; the first of each type is written.
+const DTYPES: [(&str, FloatDType); 7] = [
     ("float32", FloatDType::F32),
     ("float16", FloatDType::F16),
     ("bfloat16", FloatDType::BF16),
     ("float64", FloatDType::F64),
+    ("float", FloatDType::F32),
+    ("half", FloatDType::F16),
+    ("double", FloatDType::F64),
 ];
-
-/// Most labels that `num_labels` may name.
-const MAX_LABELS: usize = 1 << 20;
 
 pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
     let value: Value = serde_json::from_str(text).map_err(|error| json_error(&error, text))?;
@@ -68,14 +69,22 @@ pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
     if let Some(names) = fields.optional("architectures", "a list of strings", strings)? {
         config.architectures = names;
     }
-    fields.labels(&mut config)?;
+    let count = fields.optional("num_labels", WHOLE, size)?;
+    let Labels { id2label, label2id } =
+        Labels::read(fields.given("id2label"), fields.given("label2id"), count)?;
+    (config.id2label, config.label2id) = (id2label, label2id);
     config.problem_type = fields.optional_named("problem_type", &ProblemType::NAMES)?;
-    fields.size("chunk_size_feed_forward", &mut config.chunk_size_feed_forward)?;
+    if let Some(tokens) = fields.optional("chunk_size_feed_forward", WHOLE, size)? {
+        config.chunk_size_feed_forward = tokens;
+    }
     fields.optional_switch("output_attentions", &mut config.output_attentions)?;
     fields.optional_switch("output_hidden_states", &mut config.output_hidden_states)?;
     fields.optional_switch("return_dict", &mut config.return_dict)?;
-    let legacy = fields.optional_named("torch_dtype", &DTYPES)?;
-    config.dtype = fields.optional_named("dtype", &DTYPES)?.or(legacy);
+    let legacy = fields.given("torch_dtype");
+    config.dtype = match fields.given("dtype") {
+        Some(value) => Some(dtype("dtype", &value)?),
+        None => legacy.map(|value| dtype("torch_dtype", &value)).transpose()?,
+    };
     config.extra = fields.0;
     Ok(config)
 }
@@ -157,11 +166,6 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
     format!("{:#}\n", Value::Object(fields))
 }
 
-/// `LABEL_0`, `LABEL_1`, …: the names that transformers gives to labels without names.
-pub(super) fn default_labels(count: usize) -> BTreeMap<i64, String> {
-    (0..count as i64).map(|id| (id, format!("LABEL_{id}"))).collect()
-}
-
 /// A name as an error shows it.
 pub(crate) fn shown_name(name: &str) -> String {
     shown(&name.into())
@@ -194,6 +198,11 @@ impl Fields {
         self.0.shift_remove(name)
     }
 
+    /// The value of a field that is present and not null.
+    fn given(&mut self, name: &str) -> Option<Value> {
+        self.take(name).filter(|value| !value.is_null())
+    }
+
     /// A field that keeps its default if it is absent, and must not be null.
     fn required<T>(
         &mut self,
@@ -215,10 +224,9 @@ impl Fields {
         expected: &str,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        match self.take(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => read(&value).map(Some).ok_or_else(|| unexpected(name, &value, expected)),
-        }
+        let value = self.given(name);
+        let read = |value| read(&value).ok_or_else(|| unexpected(name, &value, expected));
+        value.map(read).transpose()
     }
 
     fn size(&mut self, name: &str, slot: &mut usize) -> Result<(), Error> {
@@ -234,7 +242,7 @@ impl Fields {
     }
 
     fn optional_switch(&mut self, name: &str, slot: &mut bool) -> Result<(), Error> {
-        if let Some(value) = self.optional(name, "true or false", Value::as_bool)? {
+        if let Some(value) = self.optional(name, "true or false", truth)? {
             *slot = value;
         }
         Ok(())
@@ -273,31 +281,9 @@ impl Fields {
         let known = |value: &Value| (value.as_str() == Some("perceiver")).then_some(());
         self.optional("model_type", expected, known).map(drop)
     }
-
-    /// `id2label` and `num_labels`: the second wins if they disagree, as in the reference.
-    fn labels(&mut self, config: &mut PerceiverConfig) -> Result<(), Error> {
-        let labels = self.optional("id2label", "an object of index to label", labels)?;
-        config.label2id = self.optional("label2id", "an object of label to index", indices)?;
-        let count = self.optional("num_labels", WHOLE, size)?;
-        let named = labels.as_ref().map_or(config.num_labels(), BTreeMap::len);
-        if let Some(labels) = labels {
-            config.id2label = labels;
-        }
-        if let Some(count) = count
-            && count != named
-        {
-            if count > MAX_LABELS {
-                let message = format!("is {count}, expected at most {MAX_LABELS}");
-                return Err(Error::config("num_labels", message));
-            }
-            config.id2label = default_labels(count);
-            config.label2id = None;
-        }
-        Ok(())
-    }
 }
 
-fn unexpected(name: &str, value: &Value, expected: &str) -> Error {
+pub(super) fn unexpected(name: &str, value: &Value, expected: &str) -> Error {
     Error::config(name, format!("is {}, expected {expected}", shown(value)))
 }
 
@@ -328,16 +314,21 @@ fn strings(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn labels(value: &Value) -> Option<BTreeMap<i64, String>> {
-    let label = |(id, label): (&String, &Value)| {
-        Some((id.trim().parse().ok()?, label.as_str()?.to_owned()))
-    };
-    value.as_object()?.iter().map(label).collect()
+/// A switch, which the reference does not check: a number counts as Python counts it.
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::String(text) => text.eq_ignore_ascii_case("true").then_some(true),
+        _ => None,
+    }
 }
 
-fn indices(value: &Value) -> Option<BTreeMap<String, i64>> {
-    let index = |(label, id): (&String, &Value)| Some((label.clone(), id.as_i64()?));
-    value.as_object()?.iter().map(index).collect()
+/// A type by PyTorch's name, with or without its module.
+fn dtype(field: &str, value: &Value) -> Result<FloatDType, Error> {
+    let name = value.as_str().unwrap_or_default();
+    let name = name.strip_prefix("torch.").unwrap_or(name);
+    by_name(&DTYPES, &name.into()).ok_or_else(|| unexpected(field, value, &one_of(&DTYPES)))
 }
 
 fn by_name<T: Copy>(names: &[(&str, T)], value: &Value) -> Option<T> {

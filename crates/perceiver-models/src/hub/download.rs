@@ -1,7 +1,7 @@
 //! Downloads through the `hf-hub` crate.
 
 use std::panic;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,6 +15,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use super::{HubOptions, repository};
 use crate::checkpoint::{FILE_NAMES, shards};
 use crate::config::CONFIG_NAME;
+use crate::foreign::{names_kind, other_weights};
 
 /// Longest silence of the hub; the client has no time limit of its own.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,21 +32,23 @@ const OTHERS: [&str; 5] = [
 /// Completes the snapshot of the revision and returns its folder. An error is the end of a sentence.
 pub(super) fn snapshot(
     id: &str,
+    cache: &Path,
     options: &HubOptions,
     patience: Duration,
 ) -> Result<PathBuf, String> {
-    let (id, options) = (id.to_owned(), options.clone());
+    let (id, cache, options) = (id.to_owned(), cache.to_owned(), options.clone());
     let endpoint = options.endpoint.clone();
     let bytes = Arc::new(AtomicU64::new(0));
     let received = Arc::clone(&bytes);
     let (sender, receiver) = mpsc::channel();
     // In a thread of its own, which is abandoned if the hub falls silent.
-    thread::spawn(move || {
-        let fetched = panic::catch_unwind(|| fetch(&id, &options, &received));
+    let spawned = thread::Builder::new().spawn(move || {
+        let fetched = panic::catch_unwind(|| fetch(&id, &cache, &options, &received));
         let fetched = fetched.unwrap_or_else(|_| Err("its answer was not understood".into()));
         // The receiver is gone if patience has run out.
         let _ = sender.send(fetched);
     });
+    spawned.map_err(|error| format!("{endpoint} was not asked: cannot start a thread: {error}"))?;
     let mut seen = (0, Instant::now());
     loop {
         match receiver.recv_timeout(Duration::from_millis(50).min(patience)) {
@@ -64,8 +67,13 @@ pub(super) fn snapshot(
     }
 }
 
-fn fetch(id: &str, options: &HubOptions, received: &Arc<AtomicU64>) -> Result<PathBuf, String> {
-    let api = ApiBuilder::from_cache(Cache::new(options.cache.clone()))
+fn fetch(
+    id: &str,
+    cache: &Path,
+    options: &HubOptions,
+    received: &Arc<AtomicU64>,
+) -> Result<PathBuf, String> {
+    let api = ApiBuilder::from_cache(Cache::new(cache.to_owned()))
         .with_progress(false)
         .with_endpoint(options.endpoint.clone())
         .with_token(options.token.clone())
@@ -77,7 +85,7 @@ fn fetch(id: &str, options: &HubOptions, received: &Arc<AtomicU64>) -> Result<Pa
     if !info.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) || info.sha.is_empty() {
         return Err("its answer does not name a commit".into());
     }
-    let folder = repository(id, options).join("snapshots").join(&info.sha);
+    let folder = repository(id, cache).join("snapshots").join(&info.sha);
     let offered: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
     let snapshot = Snapshot { repo, folder, received: Arc::clone(received) };
     snapshot.complete(&offered)?;
@@ -92,11 +100,16 @@ struct Snapshot {
 
 impl Snapshot {
     fn complete(&self, offered: &[&str]) -> Result<(), String> {
+        let kind = || {
+            let offered = || offered.iter().copied();
+            let kind = names_kind(offered()).or_else(|| other_weights(offered()));
+            kind.map_or_else(String::new, |kind| format!(": it {kind}"))
+        };
         if !offered.contains(&CONFIG_NAME) {
-            return Err(format!("the model has no {CONFIG_NAME}"));
+            return Err(format!("the model has no {CONFIG_NAME}{}", kind()));
         }
         let Some(weights) = FILE_NAMES.iter().find(|name| offered.contains(name)) else {
-            return Err(format!("the model has none of {}", FILE_NAMES.join(", ")));
+            return Err(format!("the model has none of {}{}", FILE_NAMES.join(", "), kind()));
         };
         self.get(CONFIG_NAME)?;
         for name in OTHERS.iter().filter(|name| offered.contains(name)) {
@@ -154,11 +167,11 @@ mod tests {
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    fn options(cache: &std::path::Path, endpoint: String) -> HubOptions {
+    fn options(cache: &Path, endpoint: String) -> HubOptions {
         HubOptions {
             revision: "main".into(),
             offline: false,
-            cache: cache.to_path_buf(),
+            cache: Some(cache.to_path_buf()),
             endpoint,
             token: None,
         }
@@ -243,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_of_another_kind_is_named() {
+        let cache = tempfile::tempdir().unwrap();
+        let why = |endpoint| {
+            resolve("owner/model", &options(cache.path(), endpoint)).unwrap_err().to_string()
+        };
+        let error = why(serve(&[("adapter_config.json", "{}"), ("adapter_model.safetensors", "")]));
+        assert!(error.contains("it is an adapter of PEFT"), "{error}");
+        let error = why(serve(&[("config.json", "{}"), ("tf_model.h5", "")]));
+        assert!(error.contains("it holds a model of TensorFlow"), "{error}");
+    }
+
+    #[test]
     fn an_unreachable_hub_fails_at_once() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", closed.local_addr().unwrap());
@@ -262,7 +287,8 @@ mod tests {
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let cache = tempfile::tempdir().unwrap();
         let options = options(cache.path(), endpoint);
-        let why = snapshot("owner/model", &options, Duration::from_millis(200)).unwrap_err();
+        let why = snapshot("owner/model", cache.path(), &options, Duration::from_millis(200))
+            .unwrap_err();
         assert!(why.contains("silent"), "{why}");
     }
 }

@@ -1,12 +1,12 @@
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Bool, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The loss of flow, where the truth is known.
 ///
 /// # Source
 /// PWC-Net (arXiv 1709.02371). The Perceiver IO paper does not name its loss of flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowLoss {
     /// The distance of a pixel's flow from the truth.
@@ -17,7 +17,7 @@ pub struct FlowLoss {
 }
 
 /// The distance of a pixel's flow from the truth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowDistance {
     /// `√(u² + v²)`, the end-point error, with which PWC-Net is trained. (1e-12 is added under

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{
-    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Source,
+    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Remarks, Source,
 };
 use perceiver_models::losses::Labels;
 use perceiver_models::{
@@ -11,6 +11,7 @@ use perceiver_models::{
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::cut_texts::CutTexts;
 use super::{Evaluation, Evaluator, longest_text, measure};
 use crate::objective::{image_classification, sequence_classification};
 use crate::recipe::sources::BoxedSource;
@@ -42,7 +43,7 @@ impl Evaluator {
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
         })?;
-        Ok(Evaluation { confusion: Some(confusion), warnings, ..evaluation })
+        Ok(Evaluation { confusion: Some(confusion), ..evaluation.warned(warnings) })
     }
 
     pub(super) fn texts(
@@ -51,9 +52,10 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
+        let (head, mut warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
         let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
         let length = longest_text(&self.folder, &tokenizer, &self.config)?;
+        let (source, cut) = CutTexts::new(source, tokenizer.clone(), length);
         let loader = self.loader(source, TextBatcher::new(tokenizer.clone(), length, 1), device);
         let mut confusion = Confusion::default();
         let evaluation = measure(&loader, on_progress, |batch| {
@@ -65,7 +67,8 @@ impl Evaluator {
             Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
         })?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
-        Ok(Evaluation { confusion, warnings, ..evaluation })
+        warnings.extend(cut.warning(evaluation.examples, length));
+        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
     }
 }
 
@@ -142,7 +145,7 @@ impl Source for Fitted {
         }
     }
 
-    fn remarks(&self) -> perceiver_data::Remarks {
+    fn remarks(&self) -> Remarks {
         self.source.remarks()
     }
 }

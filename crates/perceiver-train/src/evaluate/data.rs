@@ -105,7 +105,8 @@ impl Evaluator {
                 let videos = videos.iter().map(|video| (video.clone(), None));
                 let stride = self.config.num_frames;
                 let options = clip_options(&self.config, FRAMES_PER_SECOND, stride);
-                let clips = Box::new(Clips::read(videos, ClipPart::Whole, options)?);
+                let clips = Clips::read(videos, ClipPart::Whole, options);
+                let clips = Box::new(clips.map_err(|error| self.unreadable(error))?);
                 Examples::Clips { clips, train: None }
             }
             (head, _) => return Err(self.refused(format!("cannot evaluate a {head}"))),
@@ -181,9 +182,19 @@ impl Evaluator {
             _ => (Some(LabelColumns::Values(self.classes())), None),
         };
         let label = label.unwrap_or_else(|| LabelColumns::Class("label".to_owned()));
-        let columns = TextColumns { text: "text".to_owned(), label };
-        let source = TextTable::open(table, &columns, classes.as_deref())?;
-        Ok(Examples::Texts(Box::new(source)))
+        let is_one_value = matches!(&label, LabelColumns::Values(names) if names.len() == 1);
+        let open = |label| {
+            let columns = TextColumns { text: "text".to_owned(), label };
+            TextTable::open(table, &columns, classes.as_deref())
+        };
+        let source = match open(label) {
+            // A model with one value may have no name for it other than LABEL_0.
+            Err(error) if is_one_value => {
+                open(LabelColumns::Values(vec!["label".to_owned()])).or(Err(error))
+            }
+            source => source,
+        };
+        Ok(Examples::Texts(Box::new(source?)))
     }
 
     fn masked_texts(&self, paths: &[PathBuf]) -> Result<Examples> {
@@ -203,6 +214,18 @@ impl Evaluator {
             return Err(self.refused(reason));
         }
         Ok((length, tokenizer))
+    }
+
+    /// The error of data none of which can be read.
+    fn unreadable(&self, error: perceiver_data::Error) -> Error {
+        use perceiver_data::Error::{Image, Sound, Video};
+        match error {
+            Image { .. } | Sound { .. } | Video { .. } => {
+                let reason = format!("no example could be read: {error}");
+                Error::NoResult { path: self.folder.clone(), reason }
+            }
+            error => error.into(),
+        }
     }
 
     pub(super) fn refused(&self, reason: impl std::fmt::Display) -> Error {

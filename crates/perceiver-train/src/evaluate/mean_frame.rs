@@ -20,7 +20,7 @@ pub(super) fn mean_frame_and_silence(
         mean.iter_mut().zip(values(&frame)).for_each(|(mean, value)| *mean += value);
         frames += 1.0;
     }
-    mean.iter_mut().for_each(|mean| *mean /= frames);
+    mean.iter_mut().for_each(|mean: &mut f64| *mean /= frames);
     let ([mut error, mut count], [mut loudness, mut samples]) = ([0.0; 2], [0.0; 2]);
     for clip in clips(measured) {
         for frame in &clip.frames {
@@ -36,10 +36,14 @@ pub(super) fn mean_frame_and_silence(
         ("silence", Metric::SOUND_PSNR, loudness, samples),
     ]
     .into_iter()
+    // Without a clip that can be read, there is no mean.
+    .filter(|&(.., count)| count > 0.0)
     .map(|(method, metric, total, count)| {
         let value = metric.value(total, count);
         Baseline { method, metric, value }
     })
+    // Silence is as good as it gets where there is no sound.
+    .filter(|baseline| baseline.value.is_finite())
     .collect()
 }
 
@@ -86,5 +90,20 @@ mod tests {
         let found = mean_frame_and_silence(&clip(&[0, 255]), &clip(&[255, 255, 255]));
         let expected = -10.0 * 0.25_f64.log10();
         assert!(found.iter().all(|found| (found.value - expected).abs() < 1e-9), "{found:?}");
+    }
+
+    #[test]
+    fn without_clips_there_is_no_mean_frame() {
+        let none = Vec::<Clip>::new();
+        let frames = vec![RgbImage::from_pixel(2, 2, Rgb([9; 3]))];
+        let one = vec![Clip { frames, sound: Array1::from_elem(6, 0.5), label: None }];
+        let methods = |train: &Vec<Clip>, measured: &Vec<Clip>| {
+            let found = mean_frame_and_silence(train, measured);
+            found.iter().map(|baseline| baseline.method).collect::<Vec<_>>()
+        };
+        assert_eq!(methods(&none, &one), ["silence"]);
+        assert_eq!(methods(&one, &none), [""; 0]);
+        let silent = vec![Clip { sound: Array1::zeros(6), ..one[0].clone() }];
+        assert_eq!(methods(&silent, &silent), [""; 0]);
     }
 }

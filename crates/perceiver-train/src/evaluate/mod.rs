@@ -1,6 +1,7 @@
 //! Evaluation: loss and metrics of a model on held-out data.
 
 mod classify;
+mod cut_texts;
 mod data;
 mod flow;
 mod mean_frame;
@@ -9,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::DataLoader;
 use burn::tensor::{Device, Int, Tensor};
-use perceiver_data::{PerceiverTokenizer, Source};
+use perceiver_data::{PerceiverTokenizer, Remarks, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
     Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
-    Pretrained,
+    Pretrained, ProblemType,
 };
 
 pub use self::data::{EvaluationData, Examples};
 pub use self::flow::{FlowEvaluation, FlowSums};
 use crate::report::Confusion;
-use crate::totals::Totals;
+use crate::totals::{Added, Totals};
 use crate::{
     Autoencoding, ClipBatcher, Collate, Error, Loader, LoaderBuilder, MaskedLanguageModelling,
     MaskedTextBatcher, Metric, MetricValues, Objective, Result, Skipped, StepOutput,
@@ -41,8 +42,16 @@ pub struct Evaluation {
     pub examples: usize,
     /// Examples that could not be read.
     pub skipped: Skipped,
-    /// Warnings about the model's folder, one per line.
+    /// Warnings about the model's folder and its data, one per line.
     pub warnings: Vec<String>,
+}
+
+impl Evaluation {
+    /// Puts warnings about the model before those about its data.
+    fn warned(mut self, model: Vec<String>) -> Self {
+        self.warnings.splice(0..0, model);
+        self
+    }
 }
 
 /// The score of a simple method.
@@ -60,8 +69,9 @@ pub struct Baseline {
 /// are made on the objective's device.
 ///
 /// # Errors
-/// [`Error::ShuffledEvaluation`] if the loader is shuffled, [`Error::Training`] if no example can be read, and [`Error::EmptyEvaluation`] if a metric counts no
-/// examples.
+/// [`Error::ShuffledEvaluation`] if the loader is shuffled, [`Error::Training`] if no example can be
+/// read, [`Error::EmptyEvaluation`] if a metric counts no examples, and
+/// [`Error::EvaluationNotFinite`] if the loss of some examples is not finite.
 pub fn evaluate<O, S, C>(objective: &O, loader: &Loader<S, C>) -> Result<Evaluation>
 where
     O: Objective,
@@ -89,30 +99,39 @@ where
 {
     let examples = loader.examples();
     // A loader counts what it skips over all its passes.
-    let skipped_before = loader.skipped().count;
+    loader.forget_skipped();
     let mut totals = Totals::default();
     let mut batches = loader.iter();
+    let mut first = 1;
     while let Some(batch) = batches.next() {
-        totals.add(step(batch.map_err(|error| Error::Training(error.to_string()))?)?);
-        on_progress(batches.progress().items_processed.min(examples));
+        let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
+        let added = totals.add(step(batch)?);
+        let last = batches.progress().items_processed.min(examples);
+        if let Added::Loss(loss) = added
+            && !loss.is_finite()
+        {
+            let measure = "loss".to_owned();
+            return Err(Error::EvaluationNotFinite { measure, first, last, value: loss });
+        }
+        first = last + 1;
+        on_progress(last);
     }
     if let Some(metric) = totals.without_examples() {
         return Err(Error::EmptyEvaluation { metric: metric.name.to_string() });
     }
-    let mut skipped = loader.skipped();
-    skipped.count -= skipped_before;
-    if skipped.count == 0 {
-        skipped.reasons.clear();
-    }
+    let skipped = loader.skipped();
+    // Another pass at the same time would add to the count.
+    let read = examples.saturating_sub(skipped.count);
+    let Remarks { left_out, notes } = loader.remarks();
+    let skipped = Skipped::left_out(left_out).and(skipped);
     Ok(Evaluation {
         loss: totals.loss(),
         measures: totals.values(),
         confusion: None,
         baselines: Vec::new(),
-        // Another pass at the same time would add to the count.
-        examples: examples.saturating_sub(skipped.count),
+        examples: read,
         skipped,
-        warnings: Vec::new(),
+        warnings: notes,
     })
 }
 
@@ -136,6 +155,16 @@ impl Evaluator {
         let folder = folder.as_ref().to_path_buf();
         let config = PerceiverConfig::from_pretrained(&folder)?;
         Ok(Self { head: config.head()?, folder, config, batch_size: 16, workers: 1 })
+    }
+
+    /// Reads the configuration in a folder, which need not name the model's head.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if it cannot be read or names another head.
+    pub fn open_as(folder: impl AsRef<Path>, head: Head) -> Result<Self> {
+        let folder = folder.as_ref().to_path_buf();
+        let config = PerceiverConfig::from_pretrained(&folder)?.with_head(head)?;
+        Ok(Self { head, folder, config, batch_size: 16, workers: 1 })
     }
 
     /// Examples of a batch: 16 by default.
@@ -186,6 +215,7 @@ impl Evaluator {
         if examples.is_empty() {
             return Err(self.refused("the data has 0 examples, expected 1 or more"));
         }
+        self.check_classes()?;
         // On a device with autodiff, dropout would be on.
         let device = &device.clone().without_autodiff();
         let evaluation = match (self.head, examples) {
@@ -200,7 +230,7 @@ impl Evaluator {
                     self.check_ids(&batch.labels, &tokenizer)?;
                     Ok(objective.step(batch))
                 });
-                evaluation.map(|evaluation| Evaluation { warnings, ..evaluation })
+                evaluation.map(|evaluation| evaluation.warned(warnings))
             }
             (Head::SequenceClassification, Examples::Texts(source)) => {
                 self.texts(source, device, on_progress)
@@ -231,14 +261,32 @@ impl Evaluator {
                 };
                 let loader = self.loader(clips, batcher, device);
                 let evaluation = measure(&loader, on_progress, |batch| Ok(objective.step(batch)));
-                evaluation.map(|evaluation| Evaluation { warnings, baselines, ..evaluation })
+                evaluation.map(|evaluation| Evaluation { baselines, ..evaluation.warned(warnings) })
             }
             (head, _) => Err(self.refused(format!("a {head} cannot be evaluated on such data"))),
         };
         evaluation.map_err(|error| match error {
-            error @ (Error::Training(_) | Error::EmptyEvaluation { .. }) => self.refused(error),
+            error if error.had_begun() => {
+                Error::NoResult { path: self.folder.clone(), reason: error.to_string() }
+            }
             error => error,
         })
+    }
+
+    /// Of a single class, every answer is right.
+    fn check_classes(&self) -> Result<()> {
+        let chooses = match self.head {
+            Head::SequenceClassification => {
+                self.config.problem_type == Some(ProblemType::SingleLabelClassification)
+            }
+            head => head.is_classifier(),
+        };
+        match self.config.num_labels() {
+            1 if chooses => {
+                Err(self.refused("the model has one class, expected two or more to choose from"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Some models know fewer tokens than there are bytes, or lack an added token.

@@ -6,11 +6,11 @@ use perceiver_data::augment::{Augmentation, RandAugment};
 use perceiver_data::flow::FlowGeneratorOptions;
 use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Data to train on and to validate on. Relative paths begin at the folder given by
 /// [`TrainOptions::data`](super::TrainOptions::data).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Data {
     /// Grey-scale images and labels in IDX files.
@@ -30,7 +30,7 @@ pub enum Data {
 }
 
 /// Files of [`Data::IdxImages`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdxImagesData {
     /// Training images, then their labels.
@@ -44,7 +44,7 @@ pub struct IdxImagesData {
 }
 
 /// Folders of [`Data::ImageFolder`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderData {
     /// Training folder.
@@ -56,7 +56,7 @@ pub struct ImageFolderData {
 }
 
 /// Preparation of images.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageOptions {
     /// Height and width, to which images are resized.
@@ -89,7 +89,7 @@ const fn image_deviation() -> [f64; 3] {
 }
 
 /// Random changes of training images.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentationSettings {
     /// Crops 8 to 100 percent of the area at random, and resizes the crop.
@@ -105,7 +105,7 @@ pub struct AugmentationSettings {
 }
 
 /// Files of [`Data::TextTable`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTableData {
     /// Training table.
@@ -148,7 +148,7 @@ const fn eight() -> usize {
 }
 
 /// Files of [`Data::PlainText`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlainTextData {
     /// Training texts.
@@ -185,7 +185,7 @@ const fn random_share() -> f64 {
 
 /// Photos of [`Data::GeneratedFlow`], and the pairs made from them. Frames have the model's
 /// `train_size`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratedFlowData {
     /// Folder of training photos.
@@ -228,7 +228,7 @@ impl GeneratedFlowData {
 }
 
 /// Folders of [`Data::FlowPairs`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowPairsData {
     /// Training folder.
@@ -241,7 +241,7 @@ pub struct FlowPairsData {
 }
 
 /// Files of [`Data::Videos`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VideosData {
     /// Videos, whose last seconds are held out for validation.
@@ -377,6 +377,9 @@ impl ImageOptions {
         let [height, width] = self.size;
         if !(1..=4096).contains(&height) || !(1..=4096).contains(&width) {
             return Err(format!("`data.images.size` is {height}x{width}, expected 1 to 4096"));
+        }
+        if !self.mean.iter().chain(&self.deviation).all(|number| number.is_finite()) {
+            return Err("`data.images` has a mean or deviation that is not finite".into());
         }
         if !self.deviation.iter().all(|deviation| *deviation > 0.0) {
             return Err("`data.images.deviation` holds a number that is not positive".into());

@@ -6,6 +6,7 @@ mod options;
 mod position_aware_init;
 mod session;
 pub(crate) mod sources;
+mod tied;
 mod update;
 mod whitening;
 

@@ -57,9 +57,12 @@ impl TrainOptions {
         Self { devices: devices.into_iter().collect(), ..self }
     }
 
-    /// Starts from the model in a folder. A model with another head gives all weights that fit.
-    pub fn init(self, folder: impl Into<Option<PathBuf>>) -> Self {
-        Self { init: folder.into(), ..self }
+    /// Starts from a model: a folder, a file of weights, or a hub id such as
+    /// `deepmind/language-perceiver`. A model with another head gives all weights that fit. A decoder
+    /// of other shapes, such as for other labels, starts with fresh weights where they differ, which
+    /// [`TrainingEvent::Warning`](crate::TrainingEvent::Warning) says.
+    pub fn init(self, model: impl Into<Option<PathBuf>>) -> Self {
+        Self { init: model.into(), ..self }
     }
 
     /// If true, freezes preprocessor, latents and encoder, also in later sessions of the run.
@@ -67,7 +70,10 @@ impl TrainOptions {
         Self { freeze_encoder: freeze, ..self }
     }
 
-    /// If true, continues after the last checkpoint in the folder.
+    /// If true, continues after the last checkpoint in the folder, which has to hold a run of the same
+    /// recipe. Of `[run]`, `steps`, `validate_every`, `log_every`, `workers`,
+    /// `gradient_checkpointing`, `aligned_start` and `half_precision` may change, beside the name, the
+    /// card, the devices and the folder of the data.
     pub fn resume(self, resume: bool) -> Self {
         Self { resume, ..self }
     }

@@ -13,19 +13,20 @@ use perceiver_models::losses::{AutoencodingLoss, FlowLoss};
 use perceiver_models::{
     Checkpoint, Head, KeyMap, LoadOptions, PerceiverConfig,
     PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PerceiverHead, SaveOptions, freeze_encoder,
+    PerceiverForImageClassificationLearned, PerceiverHead, SaveOptions, freeze_encoder, hub,
     load_module, save_pretrained,
 };
 
 use super::data::{Data, ImageOptions, TextTableData, VideosData};
 use super::position_aware_init::spread_latents;
 use super::sources::{BoxedSource, Files, Parts};
+use super::tied::TiedRecipe;
 use super::{Recipe, TrainOptions};
 use crate::batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
 use crate::report::{CardModel, ModelCard};
-use crate::run::CHECKPOINTS_NAME;
+use crate::run::{CHECKPOINTS_NAME, Resume, check_folder, has_checkpoint};
 use crate::{
     Autoencoding, Collate, Error, Finished, FlowEstimation, ImageClassification, ImageClassifier,
     LoaderBuilder, MaskedLanguageModelling, Objective, Result, SequenceClassification,
@@ -38,8 +39,8 @@ impl Recipe {
     ///
     /// # Errors
     /// Before the first step, in one line: if the recipe and its data contradict each other, data is
-    /// missing, or the folder holds a run without [`resume`](TrainOptions::resume), or a model without
-    /// a run. Later, if no example can be read, nothing can be written, or the loss is not finite.
+    /// missing, the folder holds a run without [`resume`](TrainOptions::resume), a run of another
+    /// recipe or none with it, or a model without a run, or another process trains there. Later, if no example can be read, nothing can be written, or the loss is not finite.
     pub fn train(
         &self,
         options: TrainOptions,
@@ -49,6 +50,9 @@ impl Recipe {
         if options.devices.is_empty() {
             options.devices.push(Device::default());
         }
+        // Before any data is read.
+        let resume = if options.resume { Resume::Only } else { Resume::Never };
+        check_folder(&options.folder, resume)?;
         Session { recipe: self, options, on_progress: Arc::new(on_progress) }.train()
     }
 }
@@ -235,15 +239,44 @@ impl Session<'_> {
             let size = settings.data.image_size();
             head = spread_latents(head, self.recipe.head, config, size).map_err(refused)?;
         }
-        if let Some(folder) = &options.init {
-            let checkpoint = Checkpoint::open(folder)?;
-            let options = LoadOptions { partial: true, ..LoadOptions::default() };
-            let (loaded, report) = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options)?;
-            (self.on_progress)(TrainingEvent::Fresh(&report.fresh));
-            head = loaded;
+        // Saved states replace all weights.
+        let is_replaced = options.resume && has_checkpoint(&options.folder);
+        if let Some(source) = options.init.as_ref().filter(|_| !is_replaced) {
+            head = self.initialised(head, source)?;
         }
         if self.freezes_encoder() {
             head = freeze_encoder(head);
+        }
+        Ok(head)
+    }
+
+    /// The head with the weights that fit of the model to start from: a folder, a file or a hub id.
+    fn initialised<H: PerceiverHead>(&self, head: H, source: &Path) -> Result<H> {
+        let checkpoint = match source.exists() {
+            true => Checkpoint::open(source)?,
+            false => Checkpoint::open(hub::folder(source)?)?,
+        };
+        let options =
+            LoadOptions { partial: true, ignore_mismatched_sizes: true, ..LoadOptions::default() };
+        let (head, report) = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options)?;
+        // What the model has learned is in the encoder: with other shapes there, it is another model.
+        let other: Vec<_> =
+            report.mismatched.iter().filter(|tensor| !is_of_labels(&tensor.key)).collect();
+        if !other.is_empty() {
+            return Err(Error::Model(perceiver_models::Error::Mismatch {
+                path: checkpoint.path().to_path_buf(),
+                missing: Vec::new(),
+                unused: Vec::new(),
+                wrong: other.iter().map(ToString::to_string).collect(),
+                hint: Some(
+                    "only the decoder may have other shapes: [model] needs the sizes of its config.json"
+                        .to_owned(),
+                ),
+            }));
+        }
+        (self.on_progress)(TrainingEvent::Fresh(&report.fresh));
+        for warning in report.warnings() {
+            (self.on_progress)(TrainingEvent::Warning(&warning));
         }
         Ok(head)
     }
@@ -281,6 +314,9 @@ impl Session<'_> {
         }
         let loader =
             |batcher| LoaderBuilder::new(batcher).batch_size(run.batch_size).workers(run.workers);
+        for note in parts.train.remarks().notes.iter().chain(&parts.validation.remarks().notes) {
+            (self.on_progress)(TrainingEvent::Warning(note));
+        }
         let training = loader(batchers.train).shuffle(run.seed).build(parts.train);
         let validation = loader(batchers.validation).build(parts.validation);
         let schedule = settings.schedule.build(run.steps, settings.optimiser.learning_rate);
@@ -298,7 +334,8 @@ impl Session<'_> {
             .optimiser(settings.optimiser.build().map_err(refused)?)
             .learning_rate(schedule.map_err(refused)?)
             .devices(options.devices.clone())
-            .resume(options.resume)
+            .tied_to(&TiedRecipe::new(recipe, &config))
+            .resume_only(options.resume)
             .stop_handle(&options.stop)
             .dashboard(options.dashboard)
             .reports(self.card(), options.machine.clone())
@@ -321,6 +358,18 @@ impl Session<'_> {
             recipe: Some(self.recipe.text.clone()),
         })
     }
+}
+
+/// If true, a parameter's shape depends on what the model answers: its decoder, and the part of an
+/// autoencoder that reads and writes labels.
+fn is_of_labels(key: &str) -> bool {
+    const PARTS: [&str; 4] = [
+        "perceiver.decoder.",
+        "perceiver.output_postprocessor.",
+        "perceiver.input_preprocessor.padding.label",
+        "perceiver.input_preprocessor.mask.label",
+    ];
+    PARTS.iter().any(|part| key.starts_with(part))
 }
 
 /// Marks, among the checkpoints, a run whose encoder is frozen.

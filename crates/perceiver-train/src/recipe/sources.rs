@@ -1,5 +1,6 @@
 //! Opens the data of a recipe, for training as well as for evaluation.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
@@ -41,7 +42,9 @@ impl Files<'_> {
     pub(super) fn idx_images(&self, data: &IdxImagesData) -> Result<Parts<LabelledImage>> {
         let named = format!("`data.classes` names {}", data.classes.len());
         let open = |files| self.held_out_idx_images(files, data.classes.len(), &named);
-        Ok(parts(open(&data.train)?, open(&data.validation)?))
+        let train = open(&data.train)?;
+        self.check_classes(&data.train[1], train.only_class(), &data.classes)?;
+        Ok(parts(train, open(&data.validation)?))
     }
 
     /// Both parts of folders of images, and the names of their classes.
@@ -49,9 +52,15 @@ impl Files<'_> {
         &self,
         data: &ImageFolderData,
     ) -> Result<(Parts<LabelledImage>, Vec<String>)> {
-        let train = self.image_folder(&data.train, None)?;
+        let named = self.class_names();
+        let train = self.image_folder(&data.train, named.as_deref())?;
         let classes = train.class_names().to_vec();
+        self.check_classes(&data.train, train.only_class(), &classes)?;
         let validation = self.image_folder(&data.validation, Some(&classes))?;
+        self.check_validation(
+            &data.validation,
+            named.is_none() && validation.labels_are_indexes(),
+        )?;
         Ok((parts(train, validation), classes))
     }
 
@@ -60,10 +69,16 @@ impl Files<'_> {
         &self,
         data: &TextTableData,
     ) -> Result<(Parts<LabelledText>, Vec<String>)> {
-        let train = self.text_table(&data.train, data, None)?;
+        let named = self.class_names().filter(|_| data.label.is_some());
+        let train = self.text_table(&data.train, data, named.as_deref())?;
         let classes = train.class_names().to_vec();
+        self.check_classes(&data.train, train.only_class(), &classes)?;
         let names = (!classes.is_empty()).then_some(classes.as_slice());
         let validation = self.text_table(&data.validation, data, names)?;
+        self.check_validation(
+            &data.validation,
+            named.is_none() && validation.labels_are_indexes(),
+        )?;
         let names = data.values.clone().unwrap_or(classes);
         let shortest = if data.random_pieces { data.shortest_piece } else { 1.0 };
         let train = TextPieces { source: train, shortest, mask_probability: data.mask_probability };
@@ -115,6 +130,35 @@ impl Files<'_> {
     ) -> Result<Parts<Clip>> {
         let train = self.clips(data, config, data.random_crops)?;
         Ok(parts(train, self.held_out_clips(data, config)?))
+    }
+
+    /// Names of the classes in order of their numbers, if `[model]` has them: the data may then have
+    /// their indexes instead.
+    fn class_names(&self) -> Option<Vec<String>> {
+        let names = self.recipe.settings.model.get("id2label")?.as_table()?;
+        let name = |(index, name): (&String, &toml::Value)| {
+            Some((index.parse::<usize>().ok()?, name.as_str()?.to_owned()))
+        };
+        let names: Option<BTreeMap<_, _>> = names.iter().map(name).collect();
+        Some(names?.into_values().collect())
+    }
+
+    /// Refuses training data of one class: every answer would be right, and transformers would take a
+    /// model of one label for a regression.
+    fn check_classes(&self, path: &Path, only: Option<usize>, names: &[String]) -> Result<()> {
+        let Some(name) = only.and_then(|class| names.get(class)) else { return Ok(()) };
+        let reason = format!("all examples are of one class, {name:?}, expected two or more");
+        Err(Error::recipe(&self.path(path), reason))
+    }
+
+    /// Refuses indexes for classes whose order nobody has chosen.
+    fn check_validation(&self, path: &Path, is_unclear: bool) -> Result<()> {
+        if !is_unclear {
+            return Ok(());
+        }
+        let reason = "labels are numbers, those of the training data are names: `model.id2label` \
+                      can give their order";
+        Err(Error::recipe(&self.path(path), reason))
     }
 
     fn path(&self, path: &Path) -> PathBuf {

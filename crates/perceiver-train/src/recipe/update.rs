@@ -5,12 +5,12 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::module::ParamGroup;
 use burn::optim::{LambConfig, ModuleOptimizer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::AdamW;
 
 /// Settings of the optimiser.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optimiser {
     /// The update rule.
@@ -32,7 +32,7 @@ pub struct Optimiser {
 }
 
 /// An update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserName {
     /// Adam with decoupled weight decay.
@@ -104,7 +104,7 @@ impl Optimiser {
 }
 
 /// The learning rate by step.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// The shape after the warm-up.
@@ -119,7 +119,7 @@ pub struct Schedule {
 }
 
 /// The shape of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleShape {
     /// It stays constant.

@@ -126,6 +126,9 @@ impl ModelCard {
                 fenced(&mut page, "sh", command(*head));
                 page.push_str("\nWith transformers:\n\n");
                 fenced(&mut page, "python", &python(*head));
+                if let Some(note) = long_texts(*head) {
+                    let _ = writeln!(page, "\n{note}");
+                }
             }
             CardModel::Custom { usage, .. } => page.push_str(&format!("{}\n", usage.trim_end())),
         }
@@ -219,6 +222,21 @@ const fn command(head: Head) -> &'static str {
         Head::OpticalFlow => "perceiver flow --model DIR first.png second.png -o flow.png",
         Head::MultimodalAutoencoding => "perceiver autoencode --model DIR clip.mp4 -o again.mp4",
         _ => "perceiver forward --model DIR --inputs in.safetensors --output out.safetensors",
+    }
+}
+
+/// How texts are read that are longer than the model's input.
+const fn long_texts(head: Head) -> Option<&'static str> {
+    match head {
+        Head::MaskedLm => Some(
+            "`perceiver` reads a text that is longer than the model's input in windows around its masks.",
+        ),
+        Head::SequenceClassification => Some(
+            "A text that is longer than the model's input is refused. With `--truncate`, `perceiver` reads \
+             its beginning, as training and evaluation do, and with `--window` all of it in parts, \
+             whose scores it averages. In transformers, `truncation=True` reads its beginning.",
+        ),
+        _ => None,
     }
 }
 

@@ -3,14 +3,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::optim::OptimizerRecord;
+use burn::module::Module as _;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
+use burn_pack::Reader;
 
+use super::CHECKPOINTS_NAME;
 use crate::weights::check_parameters;
 use crate::{Error, Objective, Result, TrainingModel};
 
@@ -26,6 +29,12 @@ pub(super) struct Checkpoints {
     finishing: Arc<Mutex<()>>,
     /// Steps of an epoch, in which burn counts.
     steps_per_epoch: usize,
+}
+
+/// If true, the folder of a run has a checkpoint, readable or not.
+pub(crate) fn has_checkpoint(folder: &Path) -> bool {
+    let checkpoints = Checkpoints::new(folder.join(CHECKPOINTS_NAME));
+    checkpoints.steps().is_ok_and(|steps| !steps.is_empty())
 }
 
 /// The files of a checkpoint.
@@ -53,15 +62,29 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// The last step whose checkpoint can be read: burn's learner panics on a damaged one.
-    pub(super) fn last_readable(&self) -> Result<Option<usize>> {
-        let readable = |step: &usize| {
-            let folder = self.place(*step);
-            ModuleRecord::load(folder.join(PARTS[0])).is_ok()
-                && OptimizerRecord::load(folder.join(PARTS[1])).is_ok()
-                && LrSchedulerRecord::load(folder.join(PARTS[2])).is_ok()
-        };
-        Ok(self.steps()?.into_iter().rev().find(readable))
+    /// The last step whose checkpoint can be read, and why later ones cannot: burn's learner panics on
+    /// a damaged one. An error if there are checkpoints, but none that can be read.
+    pub(super) fn last_readable(&self) -> Result<(Option<usize>, Vec<Error>)> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            match self.read(step) {
+                Ok(()) => return Ok((Some(step), damaged)),
+                Err(error) => damaged.push(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok((None, Vec::new())),
+        }
+    }
+
+    /// Reads the files of a checkpoint.
+    fn read(&self, step: usize) -> Result<()> {
+        let [model, optimiser, schedule] = PARTS.map(|name| self.place(step).join(name));
+        ModuleRecord::load(&model).map_err(|error| damaged(&model, &error))?;
+        OptimizerRecord::load(&optimiser).map_err(|error| damaged(&optimiser, &error))?;
+        LrSchedulerRecord::load(&schedule).map_err(|error| damaged(&schedule, &error))?;
+        Ok(())
     }
 
     /// The three checkpointers of burn's learner.
@@ -75,7 +98,32 @@ impl Checkpoints {
         step: usize,
         model: &TrainingModel<O>,
     ) -> Result<()> {
-        check_parameters(model, &self.place(step).join(PARTS[0]))
+        let path = self.place(step).join(PARTS[0]);
+        check_parameters(model, &path)?;
+        let record = ModuleRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        let loaded = model.clone().try_load_record(record);
+        loaded.map(drop).map_err(|error| damaged(&path, &error))
+    }
+
+    /// Checks that a checkpoint holds the state of this optimiser: burn would begin again with what
+    /// does not fit.
+    pub(super) fn check_optimiser(&self, step: usize, optimiser: &ModuleOptimizer) -> Result<()> {
+        let path = self.place(step).join(PARTS[1]);
+        let tensors = Reader::from_file(&path).and_then(Reader::into_tensors);
+        let tensors = tensors.map_err(|error| damaged(&path, &error))?;
+        // burn panics on a tensor without a parameter.
+        if let Some(tensor) = tensors.iter().find(|tensor| tensor.param_id.is_none()) {
+            let reason = format!("`{}` belongs to no parameter", tensor.name);
+            return Err(Error::SavedState { path, reason });
+        }
+        let record = OptimizerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
+        let fitting = optimiser.clone().load_record(record).to_record().len();
+        if fitting == tensors.len() {
+            return Ok(());
+        }
+        let reason =
+            format!("state of another optimiser: {fitting} of {} tensors fit", tensors.len());
+        Err(Error::OtherModel { path, reason })
     }
 
     /// Writes an empty file among the checkpoints, whose name is its content.
@@ -123,6 +171,11 @@ impl Checkpoints {
         fs::rename(unfinished, place)?;
         sync(&self.folder)
     }
+}
+
+fn damaged(path: &Path, error: &impl ToString) -> Error {
+    let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::SavedState { path: path.to_path_buf(), reason }
 }
 
 /// One of a checkpoint's files.
@@ -196,7 +249,6 @@ impl CheckpointingStrategy for KeepLast {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-    use burn::module::Module as _;
     use burn::nn::LinearConfig;
     use burn::tensor::Device;
 
@@ -253,10 +305,19 @@ mod tests {
             optimiser.save(step, OptimizerRecord::default()).unwrap();
             schedule.save(step, LrSchedulerRecord::new()).unwrap();
         }
-        assert_eq!(checkpoints.last_readable().unwrap(), Some(10));
-        let model = folder.path().join("step-10/model.bpk");
-        let whole = fs::read(&model).unwrap();
-        fs::write(model, &whole[..whole.len() - 1]).unwrap();
-        assert_eq!(checkpoints.last_readable().unwrap(), Some(5));
+        let last = || checkpoints.last_readable().unwrap();
+        assert_eq!((last().0, last().1.len()), (Some(10), 0));
+        let damage = |step| {
+            let model = folder.path().join(format!("step-{step}/model.bpk"));
+            let whole = fs::read(&model).unwrap();
+            fs::write(model, &whole[..whole.len() - 1]).unwrap();
+        };
+        damage(10);
+        assert_eq!((last().0, last().1.len()), (Some(5), 1));
+        assert!(last().1[0].to_string().contains("step-10/model.bpk: damaged: "));
+        // Without any, a run must not begin again over what is left.
+        damage(5);
+        let error = checkpoints.last_readable().unwrap_err().to_string();
+        assert!(error.contains("step-10/model.bpk: damaged: "), "{error}");
     }
 }

@@ -28,10 +28,17 @@ impl DashboardMetric {
         self.metric.value(total, count)
     }
 
+    /// A batch may have no example that counts.
+    fn text(&self, sums: [f64; 2]) -> String {
+        match sums[1] > 0.0 {
+            true => format!("{:.3} {}", self.shown(sums), self.metric.unit),
+            false => "unknown".to_owned(),
+        }
+    }
+
     fn entry(&self) -> SerializedEntry {
-        let (all, batch, unit) = (self.shown(self.all), self.shown(self.batch), &self.metric.unit);
-        let formatted = format!("epoch {all:.3} {unit} - batch {batch:.3} {unit}");
-        SerializedEntry::new(formatted, NumericEntry::Value(all).serialize())
+        let formatted = format!("epoch {} - batch {}", self.text(self.all), self.text(self.batch));
+        SerializedEntry::new(formatted, NumericEntry::Value(self.shown(self.all)).serialize())
     }
 }
 

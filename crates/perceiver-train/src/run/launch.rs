@@ -1,9 +1,8 @@
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::DataLoader;
-use burn::module::Module as _;
+use burn::module::{DisplaySettings, Module as _};
 use burn::train::metric::{IterationSpeedMetric, LearningRateMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{
@@ -14,20 +13,58 @@ use perceiver_models::CONFIG_NAME;
 
 use super::checkpoints::{Checkpoints, KeepLast};
 use super::dashboard::DashboardMetric;
+use super::lock::FolderLock;
 use super::null_renderer::{NoLog, NullRenderer};
 use super::reports::{open_log, write_reports};
 use super::stepwise::{Event, Observer, Stepwise};
-use super::{CHECKPOINTS_NAME, Ending, Finished, OnProgress, Save, TrainingEvent, TrainingRun};
+use super::tied_settings::TiedSettings;
+use super::{
+    CHECKPOINTS_NAME, Ending, Finished, OnProgress, Resume, Save, TrainingEvent, TrainingRun,
+};
 use crate::loader::Passes;
-use crate::report::{LOG_NAME, TrainingSummary};
-use crate::{Error, Metric, Objective, Result, TrainingModel, UpdateRules, WEIGHTS_NAME};
+use crate::report::{CARD_NAME, CURVE_NAME, LOG_NAME, TrainingSummary};
+use crate::{Error, Metric, Objective, Result, Skipped, TrainingModel, UpdateRules, WEIGHTS_NAME};
+
+/// Name of the file with the settings that the checkpoints belong to, in their folder.
+const SETTINGS_NAME: &str = "settings.json";
+
+/// The part of the settings that a run knows itself.
+const OWN_PART: &str = "run";
+
+/// The part that a module's display shows.
+const OBJECTIVE_PART: &str = "objective";
 
 /// Trains from the last checkpoint, or from the start, and writes the reports.
 pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
-    let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
-    let reached = if run.resume { checkpoints.last_readable()?.unwrap_or(0) } else { 0 };
     check_folder(&run.folder, run.resume)?;
-    check_settings(&run, reached)?;
+    check_documents(&run.folder)?;
+    check_settings(&run)?;
+    let _lock = FolderLock::take(&run.folder)?;
+    let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
+    if run.resume == Resume::Never && run.folder.join(LOG_NAME).exists() {
+        // Another process has trained here since the folder was checked.
+        return Err(Error::RunExists { path: run.folder });
+    }
+    let reached = match run.resume {
+        Resume::Never => 0,
+        Resume::IfPossible | Resume::Only => {
+            let (last, damaged) = checkpoints.last_readable()?;
+            for error in damaged {
+                let warning = format!("{error}; resuming from the checkpoint before it");
+                (run.on_progress)(TrainingEvent::Warning(&warning));
+            }
+            last.unwrap_or(0)
+        }
+    };
+    check_reached(&run, reached)?;
+    let tied = tied(&run)?;
+    let settings_path = run.folder.join(CHECKPOINTS_NAME).join(SETTINGS_NAME);
+    // A run without a checkpoint has no state that could belong to other settings.
+    let saved = if reached > 0 { TiedSettings::read(&settings_path)? } else { None };
+    if let Some(saved) = &saved {
+        tied.check(saved, &run.folder, |part| part != OWN_PART && part != OBJECTIVE_PART)?;
+    }
+    let left_out = left_out(&run);
     let TrainingRun { folder, objective, training, validation, plan, rules, devices, .. } = run;
 
     // burn adds up the gradients of devices as it adds up those of accumulated batches.
@@ -43,8 +80,14 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         TrainingModel::new(objective, UpdateRules { accumulation: batches_per_step, ..rules });
     if reached > 0 {
         checkpoints.check_model(reached, &model)?;
+        if let Some(saved) = &saved {
+            tied.check(saved, &folder, |_| true)?;
+        }
+        checkpoints.check_optimiser(reached, &run.optimiser)?;
     }
-    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
+    if saved.is_none() {
+        tied.write(&settings_path)?;
+    }
     // Our strategy counts in steps, burn's own in passes of the loader.
     let steps_per_epoch = if devices.len() == 1 { 1 } else { plan.validate_every };
     let checkpoints = checkpoints.with_steps_per_epoch(steps_per_epoch);
@@ -90,7 +133,8 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
                 true => device.gradient_checkpointing(),
                 false => device,
             };
-            let stepwise = Stepwise::new(device, plan, log, &earlier, Arc::clone(&observer));
+            let round = training.examples().div_ceil(training.batch_size());
+            let stepwise = Stepwise::new(device, plan, round, log, &earlier, Arc::clone(&observer));
             let stepwise = Arc::new(stepwise);
             let strategy = TrainingStrategy::Custom(Arc::clone(&stepwise) as Arc<_>);
             let supervised = supervised.with_metric_logger(NoLog);
@@ -126,7 +170,7 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         observer(Event::Best(result.model.learned()))?;
     }
     let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    let skipped = training.skipped().and(validation.skipped());
+    let skipped = training.skipped().and(validation.skipped()).and(left_out);
     let all = || first_metrics(&result.model, validation.as_ref());
     let best = write_reports(&folder, &metrics, all, |best| {
         let (steps, machine) = (plan.steps, run.machine.as_deref());
@@ -165,22 +209,77 @@ fn observer<O: Objective>(
     })
 }
 
-/// Checks that the folder holds no other run or model.
-fn check_folder(folder: &Path, resume: bool) -> Result<()> {
+/// Checks that the folder holds a run to resume, or no other run or model.
+pub(crate) fn check_folder(folder: &Path, resume: Resume) -> Result<()> {
     let path = folder.to_path_buf();
     let holds = |name: &str| path.join(name).exists();
     let holds_run = holds(LOG_NAME) || holds(CHECKPOINTS_NAME);
-    if holds_run && !resume {
-        return Err(Error::RunExists { path });
+    match resume {
+        Resume::Never if holds_run => Err(Error::RunExists { path }),
+        _ if !holds_run && (holds(CONFIG_NAME) || holds(WEIGHTS_NAME)) => {
+            Err(Error::ModelExists { path })
+        }
+        Resume::Only if !holds_run => Err(Error::NothingToResume { path }),
+        _ => Ok(()),
     }
-    if !holds_run && (holds(CONFIG_NAME) || holds(WEIGHTS_NAME)) {
-        return Err(Error::ModelExists { path });
-    }
-    Ok(())
 }
 
-fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
-    let refused = |reason: String| Err(Error::Settings { folder: run.folder.clone(), reason });
+/// Checks that a folder without a run holds no documents that the run would replace.
+fn check_documents(folder: &Path) -> Result<()> {
+    let holds = |name: &&str| folder.join(name).exists();
+    if [LOG_NAME, CHECKPOINTS_NAME].iter().any(holds) {
+        return Ok(());
+    }
+    match [CARD_NAME, CURVE_NAME].into_iter().find(holds) {
+        None => Ok(()),
+        Some(name) => {
+            let reason = format!("holds another {name}, expected a folder without one");
+            Err(Error::Settings { folder: folder.to_path_buf(), reason })
+        }
+    }
+}
+
+/// The settings that this run's saved states belong to: those of the caller and its own. Without any
+/// of the caller's, also the structure of the objective.
+fn tied<O: Objective>(run: &TrainingRun<O>) -> Result<TiedSettings> {
+    let given = match &run.tied {
+        Some(tied) => tied.clone().map_err(|reason| refused(run, reason))?,
+        None => {
+            let display = run.objective.format(DisplaySettings::default());
+            let mut objective = TiedSettings::default();
+            objective.extend(OBJECTIVE_PART, TiedSettings::of_module(&display));
+            objective
+        }
+    };
+    let mut own = TiedSettings::default();
+    own.insert("optimiser", run.optimiser_kind);
+    own.insert("batch_size", run.training.batch_size());
+    own.insert("accumulation", run.plan.accumulation);
+    own.insert("seed", run.plan.seed);
+    own.insert("max_norm", run.rules.max_norm);
+    own.insert("average_decay", run.rules.average_decay);
+    let mut all = given;
+    all.extend(OWN_PART, own);
+    Ok(all)
+}
+
+/// Files that neither part has examples of.
+fn left_out<O: Objective>(run: &TrainingRun<O>) -> Skipped {
+    let [mut training, validation] =
+        [run.training.remarks(), run.validation.remarks()].map(|remarks| remarks.left_out);
+    // Both parts may come from one file.
+    let validation = validation.into_iter().filter(|reason| !training.contains(reason));
+    let validation: Vec<_> = validation.collect();
+    training.extend(validation);
+    Skipped::left_out(training)
+}
+
+fn refused<O: Objective>(run: &TrainingRun<O>, reason: String) -> Error {
+    Error::Settings { folder: run.folder.clone(), reason }
+}
+
+fn check_settings<O: Objective>(run: &TrainingRun<O>) -> Result<()> {
+    let refused = |reason: String| Err(refused(run, reason));
     let plan = &run.plan;
     for (name, value) in [
         ("steps", plan.steps),
@@ -199,13 +298,23 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<
     if run.validation.is_shuffled() {
         return refused("validation loader is shuffled, expected a fixed order".to_owned());
     }
-    let (steps, every) = (plan.steps, plan.validate_every);
+    Ok(())
+}
+
+/// Checks the settings against the step of the last checkpoint.
+fn check_reached<O: Objective>(run: &TrainingRun<O>, reached: usize) -> Result<()> {
+    let (steps, every) = (run.plan.steps, run.plan.validate_every);
+    if reached > steps {
+        let reason = format!("steps is {steps}, expected the {reached} of the saved run or more");
+        return Err(refused(run, reason));
+    }
     let whole = steps.is_multiple_of(every) && reached.is_multiple_of(every);
     if run.devices.len() > 1 && !whole {
-        return refused(format!(
+        let reason = format!(
             "several devices stop only at validations: {reached} of {steps} steps are done, expected \
              multiples of the {every} steps between validations"
-        ));
+        );
+        return Err(refused(run, reason));
     }
     Ok(())
 }

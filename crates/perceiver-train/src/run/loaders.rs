@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
-use perceiver_data::Source;
+use perceiver_data::{Remarks, Source};
 
 use crate::loader::Passes;
 use crate::{Collate, Loader, Skipped};
@@ -21,8 +21,14 @@ pub(super) trait AnyLoader<B>: DataLoader<B> {
     /// Examples of a batch.
     fn batch_size(&self) -> usize;
 
+    /// Number of examples, readable or not.
+    fn examples(&self) -> usize;
+
     /// Examples that could not be read so far.
     fn skipped(&self) -> Skipped;
+
+    /// What the source says about how it was opened.
+    fn remarks(&self) -> Remarks;
 }
 
 impl<S, C> AnyLoader<C::Batch> for Loader<S, C>
@@ -46,7 +52,15 @@ where
         Self::batch_size(self)
     }
 
+    fn examples(&self) -> usize {
+        Self::examples(self)
+    }
+
     fn skipped(&self) -> Skipped {
         Self::skipped(self)
+    }
+
+    fn remarks(&self) -> Remarks {
+        Self::remarks(self)
     }
 }

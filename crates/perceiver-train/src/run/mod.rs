@@ -2,12 +2,15 @@
 
 mod checkpoints;
 mod dashboard;
+mod event;
 mod launch;
 mod loaders;
+mod lock;
 mod null_renderer;
 mod reports;
 mod stepwise;
 mod stop;
+mod tied_settings;
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +19,16 @@ use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Device;
 use perceiver_data::Source;
+use serde::Serialize;
 
+pub(crate) use self::checkpoints::has_checkpoint;
+pub use self::event::{Ending, Finished, TrainingEvent};
+pub(crate) use self::launch::check_folder;
 use self::loaders::AnyLoader;
 pub use self::stop::StopHandle;
-use crate::report::{CardModel, CardSettings, ModelCard, Record};
-use crate::{AdamW, Collate, Error, Loader, Objective, Result, Skipped, UpdateRules, save_weights};
+use self::tied_settings::{TiedSettings, kind_of};
+use crate::report::{CardModel, CardSettings, ModelCard};
+use crate::{AdamW, Collate, Error, Loader, Objective, Result, UpdateRules, save_weights};
 
 /// Name of the folder, inside a run's folder, of the states from which the run can resume.
 pub const CHECKPOINTS_NAME: &str = "checkpoints";
@@ -69,9 +77,13 @@ pub struct TrainingRun<O: Objective> {
     plan: Plan,
     rules: UpdateRules,
     optimiser: ModuleOptimizer,
+    /// The optimiser's type.
+    optimiser_kind: &'static str,
     schedule: ModuleLrScheduler,
     devices: Vec<Device>,
-    resume: bool,
+    resume: Resume,
+    /// The settings that saved states belong to, or why there are none.
+    tied: Option<Result<TiedSettings, String>>,
     stop: StopHandle,
     dashboard: bool,
     machine: Option<String>,
@@ -79,6 +91,17 @@ pub struct TrainingRun<O: Objective> {
     mark: Option<&'static str>,
     save: Save<O::Head>,
     on_progress: OnProgress,
+}
+
+/// What to do with a run that the folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Refuses it.
+    Never,
+    /// Continues it, or starts one if there is none.
+    IfPossible,
+    /// Continues it. There has to be one.
+    Only,
 }
 
 /// Saves the best weights in the run's folder.
@@ -97,45 +120,6 @@ struct Plan {
     log_every: usize,
     seed: u64,
     gradient_checkpointing: bool,
-}
-
-/// An event during a training run.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum TrainingEvent<'a> {
-    /// A checkpoint was loaded to start from. It lacks these parameters, which are fresh.
-    Fresh(&'a [String]),
-    /// The training is about to begin, with this number of parameters.
-    Parameters(usize),
-    /// A line was written to the log.
-    Logged(&'a Record),
-    /// The weights so far are the best, and were saved.
-    Saved,
-}
-
-/// The result of a training run that completed or was stopped.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Complete or interrupted.
-    pub ending: Ending,
-    /// The validation of the weights in the folder; absent before the first validation.
-    pub best: Option<Record>,
-    /// Examples that could not be read.
-    pub skipped: Skipped,
-    /// Number of parameters.
-    pub parameters: usize,
-}
-
-/// How a successful run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// All steps were made, and the last of them validated.
-    Complete,
-    /// The run was stopped, and can resume at this step.
-    Interrupted {
-        /// Steps made so far.
-        step: usize,
-    },
 }
 
 impl<O: Objective> TrainingRun<O> {
@@ -176,8 +160,10 @@ impl<O: Objective> TrainingRun<O> {
             },
             rules: UpdateRules::default(),
             optimiser: ModuleOptimizer::from(AdamW::default()),
+            optimiser_kind: kind_of(&AdamW::default()),
             schedule: ModuleLrScheduler::from(1e-3),
-            resume: false,
+            resume: Resume::Never,
+            tied: None,
             stop: StopHandle::default(),
             dashboard: false,
             machine: None,
@@ -240,6 +226,7 @@ impl<O: Objective> TrainingRun<O> {
 
     /// The optimiser: [`AdamW`] by default.
     pub fn optimiser(mut self, optimiser: impl Into<ModuleOptimizer>) -> Self {
+        self.optimiser_kind = kind_of(&optimiser);
         self.optimiser = optimiser.into();
         self
     }
@@ -278,9 +265,39 @@ impl<O: Objective> TrainingRun<O> {
 
     /// If true, continues after the last checkpoint in the folder, or starts if there is none.
     /// Otherwise refuses a folder that holds a run.
+    ///
+    /// A saved run belongs to its settings: it is refused if [`tied_to`](Self::tied_to), the shapes of
+    /// parameters, the kind of optimiser, `batch_size`, `accumulation`, `seed`, `max_norm` or
+    /// `average_decay` differ. Steps, intervals, workers and devices may change.
     pub fn resume(mut self, resume: bool) -> Self {
-        self.resume = resume;
+        self.resume = if resume { Resume::IfPossible } else { Resume::Never };
         self
+    }
+
+    /// As [`resume`](Self::resume), but refuses a folder that holds no run, such as one misspelt.
+    pub fn resume_only(self, resume: bool) -> Self {
+        Self { resume: if resume { Resume::Only } else { Resume::Never }, ..self }
+    }
+
+    /// Ties saved states to settings of your own, such as the model's configuration and the learning
+    /// rate: a run with others is not resumed, and the error names the first that differs. Without
+    /// any, states are tied to the structure of the objective, as burn displays it.
+    ///
+    /// ```
+    /// use perceiver_train::{Objective, TrainingRun};
+    /// use perceiver_train::models::PerceiverConfig;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Settings { heads: usize, learning_rate: f64 }
+    ///
+    /// fn tied<O: Objective>(run: TrainingRun<O>, config: &PerceiverConfig) -> TrainingRun<O> {
+    ///     let heads = config.num_cross_attention_heads;
+    ///     run.tied_to(&Settings { heads, learning_rate: 1e-3 }).learning_rate(1e-3)
+    /// }
+    /// ```
+    pub fn tied_to(self, settings: &impl Serialize) -> Self {
+        let settings = TiedSettings::new(settings);
+        Self { tied: Some(settings.map_err(|error| error.to_string())), ..self }
     }
 
     /// The handle that stops the run.
@@ -371,9 +388,9 @@ impl<O: Objective> TrainingRun<O> {
     ///
     /// # Errors
     /// Before the first step, if settings contradict each other, the folder holds a run and
-    /// [`resume`](Self::resume) is not set, or the run to resume is of another model. Later, if no
-    /// example can be read, a metric counts no examples, nothing can be written, or the loss is not
-    /// finite. The last checkpoint stays.
+    /// [`resume`](Self::resume) is not set, another process trains in it, or the run to resume is
+    /// damaged or has other settings. Later, if no example can be read, a metric counts no examples,
+    /// nothing can be written, or the loss is not finite. The last checkpoint stays.
     pub fn train(self) -> Result<Finished> {
         launch::launch(self)
     }

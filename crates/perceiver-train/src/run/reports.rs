@@ -20,8 +20,9 @@ pub(super) fn open_log(path: &Path, reached: usize) -> Result<(File, Log)> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder).map_err(Error::io(path, "write"))?;
     for record in records {
-        file.write_all(&record.line()).map_err(Error::io(path, "write"))?;
+        file.as_file_mut().write_all(&record.line()).map_err(Error::io(path, "write"))?;
     }
+    file.as_file().sync_all().map_err(Error::io(path, "write"))?;
     let file = file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
     Ok((file, log))
 }
@@ -52,7 +53,7 @@ pub(super) fn write_reports(
 }
 
 /// Writes a file that appears only when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     let prefix = temporary_prefix();
     builder.prefix(&prefix);
@@ -61,7 +62,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
-    let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+    let written = file.as_file_mut().write_all(bytes).and_then(|()| file.as_file().sync_all());
     written.map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
     Ok(())

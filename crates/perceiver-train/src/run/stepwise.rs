@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use burn::module::Module as _;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsAccumulator;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn::train::{
     EventProcessorTraining as _, InferenceStep, Interrupter, Learner, LearnerEvent,
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
@@ -15,7 +15,8 @@ use burn::train::{
 
 use super::Plan;
 use crate::report::{LOG_NAME, Log, Part, Record};
-use crate::totals::Totals;
+use crate::totals::{Added, Totals};
+use crate::training_model::scaled;
 use crate::{Error, Objective, Result, TrainingModel};
 
 /// Trains on one device. Each step is an epoch to burn, so that validations and checkpoints can follow
@@ -26,6 +27,8 @@ use crate::{Error, Objective, Result, TrainingModel};
 pub(super) struct Stepwise<O: Objective> {
     device: Device,
     plan: Plan,
+    /// Batches that hold every example once.
+    round: usize,
     state: Mutex<State>,
     failure: Mutex<Option<Error>>,
     observer: Observer<O>,
@@ -52,6 +55,9 @@ struct State {
     /// The step of the last validation, and the lowest loss of all.
     validated: Option<usize>,
     best: f64,
+    /// Batches of this session up to the first in which something counted.
+    uncounted: usize,
+    has_counted: bool,
 }
 
 impl<O: Objective> Stepwise<O> {
@@ -59,6 +65,7 @@ impl<O: Objective> Stepwise<O> {
     pub(super) fn new(
         device: Device,
         plan: Plan,
+        round: usize,
         log: File,
         earlier: &Log,
         observer: Observer<O>,
@@ -70,8 +77,10 @@ impl<O: Objective> Stepwise<O> {
             since: Instant::now(),
             validated: earlier.validation.last().map(|record| record.step as usize),
             best: earlier.validation.iter().map(|r| r.loss).fold(f64::INFINITY, f64::min),
+            uncounted: 0,
+            has_counted: false,
         };
-        Self { device, plan, state: Mutex::new(state), failure: Mutex::default(), observer }
+        Self { device, plan, round, state: Mutex::new(state), failure: Mutex::default(), observer }
     }
 
     /// Takes the error that ended the run.
@@ -101,13 +110,23 @@ impl<O: Objective> Stepwise<O> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Refuses to go on if nothing has counted in this session, although every example was seen: two
+    /// rounds contain each, wherever they begin.
+    fn check_counted(&self, added: Added, totals: &Totals, step: usize) -> Result<()> {
+        let mut state = self.state();
+        state.has_counted |= added != Added::Nothing;
+        state.uncounted += usize::from(!state.has_counted);
+        if state.has_counted || state.uncounted < 2 * self.round {
+            return Ok(());
+        }
+        let metric =
+            totals.without_weight().map_or_else(String::new, |metric| metric.name.to_string());
+        Err(Error::EmptyMetric { metric, part: Part::Train, step })
+    }
+
     fn log(&self, step: usize, part: Part, totals: &Totals, rate: Option<f64>) -> Result<Record> {
         // A mean over a few steps may have no example of a rare kind; a validation may not.
-        let empty = match part {
-            Part::Train => totals.without_weight(),
-            Part::Validation => totals.without_examples(),
-        };
-        if let Some(metric) = empty {
+        if let (Part::Validation, Some(metric)) = (part, totals.without_examples()) {
             return Err(Error::EmptyMetric { metric: metric.name.to_string(), part, step });
         }
         let mut state = self.state();
@@ -119,7 +138,13 @@ impl<O: Objective> Stepwise<O> {
             learning_rate: rate,
             seconds: state.before + state.since.elapsed().as_secs_f64(),
         };
-        state.log.write_all(&record.line()).map_err(Error::io(Path::new(LOG_NAME), "write"))?;
+        let written = state.log.write_all(&record.line());
+        // A validation waits until its line and those before it are on the disk.
+        let written = match part {
+            Part::Train => written,
+            Part::Validation => written.and_then(|()| state.log.sync_data()),
+        };
+        written.map_err(Error::io(Path::new(LOG_NAME), "write"))?;
         drop(state);
         (self.observer)(Event::Logged(&record))?;
         if record.loss.is_finite() {
@@ -178,6 +203,23 @@ impl<O: Objective> SupervisedLearningStrategy<TrainingModel<O>> for Stepwise<O> 
     }
 }
 
+/// Tells a run that diverged from one whose weights are not to blame.
+fn named_cause<M: Module>(error: Error, model: &M) -> Error {
+    let Error::Diverged { step } = error else { return error };
+    let mut weights = AreFinite(true);
+    model.visit(&mut weights);
+    if weights.0 { Error::NotFinite { step } } else { error }
+}
+
+/// Visits weights until one is not finite.
+struct AreFinite(bool);
+
+impl ModuleVisitor for AreFinite {
+    fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<D>>) {
+        self.0 = self.0 && weight.val().is_finite().all().into_scalar::<bool>();
+    }
+}
+
 type Processor<O> = SupervisedTrainingEventProcessor<TrainingModel<O>>;
 
 impl<O: Objective> Stepwise<O> {
@@ -198,7 +240,7 @@ impl<O: Objective> Stepwise<O> {
         let mut batches = batches.iter();
         let mut totals = Totals::default();
         let mut gradients = GradientsAccumulator::new();
-        let mut accumulated = 0;
+        let (mut accumulated, mut counted) = (0, 0);
         while let Some(batch) = batches.next() {
             if accumulated == 0 {
                 // Dropout draws from the device: the same numbers at this step in every session.
@@ -206,13 +248,32 @@ impl<O: Objective> Stepwise<O> {
             }
             let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
             let output = learner.train_step(batch);
-            gradients.accumulate(&learner.model(), output.grads);
-            totals.add(output.item.clone());
+            let added = totals.add(output.item.clone());
+            self.check_counted(added, &totals, *step)?;
+            match added {
+                // A loss over nothing says nothing, and neither do its gradients.
+                Added::Nothing => {}
+                Added::Loss(loss) if !loss.is_finite() => {
+                    let rate = learner.lr_current().base();
+                    let logged = self.log(*step + 1, Part::Train, &totals, Some(rate));
+                    return logged.map(drop).map_err(|error| named_cause(error, &learner.model()));
+                }
+                Added::Loss(_) => {
+                    gradients.accumulate(&learner.model(), output.grads);
+                    counted += 1;
+                }
+            }
             accumulated += 1;
             if accumulated == self.plan.accumulation {
                 accumulated = 0;
                 learner.lr_step();
-                learner.optimizer_step(gradients.grads());
+                if counted > 0 {
+                    // The model divides by all batches of a step; these are the mean of its own.
+                    let share = self.plan.accumulation as f64 / f64::from(counted);
+                    let mean = scaled(&learner.model(), gradients.grads(), share);
+                    learner.optimizer_step(mean);
+                }
+                counted = 0;
                 *step += 1;
             }
             let (progress, rate) = (batches.progress(), learner.lr_current());
@@ -223,7 +284,8 @@ impl<O: Objective> Stepwise<O> {
             if accumulated > 0 {
                 continue;
             }
-            if step.is_multiple_of(self.plan.log_every) || interrupter.should_stop() {
+            let is_due = step.is_multiple_of(self.plan.log_every) || interrupter.should_stop();
+            if is_due && !totals.is_empty() {
                 let rate = learner.lr_current().base();
                 self.log(*step, Part::Train, &std::mem::take(&mut totals), Some(rate))?;
             }
@@ -267,7 +329,8 @@ impl<O: Objective> Stepwise<O> {
         }
         interrupter.fail_on_error(processor.process_valid(LearnerEvent::EndSplit(step)));
         interrupter.fail_on_error(processor.process_train(LearnerEvent::EndEpoch(step)));
-        let record = self.log(step, Part::Validation, &totals, None)?;
+        let record = self.log(step, Part::Validation, &totals, None);
+        let record = record.map_err(|error| named_cause(error, &model))?;
         if self.is_best(step, record.loss) {
             (self.observer)(Event::Best(model.learned()))?;
         }

@@ -1,37 +1,49 @@
 //! Optical flow beside simple methods.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use perceiver_data::Source;
 use perceiver_data::flow::FlowPair;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::{FlowEvaluation, FlowSums, Metric, validation_random};
 use serde_json::{Value, json};
 
-use crate::batch::Batch;
-use crate::output::{grouped, table};
+use crate::output::{chain, grouped, table};
 use crate::progress::Bar;
 
-/// Runs the model on all pairs.
+/// Runs the model on all pairs. Also returns why pairs could not be measured.
 pub(super) fn measure(
     pipeline: &OpticalFlow,
     pairs: &dyn Source<Example = FlowPair>,
     bar: &mut Bar,
-    batch: &mut Batch,
-) -> Result<FlowEvaluation> {
+) -> (FlowEvaluation, Vec<String>) {
     let mut evaluation = FlowEvaluation::default();
+    let mut skipped = pairs.remarks().left_out;
     for index in 0..pairs.len() {
         bar.at(Progress { done: index, total: pairs.len() });
-        batch.run(&format!("pair {}", index + 1), || {
-            let pair = pairs.example(index, &mut validation_random(index))?;
-            let found = pipeline.run(&pair.first, &pair.second)?;
-            evaluation.add(pair, &found);
-            Ok(())
-        })?;
+        if let Err(error) = add(pipeline, pairs, index, &mut evaluation) {
+            skipped.push(format!("pair {}: {}", index + 1, chain(&error)));
+        }
     }
-    Ok(evaluation)
+    (evaluation, skipped)
 }
 
-pub(super) fn as_json(evaluation: &FlowEvaluation) -> Value {
+/// Runs the model on a pair.
+fn add(
+    pipeline: &OpticalFlow,
+    pairs: &dyn Source<Example = FlowPair>,
+    index: usize,
+    evaluation: &mut FlowEvaluation,
+) -> Result<()> {
+    let pair = pairs.example(index, &mut validation_random(index))?;
+    if !pair.valid.iter().any(|&known| known) {
+        bail!("no pixel's flow is known");
+    }
+    let found = pipeline.run(&pair.first, &pair.second)?;
+    evaluation.add(pair, &found);
+    Ok(())
+}
+
+pub(super) fn as_json(evaluation: &FlowEvaluation, skipped: usize) -> Value {
     let errors = |sums: &FlowSums| {
         json!({
             Metric::END_POINT_ERROR.name: sums.end_point_error(),
@@ -44,6 +56,7 @@ pub(super) fn as_json(evaluation: &FlowEvaluation) -> Value {
     );
     json!({
         "examples": pairs.len(),
+        "skipped": skipped,
         "known_pixels": model.pixels,
         "measures": errors(model),
         "zero_flow": errors(zero_flow),

@@ -9,14 +9,15 @@ use perceiver_data::flow::FlowPair;
 use perceiver_pipelines::{OpticalFlow, Progress};
 use perceiver_train::recipe::Recipe;
 use perceiver_train::report::Confusion;
-use perceiver_train::{Baseline, Evaluation, EvaluationData, Evaluator, Examples, Metric};
+use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Examples, Metric};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::HubArguments;
-use crate::batch::Batch;
+use crate::args::{ForceArgument, HeadArguments, HubArguments};
+use crate::atomic_output::write_whole;
+use crate::batch::Unreadable;
+use crate::destination::check_file;
 use crate::device::OpenDevice;
-use crate::files::{check_output, write_whole};
 use crate::output::{grouped, one_line, table};
 use crate::paths::expand_patterns;
 
@@ -34,7 +35,7 @@ Examples:
   perceiver evaluate ./optical-flow pairs/
   perceiver evaluate ./optical-flow recipes/flow.toml --data target/data
 
-An example that cannot be read is skipped, with a warning on stderr.";
+An example that cannot be read is skipped, with a warning on stderr and exit code 1.";
 
 /// Evaluate a model on labelled data: accuracy, F1, bits per byte, end-point error, PSNR
 ///
@@ -50,16 +51,17 @@ pub(crate) struct EvaluateArguments {
     ///
     /// Image classifiers: a folder with a folder of photos per class, or two IDX files, of images and
     /// of labels. Text classifiers: *.csv, *.tsv, *.jsonl or *.json, also gzipped, with the columns text
-    /// and label. Masked language models: text files or folders of them. Optical flow: a folder with NAME.flo, NAME_1.png and NAME_2.png, or
-    /// KITTI's. Autoencoders: videos or folders of them. Any model: a recipe, *.toml, for its validation data.
+    /// and label. Classes have the model's names or, if none has one, its indexes. Masked language
+    /// models: text files or folders of them. Optical flow: a folder with NAME.flo, NAME_1.png and
+    /// NAME_2.png, or KITTI's. Autoencoders: videos or folders of them. Any model: a recipe, *.toml, for
+    /// its validation data.
     #[arg(value_name = "DATA", required = true)]
     data: Vec<PathBuf>,
     /// Write the confusion matrix as a picture, *.svg
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Replace an existing picture
-    #[arg(long, requires = "confusion")]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     /// Examples that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -69,16 +71,19 @@ pub(crate) struct EvaluateArguments {
     root: PathBuf,
     #[command(flatten)]
     hub: HubArguments,
+    #[command(flatten)]
+    head: HeadArguments,
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
-        check_output(path)?;
-        if !arguments.force && path.exists() {
-            bail!("{}: exists; --force replaces it", path.display());
-        }
+        check_file(path, arguments.force.force)?;
     }
-    let evaluator = Evaluator::open(arguments.hub.folder(&arguments.model)?)?;
+    let folder = arguments.hub.folder(&arguments.model)?;
+    let evaluator = match arguments.head.head {
+        Some(head) => Evaluator::open_as(folder, head)?,
+        None => Evaluator::open(folder)?,
+    };
     let evaluator = evaluator.batch_size(arguments.batch).workers(WORKERS);
     if let Some(path) = &arguments.confusion
         && !evaluator.head().is_classifier()
@@ -93,15 +98,19 @@ pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()
     };
     let device = context.open_device()?;
     let start = Instant::now();
-    match data {
+    let (read, skipped) = match data {
         EvaluationData::Examples(examples) => {
             let evaluation = evaluate(&evaluator, examples, &device, context)?;
             print(arguments, &evaluation, &evaluator, context)?;
+            (evaluation.examples, evaluation.skipped.count)
         }
         EvaluationData::FlowPairs(pairs) => evaluate_flow(&evaluator, &*pairs, &device, context)?,
-    }
+    };
     context.note_device(&device, start);
-    Ok(())
+    match skipped {
+        0 => Ok(()),
+        count => Err(Unreadable(format!("{count} of {}", read + count)).into()),
+    }
 }
 
 fn evaluate(
@@ -116,28 +125,33 @@ fn evaluate(
     let evaluation = evaluator.evaluate(examples, &device.device, on_progress)?;
     drop(bar);
     context.output.warnings(&evaluation.warnings);
-    let skipped = &evaluation.skipped;
-    if skipped.count > 0 {
-        let count = format!("{} of {total} examples could not be read", skipped.count);
-        context.output.warnings(&[&[count], skipped.reasons.as_slice()].concat());
-    }
+    context.output.warnings(&evaluation.skipped.reasons);
     Ok(evaluation)
 }
 
+/// Returns the numbers of pairs that were measured, and of those that could not be.
 fn evaluate_flow(
     evaluator: &Evaluator,
     pairs: &dyn Source<Example = FlowPair>,
     device: &OpenDevice,
     context: &Context,
-) -> Result<()> {
+) -> Result<(usize, usize)> {
     let pipeline = OpticalFlow::from_pretrained(evaluator.folder(), &device.device)?.pad(true);
     context.output.warnings(pipeline.warnings());
+    context.output.warnings(&pairs.remarks().notes);
     let mut bar = context.output.progress("evaluate", "pairs");
-    let mut batch = Batch::new(pairs.len());
-    let evaluation = flow::measure(&pipeline, pairs, &mut bar, &mut batch)?;
+    let (evaluation, skipped) = flow::measure(&pipeline, pairs, &mut bar);
     drop(bar);
-    context.output.result(flow::as_json(&evaluation), &flow::as_text(&evaluation))?;
-    batch.finish()
+    let no_result = |reason| Error::NoResult { path: evaluator.folder().to_path_buf(), reason };
+    if let (true, [first, others @ ..]) = (evaluation.pairs.is_empty(), skipped.as_slice()) {
+        context.output.warnings(others);
+        return Err(no_result(format!("no pair could be measured: {first}")).into());
+    }
+    context.output.warnings(&skipped);
+    evaluation.check().map_err(|error| no_result(error.to_string()))?;
+    let json = flow::as_json(&evaluation, skipped.len());
+    context.output.result(json, &flow::as_text(&evaluation))?;
+    Ok((evaluation.pairs.len(), skipped.len()))
 }
 
 fn print(

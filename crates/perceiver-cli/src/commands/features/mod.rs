@@ -13,10 +13,11 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{HeadArguments, ModelArguments, OutputArguments};
+use crate::atomic_output::{complete, write_whole};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
-use crate::files::{check_output, write_whole};
+use crate::destination::check_file;
 use crate::inputs::{InputArguments, each_answer, split};
 use crate::output::one_line;
 
@@ -41,6 +42,8 @@ The inputs' names are in the metadata of X.safetensors, or in X.json beside X.np
 pub(crate) struct FeaturesArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     #[command(flatten)]
     inputs: InputArguments,
     #[command(flatten)]
@@ -78,20 +81,20 @@ struct Collected {
 pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()> {
     let path = &arguments.output.output;
     let form = form(path)?;
-    arguments.output.check()?;
+    arguments.output.check_file(arguments.inputs.paths().iter().map(PathBuf::as_path))?;
     if let Form::Npy = form {
-        let names = names_path(path);
-        check_output(&names)?;
-        if !arguments.output.force && names.exists() {
-            bail!("{}: exists; --force replaces it", names.display());
-        }
+        check_file(&names_path(path), arguments.output.force.force)?;
     }
     let bundled = Bundled::classifier(arguments.inputs.are_texts());
     let folder = arguments.model.folder(bundled, context.output)?;
     let mut collected = Collected::new(arguments.pool);
     let take = Take { arguments, folder: &folder, context };
     // Loading refuses a folder without a known head.
-    let batch = match PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()) {
+    let head = match arguments.head.head {
+        Some(head) => Ok(head),
+        None => PerceiverConfig::from_pretrained(&folder).and_then(|config| config.head()),
+    };
+    let batch = match head {
         Ok(Head::OpticalFlow) => take.pairs(&mut collected)?,
         Ok(Head::MultimodalAutoencoding) => take.clips(&mut collected)?,
         _ => take.inputs(&mut collected)?,
@@ -120,7 +123,10 @@ impl Take<'_> {
         let inputs = arguments.inputs.read(context.output)?;
         let device = context.open_device()?;
         let start = Instant::now();
-        let pipeline = Features::from_pretrained(folder, &device.device)?;
+        let pipeline = match arguments.head.head {
+            Some(head) => Features::from_pretrained_as(folder, head, &device.device)?,
+            None => Features::from_pretrained(folder, &device.device)?,
+        };
         context.output.warnings(pipeline.warnings());
 
         let (total, unit) = (inputs.len(), arguments.inputs.unit());
@@ -129,7 +135,10 @@ impl Take<'_> {
             Pool::Mean => Pooling::Mean,
             Pool::None => Pooling::None,
         };
-        let pipeline = pipeline.pooling(pooling).batch(arguments.inputs.batch);
+        let pipeline = pipeline
+            .pooling(pooling)
+            .batch(arguments.inputs.batch)
+            .long_texts(arguments.inputs.long_texts.choice());
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
         let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
@@ -200,8 +209,9 @@ impl Collected {
                 write_whole(path, &serialize([("features", tensor)], Some(metadata))?)?;
             }
             Form::Npy => {
-                write_whole(&names_path(path), names.as_bytes())?;
+                let names = complete(&names_path(path), names.as_bytes())?;
                 write_whole(path, &npy(&shape, &self.values))?;
+                names.finish()?;
             }
         }
         Ok(shape)

@@ -5,14 +5,15 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
-use perceiver_pipelines::{Error, OpticalFlow, Progress};
+use perceiver_data::names_folder;
+use perceiver_pipelines::{Error, Head, OpticalFlow, Progress};
 use serde_json::json;
 
 use self::pairs::Pair;
 pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
 use super::Context;
-use crate::args::{ModelArguments, OutputArguments};
+use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
 use crate::output::{grouped, one_line};
@@ -38,6 +39,8 @@ Examples:
 pub(crate) struct FlowArguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    head: HeadArguments,
     /// Images in order, a folder of them, or a video
     #[arg(value_name = "FRAMES", required = true)]
     frames: Vec<PathBuf>,
@@ -45,9 +48,8 @@ pub(crate) struct FlowArguments {
     /// one file per pair of frames
     #[arg(short, long, value_name = "PATH", required_unless_present = "ground_truth")]
     output: Option<PathBuf>,
-    /// Replace an existing output
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArgument,
     /// Form of the output; several forms get a folder each [default: by extension flo, colours or
     /// side-by-side]
     #[arg(long, value_name = "FORM", value_delimiter = ',', requires = "output")]
@@ -114,6 +116,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
     let device = context.open_device()?;
+    arguments.head.only(Head::OpticalFlow)?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
     let start = Instant::now();
     let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
@@ -181,7 +184,12 @@ impl FlowArguments {
             has_legend: !self.no_legend,
         };
         let fps = self.fps.or(pairs.frames_per_second()).unwrap_or(10.0);
-        Target::open(&output, &self.format, style, pairs, fps)
+        let inputs = self.frames.iter().chain(&self.ground_truth).map(PathBuf::as_path);
+        match names_folder(path) {
+            true => output.check_folder(inputs)?,
+            false => output.check_file(inputs)?,
+        }
+        Target::open(path, &self.format, style, pairs, fps)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Pairs of consecutive frames, from images or a video.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -16,7 +17,7 @@ use crate::paths::expand_patterns;
 pub(in crate::commands) struct Pair {
     pub(in crate::commands) names: [String; 2],
     /// Name of the pair's output file without extension: that of the first frame.
-    pub(in crate::commands) stem: String,
+    pub(in crate::commands) stem: OsString,
     pub(in crate::commands) frames: [RgbImage; 2],
 }
 
@@ -94,7 +95,7 @@ impl Pairs {
     }
 
     /// Output names of the pairs of images.
-    pub(in crate::commands) fn stems(&self) -> Vec<String> {
+    pub(in crate::commands) fn stems(&self) -> Vec<OsString> {
         match self {
             Self::Images { paths, .. } => {
                 paths[..paths.len() - 1].iter().map(|path| stem(path)).collect()
@@ -129,7 +130,7 @@ impl Pairs {
                 let frame = |index: usize| format!("{name} frame {index}");
                 let names = [frame(*index), frame(*index + 1)];
                 let first = std::mem::replace(last, second.clone());
-                let stem = format!("{index:06}");
+                let stem = format!("{index:06}").into();
                 Some((names[0].clone(), Ok(Pair { names, stem, frames: [first, second] })))
             }
         }
@@ -143,6 +144,6 @@ fn images(paths: [&PathBuf; 2], first: Option<RgbImage>) -> Result<Pair> {
     Ok(Pair { names, stem: stem(paths[0]), frames: [first, second] })
 }
 
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+fn stem(path: &Path) -> OsString {
+    path.file_stem().unwrap_or_default().to_os_string()
 }

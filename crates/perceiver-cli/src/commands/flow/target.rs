@@ -9,13 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use image::{GenericImage, ImageFormat, RgbImage};
 use ndarray::Array3;
 use perceiver_data::flow::{Colours, Palette, arrows, encode_flo, encode_kitti, largest_motion};
-use perceiver_data::{VideoFormat, VideoWriter};
+use perceiver_data::{VideoFormat, VideoWriter, names_folder};
 
 use super::Form;
 use super::pairs::{Pair, Pairs};
-use crate::args::OutputArguments;
-use crate::atomic_output::AtomicOutput;
-use crate::files::write_whole;
+use crate::atomic_output::{AtomicOutput, write_whole};
 
 /// Motion that DeepMind's notebook gives the strongest colour, in pixels.
 const NOTEBOOK_MOTION: f32 = 24.0;
@@ -56,59 +54,49 @@ pub(super) struct Style {
 impl Target {
     /// Checks that everything can be written, before there is anything to write.
     pub(super) fn open(
-        output: &OutputArguments,
+        path: &Path,
         formats: &[Form],
         style: Style,
         pairs: &Pairs,
         fps: f64,
     ) -> Result<Self> {
-        let path = &output.output;
+        if names_folder(path) {
+            return Self::folder(path, formats, style, pairs);
+        }
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         match ending.as_deref() {
-            _ if path.is_dir() => Self::folder(output, formats, style, pairs),
-            None => Self::folder(output, formats, style, pairs),
             Some(ending @ ("flo" | "png")) => {
                 let form = one_form(path, ending, formats)?;
                 if !pairs.is_one() {
                     let path = path.display();
                     bail!("{path}: holds the flow of two frames, expected a folder or a video");
                 }
-                output.check()?;
-                Ok(Self::File { path: path.clone(), form, style })
+                Ok(Self::File { path: path.to_path_buf(), form, style })
             }
             Some(ending @ ("mp4" | "webp" | "gif")) => {
                 let form = one_form(path, ending, formats)?;
-                output.check()?;
                 let file = AtomicOutput::file(path)?;
                 let writer = VideoWriter::create(file.path(), VideoFormat::of(path)?, fps);
-                let writer = Box::new(writer.map_err(|error| file.named(error))?);
-                Ok(Self::Video { path: path.clone(), file, writer, frames: 0, form, style })
+                let writer = Box::new(writer.map_err(|error| file.named(&error))?);
+                let path = path.to_path_buf();
+                Ok(Self::Video { path, file, writer, frames: 0, form, style })
             }
-            Some(ending) => bail!(
-                "{}: unknown extension .{ending}, expected .flo, .png, .mp4, .webp, .gif or a \
-                 folder's name",
-                path.display()
+            ending => bail!(
+                "{}: unknown extension .{}, expected .flo, .png, .mp4, .webp, .gif or a folder's name",
+                path.display(),
+                ending.unwrap_or_default()
             ),
         }
     }
 
-    fn folder(
-        output: &OutputArguments,
-        formats: &[Form],
-        style: Style,
-        pairs: &Pairs,
-    ) -> Result<Self> {
-        let path = &output.output;
-        let inside = path.join("flow");
-        output.check()?;
+    fn folder(path: &Path, formats: &[Form], style: Style, pairs: &Pairs) -> Result<Self> {
         let (stems, mut seen) = (pairs.stems(), HashSet::new());
-        if let Some(twice) = stems.iter().find(|stem| !seen.insert(stem.as_str())) {
-            bail!("{}: two frames are named {twice}, expected distinct names", path.display());
+        if let Some(twice) = stems.iter().find(|stem| !seen.insert(*stem)) {
+            let (path, twice) = (path.display(), twice.display());
+            bail!("{path}: two frames are named {twice}, expected distinct names");
         }
-        // Finds out early that nothing can be written.
-        drop(AtomicOutput::file(if path.is_dir() { &inside } else { path })?);
         let forms = if formats.is_empty() { vec![Form::Colours] } else { formats.to_vec() };
-        Ok(Self::Folder { path: path.clone(), forms, style })
+        Ok(Self::Folder { path: path.to_path_buf(), forms, style })
     }
 
     /// Writes the flow of a pair; returns the written files.
@@ -127,7 +115,10 @@ impl Target {
                     let created = fs::create_dir_all(&folder);
                     created.with_context(|| format!("{}: cannot create", folder.display()))?;
                     let ending = if form == Form::Flo { "flo" } else { "png" };
-                    let file = folder.join(format!("{}.{ending}", pair.stem));
+                    let mut name = pair.stem.clone();
+                    name.push(".");
+                    name.push(ending);
+                    let file = folder.join(name);
                     write_whole(&file, &style.bytes(form, pair, flow)?)?;
                     written.push(file);
                 }
@@ -135,7 +126,7 @@ impl Target {
             }
             Self::Video { file, writer, frames, form, style, .. } => {
                 let written = writer.write(&style.picture(*form, pair, flow));
-                written.map_err(|error| file.named(error))?;
+                written.map_err(|error| file.failed(&error))?;
                 *frames += 1;
                 Ok(Vec::new())
             }
@@ -146,7 +137,7 @@ impl Target {
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
             Self::Video { path, file, writer, frames, .. } if frames > 0 => {
-                writer.finish(None).map_err(|error| file.named(error))?;
+                writer.finish(None).map_err(|error| file.failed(&error))?;
                 file.finish()?;
                 Ok(Some((path, frames)))
             }

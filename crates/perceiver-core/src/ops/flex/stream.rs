@@ -224,8 +224,8 @@ impl Part {
         let mut scores = vec![0.0; count * TILE_KEYS.min(keys.len())];
         for start in keys.clone().step_by(TILE_KEYS) {
             let tile_keys = start..(start + TILE_KEYS).min(keys.end);
-            // A part without any key could not be merged, so the first tile is never skipped.
-            if !all_hidden && start > keys.start && hides_all(tile_keys.clone()) {
+            // If all keys of the part are hidden, its totals stay 0, and merging it changes nothing.
+            if !all_hidden && hides_all(tile_keys.clone()) {
                 continue;
             }
             let tile = Tile { problem, rows: rows.clone(), keys: tile_keys };

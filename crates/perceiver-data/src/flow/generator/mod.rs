@@ -46,7 +46,7 @@ const MAX_MEMORY: usize = 1 << 30;
 pub struct FlowGenerator {
     photos: Vec<Photo>,
     options: FlowGeneratorOptions,
-    note: Option<String>,
+    remarks: Remarks,
 }
 
 /// Settings of a [`FlowGenerator`].
@@ -80,20 +80,30 @@ impl FlowGeneratorOptions {
 impl FlowGenerator {
     /// Reads all photos of a folder.
     ///
-    /// If the photos would take more than a gigabyte, large ones are reduced.
+    /// If the photos would take more than a gigabyte, large ones are reduced. Leaves out photos that
+    /// cannot be read; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
-    /// Returns an error if the folder holds no image or one that cannot be read, or if the options
-    /// are invalid.
+    /// Returns an error if the folder holds no image that can be read, or if the options are invalid.
     pub fn new(folder: impl AsRef<Path>, options: FlowGeneratorOptions) -> Result<Self> {
         let folder = folder.as_ref();
         options.check().map_err(|reason| Error::Flow { path: folder.to_owned(), reason })?;
         let FolderFiles { files, passed_over } = list_frames(folder)?;
         let note = passed_over_note(folder, FileKind::Image, &passed_over);
         let share = MAX_MEMORY / files.len();
-        let read = |file| Ok(Photo::new(crate::read_image(file)?, share));
-        let photos = files.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { photos, options, note })
+        let (mut photos, mut errors) = (Vec::new(), Vec::new());
+        for file in files {
+            match crate::read_image(file) {
+                Ok(image) => photos.push(Photo::new(image, share)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if photos.is_empty() && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        let left_out = errors.iter().map(Error::to_string).collect();
+        let remarks = Remarks { left_out, notes: note.into_iter().collect() };
+        Ok(Self { photos, options, remarks })
     }
 
     /// The background and the pieces that move over it, the topmost last.
@@ -136,8 +146,7 @@ impl Source for FlowGenerator {
     }
 
     fn remarks(&self) -> Remarks {
-        let notes = self.note.clone().into_iter().collect();
-        Remarks { notes, ..Remarks::default() }
+        self.remarks.clone()
     }
 }
 

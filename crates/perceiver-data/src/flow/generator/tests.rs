@@ -25,7 +25,7 @@ fn options() -> FlowGeneratorOptions {
 
 fn generator(options: FlowGeneratorOptions) -> FlowGenerator {
     let photos = [0.0, 1.5, 3.0].map(|phase| Photo::new(smooth(150, 120, phase), usize::MAX));
-    FlowGenerator { photos: photos.into(), options, note: None }
+    FlowGenerator { photos: photos.into(), options, remarks: Remarks::default() }
 }
 
 fn still<'a>(image: &'a RgbImage, motion: Motion) -> Piece<'a> {
@@ -165,7 +165,15 @@ fn photos_come_from_a_folder() {
     let generator = FlowGenerator::new(folder.path(), options()).unwrap();
     assert_eq!((generator.len(), generator.photos.len()), (8, 1));
 
+    assert_eq!(generator.remarks(), Remarks::default());
+
     std::fs::write(folder.path().join("another.jpg"), "no photo").unwrap();
+    let generator = FlowGenerator::new(folder.path(), options()).unwrap();
+    let left_out = generator.remarks().left_out;
+    assert_eq!((generator.photos.len(), left_out.len()), (1, 1));
+    assert!(left_out[0].contains("another.jpg: cannot read the image"), "{left_out:?}");
+
+    std::fs::remove_file(folder.path().join("photo.png")).unwrap();
     let error = FlowGenerator::new(folder.path(), options()).unwrap_err().to_string();
     assert!(error.contains("another.jpg: cannot read the image"), "{error}");
 }

@@ -1,0 +1,87 @@
+//! Checks of the paths to write to, made before any work is done for them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, is_separator};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::args::OutputArguments;
+use crate::atomic_output::{AtomicOutput, folder_of};
+
+impl OutputArguments {
+    /// Refuses a file that cannot be written, or that exists without `--force`.
+    pub(crate) fn check_file<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        self.refuse_inputs(inputs)?;
+        check_file(&self.output, self.force.force)
+    }
+
+    /// Refuses a folder that cannot be written, or that holds something without `--force`.
+    pub(crate) fn check_folder<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<()> {
+        self.refuse_inputs(inputs)?;
+        check_parent(&self.output)?;
+        check_folder(&self.output, self.force.force)?;
+        match self.output.is_dir() {
+            true => probe(&self.output.join("probe")),
+            false => probe(&self.output),
+        }
+    }
+
+    fn refuse_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        let Ok(output) = self.output.canonicalize() else { return Ok(()) };
+        let is_output = |input: &Path| input.canonicalize().is_ok_and(|input| input == output);
+        if !self.force.force && inputs.into_iter().any(is_output) {
+            bail!("{}: is one of the inputs; --force replaces it", self.output.display());
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a file that cannot be written, or that exists unless `force` is set.
+pub(crate) fn check_file(path: &Path, force: bool) -> Result<()> {
+    let name = path.display();
+    if path.as_os_str().to_string_lossy().ends_with(is_separator) {
+        bail!("{name}: names a folder, expected a file");
+    }
+    check_parent(path)?;
+    // Files are replaced whole, which must not happen to a device or a pipe.
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            bail!("{name}: cannot write: exists and is not a regular file")
+        }
+        _ => {}
+    }
+    if !force && fs::symlink_metadata(path).is_ok() {
+        bail!("{name}: exists; --force replaces it");
+    }
+    probe(path)
+}
+
+/// Finds out that no file can be created at a place.
+fn probe(path: &Path) -> Result<()> {
+    AtomicOutput::file(path).map(drop)
+}
+
+/// Refuses a folder that is not empty, unless `force` is set.
+pub(crate) fn check_folder(path: &Path, force: bool) -> Result<()> {
+    let name = path.display();
+    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(false) if !force => {
+            bail!("{name}: is not empty; --force writes into it anyway")
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).context(format!("{name}: cannot use as a folder")),
+    }
+}
+
+fn check_parent(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        bail!("{}: cannot write: {} is not a folder", path.display(), folder.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The exit codes of the program. The table in docs/guide.md lists them.
+
+use std::io::{self, ErrorKind};
+
+use anyhow::Error;
+
+use crate::atomic_output::WriteError;
+use crate::batch::{BatchError, Unreadable};
+use crate::commands::NoDevice;
+use crate::interrupt::Interrupted;
+use crate::output::StandardOutputError;
+
+/// The work began, and some or all of it failed: examples that cannot be read, a full disk.
+pub(crate) const FAILURE: u8 = 1;
+/// The work was refused: a wrong command line, or input that cannot be used.
+pub(crate) const REFUSED: u8 = 2;
+/// A bug in this program, as Rust's own of a panic.
+pub(crate) const BUG: u8 = 101;
+/// The code that shells report for a program ended by Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// The exit code after an error.
+pub(crate) fn after(error: &Error) -> u8 {
+    let failed = error.is::<BatchError>()
+        || error.is::<Unreadable>()
+        || error.is::<NoDevice>()
+        || error.is::<WriteError>()
+        || error.is::<StandardOutputError>()
+        || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
+        || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted);
+    match failed {
+        _ if error.is::<Interrupted>() => INTERRUPTED,
+        true => FAILURE,
+        false => REFUSED,
+    }
+}
+
+/// Returns true if the system lacked space, memory, threads or file handles, or a disk failed.
+fn is_exhausted(error: &io::Error) -> bool {
+    // EIO, ENFILE and EMFILE, which have no kind.
+    let has_no_kind = cfg!(unix) && matches!(system_code(error), Some(5 | 23 | 24));
+    has_no_kind
+        || matches!(
+            error.kind(),
+            ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::FileTooLarge
+                | ErrorKind::OutOfMemory
+                | ErrorKind::WouldBlock
+        )
+}
+
+/// The system's number of an error. Crates that add a path to an error keep only the text.
+fn system_code(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let text = error.to_string();
+        let (_, rest) = text.split_once("(os error ")?;
+        rest.split_once(')')?.0.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_system_at_its_limits_is_a_failure_wherever_the_error_comes_from() {
+        let full = || io::Error::from(ErrorKind::StorageFull);
+        let path = || "out".into();
+        let data = perceiver_data::Error::Io { path: path(), action: "write", source: full() };
+        let model = perceiver_models::Error::Io { path: path(), action: "write", source: full() };
+        let run = perceiver_train::Error::Io { path: path(), action: "write", source: full() };
+        let save = perceiver_train::Error::Save(Box::new(full()));
+        let nested = perceiver_pipelines::Error::Data(perceiver_data::Error::Io {
+            path: path(),
+            action: "read",
+            source: ErrorKind::OutOfMemory.into(),
+        });
+        let errors = [Error::from(data), model.into(), run.into(), save.into(), nested.into()];
+        for error in errors {
+            assert_eq!(after(&error), FAILURE, "{error:?}");
+            assert_eq!(after(&error.context("first.png")), FAILURE);
+        }
+        #[cfg(unix)]
+        for code in [5, 23, 24] {
+            let error = io::Error::from_raw_os_error(code);
+            let renamed = io::Error::new(error.kind(), format!("{error} at path \"x\""));
+            assert_eq!([after(&error.into()), after(&renamed.into())], [FAILURE; 2]);
+        }
+        let absent = anyhow!(io::Error::from(ErrorKind::NotFound)).context("first.png");
+        assert_eq!(after(&absent), REFUSED);
+        assert_eq!(after(&anyhow!("first.png: no image")), REFUSED);
+    }
+}

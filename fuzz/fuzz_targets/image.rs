@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: perceiver_fuzz::let_decoders_panic(), |bytes: &[u8]| {
+    perceiver_fuzz::image(bytes);
+});
