@@ -138,10 +138,11 @@ fn assert_refused(run: &Run, words: &[&str]) {
     }
 }
 
-/// As on a full disk: no file can hold a byte.
+/// As on a full disk: no file can hold more than so many blocks of 512 bytes. The system sends a
+/// signal too, whose default is to end the program.
 #[cfg(unix)]
 fn run_without_space(arguments: &[OsString], blocks: u32) -> Run {
-    let limited = format!(r#"trap '' XFSZ; ulimit -f {blocks}; exec "$@""#);
+    let limited = format!(r#"ulimit -f {blocks}; exec "$@""#);
     let perceiver = program();
     let mut shell = Command::new("sh");
     shell.args(["-c", &limited, "sh"]).arg(perceiver.get_program()).args(arguments);
@@ -204,10 +205,32 @@ fn a_place_where_nothing_can_be_created_is_refused_before_any_work() {
     if fs::write(scene.out("probe"), "").is_ok() {
         return;
     }
-    for (command, output) in scene.files() {
+    for (command, output) in scene.files().into_iter().chain(scene.folders()) {
         let name = output.file_stem().unwrap().to_str().unwrap();
         assert_refused(&run(&command), &[name, "cannot write: Permission denied"]);
     }
+}
+
+/// Not even root creates files in /proc.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_loaded_for_an_output_in_a_file_system_without_files() {
+    let scene = Scene::new();
+    // Without weights, anything that loads the model fails in another way.
+    let text = copy("masked_lm", scene.folder.path());
+    fs::remove_file(text.join("model.safetensors")).unwrap();
+    let config = text.join("config.json");
+    let init = ["init", "--head", "masked-lm", "--config"].map(OsString::from);
+    for output in ["/proc/converted", "/proc/sys/a/b"] {
+        let convert = arguments!["convert", &text, output];
+        let file = Path::new(output).with_extension("safetensors");
+        assert_refused(&run(forward(&text, &config, &file)), &["cannot write: "]);
+        for command in [convert, [init.to_vec(), arguments![&config, output]].concat()] {
+            assert_refused(&run(&command), &[output, "cannot write: "]);
+        }
+    }
+    let existing = arguments!["convert", &text, "/proc/sys", "--force"];
+    assert_refused(&run(&existing), &["/proc/sys: cannot write: "]);
 }
 
 #[test]
