@@ -81,8 +81,8 @@ pub enum Error {
 
     /// The saved states of a run belong to other settings.
     #[error(
-        "{}: `{key}` is {found}, the saved run has {saved}; only steps, validate_every, \
-         log_every, workers, gradient_checkpointing, half_precision and devices may change",
+        "{}: `{key}` is {found}, the saved run has {saved}; steps, intervals, workers and \
+         devices may change, see docs/training.md",
         path.display()
     )]
     OtherRun {

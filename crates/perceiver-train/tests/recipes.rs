@@ -196,6 +196,8 @@ fn a_photo_that_cannot_be_read_costs_no_step_even_alone_in_a_batch() {
         photo.save(place.join("good.png")).unwrap();
     }
     fs::write(folder.join("photos/dogs/torn.png"), "no photo").unwrap();
+    // A file that is passed over says nothing about labels.
+    fs::write(folder.join("photos/cats/Thumbs.db"), "no photo").unwrap();
     let finished = run_freezing(false, folder, "whole", false, None).unwrap();
     assert_eq!(finished.ending, Ending::Complete);
     let reasons = finished.skipped.reasons;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use perceiver_data::{EncodeOptions, LabelledText, PerceiverTokenizer, Source};
+use perceiver_data::{EncodeOptions, LabelledText, PerceiverTokenizer, Remarks, Source};
 use rand_chacha::ChaCha8Rng;
 
 use crate::recipe::sources::BoxedSource;
@@ -67,5 +67,9 @@ impl Source for CutTexts {
             self.cut.0.fetch_add(1, Ordering::Relaxed);
         }
         Ok(example)
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.source.remarks()
     }
 }

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{PerceiverTokenizer, Remarks, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
-    Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    CONFIG_NAME, Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
     Pretrained, ProblemType,
 };
@@ -305,7 +305,16 @@ impl Evaluator {
     }
 
     fn load<H: PerceiverHead>(&self, device: &Device) -> Result<(H, Vec<String>)> {
-        let Pretrained { model, report, .. } = H::from_pretrained(&self.folder, device)?;
+        // The folder's configuration need not name a head that was given.
+        let options = LoadOptions::default();
+        let loaded = H::from_pretrained_for(&self.folder, &self.config, device, &options);
+        let Pretrained { model, report, .. } = loaded.map_err(|error| match error {
+            perceiver_models::Error::Config { path: None, field, message } => {
+                let path = Some(self.folder.join(CONFIG_NAME));
+                perceiver_models::Error::Config { path, field, message }
+            }
+            error => error,
+        })?;
         Ok((model, report.warnings()))
     }
 

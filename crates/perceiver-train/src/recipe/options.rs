@@ -71,9 +71,7 @@ impl TrainOptions {
     }
 
     /// If true, continues after the last checkpoint in the folder, which has to hold a run of the same
-    /// recipe. Of `[run]`, `steps`, `validate_every`, `log_every`, `workers`,
-    /// `gradient_checkpointing`, `aligned_start` and `half_precision` may change, beside the name, the
-    /// card, the devices and the folder of the data.
+    /// recipe. docs/training.md lists what may change.
     pub fn resume(self, resume: bool) -> Self {
         Self { resume, ..self }
     }

@@ -9,10 +9,10 @@ use burn::train::{
     ExecutionStrategy, InferenceStep, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining,
     TrainingStrategy,
 };
-use perceiver_models::CONFIG_NAME;
 
 use super::checkpoints::{Checkpoints, KeepLast};
 use super::dashboard::DashboardMetric;
+use super::folder::check_folder;
 use super::lock::FolderLock;
 use super::null_renderer::{NoLog, NullRenderer};
 use super::reports::{open_log, write_reports};
@@ -22,8 +22,8 @@ use super::{
     CHECKPOINTS_NAME, Ending, Finished, OnProgress, Resume, Save, TrainingEvent, TrainingRun,
 };
 use crate::loader::Passes;
-use crate::report::{CARD_NAME, CURVE_NAME, LOG_NAME, TrainingSummary};
-use crate::{Error, Metric, Objective, Result, Skipped, TrainingModel, UpdateRules, WEIGHTS_NAME};
+use crate::report::{LOG_NAME, TrainingSummary};
+use crate::{Error, Metric, Objective, Result, Skipped, TrainingModel, UpdateRules};
 
 /// Name of the file with the settings that the checkpoints belong to, in their folder.
 const SETTINGS_NAME: &str = "settings.json";
@@ -37,14 +37,12 @@ const OBJECTIVE_PART: &str = "objective";
 /// Trains from the last checkpoint, or from the start, and writes the reports.
 pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     check_folder(&run.folder, run.resume)?;
-    check_documents(&run.folder)?;
     check_settings(&run)?;
+    let tied = tied(&run)?;
     let _lock = FolderLock::take(&run.folder)?;
+    // Another process may have trained here since.
+    check_folder(&run.folder, run.resume)?;
     let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
-    if run.resume == Resume::Never && run.folder.join(LOG_NAME).exists() {
-        // Another process has trained here since the folder was checked.
-        return Err(Error::RunExists { path: run.folder });
-    }
     let reached = match run.resume {
         Resume::Never => 0,
         Resume::IfPossible | Resume::Only => {
@@ -57,7 +55,6 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         }
     };
     check_reached(&run, reached)?;
-    let tied = tied(&run)?;
     let settings_path = run.folder.join(CHECKPOINTS_NAME).join(SETTINGS_NAME);
     // A run without a checkpoint has no state that could belong to other settings.
     let saved = if reached > 0 { TiedSettings::read(&settings_path)? } else { None };
@@ -209,36 +206,6 @@ fn observer<O: Objective>(
     })
 }
 
-/// Checks that the folder holds a run to resume, or no other run or model.
-pub(crate) fn check_folder(folder: &Path, resume: Resume) -> Result<()> {
-    let path = folder.to_path_buf();
-    let holds = |name: &str| path.join(name).exists();
-    let holds_run = holds(LOG_NAME) || holds(CHECKPOINTS_NAME);
-    match resume {
-        Resume::Never if holds_run => Err(Error::RunExists { path }),
-        _ if !holds_run && (holds(CONFIG_NAME) || holds(WEIGHTS_NAME)) => {
-            Err(Error::ModelExists { path })
-        }
-        Resume::Only if !holds_run => Err(Error::NothingToResume { path }),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that a folder without a run holds no documents that the run would replace.
-fn check_documents(folder: &Path) -> Result<()> {
-    let holds = |name: &&str| folder.join(name).exists();
-    if [LOG_NAME, CHECKPOINTS_NAME].iter().any(holds) {
-        return Ok(());
-    }
-    match [CARD_NAME, CURVE_NAME].into_iter().find(holds) {
-        None => Ok(()),
-        Some(name) => {
-            let reason = format!("holds another {name}, expected a folder without one");
-            Err(Error::Settings { folder: folder.to_path_buf(), reason })
-        }
-    }
-}
-
 /// The settings that this run's saved states belong to: those of the caller and its own. Without any
 /// of the caller's, also the structure of the objective.
 fn tied<O: Objective>(run: &TrainingRun<O>) -> Result<TiedSettings> {
@@ -298,7 +265,7 @@ fn check_settings<O: Objective>(run: &TrainingRun<O>) -> Result<()> {
     if run.validation.is_shuffled() {
         return refused("validation loader is shuffled, expected a fixed order".to_owned());
     }
-    Ok(())
+    check_reached(run, 0)
 }
 
 /// Checks the settings against the step of the last checkpoint.

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// Name of the lock in the folder of checkpoints. The file stays: removing it would let two processes
 /// lock two files of this name.
-const LOCK_NAME: &str = "lock";
+pub(super) const LOCK_NAME: &str = "lock";
 
 /// Keeps other runs out of a folder. The system releases it however the process ends.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod dashboard;
 mod event;
+mod folder;
 mod launch;
 mod loaders;
 mod lock;
@@ -23,7 +24,7 @@ use serde::Serialize;
 
 pub(crate) use self::checkpoints::has_checkpoint;
 pub use self::event::{Ending, Finished, TrainingEvent};
-pub(crate) use self::launch::check_folder;
+pub(crate) use self::folder::check_folder;
 use self::loaders::AnyLoader;
 pub use self::stop::StopHandle;
 use self::tied_settings::{TiedSettings, kind_of};

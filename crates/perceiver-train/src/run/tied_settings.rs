@@ -185,7 +185,10 @@ mod tests {
             *other.pointer_mut(pointer).unwrap() = value;
             let message = difference(&other, &saved).unwrap();
             assert!(message.starts_with(&format!("out: {expected}")), "{message}");
-            assert!(message.contains("only steps, validate_every, log_every"), "{message}");
+            assert!(
+                message.contains("steps, intervals, workers and devices may change"),
+                "{message}"
+            );
         }
         let mut other = saved.clone();
         other["run"]["seed"] = json!(2);

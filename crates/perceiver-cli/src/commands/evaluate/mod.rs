@@ -195,16 +195,18 @@ fn print(
         json.insert("classes".to_owned(), classes(confusion, &name));
         text = f1_table(confusion, &name);
         if let Some(path) = &arguments.confusion {
-            write_whole(path, confusion.picture(name).as_bytes())?;
             json.insert("confusion".to_owned(), json!(path.display().to_string()));
         }
     }
     let text = format!("{} examples\n{}{text}", grouped(*examples), table(&rows));
+    // First, so that a full disk costs the picture alone.
     context.output.result(Value::Object(json), &text)?;
-    if let (Some(path), None) = (&arguments.confusion, confusion) {
+    let Some(path) = &arguments.confusion else { return Ok(()) };
+    let Some(confusion) = confusion else {
         bail!("{}: nothing to write, since the model chooses no class", path.display());
-    }
-    Ok(())
+    };
+    let picture = confusion.picture(|class| evaluator.class_name(class));
+    write_whole(path, picture.as_bytes())
 }
 
 /// Every class with its F1 and the number of each answer.
