@@ -12,6 +12,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import tempfile
 import types
 import wave
 import zipfile
@@ -28,8 +29,12 @@ def write(target, name, data):
 
 
 def ffmpeg(source, *options):
-    command = ["ffmpeg", "-v", "error", "-bitexact", "-f", "lavfi", "-i", source]
-    return subprocess.run([*command, "-bitexact", *options, "-"], check=True, stdout=subprocess.PIPE).stdout
+    """The bytes of a file; through a pipe, ffmpeg could not complete its header."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        command = ["ffmpeg", "-v", "error", "-bitexact", "-f", "lavfi", "-i", source]
+        subprocess.run([*command, "-bitexact", *options, path], check=True)
+        return path.read_bytes()
 
 
 def configs():
@@ -247,6 +252,7 @@ def pictures():
         write("image", name, ffmpeg(still, *options))
     moving = "testsrc=size=16x12:rate=10:duration=0.3"
     write("animation", "three.gif", ffmpeg(moving, "-f", "gif"))
+    write("animation", "three.png", ffmpeg(moving, "-f", "apng", "-plays", "0"))
     write("animation", "three.webp", ffmpeg(moving, "-f", "webp", "-c:v", "libwebp_anim", "-lossless", "1"))
 
 
@@ -280,6 +286,11 @@ def tables():
     write("table_csv", "numbers.csv", "\ufefftext,label\na,1.5\nb,-2e3\n")
     records = [{"text": "a", "label": "x"}, {"label": 3, "text": "\u00e9"}]
     write("table_json_lines", "two.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    write("table_json", "two.json", json.dumps(records, indent=1))
+    write("text", "marked", "\ufeffa\r\n\u00e9\n")
+    write("text", "utf16", "\ufeffa\u20ac".encode("utf-16-le"))
+    packer = zlib.compressobj(wbits=31)
+    write("text", "packed", packer.compress(b"a\nb") + packer.flush())
     write("idx", "plain", bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 9, 8, 7, 6]))
     packer = zlib.compressobj(wbits=31)
     write("idx", "packed", packer.compress(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9])) + packer.flush())

@@ -6,13 +6,14 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::panic::PanicHookInfo;
 use std::path::Path;
 
 use image::ImageReader;
 use perceiver_data::flow::read_flow;
 use perceiver_data::{
     EncodeOptions, IdxImages, LabelColumns, PerceiverImageProcessor, PerceiverTokenizer, RgbImage,
-    Size, TextColumns, TextTable, decode_image, read_frames, read_sound,
+    Size, TextColumns, TextTable, decode_image, decode_text, read_frames, read_sound,
 };
 use perceiver_models::{Checkpoint, PerceiverConfig};
 use perceiver_train::recipe::Recipe;
@@ -21,7 +22,7 @@ use perceiver_train::recipe::Recipe;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target's name and function.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("animation", animation),
     ("config", config),
     ("flow_file", flow_file),
@@ -34,7 +35,9 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("safetensors_index", safetensors_index),
     ("sound", sound),
     ("table_csv", table_csv),
+    ("table_json", table_json),
     ("table_json_lines", table_json_lines),
+    ("text", text),
     ("tokenizer", tokenizer),
     ("weight_folder", weight_folder),
 ];
@@ -141,9 +144,11 @@ pub fn image(bytes: &[u8]) -> bool {
     })
 }
 
-/// Frames of GIF and WebP, one by one and by their time.
+/// Frames of GIF, WebP and APNG, one by one and by their time.
 pub fn animation(bytes: &[u8]) -> bool {
-    let is_animation = bytes.starts_with(b"GIF8") || bytes.get(8..12) == Some(b"WEBP");
+    let is_animation = bytes.starts_with(b"GIF8")
+        || bytes.starts_with(b"\x89PNG")
+        || bytes.get(8..12) == Some(b"WEBP");
     if !is_animation || !has_few_pixels(bytes) {
         return false;
     }
@@ -192,6 +197,11 @@ pub fn table_csv(bytes: &[u8]) -> bool {
     table("table.csv", bytes)
 }
 
+/// Texts and labels in a JSON array.
+pub fn table_json(bytes: &[u8]) -> bool {
+    table("table.json", bytes)
+}
+
 /// Texts and labels in JSON lines.
 pub fn table_json_lines(bytes: &[u8]) -> bool {
     table("table.jsonl", bytes)
@@ -207,6 +217,11 @@ fn table(name: &str, bytes: &[u8]) -> bool {
     })
 }
 
+/// A text, plain or gzipped, in UTF-8 or UTF-16.
+pub fn text(bytes: &[u8]) -> bool {
+    accepted(decode_text(bytes.to_vec(), "text"))
+}
+
 /// A recipe, and the configuration that it describes.
 pub fn recipe(bytes: &[u8]) -> bool {
     with_file("recipe.toml", bytes, |path| {
@@ -214,9 +229,24 @@ pub fn recipe(bytes: &[u8]) -> bool {
     })
 }
 
-/// Lets decoders panic where their caller catches it; libFuzzer's own hook ends the process there.
+/// Lets decoders of other crates panic where their caller catches it, which libFuzzer's hook does
+/// not; a panic of ours ends the process.
+#[allow(clippy::print_stderr, reason = "the only trace of a panic before the process ends")]
 pub fn let_decoders_panic() {
-    let _ = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        if is_ours(panic) {
+            eprintln!("{panic}");
+            std::process::abort();
+        }
+    }));
+}
+
+/// True if the place of a panic is in this repository.
+pub fn is_ours(panic: &PanicHookInfo<'_>) -> bool {
+    panic.location().is_some_and(|place| {
+        let file = place.file().replace('\\', "/");
+        file.contains("crates/perceiver-") || file.contains("fuzz/src/")
+    })
 }
 
 fn read_tensors(checkpoint: Checkpoint<'_>) -> bool {

@@ -94,10 +94,10 @@ impl AnyPerceiver {
         source.load(|config| fresh(config, device), &KeyMap::PERCEIVER, options)
     }
 
-    /// Loads a model as `head`, which config.json need not name.
+    /// Loads a model as `head`, whose name config.json may lack.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration names another head of the reference or does not
+    /// [`Error::Config`] if the configuration names another head or does not
     /// describe this one; and as for [`from_pretrained`](Self::from_pretrained).
     pub fn from_pretrained_as(
         source: impl AsRef<Path>,
@@ -108,7 +108,7 @@ impl AnyPerceiver {
         Source::Folder(hub::folder(source)?).load_as(head, device, options)
     }
 
-    /// Loads a model from files in memory as `head`, which config.json need not name.
+    /// Loads a model from files in memory as `head`, whose name config.json may lack.
     ///
     /// # Errors
     /// As for [`from_pretrained_as`](Self::from_pretrained_as) and

@@ -64,6 +64,10 @@ const WEIGHTS: [(&str, &str); 5] = [
     (".ckpt", "pytorch_model.bin"),
 ];
 
+/// Starts of the names of files that hold the state of training, as the Trainer and accelerate write.
+const STATES: [&str; 6] =
+    ["training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler"];
+
 /// The first bytes of a file; none if it cannot be read.
 pub(crate) fn start(path: &Path) -> Option<Vec<u8>> {
     let mut start = Vec::new();
@@ -168,10 +172,14 @@ pub(crate) fn names_kind<'a>(names: impl Iterator<Item = &'a str>) -> Option<Str
 
 /// Names weights that PyTorch may have written under another name than transformers.
 pub(crate) fn other_weights<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let names: BTreeSet<&str> = names.collect();
+    let is_state = |name: &str| STATES.iter().any(|start| name.starts_with(start));
+    let names: Vec<&str> = names.filter(|name| !is_state(name)).collect();
+    if let Some(shard) = names.iter().find(|name| name.contains("-of-0")) {
+        return Some(format!("has the shard {shard}, but no index of its shards"));
+    }
     WEIGHTS.iter().find_map(|&(end, usual)| {
         let name = names.iter().find(|name| name.ends_with(end))?;
-        (*name != usual).then(|| format!("has {name}; weights of this kind are read as {usual}"))
+        Some(format!("has {name}; weights of this kind are read as {usual}"))
     })
 }
 
@@ -231,6 +239,11 @@ mod tests {
             assert!(found.contains(part), "{found}");
         }
         assert_eq!(names(&["config.json", "README.md", "checkpoint-best.txt"]), None);
+        let state = ["config.json", "training_args.bin", "optimizer.pt", "rng_state.pth"];
+        assert_eq!(other_weights(state.into_iter()), None);
+        let shards = ["config.json", "model-00001-of-00002.safetensors"];
+        let found = other_weights(shards.into_iter()).unwrap();
+        assert!(found.ends_with("model-00001-of-00002.safetensors, but no index of its shards"));
         for (name, usual) in
             [("last.ckpt", "pytorch_model.bin"), ("model.fp16.safetensors", "model.safetensors")]
         {

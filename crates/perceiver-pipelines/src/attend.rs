@@ -159,7 +159,7 @@ impl Attend {
         Self::load(ModelFiles::folder(&hub::folder(source)?), device)
     }
 
-    /// Loads a model as `head`, which config.json need not name.
+    /// Loads a model as `head`, whose name config.json may lack.
     ///
     /// # Errors
     /// As [`from_pretrained`](Self::from_pretrained), or if config.json names another head.

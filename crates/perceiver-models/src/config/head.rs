@@ -75,16 +75,17 @@ impl PerceiverConfig {
         }
     }
 
-    /// The configuration of a model whose `architectures` names no head of the reference, with the
-    /// head that it is.
+    /// The configuration of a model whose `architectures` is absent or empty, with the head that it
+    /// is.
     ///
     /// # Errors
-    /// [`Error::Config`] if `architectures` names another head of the reference, or
+    /// [`Error::Config`] if `architectures` names other heads, or
     /// [`validate_for`](Self::validate_for) refuses this one.
     pub fn with_head(mut self, head: Head) -> Result<Self, Error> {
-        if let Ok(named) = self.head()
-            && named != head
+        if let Some(named) = self.architectures.first()
+            && self.head().ok() != Some(head)
         {
+            let named = super::parse::shown_name(named);
             return Err(Error::config("architectures", format!("names {named}, expected {head}")));
         }
         self.validate_for(head)?;
@@ -128,16 +129,17 @@ mod tests {
 
     #[test]
     fn a_head_is_given_where_none_is_named() {
-        for names in [vec![], vec!["MyPerceiver".to_owned()]] {
-            let config = PerceiverConfig { architectures: names, ..PerceiverConfig::default() };
-            let config = config.with_head(Head::MaskedLm).unwrap();
-            assert_eq!(config.architectures, ["PerceiverForMaskedLM"]);
-            assert!(config.clone().with_head(Head::MaskedLm).is_ok());
+        let config = PerceiverConfig::default().with_head(Head::MaskedLm).unwrap();
+        assert_eq!(config.architectures, ["PerceiverForMaskedLM"]);
+        assert!(config.clone().with_head(Head::MaskedLm).is_ok());
+        let other = PerceiverConfig {
+            architectures: vec!["MyPerceiver".to_owned()],
+            ..PerceiverConfig::default()
+        };
+        for (config, name) in [(config, "PerceiverForMaskedLM"), (other, "MyPerceiver")] {
             let error = config.with_head(Head::Model).unwrap_err().to_string();
-            assert!(
-                error.contains("names PerceiverForMaskedLM, expected PerceiverModel"),
-                "{error}"
-            );
+            let expected = format!("names \"{name}\", expected PerceiverModel");
+            assert!(error.contains(&expected), "{error}");
         }
         let square = PerceiverConfig { vocab_size: 0, ..PerceiverConfig::default() };
         assert!(square.with_head(Head::MaskedLm).unwrap_err().to_string().contains("vocab_size"));

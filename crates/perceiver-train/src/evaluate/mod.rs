@@ -157,7 +157,7 @@ impl Evaluator {
         Ok(Self { head: config.head()?, folder, config, batch_size: 16, workers: 1 })
     }
 
-    /// Reads the configuration in a folder, which need not name the model's head.
+    /// Reads the configuration in a folder, which may lack the name of the model's head.
     ///
     /// # Errors
     /// [`Error::Model`] if it cannot be read or names another head.
