@@ -101,7 +101,7 @@ fn a_head_is_given_to_a_configuration_without_architectures() {
     let named = fixture("masked_lm");
     let refused = run(arguments!["inspect", &named, "--head", "optical-flow"]);
     assert_eq!(refused.code, 2);
-    let expected = "names PerceiverForMaskedLM, expected PerceiverForOpticalFlow";
+    let expected = "names \"PerceiverForMaskedLM\", expected PerceiverForOpticalFlow";
     assert!(refused.stderr.contains(expected), "{refused:?}");
 }
 
