@@ -1,6 +1,7 @@
 //! The photos or texts that a command works on.
 
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -50,6 +51,22 @@ pub(crate) struct Named {
     pub(crate) input: Input,
 }
 
+/// All inputs of a command.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    named: Vec<Named>,
+    /// Names of files of texts that cannot be read, with their errors.
+    unreadable: Vec<(String, anyhow::Error)>,
+}
+
+impl Deref for Inputs {
+    type Target = [Named];
+
+    fn deref(&self) -> &[Named] {
+        &self.named
+    }
+}
+
 impl InputArguments {
     /// Returns true if the inputs are texts.
     pub(crate) const fn are_texts(&self) -> bool {
@@ -62,25 +79,22 @@ impl InputArguments {
     }
 
     /// All inputs in order. Notes say which files of folders were passed over.
-    pub(crate) fn read(&self, output: Output) -> Result<Vec<Named>> {
-        if let Some(text) = &self.text {
-            let text = text_argument(text)?;
-            let (name, input) = ("text".to_owned(), Input::Text(text.clone()));
-            return Ok(vec![Named { name, shown: text, input }]);
-        }
+    pub(crate) fn read(&self, output: Output) -> Result<Inputs> {
         if let Some(path) = &self.text_file {
-            let mut named = Vec::new();
-            for file in files(path, FileKind::Text, output)? {
-                named.extend(lines_if_any(&file)?.into_iter().map(|(name, text)| {
-                    let input = Input::Text(text.clone());
-                    Named { name, shown: text, input }
-                }));
-            }
-            if named.is_empty() {
-                return Err(without_text(path));
-            }
-            return Ok(named);
+            return read_texts(path, output);
         }
+        let named = match &self.text {
+            Some(text) => {
+                let text = text_argument(text)?;
+                let (name, input) = ("text".to_owned(), Input::Text(text.clone()));
+                vec![Named { name, shown: text, input }]
+            }
+            None => self.read_photos(output)?,
+        };
+        Ok(Inputs { named, unreadable: Vec::new() })
+    }
+
+    fn read_photos(&self, output: Output) -> Result<Vec<Named>> {
         if let [only] = &self.photos[..]
             && !only.exists()
             && !is_pattern(only)
@@ -104,17 +118,42 @@ impl InputArguments {
     }
 }
 
+/// The lines of a file, or of all files of a folder or pattern, of which some may be unreadable.
+fn read_texts(path: &Path, output: Output) -> Result<Inputs> {
+    let mut inputs = Inputs { named: Vec::new(), unreadable: Vec::new() };
+    for file in files(path, FileKind::Text, output)? {
+        match lines_if_any(&file) {
+            Ok(lines) => inputs.named.extend(lines.into_iter().map(|(name, text)| {
+                let input = Input::Text(text.clone());
+                Named { name, shown: text, input }
+            })),
+            Err(error) => inputs.unreadable.push((file.display().to_string(), error)),
+        }
+    }
+    match (inputs.named.is_empty(), inputs.unreadable.pop()) {
+        (true, Some((_, error))) => Err(error),
+        (true, None) => Err(without_text(path)),
+        (false, last) => {
+            inputs.unreadable.extend(last);
+            Ok(inputs)
+        }
+    }
+}
+
 /// Passes each input's answer to `take` and shows progress. A failure does not stop the following
 /// inputs.
 pub(crate) fn each_answer<T>(
-    inputs: &[Named],
+    inputs: Inputs,
     answers: &mut impl Iterator<Item = Result<T, Error>>,
     mut bar: Bar,
     mut take: impl FnMut(&Named, T) -> Result<()>,
 ) -> Result<Batch> {
     let total = inputs.len();
-    let mut batch = Batch::new(total);
-    for (done, (named, answer)) in inputs.iter().zip(answers).enumerate() {
+    let mut batch = Batch::new(total + inputs.unreadable.len());
+    for (name, error) in inputs.unreadable {
+        batch.run(&name, || Err(error))?;
+    }
+    for (done, (named, answer)) in inputs.named.iter().zip(answers).enumerate() {
         bar.at(Progress { done, total });
         // All other inputs have the wrong kind too.
         if let Err(error @ Error::WrongInput { .. }) = answer {

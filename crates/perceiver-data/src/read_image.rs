@@ -94,9 +94,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         .or_else(|| image::guess_format(bytes).ok())
         .filter(|format| FORMATS.contains(format))
         .ok_or("not a PNG, JPEG, WebP, TIFF, BMP or GIF file")?;
+    if format == ImageFormat::Bmp {
+        return bmp::decode(bytes);
+    }
     let decoded = catch_unwind(|| match format {
         ImageFormat::Jpeg => decode_jpeg(bytes),
-        ImageFormat::Bmp => bmp::decode(bytes).map(|image| (image, Orientation::NoTransforms)),
         ImageFormat::Gif => decode_gif(bytes),
         ImageFormat::Png => decode_other(bytes, format).or_else(|error| {
             let whole = png::completed(bytes).ok_or(error.clone())?;

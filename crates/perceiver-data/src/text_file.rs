@@ -15,8 +15,9 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads a text file of at most 1 GiB, plain or gzipped.
 ///
-/// The text is UTF-8, or UTF-16 with a byte order mark. The mark is left out, and lines end in `\n`
-/// whatever system wrote them.
+/// The text is UTF-8 or UTF-16. UTF-16 is told by its byte order mark or, without one, by every second
+/// byte of its beginning being zero. The mark is left out, and lines end in `\n` whatever system wrote
+/// them.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, is larger than 1 GiB before or after unpacking, or is
@@ -63,8 +64,10 @@ fn to_utf8(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
             Err(Error::data(path, "is UTF-32, expected UTF-8 or UTF-16"))
         }
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes, path),
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes, path),
+        [0xff, 0xfe, rest @ ..] => utf16(rest, 2, u16::from_le_bytes, path),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, 2, u16::from_be_bytes, path),
+        _ if begins_with_zero_every_second(&bytes, 1) => utf16(&bytes, 0, u16::from_le_bytes, path),
+        _ if begins_with_zero_every_second(&bytes, 0) => utf16(&bytes, 0, u16::from_be_bytes, path),
         _ => Ok(bytes),
     }
 }
@@ -80,10 +83,18 @@ fn unpacked(bytes: &[u8], limit: u64, path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// UTF-8 from UTF-16 without its mark.
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, path: &Path) -> Result<Vec<u8>> {
-    const MARK: usize = 2;
-    let invalid = |units: usize| Error::Utf16 { path: path.to_owned(), position: MARK + 2 * units };
+/// Returns true if the first or second byte of each pair is zero and the other is not, as in UTF-16
+/// that begins with ASCII characters.
+fn begins_with_zero_every_second(bytes: &[u8], zero: usize) -> bool {
+    const PAIRS: usize = 32;
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let is_ascii = |pair: &[u8; 2]| pair[zero] == 0 && pair[1 - zero] != 0;
+    pairs.len() > 1 && rest.is_empty() && pairs.iter().take(PAIRS).all(is_ascii)
+}
+
+/// UTF-8 from UTF-16 after a mark of this length.
+fn utf16(bytes: &[u8], mark: usize, unit: fn([u8; 2]) -> u16, path: &Path) -> Result<Vec<u8>> {
+    let invalid = |units: usize| Error::Utf16 { path: path.to_owned(), position: mark + 2 * units };
     let (pairs, rest) = bytes.as_chunks::<2>();
     let mut text = String::with_capacity(pairs.len());
     let mut units = 0;
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_text_is_the_same_in_every_form() {
-        let text = "one\ntwo é 😀\n\nfour";
+        let text = "one, two, three, four, five, six and\nseven é 😀\n\neight";
         let windows = text.replace('\n', "\r\n");
         for bytes in [
             text.as_bytes().to_vec(),
@@ -126,6 +137,8 @@ mod tests {
             format!("\u{feff}{windows}").into_bytes(),
             utf16(text, u16::to_le_bytes),
             utf16(&windows, u16::to_be_bytes),
+            utf16(text, u16::to_le_bytes)[2..].to_vec(),
+            utf16(&windows, u16::to_be_bytes)[2..].to_vec(),
             packed(text.as_bytes()),
             packed(&utf16(&windows, u16::to_le_bytes)),
         ] {

@@ -151,6 +151,45 @@ fn frames_of_over_a_minute_are_refused_where_time_matters() {
 }
 
 #[test]
+fn an_animation_of_more_than_an_hour_is_refused_where_time_matters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.gif");
+    let frames: Vec<u8> = (0..31)
+        .flat_map(|_| gif([6_000, 6_000])[19..].strip_suffix(b";").unwrap().to_vec())
+        .collect();
+    fs::write(&path, [&gif([1, 1])[..19], &frames, b";"].concat()).unwrap();
+    let message =
+        read_frames(&path).unwrap().at_rate(25.0).next().unwrap().unwrap_err().to_string();
+    let expected = "its frames last 3720 s in all, expected at most 3600";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+/// One byte is damaged between two frames, or the file ends inside of what introduces a frame.
+#[test]
+fn damage_after_some_frames_is_an_error_at_any_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.gif");
+    let whole = [&gif([4, 4])[..], &gif([4, 4])[19..]].concat();
+    // The trailer in the middle goes away.
+    let end = gif([4, 4]).len() - 1;
+    let whole = [&whole[..end], &whole[end + 1..]].concat();
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let frames: Result<Vec<_>, _> = read_frames(&path).unwrap().at_rate(25.0).collect();
+        frames.map(|frames| frames.len())
+    };
+    assert_eq!(read(&whole).unwrap(), 4);
+    let third = end;
+    assert_eq!(whole[third], b'!');
+    let mut damaged = whole.clone();
+    damaged[third] = 1;
+    assert!(read(&damaged).is_err());
+    assert!(read(&whole[..third + 14]).is_err());
+    // Without what only ends the file, nothing is missing.
+    assert_eq!(read(&whole[..third]).unwrap(), 2);
+}
+
+#[test]
 fn files_of_a_folder_that_are_not_frames_are_said_to_be_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

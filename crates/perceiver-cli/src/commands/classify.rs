@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &ClassifyArguments, context: &Context) -> Result<()
     let mut answers = pipeline.run_all(raw);
     let bar = context.output.progress("classify", unit);
     let mut is_first = true;
-    let batch = each_answer(&inputs, &mut answers, bar, |named, answer| {
+    let batch = each_answer(inputs, &mut answers, bar, |named, answer| {
         let shown = if arguments.csv {
             as_csv(&named.shown, &answer, is_first)
         } else {

@@ -90,6 +90,13 @@ fn folders_and_patterns_of_texts_are_read_and_other_files_named() {
     assert_eq!(inputs(&answer), ["!", "#", "&", "%"], "{answer:?}");
     assert!(answer.stderr.contains("passed over, without the ending of a text: c.md"));
     assert_eq!(inputs(&classify(&texts.join("?.md"))), ["$"]);
+    fs::write(texts.join("empty.txt"), "").unwrap();
+    fs::write(texts.join("latin.txt"), b"caf\xe9").unwrap();
+    let answer = classify(&texts);
+    assert_eq!((answer.code, inputs(&answer).len()), (1, 4), "{answer:?}");
+    assert!(answer.stderr.contains("latin.txt: invalid UTF-8 at byte 3"), "{answer:?}");
+    assert!(answer.stderr.contains("1 of 5 inputs failed"), "{answer:?}");
+    fs::remove_file(texts.join("latin.txt")).unwrap();
     assert_eq!(inputs(&classify(&texts.join("**/*.txt"))), ["!", "#", "%"]);
 }
 

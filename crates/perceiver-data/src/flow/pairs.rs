@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{FlowPair, read_flow};
 use crate::error::{Error, Result};
-use crate::folder_files::FileKind;
+use crate::folder_files::{FileKind, FolderFiles, note};
 use crate::read_image;
 use crate::source::{Remarks, Source};
 
@@ -22,6 +23,8 @@ pub struct FlowPairs {
     crop: Option<[usize; 2]>,
     /// Why pairs were left out.
     left_out: Vec<String>,
+    /// A line about images that belong to no pair.
+    note: Option<String>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,7 @@ impl FlowPairs {
         let folder = folder.as_ref();
         let kitti = folder.join("flow_occ");
         let is_kitti = kitti.is_dir();
+        let images = folder.join("image_2");
         let (place, ending) =
             if is_kitti { (kitti.as_path(), "_10.png") } else { (folder, ".flo") };
         let (mut pairs, mut incomplete) = (Vec::new(), Vec::new());
@@ -79,7 +83,8 @@ impl FlowPairs {
         }
         pairs.sort_by(|one, other| one.truth.cmp(&other.truth));
         let left_out = incomplete.into_iter().map(|(_, error)| error.to_string()).collect();
-        Ok(Self { pairs, crop: None, left_out })
+        let note = unpaired(if is_kitti { &images } else { folder }, &pairs)?;
+        Ok(Self { pairs, crop: None, left_out, note })
     }
 
     /// Random crops of this height and width, some flipped horizontally or vertically, for training.
@@ -124,8 +129,18 @@ impl Source for FlowPairs {
     }
 
     fn remarks(&self) -> Remarks {
-        Remarks { left_out: self.left_out.clone(), ..Remarks::default() }
+        let notes = self.note.clone().into_iter().collect();
+        Remarks { left_out: self.left_out.clone(), notes }
     }
+}
+
+/// A line about images of a folder that belong to no pair, if there are any.
+fn unpaired(folder: &Path, pairs: &[Files]) -> Result<Option<String>> {
+    let used: HashSet<&PathBuf> =
+        pairs.iter().flat_map(|pair| [&pair.first, &pair.second]).collect();
+    let mut images = FolderFiles::list(folder, FileKind::Image)?.files;
+    images.retain(|image| !used.contains(image));
+    Ok(note(folder, "without a pair and its flow", &images))
 }
 
 impl Files {
@@ -196,6 +211,21 @@ mod tests {
         let pair = pairs.example(0, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
         assert_eq!((pair.first, pair.second, pair.flow), (image(0), image(100), flow()));
         assert!(pair.valid.iter().all(|&valid| valid));
+        assert_eq!(pairs.remarks(), Remarks::default());
+        image(0).save(folder.path().join("c_1.png")).unwrap();
+        let notes = FlowPairs::whole(folder.path()).unwrap().remarks().notes;
+        let expected = "passed over, without a pair and its flow: c_1.png";
+        assert_eq!(notes, [format!("{}: {expected}", folder.path().display())]);
+    }
+
+    #[test]
+    fn endings_may_be_in_upper_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        image(0).save_with_format(place("a_1.JPE"), image::ImageFormat::Png).unwrap();
+        image(0).save_with_format(place("a_2.PNG"), image::ImageFormat::Png).unwrap();
+        fs::write(place("a.FLO"), encode_flo(flow().view())).unwrap();
+        assert_eq!(FlowPairs::whole(folder.path()).unwrap().len(), 1);
     }
 
     #[test]
@@ -227,7 +257,7 @@ mod tests {
         middlebury(folder.path());
         let pairs = FlowPairs::crops(folder.path(), [3, 4]).unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for _ in 0..300 {
             let pair = pairs.example(0, &mut random).unwrap();
             assert_eq!(pair.valid.dim(), (3, 4));

@@ -42,7 +42,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         1 if bitmap.bits == 8 => bitmap.indexed(&bitmap.run_lengths(pixels, false)?),
         2 if bitmap.bits == 4 => bitmap.indexed(&bitmap.run_lengths(pixels, true)?),
         0 if bitmap.bits <= 8 => bitmap.indexed(&bitmap.indices(pixels)?),
-        0 | 3 => bitmap.coloured(pixels),
+        0 | 3 if bitmap.bits >= 16 => bitmap.coloured(pixels),
         other => Err(format!(
             "bitmaps of {} bits with compression {other} are not supported",
             bitmap.bits
@@ -68,7 +68,8 @@ impl Bitmap {
     fn read(bytes: &[u8], header: usize, offset: usize) -> Result<Self, String> {
         let size = word(bytes, header)?;
         if !HEADERS.contains(&size) {
-            return Err(format!("a bitmap's header of {size} bytes, expected 12, 40, 108 or 124"));
+            let expected = HEADERS.map(|size| size.to_string()).join(", ");
+            return Err(format!("a bitmap's header of {size} bytes, expected one of {expected}"));
         }
         let is_old = size == 12;
         let (width, height, bits) = if is_old {

@@ -114,6 +114,15 @@ fn sixteen_bits_of_colour_lose_the_low_byte_and_of_grey_are_cut_off() {
     assert_eq!(image.as_raw(), &[255, 255, 255]);
 }
 
+#[test]
+fn a_bitmap_of_indices_has_no_masks() {
+    // A header of 40 bytes, one pixel of one bit, masks of one bit each.
+    let header = [40_u32, 1, 1, 1 | 1 << 16, 3, 0, 0, 0, 0, 0, 1, 2, 4, 0];
+    let bytes: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
+    let reason = bmp::decode(&bytes).unwrap_err();
+    assert_eq!(reason, "bitmaps of 1 bits with compression 3 are not supported");
+}
+
 /// Bytes in place of some of a file's, and the place where it ends.
 fn damage() -> impl Strategy<Value = (Vec<(prop::sample::Index, u8)>, prop::sample::Index)> {
     (

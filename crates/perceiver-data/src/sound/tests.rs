@@ -166,6 +166,12 @@ fn samples_of_unknown_size_extend_to_the_end_of_the_file() {
 }
 
 #[test]
+fn an_empty_recording_before_other_chunks_has_no_samples() {
+    let parts = [format(1, &[]), chunk(b"data", 0, &[]), chunk(b"LIST", 4, b"INFO")];
+    refused("empty.wav", &riff(b"RIFF", 100, &[&parts.concat()]), "it has no samples");
+}
+
+#[test]
 fn long_sizes_of_rf64_are_read_and_may_be_missing_too() {
     let format = format(1, &[]);
     for kind in [b"RF64", b"BW64"] {

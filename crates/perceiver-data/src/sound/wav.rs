@@ -26,7 +26,8 @@ pub(super) struct Wav {
 impl Wav {
     /// Finds the samples of a RIFF, RF64 or BW64 file of `size` bytes; `None` if it has another form.
     ///
-    /// Samples of size 0 or of an unknown size extend to the end of the file.
+    /// Samples of size 0 or of an unknown size extend to the end of the file, unless a chunk follows
+    /// those of size 0.
     pub(super) fn find(file: &mut (impl Read + Seek), size: u64) -> io::Result<Option<Self>> {
         let mut start = [0; 12];
         file.seek(SeekFrom::Start(0))?;
@@ -51,7 +52,10 @@ impl Wav {
                 }
                 b"data" => {
                     let declared = long.filter(|_| declared == 0xffff_ffff).unwrap_or(declared);
-                    let is_unknown = declared == 0 || (declared > left && declared >= UNKNOWN);
+                    let is_unknown = match declared {
+                        0 => !begins_chunk(file, body, size)?,
+                        declared => declared > left && declared >= UNKNOWN,
+                    };
                     let length = if is_unknown { left } else { declared };
                     return Ok(format.zip(u32::try_from(length).ok()).map(|(format, length)| {
                         Self { format: plain(format), start: body, length }

@@ -180,7 +180,7 @@ impl VideoFrames {
     ///
     /// # Errors
     /// The iterator gives nothing but an error if a frame lasts more than a minute, as one with a
-    /// damaged time does.
+    /// damaged time does, or an animation more than an hour.
     pub fn at_rate(mut self, rate: f64) -> impl Iterator<Item = Result<RgbImage>> {
         let refused = self.too_long().map(|reason| Error::video(&self.path, "use", reason));
         if refused.is_some() {
@@ -198,11 +198,20 @@ impl VideoFrames {
     fn too_long(&self) -> Option<String> {
         /// Longest time of a frame, in seconds.
         const LONGEST: f64 = 60.0;
+        /// Longest time of an animation, in seconds.
+        const LONGEST_OF_ALL: f64 = 3600.0;
         let (place, seconds) = match &self.timeline {
             Some(timeline) => {
+                let sum: f64 = timeline.seconds().sum();
                 let mut times = timeline.seconds().enumerate();
-                let (index, seconds) = times.find(|(_, seconds)| *seconds > LONGEST)?;
-                (format!("frame {index} lasts"), seconds)
+                match times.find(|(_, seconds)| *seconds > LONGEST) {
+                    Some((index, seconds)) => (format!("frame {index} lasts"), seconds),
+                    None if sum > LONGEST_OF_ALL => {
+                        let reason = format!("its frames last {sum:.0} s in all, expected at most");
+                        return Some(format!("{reason} {LONGEST_OF_ALL}"));
+                    }
+                    None => return None,
+                }
             }
             None => {
                 let seconds = 1.0 / self.info.frames_per_second?;
@@ -291,7 +300,10 @@ impl<I: Iterator<Item = Result<RgbImage>>> Iterator for AtRate<I> {
     type Item = Result<RgbImage>;
 
     fn next(&mut self) -> Option<Result<RgbImage>> {
-        let wanted = self.schedule.at(self.shown)?;
+        let Some(wanted) = self.schedule.at(self.shown) else {
+            // Times end at the first damage, which only decoding tells from the end.
+            return self.frames.find(Result::is_err);
+        };
         while self.current.as_ref().is_none_or(|(index, _)| *index < wanted) {
             let index = self.current.as_ref().map_or(0, |(index, _)| index + 1);
             match self.frames.next()? {

@@ -142,7 +142,7 @@ impl Take<'_> {
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
         let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
-        let batch = each_answer(&inputs, &mut answers, bar, |named, array| {
+        let batch = each_answer(inputs, &mut answers, bar, |named, array| {
             collected.add(named.shown.clone(), &array)
         })?;
         if total > 1 {
