@@ -20,7 +20,16 @@ pub(crate) struct AtomicOutput {
 impl AtomicOutput {
     /// A new empty file that becomes `destination`, with the same extension.
     pub(crate) fn file(destination: &Path) -> Result<Self> {
-        Self::create(destination, |builder, folder| {
+        Self::file_in(folder_of(destination), destination)
+    }
+
+    /// Finds out that no file can be created in the folder in which an output is to appear.
+    pub(crate) fn probe(destination: &Path, folder: &Path) -> Result<()> {
+        Self::file_in(folder, destination).map(drop)
+    }
+
+    fn file_in(folder: &Path, destination: &Path) -> Result<Self> {
+        Self::create(destination, |builder| {
             // Temporary files are private by default; like any new file, this one follows the
             // user's mask.
             #[cfg(unix)]
@@ -31,16 +40,16 @@ impl AtomicOutput {
 
     /// A new empty folder that becomes `destination`.
     pub(crate) fn folder(destination: &Path) -> Result<Self> {
-        Self::create(destination, |builder, folder| {
+        Self::create(destination, |builder| {
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-            Ok(builder.tempdir_in(folder)?.keep())
+            Ok(builder.tempdir_in(folder_of(destination))?.keep())
         })
     }
 
     fn create(
         destination: &Path,
-        make: impl FnOnce(&mut tempfile::Builder<'_, '_>, &Path) -> io::Result<PathBuf>,
+        make: impl FnOnce(&mut tempfile::Builder<'_, '_>) -> io::Result<PathBuf>,
     ) -> Result<Self> {
         let extension = destination.extension().and_then(|extension| extension.to_str());
         let extension = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
@@ -48,7 +57,7 @@ impl AtomicOutput {
         builder.prefix(".perceiver-").suffix(&extension);
         // Locked while the file is created, so that an interruption finds it in the list.
         let mut incomplete = incomplete();
-        let path = make(&mut builder, folder_of(destination))
+        let path = make(&mut builder)
             .with_context(|| format!("{}: cannot write", destination.display()))?;
         incomplete.push(path.clone());
         Ok(Self { path, destination: destination.to_path_buf() })

@@ -23,11 +23,7 @@ impl OutputArguments {
     ) -> Result<()> {
         self.refuse_inputs(inputs)?;
         check_parent(&self.output)?;
-        check_folder(&self.output, self.force.force)?;
-        match self.output.is_dir() {
-            true => probe(&self.output.join("probe")),
-            false => probe(&self.output),
-        }
+        check_folder(&self.output, self.force.force)
     }
 
     fn refuse_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
@@ -57,25 +53,23 @@ pub(crate) fn check_file(path: &Path, force: bool) -> Result<()> {
     if !force && fs::symlink_metadata(path).is_ok() {
         bail!("{name}: exists; --force replaces it");
     }
-    probe(path)
+    AtomicOutput::probe(path, folder_of(path))
 }
 
-/// Finds out that no file can be created at a place.
-fn probe(path: &Path) -> Result<()> {
-    AtomicOutput::file(path).map(drop)
-}
-
-/// Refuses a folder that is not empty, unless `force` is set.
+/// Refuses a folder that cannot be written, or that holds something unless `force` is set. Folders
+/// above it may be missing.
 pub(crate) fn check_folder(path: &Path, force: bool) -> Result<()> {
     let name = path.display();
     match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
         Ok(false) if !force => {
             bail!("{name}: is not empty; --force writes into it anyway")
         }
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).context(format!("{name}: cannot use as a folder")),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context(format!("{name}: cannot use as a folder")),
     }
+    let above = path.ancestors().find(|folder| folder.exists());
+    AtomicOutput::probe(path, above.unwrap_or(Path::new(".")))
 }
 
 fn check_parent(path: &Path) -> Result<()> {

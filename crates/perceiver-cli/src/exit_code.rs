@@ -27,7 +27,10 @@ pub(crate) fn after(error: &Error) -> u8 {
         || error.is::<WriteError>()
         || error.is::<StandardOutputError>()
         || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
-        || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted);
+        || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted)
+        || hub_message(error)
+            .and_then(code_in)
+            .is_some_and(|code| is_exhausted(&io::Error::from_raw_os_error(code)));
     match failed {
         _ if error.is::<Interrupted>() => INTERRUPTED,
         true => FAILURE,
@@ -52,11 +55,25 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 /// The system's number of an error. Crates that add a path to an error keep only the text.
 fn system_code(error: &io::Error) -> Option<i32> {
-    error.raw_os_error().or_else(|| {
-        let text = error.to_string();
-        let (_, rest) = text.split_once("(os error ")?;
-        rest.split_once(')')?.0.parse().ok()
-    })
+    error.raw_os_error().or_else(|| code_in(&error.to_string()))
+}
+
+fn code_in(text: &str) -> Option<i32> {
+    let (_, rest) = text.split_once("(os error ")?;
+    rest.split_once(')')?.0.parse().ok()
+}
+
+/// The message about a model that could not be downloaded, which contains the cause only as text.
+fn hub_message(error: &Error) -> Option<&str> {
+    use perceiver_models::Error::Hub;
+    let model = error.downcast_ref().or_else(|| match error.downcast_ref()? {
+        perceiver_train::Error::Model(error) => Some(error),
+        _ => None,
+    });
+    match model? {
+        Hub { message, .. } => Some(message),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +105,14 @@ mod tests {
             let error = io::Error::from_raw_os_error(code);
             let renamed = io::Error::new(error.kind(), format!("{error} at path \"x\""));
             assert_eq!([after(&error.into()), after(&renamed.into())], [FAILURE; 2]);
+        }
+        for (code, expected) in [(28, FAILURE), (24, FAILURE), (111, REFUSED)] {
+            // As hf-hub prints it.
+            let message = format!("failed: I/O error {}", io::Error::from_raw_os_error(code));
+            let hub =
+                || perceiver_models::Error::Hub { id: "a/b".into(), message: message.clone() };
+            let init = perceiver_train::Error::Model(hub());
+            assert_eq!([after(&hub().into()), after(&init.into())], [expected; 2], "{message}");
         }
         let absent = anyhow!(io::Error::from(ErrorKind::NotFound)).context("first.png");
         assert_eq!(after(&absent), REFUSED);

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+#[cfg(unix)]
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 use perceiver_models::temporary_prefix;
@@ -33,6 +35,14 @@ pub(crate) fn handle_interruptions() {
         folders.iter().for_each(|folder| sweep(folder));
         process::exit(exit_code::INTERRUPTED.into())
     });
+}
+
+/// Lets writing beyond a limit on the size of files fail as on a full disk; otherwise the system's
+/// signal ends the program and leaves incomplete outputs.
+#[cfg(unix)]
+pub(crate) fn outlive_file_size_limits() {
+    // A signal with a handler is as good as ignored, and the handler's flag is of no use.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// Lets the first interruption call `stop`; the next one ends the program.

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
     perceiver_core::keep_freed_memory();
     output::tame_panics();
     interrupt::handle_interruptions();
+    #[cfg(unix)]
+    interrupt::outlive_file_size_limits();
     let arguments = match help::parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),

@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, bail};
 /// The files that a pattern stands for, ordered by path.
 ///
 /// `*` stands for any part of a name, `?` for one character, `[a-z]` and `[!a-z]` for one of several,
-/// and `**` as a whole component for folders at any depth, without links to folders. The case of ASCII
-/// letters does not matter. A name's leading dot is matched by a dot alone.
+/// and `**` as a whole component for folders at any depth, without links to folders. In
+/// components with wildcards, the case of ASCII letters does not matter and a name's leading dot is
+/// matched by a dot alone.
 pub(crate) fn matching_files(pattern: &Path) -> Result<Vec<PathBuf>> {
     let parts = parts(pattern).with_context(|| format!("{}: not a pattern", pattern.display()))?;
     let mut found = Vec::new();

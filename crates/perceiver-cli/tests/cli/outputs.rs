@@ -2,8 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs;
+#[cfg(unix)]
+use std::io::{BufRead as _, BufReader, Write as _};
+#[cfg(unix)]
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+#[cfg(unix)]
+use std::thread;
 
 use image::{Rgb, RgbImage};
 use serde_json::json;
@@ -12,6 +18,7 @@ use tempfile::{TempDir, tempdir};
 use crate::support::{
     Run, arguments, configure, copy, fixture, forward, image_settings, listing, photo, program, run,
 };
+use crate::train;
 use crate::videos::{has_ffmpeg, reference};
 
 /// Models and inputs for every command, and a folder for their outputs.
@@ -138,14 +145,46 @@ fn assert_refused(run: &Run, words: &[&str]) {
     }
 }
 
-/// As on a full disk: no file can hold a byte.
+/// As on a full disk: no file can hold more than so many blocks of 512 bytes. The system sends a
+/// signal too, whose default is to end the program.
 #[cfg(unix)]
 fn run_without_space(arguments: &[OsString], blocks: u32) -> Run {
-    let limited = format!(r#"trap '' XFSZ; ulimit -f {blocks}; exec "$@""#);
+    without_space(arguments, blocks).output().unwrap().into()
+}
+
+#[cfg(unix)]
+fn without_space(arguments: &[OsString], blocks: u32) -> Command {
+    let limited = format!(r#"ulimit -f {blocks}; exec "$@""#);
     let perceiver = program();
     let mut shell = Command::new("sh");
     shell.args(["-c", &limited, "sh"]).arg(perceiver.get_program()).args(arguments);
-    shell.stdin(Stdio::null()).output().unwrap().into()
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// Serves a model with an empty configuration as the hub does.
+#[cfg(unix)]
+fn hub() -> String {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    fn answer(mut stream: TcpStream) -> Option<()> {
+        let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+        let request = lines.next()?.ok()?;
+        while !lines.next()?.ok()?.is_empty() {}
+        let (head, body) = if request.contains("/api/models/") {
+            let names = ["config.json", "model.safetensors"].map(|name| json!({"rfilename": name}));
+            ("200 OK".to_owned(), json!({ "sha": COMMIT, "siblings": names }).to_string())
+        } else {
+            let range = "206 Partial Content\r\nETag: \"tag\"\r\nContent-Range: bytes 0-0/2";
+            (format!("{range}\r\nX-Repo-Commit: {COMMIT}"), "{}".to_owned())
+        };
+        let length = body.len();
+        let head = format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}");
+        write!(stream, "{head}\r\n\r\n{body}").ok()
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || listener.incoming().flatten().filter_map(answer).count());
+    endpoint
 }
 
 #[cfg(unix)]
@@ -168,6 +207,24 @@ fn a_full_disk_is_a_failure_of_every_command_and_leaves_no_file() {
             assert!(said.starts_with("perceiver: error: ") && said.contains(name), "{said}");
             assert!(files(&scene.out("")).is_empty(), "{command:?}");
         }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_a_failure_while_a_model_is_downloaded() {
+    let folder = tempdir().unwrap();
+    let endpoint = hub();
+    let recipe = train::folder(1);
+    let init = train::arguments(recipe.path(), &["--init", "me/model"]);
+    let init = init.into_iter().map(OsString::from).collect();
+    for command in [arguments!["inspect", "me/model"], init] {
+        let mut shell = without_space(&command, 0);
+        shell.env("HF_ENDPOINT", &endpoint).env("HF_HOME", folder.path());
+        let run = Run::from(shell.output().unwrap());
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains("me/model: "), "{run:?}");
+        assert!(run.stderr.contains("File too large"), "{run:?}");
     }
 }
 
@@ -204,10 +261,32 @@ fn a_place_where_nothing_can_be_created_is_refused_before_any_work() {
     if fs::write(scene.out("probe"), "").is_ok() {
         return;
     }
-    for (command, output) in scene.files() {
+    for (command, output) in scene.files().into_iter().chain(scene.folders()) {
         let name = output.file_stem().unwrap().to_str().unwrap();
         assert_refused(&run(&command), &[name, "cannot write: Permission denied"]);
     }
+}
+
+/// Not even root creates files in /proc.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_loaded_for_an_output_in_a_file_system_without_files() {
+    let scene = Scene::new();
+    // Without weights, anything that loads the model fails in another way.
+    let text = copy("masked_lm", scene.folder.path());
+    fs::remove_file(text.join("model.safetensors")).unwrap();
+    let config = text.join("config.json");
+    let init = ["init", "--head", "masked-lm", "--config"].map(OsString::from);
+    for output in ["/proc/converted", "/proc/sys/a/b"] {
+        let convert = arguments!["convert", &text, output];
+        let file = Path::new(output).with_extension("safetensors");
+        assert_refused(&run(forward(&text, &config, &file)), &["cannot write: "]);
+        for command in [convert, [init.to_vec(), arguments![&config, output]].concat()] {
+            assert_refused(&run(&command), &[output, "cannot write: "]);
+        }
+    }
+    let existing = arguments!["convert", &text, "/proc/sys", "--force"];
+    assert_refused(&run(&existing), &["/proc/sys: cannot write: "]);
 }
 
 #[test]

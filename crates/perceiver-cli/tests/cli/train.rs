@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Run, program, run};
+use crate::support::{Run, edit, program, run};
 
 const RECIPE: &str = r#"
 name = "vowels"
@@ -232,6 +232,32 @@ fn a_classifier_is_fine_tuned_for_other_labels_and_another_encoder_is_refused() 
     assert!(refused.stderr.contains(words), "{}", refused.stderr);
     assert!(refused.stderr.contains("only the decoder may have other shapes"), "{refused:?}");
     assert!(!other.path().join("out").exists());
+}
+
+#[test]
+fn what_loading_says_of_a_model_is_also_said_of_one_to_start_from() {
+    let base = folder(1);
+    assert_eq!(run(arguments(base.path(), &["--quiet"])).code, 0);
+    let model = base.path().join("out");
+    let weights = model.join("model.safetensors");
+    let started = || {
+        let model = model.display().to_string();
+        run(arguments(folder(1).path(), &["--quiet", "--init", &model]))
+    };
+    edit(&weights, |tensors| {
+        let old = std::mem::take(tensors);
+        *tensors = old.into_iter().map(|(key, t)| (format!("_orig_mod.{key}"), t)).collect();
+    });
+    let wrapped = started();
+    assert_eq!(wrapped.code, 0, "{wrapped:?}");
+    assert!(wrapped.stderr.contains("begin with `_orig_mod.`, which is left off"), "{wrapped:?}");
+    edit(&weights, |tensors| {
+        let latents = tensors.get_mut("_orig_mod.perceiver.embeddings.latents").unwrap();
+        latents.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    let unclear = started();
+    assert_eq!(unclear.code, 1, "{unclear:?}");
+    assert!(unclear.stderr.contains("latents has 1 NaN or infinite values"), "{unclear:?}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) enum Form {
 impl Form {
     /// The reason for refusing a file with another ending.
     pub(super) const EXPECTED: &'static str =
-        "expected a file that ends in .csv or .jsonl, .tsv, .ndjson or .json, perhaps with .gz";
+        "expected a file named *.csv, *.tsv, *.jsonl, *.ndjson or *.json, or one of these with .gz";
 
     /// The form for a file's name.
     pub(super) fn of(path: &Path) -> Option<Self> {

@@ -306,7 +306,7 @@ mod tests {
         assert!(refusal("mails.csv", b"text,label\n", None).ends_with("it has no records"));
         assert!(refusal("mails.csv", b"text,label\na\n", None).contains("line 2: 1 fields"));
         assert!(refusal("mails.jsonl", b"", None).ends_with("it has no records"));
-        assert!(refusal("mails.txt", b"", None).contains(".csv or .jsonl"));
+        assert!(refusal("mails.txt", b"", None).contains("named *.csv, *.tsv, *.jsonl"));
     }
 
     #[test]

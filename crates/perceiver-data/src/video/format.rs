@@ -3,6 +3,7 @@
 use std::path::{Path, is_separator};
 
 use crate::error::{Error, Result};
+use crate::folder_files::FileKind;
 
 /// The format of a written video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,62 +53,39 @@ impl VideoFormat {
     }
 }
 
-/// Extensions of files that people may expect from a program of pictures, videos, sounds and tensors.
-const FILE_ENDINGS: [&str; 55] = [
-    "3gp",
+/// Extensions of files that people may expect from a program of pictures, videos, sounds and tensors,
+/// besides those of files that folders hold.
+const OTHER_ENDINGS: [&str; 31] = [
     "7z",
     "aac",
-    "apng",
-    "avi",
     "avif",
-    "bmp",
     "csv",
-    "dib",
     "flac",
     "flo",
-    "flv",
-    "gif",
     "gz",
     "heic",
     "htm",
     "html",
-    "jfif",
-    "jpe",
-    "jpeg",
-    "jpg",
     "json",
     "jsonl",
     "m4a",
-    "m4v",
     "md",
-    "mkv",
-    "mov",
     "mp3",
-    "mp4",
-    "mpeg",
-    "mpg",
-    "mpo",
+    "ndjson",
     "npy",
     "npz",
     "ogg",
-    "ogv",
     "opus",
     "pdf",
     "pfm",
     "pickle",
-    "png",
     "pt",
     "pth",
     "safetensors",
     "svg",
     "tar",
-    "tif",
-    "tiff",
-    "txt",
+    "tsv",
     "wav",
-    "webm",
-    "webp",
-    "wmv",
     "zip",
 ];
 
@@ -117,7 +95,11 @@ const FILE_ENDINGS: [&str; 55] = [
 pub fn names_folder(path: &Path) -> bool {
     let ends_with_slash = path.as_os_str().to_string_lossy().ends_with(is_separator);
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    let is_file = ending.is_some_and(|ending| FILE_ENDINGS.contains(&ending.as_str()));
+    let kinds = [FileKind::Image, FileKind::Text, FileKind::Video].map(FileKind::endings);
+    let is_file = ending.is_some_and(|ending| {
+        let mut known = kinds.into_iter().flatten().chain(&OTHER_ENDINGS);
+        known.any(|known| *known == ending)
+    });
     ends_with_slash || !is_file || path.is_dir()
 }
 
@@ -133,7 +115,17 @@ mod tests {
         }
         assert_eq!(VideoFormat::of("res.v2/clip.GIF").unwrap(), VideoFormat::Gif);
         assert_eq!(VideoFormat::of("clip.mp4").unwrap(), VideoFormat::Mp4);
-        for file in ["clip.avi", "clip.png", "res.v2/clip.mkv"] {
+        for file in [
+            "clip.avi",
+            "clip.png",
+            "res.v2/clip.mkv",
+            "a.ts",
+            "a.jif",
+            "a.TEXT",
+            "a.tsv",
+            "a.ndjson",
+            "a.wav",
+        ] {
             assert!(VideoFormat::of(file).is_err(), "{file}");
         }
         let existing = tempfile::Builder::new().suffix(".mp4").tempdir().unwrap();

@@ -75,7 +75,7 @@ impl Evaluator {
             (Head::MaskedLm, texts) => self.masked_texts(texts)?,
             (Head::SequenceClassification, [table]) => self.text_table(table)?,
             (Head::SequenceClassification, _) => {
-                let expected = "expected one table of texts, *.csv or *.jsonl, *.tsv or *.json";
+                let expected = "expected one table of texts, such as *.csv or *.jsonl";
                 return Err(self.refused(format!("found {} files, {expected}", paths.len())));
             }
             (head, paths) if classifies_images(head) => match paths {

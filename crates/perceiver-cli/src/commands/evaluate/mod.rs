@@ -13,7 +13,7 @@ use perceiver_train::{Baseline, Error, Evaluation, EvaluationData, Evaluator, Ex
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{ForceArgument, HeadArguments, HubArguments};
+use crate::args::{HeadArguments, HubArguments};
 use crate::atomic_output::write_whole;
 use crate::batch::Unreadable;
 use crate::destination::check_file;
@@ -60,8 +60,9 @@ pub(crate) struct EvaluateArguments {
     /// Write the confusion matrix as a picture, *.svg
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    #[command(flatten)]
-    force: ForceArgument,
+    /// Replace an existing picture of the confusion matrix
+    #[arg(long, requires = "confusion")]
+    force: bool,
     /// Examples that go through the model at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
@@ -77,7 +78,7 @@ pub(crate) struct EvaluateArguments {
 
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
-        check_file(path, arguments.force.force)?;
+        check_file(path, arguments.force)?;
     }
     let folder = arguments.hub.folder(&arguments.model)?;
     let evaluator = match arguments.head.head {
