@@ -151,18 +151,24 @@ pub(crate) fn write(path: &Path, fields: Map<String, Value>) -> Result<()> {
 
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary files are private by default; this one ends up as an ordinary file.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(Error::io(path, "write"))?;
+    let mut file = ordinary_file().tempfile_in(folder).map_err(Error::io(path, "write"))?;
     file.as_file_mut()
         .write_all(text.as_bytes())
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|error| Error::io(path, "write")(error.error))?;
     Ok(())
+}
+
+/// Temporary files are private by default; these end up as ordinary files.
+fn ordinary_file() -> tempfile::Builder<'static, 'static> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mut builder = tempfile::Builder::new();
+        builder.permissions(fs::Permissions::from_mode(0o666));
+        builder
+    }
+    #[cfg(not(unix))]
+    tempfile::Builder::new()
 }
