@@ -56,8 +56,7 @@ pub(crate) fn check_file(path: &Path, force: bool) -> Result<()> {
     AtomicOutput::probe(path, folder_of(path))
 }
 
-/// Refuses a folder that cannot be written, or that holds something unless `force` is set. Folders
-/// above it may be missing.
+/// Refuses a folder that cannot be written, or that holds something unless `force` is set.
 pub(crate) fn check_folder(path: &Path, force: bool) -> Result<()> {
     let name = path.display();
     match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
@@ -68,6 +67,11 @@ pub(crate) fn check_folder(path: &Path, force: bool) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).context(format!("{name}: cannot use as a folder")),
     }
+    check_writable(path)
+}
+
+/// Refuses a folder in which no file can be created. It and folders above it may be missing.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
     let above = path.ancestors().find(|folder| folder.exists());
     AtomicOutput::probe(path, above.unwrap_or(Path::new(".")))
 }

@@ -427,6 +427,22 @@ fn two_devices_make_the_steps_of_one_that_accumulates_twice_as_much() {
     assert!(weights(folder, "two") == weights(folder, "one"), "other weights");
 }
 
+/// The recipe validates every 4 of 10 steps.
+#[test]
+fn a_refused_run_leaves_no_run_to_resume() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
+    let refused = |resume| {
+        let options = options(folder, "two").devices([Device::flex(), Device::flex()]);
+        recipe.train(options.resume(resume), |_| {}).unwrap_err().to_string()
+    };
+    let expected = "several devices stop only at validations: 0 of 10 steps are done";
+    assert!(refused(false).contains(expected), "{}", refused(false));
+    assert!(!folder.join("two").exists());
+    assert!(refused(true).ends_with("nothing to resume: it holds no run"), "{}", refused(true));
+}
+
 #[test]
 fn a_checkpoint_of_another_head_gives_all_weights_that_fit() {
     let folder = folder_with(RECIPE);

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Context;
 use crate::args::HubArguments;
 use crate::batch::Unreadable;
+use crate::destination::check_writable;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{Output, grouped, one_line};
@@ -73,6 +74,7 @@ enum Frozen {
 
 pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let recipe = Recipe::from_file(&arguments.recipe)?;
+    check_writable(&arguments.out)?;
     let since = Instant::now();
     let (devices, description) = match arguments.devices.as_slice() {
         [] => {

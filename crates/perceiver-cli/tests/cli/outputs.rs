@@ -285,6 +285,11 @@ fn nothing_is_loaded_for_an_output_in_a_file_system_without_files() {
             assert_refused(&run(&command), &[output, "cannot write: "]);
         }
     }
+    let recipe = train::folder(1);
+    fs::remove_file(recipe.path().join("texts.csv")).unwrap();
+    let path = recipe.path().join("recipe.toml");
+    let train = arguments!["train", path, "--data", recipe.path(), "--out", "/proc/run"];
+    assert_refused(&run(train), &["/proc/run: cannot write: "]);
     let existing = arguments!["convert", &text, "/proc/sys", "--force"];
     assert_refused(&run(&existing), &["/proc/sys: cannot write: "]);
 }
