@@ -79,7 +79,8 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
 fn check_parent(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     if !folder.is_dir() {
-        bail!("{}: cannot write: {} is not a folder", path.display(), folder.display());
+        let fault = if folder.exists() { "is not a folder" } else { "does not exist" };
+        bail!("{}: cannot write: {} {fault}", path.display(), folder.display());
     }
     Ok(())
 }

@@ -102,8 +102,8 @@ fn loading_needs_the_model_its_largest_tensor_and_little_more() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_model() {
-    const NAME: &str = "a_full_disk_leaves_the_old_model";
+fn a_full_disk_leaves_the_old_model_and_no_empty_folder() {
+    const NAME: &str = "a_full_disk_leaves_the_old_model_and_no_empty_folder";
     let folder = tempfile::tempdir().unwrap();
     let path = env::var_os(FOLDER).map_or(folder.path().to_path_buf(), Into::into);
     let checkpoint = |path: &Path| Checkpoint::open(path).unwrap();
@@ -126,6 +126,9 @@ fn a_full_disk_leaves_the_old_model() {
             assert!(message.contains(path.to_str().unwrap()), "{message}");
             assert!(message.contains("cannot write") && !message.contains('\n'), "{message}");
             assert_eq!(listing(), before);
+            let absent = path.join("absent");
+            let saved = save_pretrained(&module, &config, &absent, &KeyMap::PERCEIVER, &options);
+            assert!(saved.is_err() && !absent.exists());
         }
         return;
     }

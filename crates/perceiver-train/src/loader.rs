@@ -210,7 +210,7 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
     }
 
     fn readable(&self, batch: usize) -> Vec<S::Example> {
-        let mut examples = Vec::with_capacity(self.batch_size);
+        let mut examples = Vec::new();
         for position in self.order.positions(batch, self.batch_size) {
             let example = self.order.example(position);
             match self.source.example(example, &mut self.order.random(position)) {

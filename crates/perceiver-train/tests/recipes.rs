@@ -490,7 +490,12 @@ fn a_checkpoint_of_another_head_gives_all_weights_that_fit() {
 fn wrong_recipes_are_refused_in_one_line() {
     let wrong = [
         ("steps = 10", "stepz = 10", "line 32, column 1: unknown field `stepz`"),
-        ("steps = 10", "steps = 0", "`run.steps` is 0, expected a positive number"),
+        ("steps = 10", "steps = 0", "`run.steps` is 0, expected 1 to 4294967295"),
+        (
+            "batch_size = 2",
+            "batch_size = 4000000000",
+            "`run.batch_size` is 4000000000, expected 1 to 65536",
+        ),
         ("steps = 10", "steps = \"many\"", "line 32, column 9: invalid type: string"),
         ("num_latents = 2", "num_latentz = 2", "[model]: unknown field `num_latentz`"),
         ("d_latents = 4", "d_latents = 5", "[model]: "),

@@ -49,7 +49,7 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     resume: bool,
     /// Model to start from: a folder, a hub id or the name of a bundled model; another head gives all
-    /// weights that fit, and a decoder for other labels starts afresh
+    /// weights that fit, and a decoder for another number of labels starts afresh
     #[arg(long, value_name = "DIR")]
     init: Option<OsString>,
     #[command(flatten)]

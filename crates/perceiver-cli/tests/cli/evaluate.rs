@@ -459,6 +459,10 @@ fn data_that_does_not_fit_is_refused_in_one_line() {
             "has no classes to confuse",
         ),
         (arguments!["evaluate", &sequence, &letters, "--confusion", &book], "--force replaces it"),
+        (
+            arguments!["evaluate", &sequence, &letters, "--confusion", folder.path().join("a.png")],
+            "unknown ending, expected .svg",
+        ),
     ] {
         let run = run(&arguments);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");

@@ -326,7 +326,7 @@ fn output_that_cannot_be_is_refused_before_any_work() {
     };
     refuses(&there, &[], &["there.flo: exists; --force replaces it"]);
     refuses(&full, &[], &["full: is not empty; --force"]);
-    refuses(&scene.path("no/out.flo"), &[], &["cannot write", "is not a folder"]);
+    refuses(&scene.path("no/out.flo"), &[], &["cannot write", "does not exist"]);
     refuses(&there.join("out"), &[], &["there.flo"]);
     refuses(&scene.path("out.jpg"), &[], &["unknown extension .jpg, expected .flo, .png"]);
     refuses(&scene.path("out.gif"), &["--format", "kitti"], &["does not support the form kitti"]);

@@ -96,8 +96,25 @@ fn separated(bytes: &[u8], separator: u8, wanted: &[&str]) -> Result<Vec<Record>
         };
         fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
     };
+    let mut records = Vec::new();
     // Only reading can fail, and these bytes are in memory.
-    Ok(reader.byte_records().flatten().take(MAX_RECORDS + 1).map(record).collect())
+    for found in reader.byte_records().flatten().take(MAX_RECORDS + 1) {
+        if let Some(line) = unclosed_quote(bytes, &found) {
+            return Err(format!("line {line}: the quote does not end"));
+        }
+        records.push(record(found));
+    }
+    Ok(records)
+}
+
+/// The line in which a record begins whose last field is quoted and swallows the rest of the table.
+fn unclosed_quote(bytes: &[u8], record: &csv::ByteRecord) -> Option<u64> {
+    let last = record.iter().next_back()?;
+    let rest = bytes.get(usize::try_from(record.position()?.byte()).ok()?..)?;
+    // Quotes within quotes are doubled, so a field that ends has an even number of them.
+    let is_open = last.contains(&b'\n') && rest.ends_with(last);
+    let quotes = || rest.iter().filter(|byte| **byte == b'"').count();
+    (is_open && quotes() % 2 == 1).then(|| record.position().map_or(0, csv::Position::line))
 }
 
 /// The record in a JSON object, which begins in a line of the file.
@@ -255,6 +272,22 @@ mod tests {
         }
         let message = records("t.csv", b"a;b\n1;2\n").unwrap_err();
         assert_eq!(message, "line 1: no column `text`, found \"a;b\"");
+    }
+
+    #[test]
+    fn a_quote_that_swallows_the_rest_of_a_table_is_refused_by_its_line() {
+        let table = "text,label\na,x\n\"b,y\nc,x\nd,y\n";
+        let message = records("t.csv", table.as_bytes()).unwrap_err();
+        assert_eq!(message, "line 3: the quote does not end");
+        let table = "text\tlabel\na\tx\n\"b\ty\nc\tx";
+        assert_eq!(
+            records("t.tsv", table.as_bytes()).unwrap_err(),
+            "line 3: the quote does not end"
+        );
+        // A text of several lines, and a quote within a field, end.
+        let table = "label,text\nx,\"a\n\"\"b\"\"\n\"\ny,5\" disks\n";
+        let expected = [good("a\n\"b\"\n", "x"), good("5\" disks", "y")];
+        assert_eq!(records("t.csv", table.as_bytes()).unwrap(), expected);
     }
 
     #[test]

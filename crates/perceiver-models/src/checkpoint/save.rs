@@ -44,7 +44,23 @@ pub fn save_pretrained<M: Module>(
     options: &SaveOptions,
 ) -> Result<(), Error> {
     let folder = folder.as_ref();
+    let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    let saved = save_into(folder, module, config, keys, options);
+    if is_new && saved.is_err() {
+        // Only an empty folder can be removed; the error is that of saving.
+        let _ = fs::remove_dir(folder);
+    }
+    saved
+}
+
+fn save_into<M: Module>(
+    folder: &Path,
+    module: &M,
+    config: &PerceiverConfig,
+    keys: &KeyMap,
+    options: &SaveOptions,
+) -> Result<(), Error> {
     let entries = entries(module, keys, options);
     let mut config = config.clone();
     config.dtype = common_dtype(&entries).or(config.dtype);

@@ -3,8 +3,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+/// Most bytes of a token's file that are read: tokens have about forty.
+const MAX_TOKEN: u64 = 1 << 12;
 
 /// Where and how to look for hub models.
 ///
@@ -63,8 +67,12 @@ impl Environment<'_> {
         let home = self.path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface")));
         let in_home = |name| home.as_ref().map(|home| home.join(name));
         let offline = self.text("HF_HUB_OFFLINE").or_else(|| self.text("TRANSFORMERS_OFFLINE"));
-        let stored =
-            || fs::read_to_string(self.path("HF_TOKEN_PATH").or_else(|| in_home("token"))?).ok();
+        let stored = || {
+            let file = File::open(self.path("HF_TOKEN_PATH").or_else(|| in_home("token"))?).ok()?;
+            let mut token = String::new();
+            file.take(MAX_TOKEN).read_to_string(&mut token).ok()?;
+            Some(token)
+        };
         let token = if is_true(self.text("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
             None
         } else {

@@ -175,16 +175,18 @@ impl Settings {
         let RunSettings {
             steps, batch_size, accumulation, validate_every, log_every, workers, ..
         } = self.run;
-        for (name, value) in [
-            ("steps", steps),
-            ("batch_size", batch_size),
-            ("accumulation", accumulation),
-            ("validate_every", validate_every),
-            ("log_every", log_every),
-            ("workers", workers),
+        // Examples of a batch are in memory at once, and threads are few.
+        const MANY: usize = 1 << 16;
+        for (name, value, most) in [
+            ("steps", steps, u32::MAX as usize),
+            ("batch_size", batch_size, MANY),
+            ("accumulation", accumulation, MANY),
+            ("validate_every", validate_every, u32::MAX as usize),
+            ("log_every", log_every, u32::MAX as usize),
+            ("workers", workers, MANY),
         ] {
-            if !(1..1 << 32).contains(&value) {
-                return Err(format!("`run.{name}` is {value}, expected a positive number"));
+            if !(1..=most).contains(&value) {
+                return Err(format!("`run.{name}` is {value}, expected 1 to {most}"));
             }
         }
         let within = |name: &str, value: Option<f64>, range: std::ops::Range<f64>| match value {

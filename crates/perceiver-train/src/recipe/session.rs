@@ -258,7 +258,8 @@ impl Session<'_> {
         };
         let options =
             LoadOptions { partial: true, ignore_mismatched_sizes: true, ..LoadOptions::default() };
-        let (head, report) = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options)?;
+        let loaded = load_module(head, &checkpoint, &KeyMap::PERCEIVER, &options);
+        let (head, report) = loaded.map_err(|error| Error::Model(with_sizes_hint(error)))?;
         // What the model has learned is in the encoder: with other shapes there, it is another model.
         let other: Vec<_> =
             report.mismatched.iter().filter(|tensor| !is_of_labels(&tensor.key)).collect();
@@ -268,10 +269,7 @@ impl Session<'_> {
                 missing: Vec::new(),
                 unused: Vec::new(),
                 wrong: other.iter().map(ToString::to_string).collect(),
-                hint: Some(
-                    "only the decoder may have other shapes: [model] needs the sizes of its config.json"
-                        .to_owned(),
-                ),
+                hint: Some(SIZES_HINT.to_owned()),
             }));
         }
         (self.on_progress)(TrainingEvent::Fresh(&report.fresh));
@@ -358,6 +356,20 @@ impl Session<'_> {
             recipe: Some(self.recipe.text.clone()),
         })
     }
+}
+
+/// The likely cause if a model to start from has other shapes in the encoder.
+const SIZES_HINT: &str =
+    "only the decoder may have other shapes: [model] needs the sizes of its config.json";
+
+/// Names the likely cause if nothing of a checkpoint fits.
+fn with_sizes_hint(mut error: perceiver_models::Error) -> perceiver_models::Error {
+    if let perceiver_models::Error::Mismatch { wrong, hint, .. } = &mut error
+        && !wrong.is_empty()
+    {
+        hint.get_or_insert_with(|| SIZES_HINT.to_owned());
+    }
+    error
 }
 
 /// If true, a parameter's shape depends on what the model answers: its decoder, and the part of an

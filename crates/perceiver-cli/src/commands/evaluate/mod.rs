@@ -79,6 +79,9 @@ pub(crate) struct EvaluateArguments {
 pub(crate) fn run(arguments: &EvaluateArguments, context: &Context) -> Result<()> {
     if let Some(path) = &arguments.confusion {
         check_file(path, arguments.force)?;
+        if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg")) {
+            bail!("{}: unknown ending, expected .svg", path.display());
+        }
     }
     let folder = arguments.hub.folder(&arguments.model)?;
     let evaluator = match arguments.head.head {
