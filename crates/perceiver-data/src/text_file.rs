@@ -15,8 +15,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads a text file of at most 1 GiB, plain or gzipped.
 ///
-/// The text is UTF-8 or UTF-16. UTF-16 is told by its byte order mark or, without one, by every second
-/// byte of its beginning being zero. The mark is left out, and lines end in `\n` whatever system wrote
+/// The text is UTF-8 or UTF-16. UTF-16 is recognised by its byte order mark or, without one, by a zero in
+/// every second byte of its beginning. The mark is left out, and lines end in `\n` whatever system wrote
 /// them.
 ///
 /// # Errors

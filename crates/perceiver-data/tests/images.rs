@@ -43,6 +43,11 @@ fn processor(case: &Value) -> PerceiverImageProcessor {
     )
 }
 
+/// The names and contents of the files in a fixture.
+fn files<'a>(tensors: &'a SafeTensors<'_>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    tensors.iter().filter_map(|(name, file)| Some((name.strip_prefix("file.")?, file.data())))
+}
+
 #[test]
 fn pixel_values_equal_those_of_transformers() {
     let (bytes, cases) = fixture("processor");
@@ -113,12 +118,9 @@ fn files_are_read_as_pillow_reads_them() {
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
-    for (name, file) in tensors.iter() {
-        let Some(name) = name.strip_prefix("file.") else {
-            continue;
-        };
+    for (name, file) in files(&tensors) {
         let path = folder.path().join(name);
-        fs::write(&path, file.data()).unwrap();
+        fs::write(&path, file).unwrap();
         let expected = rgb_image(&tensors, &format!("rgb.{name}"));
         let actual = match read_image(&path) {
             Ok(image) => image,
@@ -162,12 +164,9 @@ fn frames_of_animations_are_pillow_s_and_last_as_long_as_the_file_says() {
     let (bytes, _) = fixture("animations");
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for (name, file) in tensors.iter() {
-        let Some(name) = name.strip_prefix("file.") else {
-            continue;
-        };
+    for (name, file) in files(&tensors) {
         let path = folder.path().join(name);
-        fs::write(&path, file.data()).unwrap();
+        fs::write(&path, file).unwrap();
         let (frames, times) = animation(&tensors, name);
         let found: Result<Vec<_>, _> = read_frames(&path).unwrap().collect();
         let found = found.unwrap();
@@ -196,13 +195,10 @@ fn truncated_files_are_refused_in_one_line_that_names_the_file() {
     let (bytes, _) = fixture("files");
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for (name, file) in tensors.iter() {
-        let Some(name) = name.strip_prefix("file.") else {
-            continue;
-        };
+    for (name, file) in files(&tensors) {
         let path = folder.path().join(name);
-        for length in [0, 1, 9, file.data().len() / 3, file.data().len() / 2] {
-            fs::write(&path, &file.data()[..length]).unwrap();
+        for length in [0, 1, 9, file.len() / 3, file.len() / 2] {
+            fs::write(&path, &file[..length]).unwrap();
             // The first picture of an animation can be whole.
             let Err(error) = read_image(&path) else {
                 assert!(name.starts_with("animated"), "{name} up to {length}");

@@ -252,8 +252,8 @@ impl PerceiverConfig {
     /// Reads and validates the config.json of a model folder.
     ///
     /// # Errors
-    /// Those of [`from_file`](Self::from_file); [`Error::Checkpoint`] if there is no such file and
-    /// the folder's other files show what it is.
+    /// As [`from_file`](Self::from_file); [`Error::Checkpoint`] if there is no such file and the
+    /// folder's other files show what it is.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         Self::from_file(folder.join(CONFIG_NAME)).map_err(|error| match error {

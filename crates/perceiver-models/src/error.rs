@@ -46,7 +46,7 @@ pub enum Error {
         path: PathBuf,
         /// The expected file names, in order of preference.
         expected: &'static [&'static str],
-        /// What the folder is instead, if its files show it, and what to do about it.
+        /// The kind of folder that was found, if its files show it, and the remedy.
         hint: Option<String>,
     },
     /// A checkpoint file or index is damaged or has content that cannot be read.

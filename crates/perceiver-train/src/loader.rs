@@ -165,7 +165,7 @@ impl<S, C> Loader<S, C> {
         self.shared.source.len()
     }
 
-    /// What the source says about how it was opened.
+    /// The source's [remarks](Source::remarks).
     pub(crate) fn remarks(&self) -> Remarks
     where
         S: Source,

@@ -4,12 +4,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::Stdio;
 
-use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{
-    Run, arguments, configure, copy, fixture, image_settings, listing, photo, program,
-};
+use crate::support::{Run, arguments, classifier_and_flow, fixture, listing, photo, program};
 use crate::train;
 use crate::videos::has_ffmpeg;
 
@@ -24,10 +21,7 @@ fn run_without_threads(command: &[OsString]) -> Run {
 fn a_command_that_needs_threads_says_that_there_are_none() {
     let folder = tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let classifier = copy("image_fourier", folder.path());
-    image_settings(&classifier, 9);
-    let flow = copy("optical_flow", folder.path());
-    configure(&flow, "train_size", json!([24, 32]));
+    let [classifier, flow] = classifier_and_flow(folder.path());
     fs::create_dir(at("photos")).unwrap();
     for name in ["photos/a.png", "photos/b.png"] {
         photo(&at(name), 32, 24);

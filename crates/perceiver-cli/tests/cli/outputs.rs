@@ -16,7 +16,7 @@ use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
-    Run, arguments, configure, copy, fixture, forward, image_settings, listing, photo, program, run,
+    Run, arguments, classifier_and_flow, copy, fixture, forward, listing, photo, program, run,
 };
 use crate::train;
 use crate::videos::{has_ffmpeg, reference};
@@ -38,10 +38,7 @@ impl Scene {
     fn new() -> Self {
         let folder = tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let classifier = copy("image_fourier", folder.path());
-        image_settings(&classifier, 9);
-        let flow = copy("optical_flow", folder.path());
-        configure(&flow, "train_size", json!([24, 32]));
+        let [classifier, flow] = classifier_and_flow(folder.path());
         let pair = ["a.png", "b.png"].map(at);
         for (index, path) in (0..).zip(&pair) {
             let frame = RgbImage::from_fn(32, 24, |x, y| Rgb([x as u8, y as u8, 40 * index]));

@@ -191,6 +191,15 @@ pub(crate) fn image_settings(folder: &Path, side: u32) {
     fs::write(folder.join("preprocessor_config.json"), settings.to_string()).unwrap();
 }
 
+/// A classifier of photos of 9x9 pixels, and a flow model for frames of 32x24.
+pub(crate) fn classifier_and_flow(to: &Path) -> [PathBuf; 2] {
+    let classifier = copy("image_fourier", to);
+    image_settings(&classifier, 9);
+    let flow = copy("optical_flow", to);
+    configure(&flow, "train_size", serde_json::json!([24, 32]));
+    [classifier, flow]
+}
+
 /// A photo of waves in three colours.
 pub(crate) fn photo(path: &Path, width: u32, height: u32) {
     let level = |at: u32, length: u32| {

@@ -12,7 +12,7 @@ const MAX_CHUNKS: usize = 4096;
 /// Bytes of a format that are read; the longest known one has 50.
 const MAX_FORMAT: u64 = 1024;
 
-/// Where a WAV file's samples are.
+/// The position of the samples in a WAV file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wav {
     /// The format in the form that decoders expect.

@@ -45,14 +45,14 @@ pub trait Source: Send + Sync {
     /// May panic if `index` is not below [`len`](Self::len).
     fn example(&self, index: usize, random: &mut ChaCha8Rng) -> Result<Self::Example>;
 
-    /// What a user should know about how the data was opened. A source that wraps another passes its
-    /// remarks on.
+    /// Remarks for the user on how the data was opened. A source that wraps another passes its remarks
+    /// on.
     fn remarks(&self) -> Remarks {
         Remarks::default()
     }
 }
 
-/// What a user should know about how a [`Source`] was opened.
+/// Remarks for the user on how a [`Source`] was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks {
     /// Why files were left out: one line for each. They are not among the examples.

@@ -143,7 +143,7 @@ struct Elements<'a> {
     state: State,
 }
 
-/// What comes next in an array.
+/// The next part of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Element,

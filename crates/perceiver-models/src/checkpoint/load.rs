@@ -47,7 +47,8 @@ pub struct LoadReport {
     pub fresh: Vec<String>,
     /// Parameters that keep their fresh values because the checkpoint's have another shape.
     pub mismatched: Vec<MismatchedSize>,
-    /// What a wrapper of the model had put before its keys, and was left off.
+    /// The prefix that a wrapper of the model put before its keys, which loading leaves off; empty if
+    /// there is none.
     pub prefix: String,
 }
 

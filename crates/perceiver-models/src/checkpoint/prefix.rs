@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checkpoint;
 
-/// Where a program for training keeps the weights, beside its own state.
+/// The prefix under which training programs keep the weights, beside their own state.
 const NESTED: [&str; 2] = ["state_dict.", "model_state_dict."];
 
 /// The base model of every head: before the keys of a `PerceiverModel`, it shows a head.
@@ -13,7 +13,7 @@ pub(super) const BASE: &str = "perceiver.";
 /// Most segments of a prefix; a key from outside may have any number.
 const MAX_SEGMENTS: usize = 8;
 
-/// What precedes the wanted keys in a checkpoint.
+/// The text before the wanted keys in a checkpoint.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix<'a> {
     /// The start of keys that is not the model's, with its last dot.

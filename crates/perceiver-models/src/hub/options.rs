@@ -1,4 +1,4 @@
-//! Where and how to look for hub models, by the environment.
+//! The places of hub models and the ways to reach them, by the environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Most bytes of a token's file that are read: tokens have about forty.
 const MAX_TOKEN: u64 = 1 << 12;
 
-/// Where and how to look for hub models.
+/// The places of hub models and the ways to reach them.
 ///
 /// [`Default`] follows the environment as Python's `huggingface_hub` does: `HF_HUB_CACHE` or
 /// `HUGGINGFACE_HUB_CACHE`, `HF_HOME` and `XDG_CACHE_HOME`, in which `~` and `$NAME` are expanded;

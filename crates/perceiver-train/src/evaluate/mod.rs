@@ -273,7 +273,7 @@ impl Evaluator {
         })
     }
 
-    /// Of a single class, every answer is right.
+    /// With a single class, every answer is right.
     fn check_classes(&self) -> Result<()> {
         let chooses = match self.head {
             Head::SequenceClassification => {

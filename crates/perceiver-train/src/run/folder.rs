@@ -1,4 +1,4 @@
-//! What the folder of a run may hold when a session begins.
+//! Checks of the folder of a run when a session begins.
 
 use std::fs;
 use std::path::Path;

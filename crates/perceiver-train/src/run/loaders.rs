@@ -27,7 +27,7 @@ pub(super) trait AnyLoader<B>: DataLoader<B> {
     /// Examples that could not be read so far.
     fn skipped(&self) -> Skipped;
 
-    /// What the source says about how it was opened.
+    /// The source's [remarks](Source::remarks).
     fn remarks(&self) -> Remarks;
 }
 

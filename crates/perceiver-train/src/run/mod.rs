@@ -94,7 +94,7 @@ pub struct TrainingRun<O: Objective> {
     on_progress: OnProgress,
 }
 
-/// What to do with a run that the folder holds.
+/// The treatment of a run that the folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
     /// Refuses it.
