@@ -8,6 +8,7 @@ mod folder_files;
 mod image_processor;
 mod json;
 mod read_image;
+mod record;
 mod resample;
 mod sound;
 mod source;
@@ -22,6 +23,7 @@ pub use self::error::{Error, Result};
 pub use self::folder_files::{FileKind, FolderFiles, passed_over_note, video_files};
 pub use self::image_processor::{PerceiverImageProcessor, Size};
 pub use self::read_image::{decode_image, read_image};
+pub use self::record::{Cell, Modality, Record, Rows, Target};
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
