@@ -44,7 +44,7 @@ pub use activation::Activation;
 pub use answers::{AnswerBlock, AnswerStream};
 pub use attention::{AttentionConfig, AttentionMaps, CrossAttention, SelfAttention};
 pub use content::Content;
-pub use encoder::{Encoder, EncoderConfig, EncoderOutput};
+pub use encoder::{Encoder, EncoderConfig, EncoderOutput, Repeats};
 pub use init::Initialisation;
 #[cfg(all(feature = "_cube", feature = "persistence"))]
 pub use kernels::keep_compiled_kernels;

@@ -3,6 +3,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 
+use crate::any_data::PerceiverForAnyData;
 use crate::checkpoint::{KeyMap, LoadOptions, SaveOptions};
 use crate::config::{Head, PerceiverConfig};
 use crate::head::Pretrained;
@@ -15,7 +16,7 @@ use crate::{
     PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, save_pretrained,
 };
 
-/// Any head of the reference, for programs that learn which one only from the folder.
+/// Any head of the reference or of this library, for programs that learn which one only from the folder.
 ///
 /// If you know the head, use its own type.
 #[derive(Module, Debug)]
@@ -38,6 +39,8 @@ pub enum AnyPerceiver {
     OpticalFlow(PerceiverForOpticalFlow),
     /// Audio-visual autoencoder.
     MultimodalAutoencoding(PerceiverForMultimodalAutoencoding),
+    /// Data of any kind.
+    AnyData(PerceiverForAnyData),
 }
 
 impl AnyPerceiver {
@@ -64,6 +67,7 @@ impl AnyPerceiver {
             Head::ImageClassificationConvProcessing => fresh!(ImageClassificationConvProcessing),
             Head::OpticalFlow => fresh!(OpticalFlow),
             Head::MultimodalAutoencoding => fresh!(MultimodalAutoencoding),
+            Head::AnyData => fresh!(AnyData),
         })
     }
 
@@ -144,6 +148,7 @@ impl AnyPerceiver {
             Self::ImageClassificationConvProcessing(_) => Head::ImageClassificationConvProcessing,
             Self::OpticalFlow(_) => Head::OpticalFlow,
             Self::MultimodalAutoencoding(_) => Head::MultimodalAutoencoding,
+            Self::AnyData(_) => Head::AnyData,
         }
     }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod any;
+pub mod any_data;
 mod checkpoint;
 mod config;
 mod error;
@@ -17,6 +18,7 @@ mod request;
 mod source;
 
 pub use any::AnyPerceiver;
+pub use any_data::PerceiverForAnyData;
 pub use checkpoint::{
     Checkpoint, KeyMap, LoadOptions, LoadReport, MismatchedSize, NonFinite, SaveOptions,
     TensorInfo, load_module, save_pretrained, write_tensors,
@@ -41,7 +43,7 @@ pub use named::{ForwardOptions, NamedTensors};
 pub use perceiver_core::{
     Activation, AnswerBlock, AnswerStream, AttentionConfig, AttentionMaps, Axis, Content,
     EncoderConfig, EncoderOutput, Grid, Initialisation, KeyMask, LayerConfig, LinearMap,
-    OutputOptions, Positions, Segment, TokenArray, keep_freed_memory,
+    OutputOptions, Positions, Repeats, Segment, TokenArray, keep_freed_memory,
 };
 #[doc(inline)]
 pub use perceiver_io::{

@@ -150,7 +150,7 @@ pub fn classification_loss(
     }
 }
 
-fn mean_squared_error(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+pub(crate) fn mean_squared_error(scores: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (scores - targets).square().mean()
 }
 

@@ -2,7 +2,9 @@ use std::fmt::Debug;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, assert_shape};
-use perceiver_core::{AttentionMaps, Encoder, EncoderOutput, Latents, OutputOptions, TokenArray};
+use perceiver_core::{
+    AttentionMaps, Encoder, EncoderConfig, EncoderOutput, Latents, OutputOptions, TokenArray,
+};
 use perceiver_io::{Decoded, Decoder, Postprocessor, Preprocessed, Preprocessor};
 
 use crate::Request;
@@ -55,7 +57,7 @@ pub struct PerceiverModelOutput<T> {
     pub hidden_states: Option<Vec<Tensor<3>>>,
     /// Probabilities of every self-attention, `[batch, heads, latents, latents]`.
     pub attentions: Option<Vec<Tensor<4>>>,
-    /// Probabilities of the encoder's cross-attention, then of the decoder's.
+    /// Probabilities of the encoder's cross-attentions, then of the decoder's.
     pub cross_attentions: Option<Vec<Tensor<4>>>,
 }
 
@@ -92,16 +94,45 @@ impl<P: Preprocessor, D: Module, O: Module> PerceiverModel<P, D, O> {
         output_postprocessor: O,
         device: &Device,
     ) -> Self {
+        let encoder = config.encoder(input_preprocessor.channels());
+        Self::with_encoder(
+            config,
+            &encoder,
+            input_preprocessor,
+            decoder,
+            output_postprocessor,
+            device,
+        )
+    }
+
+    /// Joins the given parts by a fresh latent array and an encoder of other sizes than the
+    /// configuration's, such as one with several cross-attentions.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new) does, or if the encoder takes tokens with more or fewer channels.
+    #[must_use]
+    pub fn with_encoder(
+        config: &PerceiverConfig,
+        encoder: &EncoderConfig,
+        input_preprocessor: P,
+        decoder: D,
+        output_postprocessor: O,
+        device: &Device,
+    ) -> Self {
         let channels = input_preprocessor.channels();
         if let Err(error) = config.validate_encoder(channels) {
             panic!("{error}");
         }
+        let expected = encoder.cross_attention.attention.input_channels;
+        assert!(
+            channels == expected,
+            "tokens have {channels} channels, the encoder takes {expected}"
+        );
         let init = config.initialisation();
-        let encoder = config.encoder(channels);
         Self {
             input_preprocessor,
             embeddings: Latents::new(config.num_latents, config.d_latents, init, device),
-            encoder: Encoder::new(&encoder, init, device),
+            encoder: Encoder::new(encoder, init, device),
             decoder,
             output_postprocessor,
         }

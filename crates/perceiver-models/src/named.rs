@@ -1,5 +1,6 @@
 //! Runs any head on named tensors from outside.
 
+mod any_data;
 mod heads;
 mod inputs;
 
@@ -37,6 +38,7 @@ macro_rules! with_head {
             AnyPerceiver::ImageClassificationConvProcessing($head) => $body,
             AnyPerceiver::OpticalFlow($head) => $body,
             AnyPerceiver::MultimodalAutoencoding($head) => $body,
+            AnyPerceiver::AnyData($head) => $body,
         }
     };
 }
@@ -46,7 +48,9 @@ impl AnyPerceiver {
     ///
     /// Inputs are named as the reference's arguments: `inputs` (or `input_ids`, `pixel_values`),
     /// `attention_mask`, `labels`; for the autoencoder `inputs.image`, `inputs.audio`,
-    /// `inputs.label` and `subsampled_output_points.image`, `.audio`. Outputs are named as
+    /// `inputs.label` and `subsampled_output_points.image`, `.audio`; for any data `inputs.` and the
+    /// name of a modality, with `.coordinates` for those of points, `.categories` for columns of
+    /// names and `.padding` for padding. Outputs are named as
     /// transformers returns them: `logits` (`logits.image`, …), `loss`, `last_hidden_state`,
     /// `hidden_states.0`, `attentions.0`, `cross_attentions.0`, ….
     ///

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use burn::tensor::FloatDType;
 use perceiver_models::{
-    Checkpoint, Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
-    PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
+    Checkpoint, Head, LoadOptions, PerceiverConfig, PerceiverForAnyData,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
     PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, SaveOptions,
 };
 use support::fixture;
@@ -43,6 +44,7 @@ fn convert_head(from: &Path, to: &Path, options: &SaveOptions) -> Head {
         Head::MultimodalAutoencoding => {
             convert::<PerceiverForMultimodalAutoencoding>(from, to, options)
         }
+        Head::AnyData => convert::<PerceiverForAnyData>(from, to, options),
         other => panic!("no test of {other}"),
     }
     head
@@ -51,8 +53,12 @@ fn convert_head(from: &Path, to: &Path, options: &SaveOptions) -> Head {
 #[test]
 fn every_head_is_written_back_bit_for_bit() {
     let mut heads = BTreeSet::new();
-    let mut folders: Vec<_> =
-        std::fs::read_dir(fixture(".")).unwrap().flatten().map(|entry| entry.path()).collect();
+    let mut folders: Vec<_> = [fixture("."), fixture("../any_data")]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap().flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     folders.sort();
     for folder in folders {
         let Ok(original) = Checkpoint::open(&folder) else {

@@ -149,6 +149,12 @@ impl PositionEncoding {
         }
     }
 
+    /// If true, there is one learned vector per position; otherwise, any coordinates have one.
+    #[must_use]
+    pub const fn is_trainable(&self) -> bool {
+        matches!(self.position_embeddings, EncodingKind::Trainable(_))
+    }
+
     /// Axes of the grid that the encoding describes.
     #[must_use]
     pub fn dimensions(&self) -> usize {

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use super::PerceiverConfig;
 use crate::Error;
 
-/// The heads of the reference, as `architectures` in config.json names them.
+/// The heads of the reference and one of this library's own, as `architectures` in config.json names
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Head {
@@ -24,11 +25,13 @@ pub enum Head {
     OpticalFlow,
     /// `PerceiverForMultimodalAutoencoding`.
     MultimodalAutoencoding,
+    /// `PerceiverForAnyData`, which the reference does not have.
+    AnyData,
 }
 
 impl Head {
     /// Every head with its name in `architectures`.
-    pub const NAMES: [(&'static str, Self); 8] = [
+    pub const NAMES: [(&'static str, Self); 9] = [
         ("PerceiverModel", Self::Model),
         ("PerceiverForMaskedLM", Self::MaskedLm),
         ("PerceiverForSequenceClassification", Self::SequenceClassification),
@@ -37,6 +40,7 @@ impl Head {
         ("PerceiverForImageClassificationConvProcessing", Self::ImageClassificationConvProcessing),
         ("PerceiverForOpticalFlow", Self::OpticalFlow),
         ("PerceiverForMultimodalAutoencoding", Self::MultimodalAutoencoding),
+        ("PerceiverForAnyData", Self::AnyData),
     ];
 
     /// If true, the head scores the classes of a text or an image.
@@ -59,7 +63,7 @@ impl Head {
 }
 
 impl PerceiverConfig {
-    /// The first of `architectures` that is a head of the reference.
+    /// The first of `architectures` that is a known head.
     ///
     /// # Errors
     /// [`Error::Config`] listing the known heads if none is.

@@ -1,6 +1,6 @@
 //! From a configuration to the sizes of layers and decoders.
 
-use perceiver_core::{AttentionConfig, EncoderConfig, Initialisation, LayerConfig};
+use perceiver_core::{AttentionConfig, EncoderConfig, Initialisation, LayerConfig, Repeats};
 use perceiver_io::ClassificationDecoderConfig;
 
 use super::{CrossAttentionShape, PerceiverConfig};
@@ -37,6 +37,7 @@ impl PerceiverConfig {
             self_attention: self.layer(self_attention, self.self_attention_widening_factor),
             layers_per_block: self.num_self_attends_per_block,
             blocks: self.num_blocks,
+            repeats: Repeats::default(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Checks a configuration before a model is built from it.
 
 use perceiver_core::{AttentionConfig, LayerConfig};
-use perceiver_io::{Preprocessor as _, TextPreprocessorConfig};
+use perceiver_io::{PositionEncodingConfig, Preprocessor as _, TextPreprocessorConfig};
 
 use super::{Head, ImageSize, PerceiverConfig, ProblemType};
+use crate::any_data::AnyDataConfig;
 use crate::{
     Error, PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
     PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
@@ -130,6 +131,7 @@ fn fields_of(config: &PerceiverConfig, head: Head) -> Result<(), Error> {
             extents("audio_samples_per_frame", &audio, 2)?;
             at_most("samples_per_patch", config.samples_per_patch, audio[0] * audio[1])
         }
+        Head::AnyData => AnyDataConfig::from_config(config).map(|_| ()),
     }
 }
 
@@ -174,6 +176,8 @@ fn token_channels(config: &PerceiverConfig, head: Head) -> usize {
         Head::MultimodalAutoencoding => {
             PerceiverForMultimodalAutoencoding::preprocessor_config(config).channels()
         }
+        // The fields were read before.
+        Head::AnyData => AnyDataConfig::read(config).map_or(0, |any_data| any_data.channels()),
     }
 }
 
@@ -222,7 +226,30 @@ fn head_weights(config: &PerceiverConfig, head: Head) -> u128 {
                 .saturating_add(product(&[outputs, config.num_labels()]))
                 .saturating_add(product(&[outputs, config.samples_per_patch]))
         }
+        Head::AnyData => {
+            AnyDataConfig::read(config).map_or(0, |any_data| any_data_weights(config, &any_data))
+        }
     }
+}
+
+/// Weights around the encoder, and those of a second set of the encoder's layers.
+fn any_data_weights(config: &PerceiverConfig, any_data: &AnyDataConfig) -> u128 {
+    let channels = any_data.channels();
+    let tables = any_data.modalities.iter().map(|modality| {
+        let content = product(&[modality.entries(), modality.content_channels()]);
+        match modality.positions().map(|positions| positions.encoding) {
+            Some(PositionEncodingConfig::Trainable { positions, channels, .. }) => {
+                content.saturating_add(product(&[positions, channels]))
+            }
+            _ => content,
+        }
+    });
+    let decoder = config.decoder_layer(channels.max(config.d_latents));
+    tables
+        .fold(0, u128::saturating_add)
+        .saturating_add(encoder_weights(config, channels))
+        .saturating_add(layer(&decoder))
+        .saturating_add(product(&[decoder.attention.query_channels, any_data.outputs(config)]))
 }
 
 /// Weights of an attention layer with its MLP, without the far smaller biases and norms.

@@ -6,11 +6,12 @@ use super::Outputs;
 use super::inputs::Inputs;
 use crate::head::HeadRequest;
 use crate::{
-    Error, PerceiverClassifierOutput, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
-    PerceiverForMaskedLM, PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
+    Error, PerceiverClassifierOutput, PerceiverForAnyData,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
+    PerceiverForMultimodalAutoencoding, PerceiverForOpticalFlow,
     PerceiverForSequenceClassification, PerceiverHead, PerceiverMaskedLMOutput, PerceiverModel,
-    PerceiverModelOutput,
+    PerceiverModelOutput, Request,
 };
 
 pub(super) trait NamedHead: PerceiverHead {
@@ -83,6 +84,18 @@ impl NamedHead for PerceiverForOpticalFlow {
     }
 
     fn name(output: PerceiverClassifierOutput<Tensor<4>>, outputs: &mut Outputs) {
+        outputs.answers(output);
+    }
+}
+
+impl NamedHead for PerceiverForAnyData {
+    fn request(inputs: &mut Inputs<'_>) -> Result<HeadRequest<Self>, Error> {
+        let request = Request::new(inputs.any_data()?);
+        inputs.no_labels()?;
+        Ok(request)
+    }
+
+    fn name(output: PerceiverClassifierOutput<Tensor<3>>, outputs: &mut Outputs) {
         outputs.answers(output);
     }
 }

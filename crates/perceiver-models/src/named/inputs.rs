@@ -14,8 +14,8 @@ pub(super) struct Inputs<'a> {
     tensors: NamedTensors,
     /// Names that the head takes.
     known: Vec<String>,
-    config: &'a PerceiverConfig,
-    device: &'a Device,
+    pub(super) config: &'a PerceiverConfig,
+    pub(super) device: &'a Device,
     interpolate_positions: bool,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The one tensor given under any of `names`.
-    fn take(&mut self, names: &[&str]) -> Result<(String, TensorData), Error> {
+    pub(super) fn take(&mut self, names: &[&str]) -> Result<(String, TensorData), Error> {
         self.known.extend(names.iter().map(|&name| name.to_owned()));
         let mut given = names.iter().filter(|name| self.tensors.contains_key(**name));
         let Some(&name) = given.next() else {
@@ -44,13 +44,17 @@ impl<'a> Inputs<'a> {
     }
 
     /// The tensor called `name`, if there is one.
-    fn take_if_given(&mut self, name: &str) -> Option<(String, TensorData)> {
+    pub(super) fn take_if_given(&mut self, name: &str) -> Option<(String, TensorData)> {
         self.known.push(name.to_owned());
         self.tensors.remove_entry(name)
     }
 
     /// Floats of rank `D` without an empty axis.
-    fn floats<const D: usize>(&mut self, names: &[&str], axes: &str) -> Result<Tensor<D>, Error> {
+    pub(super) fn floats<const D: usize>(
+        &mut self,
+        names: &[&str],
+        axes: &str,
+    ) -> Result<Tensor<D>, Error> {
         let (name, data) = self.take(names)?;
         expect_rank(&name, &data, D, axes)?;
         if !data.dtype().is_float() {
@@ -60,7 +64,7 @@ impl<'a> Inputs<'a> {
         Ok(Tensor::from_data(data.convert::<f32>(), self.device))
     }
 
-    fn expect_extent(
+    pub(super) fn expect_extent(
         &self,
         name: &str,
         axis: usize,
@@ -298,7 +302,12 @@ impl<'a> Inputs<'a> {
     }
 }
 
-fn expect_rank(name: &str, data: &TensorData, rank: usize, axes: &str) -> Result<(), Error> {
+pub(super) fn expect_rank(
+    name: &str,
+    data: &TensorData,
+    rank: usize,
+    axes: &str,
+) -> Result<(), Error> {
     let shape = data.shape().as_slice();
     if shape.len() == rank && shape.iter().all(|&extent| extent > 0) {
         return Ok(());
@@ -306,7 +315,7 @@ fn expect_rank(name: &str, data: &TensorData, rank: usize, axes: &str) -> Result
     Err(Error::input(name, format!("has shape {shape:?}, expected {axes}")))
 }
 
-fn integers(name: &str, data: &TensorData) -> Result<Vec<i64>, Error> {
+pub(super) fn integers(name: &str, data: &TensorData) -> Result<Vec<i64>, Error> {
     if data.dtype().is_int() || data.dtype().is_uint() {
         return Ok(data.iter::<i64>().collect());
     }
@@ -314,7 +323,7 @@ fn integers(name: &str, data: &TensorData) -> Result<Vec<i64>, Error> {
 }
 
 /// The first number outside `0..count`, and its place.
-fn outside(numbers: &[i64], count: usize) -> Option<(usize, i64)> {
+pub(super) fn outside(numbers: &[i64], count: usize) -> Option<(usize, i64)> {
     let inside = |number: i64| usize::try_from(number).is_ok_and(|number| number < count);
     numbers.iter().copied().enumerate().find(|&(_, number)| !inside(number))
 }
