@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod any_data;
 mod batch;
 mod error;
 mod evaluate;
@@ -20,6 +21,7 @@ pub use rand;
 pub use rand_chacha::ChaCha8Rng;
 
 pub use adamw::AdamW;
+pub use any_data::{Answer, AnyDataBatch, Predictor};
 pub use batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
@@ -30,9 +32,9 @@ pub use evaluate::{
 pub use loader::{Collate, Loader, LoaderBuilder, Skipped, validation_random};
 pub use metric::{Metric, MetricValues};
 pub use objective::{
-    Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification, ImageClassifier,
-    LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure, Objective,
-    SequenceClassification, StepOutput,
+    AnyDataTraining, Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification,
+    ImageClassifier, LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Measure,
+    Objective, SequenceClassification, StepOutput,
 };
 pub use run::{CHECKPOINTS_NAME, Ending, Finished, StopHandle, TrainingEvent, TrainingRun};
 pub use training_model::{TrainingModel, UpdateRules};

@@ -36,6 +36,9 @@ impl Metric {
     pub const TOP_FIVE_ACCURACY: Self = Self::percentage("top-5 accuracy").higher_is_better();
     /// Squared error of a regression.
     pub const SQUARED_ERROR: Self = Self::new("squared error", "");
+    /// Root of the mean squared error of a regression, in the units of the data.
+    pub const ROOT_MEAN_SQUARE_ERROR: Self =
+        Self::new("root mean square error", "").displayed_as(f64::sqrt);
     /// Negative binary logarithm of the probability of the masked bytes.
     pub const BITS_PER_BYTE: Self = Self::new("bits per byte", "bits");
     /// Distance between predicted and true flow, in pixels.
@@ -49,10 +52,11 @@ impl Metric {
     pub const SOUND_PSNR: Self = Self::signal_to_noise("sound PSNR");
 
     /// Metrics of the objectives in this crate.
-    const OURS: [Self; 8] = [
+    const OURS: [Self; 9] = [
         Self::ACCURACY,
         Self::TOP_FIVE_ACCURACY,
         Self::SQUARED_ERROR,
+        Self::ROOT_MEAN_SQUARE_ERROR,
         Self::BITS_PER_BYTE,
         Self::END_POINT_ERROR,
         Self::FLOW_OUTLIERS,

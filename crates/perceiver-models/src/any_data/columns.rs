@@ -9,6 +9,7 @@ use super::{ModalityConfig, TableConfig};
 
 /// Learned vectors of a modality's cells or ids.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has a few of them")]
 pub(super) enum ColumnEmbeddings {
     Table(TableEmbedding),
     Ids(Embedding),

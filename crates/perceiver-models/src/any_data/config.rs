@@ -325,6 +325,16 @@ impl ModalityConfig {
         }
     }
 
+    /// The numbers of an element, to be set.
+    pub const fn numbers_mut(&mut self) -> Option<&mut Channels> {
+        match self {
+            Self::Series(series) => Some(&mut series.channels),
+            Self::Points(points) => Some(&mut points.channels),
+            Self::Grid(grid) => Some(&mut grid.channels),
+            Self::Table(_) | Self::Tokens(_) => None,
+        }
+    }
+
     /// Vectors of its embeddings.
     pub(crate) fn entries(&self) -> usize {
         match self {

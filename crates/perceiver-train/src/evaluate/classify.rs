@@ -2,23 +2,48 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{
-    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Remarks, Source,
+    LabelledImage, LabelledText, PerceiverImageProcessor, PerceiverTokenizer, Record, Remarks,
+    Source,
 };
-use perceiver_models::losses::Labels;
+use perceiver_models::losses::{IGNORED_LABEL, Labels};
 use perceiver_models::{
-    Head, HeadRequest, PerceiverForSequenceClassification, PerceiverHead as _, Request,
+    Head, HeadRequest, PerceiverForAnyData, PerceiverForSequenceClassification, PerceiverHead as _,
+    Request,
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::cut_texts::CutTexts;
 use super::{Evaluation, Evaluator, longest_text, measure};
-use crate::objective::{image_classification, sequence_classification};
+use crate::any_data::{AnyDataBatcher, EncodedRecords, RecordEncoder};
+use crate::objective::{any_data, image_classification, sequence_classification};
 use crate::recipe::sources::BoxedSource;
 use crate::report::Confusion;
 use crate::{ImageBatcher, ImageClassifier, Result, TextBatcher};
 
 impl Evaluator {
+    pub(super) fn records(
+        &self,
+        source: BoxedSource<Record>,
+        device: &Device,
+        on_progress: &mut dyn FnMut(usize),
+    ) -> Result<Evaluation> {
+        let (head, warnings) = self.load::<PerceiverForAnyData>(device)?;
+        let encoder = RecordEncoder::new(&self.config)?;
+        let batcher = AnyDataBatcher { config: encoder.config().clone() };
+        let loader = self.loader(EncodedRecords::new(source, encoder), batcher, device);
+        let mut confusion = Confusion::default();
+        let evaluation = measure(&loader, on_progress, |batch| {
+            let (output, classified) = any_data::step(&head, batch);
+            if let Some((scores, classes)) = classified {
+                count(&mut confusion, &scores, classes);
+            }
+            Ok(output)
+        })?;
+        let confusion = (confusion.examples() > 0).then_some(confusion);
+        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
+    }
+
     pub(super) fn images<H: ImageClassifier>(
         &self,
         source: BoxedSource<LabelledImage>,
@@ -72,7 +97,7 @@ impl Evaluator {
     }
 }
 
-/// Counts the answers of a batch.
+/// Counts the answers of a batch, without those labelled [`IGNORED_LABEL`].
 ///
 /// # Shapes
 /// - `scores`: `[batch, classes]`
@@ -82,6 +107,9 @@ fn count(confusion: &mut Confusion, scores: &Tensor<2>, classes: Tensor<1, Int>)
     let scores = scores.to_data().convert::<f32>();
     let scores: Vec<f32> = scores.iter().collect();
     for (scores, class) in scores.chunks_exact(width).zip(classes.into_data().iter::<i64>()) {
+        if class == IGNORED_LABEL {
+            continue;
+        }
         let class = class as usize;
         let mut ranked: Vec<usize> = (0..width).collect();
         // As in the metrics, a score counts as higher if it equals the right class's or is NaN.

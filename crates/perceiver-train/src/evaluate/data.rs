@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use perceiver_data::flow::{FlowPair, FlowPairs};
 use perceiver_data::{
     Clip, ClipPart, Clips, ImageFolder, LabelColumns, LabelledImage, LabelledText, MaskedText,
-    PerceiverTokenizer, Pieces, PlainText, Source, TextColumns, TextTable, WholeWordMask,
+    PerceiverTokenizer, Pieces, PlainText, Record, Source, TextColumns, TextTable, WholeWordMask,
 };
 use perceiver_models::{Head, ProblemType};
 
@@ -33,6 +33,8 @@ pub enum Examples {
     Images(BoxedSource<LabelledImage>),
     /// For sequence classification.
     Texts(BoxedSource<LabelledText>),
+    /// For data of any kind.
+    Records(BoxedSource<Record>),
     /// For masked language modelling.
     MaskedTexts(BoxedSource<MaskedText>),
     /// For autoencoding.
@@ -52,6 +54,7 @@ impl Examples {
         match self {
             Self::Images(source) => source.len(),
             Self::Texts(source) => source.len(),
+            Self::Records(source) => source.len(),
             Self::MaskedTexts(source) => source.len(),
             Self::Clips { clips, .. } => clips.len(),
         }
@@ -140,6 +143,7 @@ impl Evaluator {
                 let source = files.text_table(&data.validation, data, classes.as_deref())?;
                 Examples::Texts(Box::new(source))
             }
+            Data::Table(data) => Examples::Records(Box::new(files.table(&data.validation, data)?)),
             Data::PlainText(data) => {
                 let (length, tokenizer) = self.pieces(data.length)?;
                 let source = files.held_out_texts(data, length, tokenizer)?;

@@ -232,6 +232,7 @@ impl Evaluator {
                 });
                 evaluation.map(|evaluation| evaluation.warned(warnings))
             }
+            (Head::AnyData, Examples::Records(source)) => self.records(source, device, on_progress),
             (Head::SequenceClassification, Examples::Texts(source)) => {
                 self.texts(source, device, on_progress)
             }

@@ -1,5 +1,6 @@
 //! Training objectives: a head, its batches, and the loss and metrics of its answers.
 
+pub(crate) mod any_data;
 mod autoencoding;
 mod classification;
 pub(crate) mod image_classification;
@@ -12,6 +13,7 @@ use std::fmt::Debug;
 
 use burn::module::{Module, ModuleDisplay};
 
+pub use self::any_data::AnyDataTraining;
 pub use self::autoencoding::{Autoencoding, ClipBatch};
 pub use self::image_classification::{ImageClassification, ImageClassifier, LabelledImages};
 pub use self::masked_lm::{MaskedLanguageModelling, MaskedTexts};

@@ -19,6 +19,8 @@ pub enum Data {
     ImageFolder(ImageFolderData),
     /// Texts with labels in a CSV file or JSON lines.
     TextTable(TextTableData),
+    /// Rows of numbers and categories in a CSV file, for a model for any data.
+    Table(TableData),
     /// Texts whose words are masked.
     PlainText(PlainTextData),
     /// Pairs of frames made from photos, with exact flow.
@@ -133,6 +135,30 @@ pub struct TextTableData {
     /// Pads lengths to a multiple of this many tokens.
     #[serde(default = "eight")]
     pub multiple: usize,
+}
+
+/// Files of [`Data::Table`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableData {
+    /// Training table.
+    pub train: PathBuf,
+    /// Validation table.
+    pub validation: PathBuf,
+    /// The name of the model's modality.
+    #[serde(default = "row_name")]
+    pub name: String,
+    /// The column with the name of the class.
+    pub label: Option<String>,
+    /// The columns with numbers to predict, instead of a class.
+    pub values: Option<Vec<String>>,
+    /// Columns to leave out, such as numbers of rows.
+    #[serde(default)]
+    pub ignored: Vec<String>,
+}
+
+fn row_name() -> String {
+    "row".into()
 }
 
 const fn half() -> f64 {
@@ -285,6 +311,7 @@ impl Data {
             Self::IdxImages(_) => "idx-images",
             Self::ImageFolder(_) => "image-folder",
             Self::TextTable(_) => "text-table",
+            Self::Table(_) => "table",
             Self::PlainText(_) => "plain-text",
             Self::GeneratedFlow(_) => "generated-flow",
             Self::FlowPairs(_) => "flow-pairs",
@@ -305,6 +332,7 @@ impl Data {
             | Head::ImageClassificationConvProcessing => &["idx-images", "image-folder"],
             Head::OpticalFlow => &["generated-flow", "flow-pairs"],
             Head::MultimodalAutoencoding => &["videos"],
+            Head::AnyData => &["table"],
             _ => return Err(format!("`architecture` {head} has no loss to learn by")),
         };
         let kind = self.kind();
@@ -331,6 +359,12 @@ impl Data {
                 }
                 share("shortest_piece", data.shortest_piece)?;
                 share("mask_probability", data.mask_probability)
+            }
+            Self::Table(data) => {
+                if data.label.is_some() == data.values.is_some() {
+                    return Err("`data` needs either a `label` column or `values` columns".into());
+                }
+                Ok(())
             }
             Self::PlainText(data) => {
                 if data.length < 16 {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, LabelledImage,
-    LabelledText, MaskedText, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns,
-    TextPieces, TextTable, WholeWordMask,
+    LabelledText, MaskedText, PerceiverTokenizer, Pieces, PlainText, Record, RecordTable, Source,
+    TextColumns, TextPieces, TextTable, WholeWordMask,
 };
 use perceiver_models::PerceiverConfig;
 
 use super::Recipe;
 use super::data::{
-    FlowPairsData, GeneratedFlowData, IdxImagesData, ImageFolderData, PlainTextData, TextTableData,
-    VideosData,
+    FlowPairsData, GeneratedFlowData, IdxImagesData, ImageFolderData, PlainTextData, TableData,
+    TextTableData, VideosData,
 };
 use crate::{Error, Result};
 
@@ -83,6 +83,21 @@ impl Files<'_> {
         let shortest = if data.random_pieces { data.shortest_piece } else { 1.0 };
         let train = TextPieces { source: train, shortest, mask_probability: data.mask_probability };
         Ok((parts(train, validation), names))
+    }
+
+    /// Both parts of a table of numbers and categories.
+    pub(super) fn tables(&self, data: &TableData) -> Result<Parts<Record>> {
+        Ok(parts(self.table(&data.train, data)?, self.table(&data.validation, data)?))
+    }
+
+    /// One part of a table of numbers and categories.
+    pub(crate) fn table(&self, table: &Path, data: &TableData) -> Result<RecordTable> {
+        let label = match (&data.label, &data.values) {
+            (Some(label), _) => LabelColumns::Class(label.clone()),
+            (None, values) => LabelColumns::Values(values.clone().unwrap_or_default()),
+        };
+        let name = data.name.as_str();
+        Ok(RecordTable::open(self.path(table), name, Some(&label), &data.ignored)?)
     }
 
     /// Both parts of texts with masked words.

@@ -124,8 +124,12 @@ impl ModelCard {
             CardModel::Pretrained(head) => {
                 page.push_str("With Perceiver for [burn](https://burn.dev):\n\n");
                 fenced(&mut page, "sh", command(*head));
-                page.push_str("\nWith transformers:\n\n");
-                fenced(&mut page, "python", &python(*head));
+                if *head == Head::AnyData {
+                    page.push_str("\ntransformers has no such head.\n");
+                } else {
+                    page.push_str("\nWith transformers:\n\n");
+                    fenced(&mut page, "python", &python(*head));
+                }
                 if let Some(note) = long_texts(*head) {
                     let _ = writeln!(page, "\n{note}");
                 }
@@ -155,6 +159,7 @@ impl ModelCard {
         let metrics: Vec<_> = best.measures.iter().map(|(metric, _)| &metric.name).collect();
         let datasets: Vec<_> = self.settings.data.iter().map(|data| &data.name).collect();
         let library = match self.model {
+            CardModel::Pretrained(Head::AnyData) => "burn",
             CardModel::Pretrained(_) => "transformers",
             CardModel::Custom { .. } => "burn",
         };
@@ -221,6 +226,7 @@ const fn command(head: Head) -> &'static str {
         | Head::ImageClassificationConvProcessing => "perceiver classify --model DIR picture.png",
         Head::OpticalFlow => "perceiver flow --model DIR first.png second.png -o flow.png",
         Head::MultimodalAutoencoding => "perceiver autoencode --model DIR clip.mp4 -o again.mp4",
+        Head::AnyData => "perceiver predict DIR FILES",
         _ => "perceiver forward --model DIR --inputs in.safetensors --output out.safetensors",
     }
 }

@@ -1,0 +1,231 @@
+//! A model for any data, from a recipe and raw files to answers.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![cfg(feature = "flex")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::Device;
+use perceiver_models::any_data::ModalityConfig;
+use perceiver_train::data::{Cell, LabelColumns, Modality, Record, RecordTable, Source as _};
+use perceiver_train::recipe::{Recipe, TrainOptions};
+use perceiver_train::{
+    Answer, ChaCha8Rng, EvaluationData, Evaluator, Metric, Predictor, rand::SeedableRng,
+};
+
+/// Fresh weights draw from a generator of the whole process: concurrent runs would disturb each other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const RECIPE: &str = r#"
+name = "weather"
+architecture = "PerceiverForAnyData"
+
+[model]
+num_latents = 2
+d_latents = 8
+num_blocks = 2
+num_cross_attention_layers = 2
+num_self_attends_per_block = 1
+num_self_attention_heads = 2
+num_cross_attention_heads = 2
+attention_probs_dropout_prob = 0.0
+initializer_range = 0.3
+modalities = [{ name = "row", kind = "table", embedding = 8 }]
+output = OUTPUT
+
+[data]
+kind = "table"
+train = "train.csv"
+validation = "validation.csv"
+LABEL
+ignored = ["id"]
+
+[optimiser]
+name = "adam-w"
+learning_rate = 0.02
+
+[run]
+steps = 80
+batch_size = 16
+validate_every = 40
+"#;
+
+fn recipe(output: &str, label: &str) -> String {
+    RECIPE.replace("OUTPUT", output).replace("LABEL", label)
+}
+
+/// The class is warm unless the city is Oslo, and the price is 1000 more than twice the size. A fifth
+/// of the sizes, and some noise, are missing.
+fn table(rows: usize) -> String {
+    let mut table = "id,city,size,noise,class,price\n".to_owned();
+    for row in 0..rows {
+        let city = ["Rome", "Oslo", "Cairo"][row % 3];
+        let class = if city == "Oslo" { "cold" } else { "warm" };
+        let size = (row * 7 % 20) as f32;
+        let noise = if row % 5 == 0 { "NA".to_owned() } else { (row * 13 % 7).to_string() };
+        let price = 1000.0 + 2.0 * size;
+        let _ = writeln!(table, "{row},{city},{size},{noise},{class},{price}");
+    }
+    table
+}
+
+fn folder(recipe: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("recipe.toml", recipe.to_owned()),
+        ("train.csv", table(60)),
+        ("validation.csv", table(20)),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn train(folder: &Path) -> Result<(), String> {
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).map_err(|e| e.to_string())?;
+    let options = TrainOptions::new(folder.join("model")).data(folder).device(&Device::flex());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    recipe.train(options, |_| {}).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The value of the first metric on the validation part of the recipe.
+fn measured(folder: &Path, metric: &Metric) -> f64 {
+    let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
+    let evaluator = Evaluator::open(folder.join("model")).unwrap();
+    let EvaluationData::Examples(examples) = evaluator.open_recipe(&recipe, folder).unwrap() else {
+        panic!("frames")
+    };
+    let evaluation = evaluator.evaluate(examples, &Device::flex(), &mut |_| {}).unwrap();
+    evaluation.measures.get(metric).unwrap()
+}
+
+fn records(folder: &Path, label: &LabelColumns) -> Vec<Record> {
+    let ignored = ["id", "class", "price"].map(String::from);
+    let table =
+        RecordTable::open(folder.join("validation.csv"), "row", Some(label), &ignored).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    (0..table.len()).map(|row| table.example(row, &mut random).unwrap()).collect()
+}
+
+#[test]
+fn classes_are_learned_from_a_table_and_answered_from_raw_rows() {
+    let label = "label = \"class\"\n";
+    let recipe = recipe(r#"{ kind = "classification", pooling = "mean" }"#, label);
+    let folder = folder(&recipe.replace(r#"["id"]"#, r#"["id", "price"]"#));
+    train(folder.path()).unwrap();
+    assert_eq!(measured(folder.path(), &Metric::ACCURACY), 100.0);
+
+    let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
+    let ModalityConfig::Table(table) = &predictor.config().modalities[0] else {
+        panic!("no table")
+    };
+    let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["city", "size", "noise"]);
+    assert_eq!(table.columns[0].categories.as_deref().unwrap(), ["Cairo", "Oslo", "Rome"]);
+
+    let records = records(folder.path(), &LabelColumns::Class("class".into()));
+    let answers = predictor.predict(&records).unwrap();
+    for (record, answer) in records.iter().zip(&answers) {
+        let Answer::Class { label, scores } = answer else { panic!("{answer:?}") };
+        assert_eq!(record.target, Some(perceiver_train::data::Target::Class(label.clone())));
+        assert!((scores.iter().map(|(_, score)| score).sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn numbers_are_learned_and_answered_in_the_units_of_the_data() {
+    let recipe =
+        recipe(r#"{ kind = "regression", targets = ["price"] }"#, "values = [\"price\"]\n");
+    let folder = folder(&recipe.replace(r#"["id"]"#, r#"["id", "class"]"#));
+    train(folder.path()).unwrap();
+    // Prices have a standard deviation of 11.5.
+    let error = measured(folder.path(), &Metric::ROOT_MEAN_SQUARE_ERROR);
+    assert!(error < 3.0, "{error}");
+    let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
+    let records = records(folder.path(), &LabelColumns::Values(vec!["price".into()]));
+    let Answer::Values(values) = &predictor.predict(&records[..1]).unwrap()[0] else { panic!() };
+    assert_eq!(values[0].0, "price");
+    assert!((values[0].1 - 1000.0).abs() < 10.0, "{values:?}");
+}
+
+#[test]
+fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
+    let recipe = recipe(r#"{ kind = "classification" }"#, "label = \"class\"\n");
+    let recipe = recipe.replace(r#"["id"]"#, r#"["id", "price"]"#);
+    let recipe = recipe.replace("steps = 80", "steps = 1").replace("every = 40", "every = 1");
+    let folder = folder(&recipe);
+    train(folder.path()).unwrap();
+    let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
+    let row = |columns: &[&str], cells: Vec<Cell>| Record {
+        origin: "new.csv, line 7".into(),
+        inputs: vec![(
+            Arc::from("row"),
+            Modality::Table { columns: columns.iter().map(ToString::to_string).collect(), cells },
+        )],
+        target: None,
+    };
+    let (number, city) = (Cell::Number(1.0), Cell::Category("Lima".into()));
+    let all = ["city", "size", "noise"];
+    // A city that training did not see is unknown, not an error.
+    predictor.check(&row(&all, vec![city.clone(), number.clone(), Cell::Missing])).unwrap();
+    for (record, expected) in [
+        (
+            row(&["city", "size", "sound"], vec![city.clone(), number.clone(), number.clone()]),
+            "`row` has column `sound`, which the model does not know",
+        ),
+        (row(&all[..2], vec![city.clone(), number.clone()]), "`row` has no column `noise`"),
+        (
+            row(&all, vec![city.clone(), city.clone(), number]),
+            "`row` has \"Lima\" in column `size`, expected a number",
+        ),
+        (
+            Record {
+                inputs: vec![(Arc::from("row"), Modality::Tokens(vec![1]))],
+                ..row(&all, vec![])
+            },
+            "`row` is tokens, expected table",
+        ),
+        (Record { inputs: Vec::new(), ..row(&all, Vec::new()) }, "has no modality `row`"),
+    ] {
+        let error = predictor.check(&record).unwrap_err().to_string();
+        assert_eq!(error, format!("new.csv, line 7: {expected}"));
+    }
+}
+
+#[test]
+fn recipes_that_contradict_their_data_are_refused_in_one_line() {
+    let good = recipe(r#"{ kind = "classification" }"#, "label = \"class\"\n");
+    for (from, to, expected) in [
+        (r#"name = "row""#, r#"name = "line""#, "`modalities` names \"line\", the data has row"),
+        (r#""table", embedding"#, r#""tables", embedding"#, "`modalities` cannot be read"),
+        (r#""table", embedding"#, r#""table", embeding"#, "unknown field `embeding`"),
+        ("num_latents = 2", "latents = 2", "unknown field `latents`"),
+        (
+            r#"{ kind = "classification" }"#,
+            r#"{ kind = "elements", modality = "row" }"#,
+            "`output.modality` names the table \"row\", which has no elements to answer",
+        ),
+        (
+            "num_cross_attention_layers = 2",
+            "num_cross_attention_layers = 3",
+            "`num_cross_attention_layers` is 3, expected 1 to `num_blocks` = 2",
+        ),
+        ("label = \"class\"", "", "`data` needs either a `label` column or `values` columns"),
+        ("label = \"class\"", "label = \"kind\"", "line 1: no column \"kind\""),
+        (
+            "PerceiverForAnyData",
+            "PerceiverForMaskedLM",
+            "`data.kind` is table, expected plain-text for PerceiverForMaskedLM",
+        ),
+    ] {
+        let changed = good.replacen(from, to, 1);
+        assert_ne!(changed, good, "{from}");
+        let folder = folder(&changed);
+        let error = train(folder.path()).unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        assert!(!folder.path().join("model").exists(), "{expected}");
+    }
+}
