@@ -1,18 +1,19 @@
 //! Where flow is written.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use image::{GenericImage, ImageFormat, RgbImage};
-use ndarray::Array3;
+use image::{GenericImage, ImageFormat, Rgb, RgbImage};
+use ndarray::{Array3, Axis, Zip};
 use perceiver_data::flow::{Colours, Palette, arrows, encode_flo, encode_kitti, largest_motion};
 use perceiver_data::{VideoFormat, VideoWriter, names_folder};
 
-use super::Form;
 use super::pairs::{Pair, Pairs};
+use super::{Estimated, Form};
 use crate::atomic_output::{AtomicOutput, write_whole};
 
 /// Motion that DeepMind's notebook gives the strongest colour, in pixels.
@@ -49,6 +50,8 @@ pub(super) struct Style {
     pub(super) palette: Palette,
     pub(super) max_motion: Option<f32>,
     pub(super) has_legend: bool,
+    /// If true, files of numbers hold unknown motion where the second frame hides a pixel.
+    pub(super) marks_hidden: bool,
 }
 
 impl Target {
@@ -99,8 +102,17 @@ impl Target {
         Ok(Self::Folder { path: path.to_path_buf(), forms, style })
     }
 
+    /// The forms that are written.
+    pub(super) fn forms(&self) -> &[Form] {
+        match self {
+            Self::Nothing => &[],
+            Self::File { form, .. } | Self::Video { form, .. } => std::slice::from_ref(form),
+            Self::Folder { forms, .. } => forms,
+        }
+    }
+
     /// Writes the flow of a pair; returns the written files.
-    pub(super) fn write(&mut self, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<PathBuf>> {
+    pub(super) fn write(&mut self, pair: &Pair, flow: Estimated<'_>) -> Result<Vec<PathBuf>> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::File { path, form, style } => {
@@ -167,11 +179,11 @@ fn one_form(path: &Path, ending: &str, formats: &[Form]) -> Result<Form> {
 }
 
 impl Style {
-    fn bytes(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<u8>> {
+    fn bytes(&self, form: Form, pair: &Pair, flow: Estimated<'_>) -> Result<Vec<u8>> {
         match form {
-            Form::Flo => Ok(encode_flo(flow.view())),
-            Form::Kitti => Ok(encode_kitti(flow.view())),
-            Form::Colours | Form::Arrows | Form::SideBySide => {
+            Form::Flo => Ok(encode_flo(self.marked(flow).view())),
+            Form::Kitti => Ok(encode_kitti(self.marked(flow).view())),
+            Form::Colours | Form::Arrows | Form::SideBySide | Form::Occlusion => {
                 let mut bytes = Cursor::new(Vec::new());
                 self.picture(form, pair, flow).write_to(&mut bytes, ImageFormat::Png)?;
                 Ok(bytes.into_inner())
@@ -179,7 +191,30 @@ impl Style {
         }
     }
 
-    fn picture(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> RgbImage {
+    /// The flow for a file of numbers, in which NaN is unknown.
+    fn marked<'a>(&self, Estimated { flow, hidden }: Estimated<'a>) -> Cow<'a, Array3<f32>> {
+        let Some(hidden) = hidden.filter(|_| self.marks_hidden) else { return Cow::Borrowed(flow) };
+        let mut flow = flow.clone();
+        Zip::from(flow.lanes_mut(Axis(2))).and(hidden).for_each(|mut vector, &hidden| {
+            if hidden {
+                vector.fill(f32::NAN);
+            }
+        });
+        Cow::Owned(flow)
+    }
+
+    fn picture(
+        &self,
+        form: Form,
+        pair: &Pair,
+        Estimated { flow, hidden }: Estimated<'_>,
+    ) -> RgbImage {
+        if let (Form::Occlusion, Some(hidden)) = (form, hidden) {
+            let (height, width) = hidden.dim();
+            return RgbImage::from_fn(width as u32, height as u32, |x, y| {
+                Rgb([if hidden[[y as usize, x as usize]] { 255 } else { 0 }; 3])
+            });
+        }
         let largest = || largest_motion(flow.view());
         let notebook = form != Form::Arrows && self.palette == Palette::Hsv;
         let largest = if notebook { NOTEBOOK_MOTION } else { largest() };
