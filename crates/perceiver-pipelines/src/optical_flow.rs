@@ -1,3 +1,4 @@
+mod interpolate;
 mod occlusion;
 mod pyramid;
 mod smoothing;
@@ -14,6 +15,7 @@ use ndarray::{Array2, Array3, s};
 use perceiver_data::flow::Tiles;
 use perceiver_models::{Head, PerceiverForOpticalFlow, hub};
 
+pub use self::interpolate::interpolate;
 pub use self::occlusion::hidden_pixels;
 use self::pyramid::{resized_flow, resized_frame, sizes};
 use self::smoothing::median;

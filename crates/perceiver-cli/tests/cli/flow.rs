@@ -360,6 +360,44 @@ fn hidden_pixels_are_unknown_in_files_of_numbers_if_asked() {
 }
 
 #[test]
+fn frames_are_written_with_others_between_them() {
+    let scene = Scene::new();
+    let frames = ["1.png", "2.png", "3.png"].map(|name| scene.tile(name));
+    let (folder, clip) = (scene.path("slow"), scene.path("slow.gif"));
+    let command = |out: &Path| {
+        let mut command = arguments!["-o", out, "--interpolate", "2"];
+        command.extend(frames.iter().map(OsString::from));
+        command
+    };
+    let run = scene.flow(command(&folder));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("slow: 7 frames"), "{}", run.stdout);
+    let written: Vec<_> = (1..=7).map(|index| format!("{index:06}.png")).collect();
+    assert_eq!(listing(&folder), written);
+    for (index, frame) in frames.iter().enumerate() {
+        assert_eq!(pixels(&folder.join(&written[3 * index])), pixels(frame));
+    }
+    assert_eq!(scene.flow(command(&clip)).code, 0);
+    assert_eq!(pixels(&clip).dimensions(), (TILE[1], TILE[0]));
+
+    // The same frame twice has nothing new between.
+    let same = scene.path("same");
+    let mut command = arguments![&frames[0], &frames[0], "-o", &same, "--interpolate", "1"];
+    command.extend(arguments!["--levels", "2"]);
+    assert_eq!(scene.flow(command).code, 0);
+    assert_eq!(pixels(&same.join("000002.png")), pixels(&frames[0]));
+
+    let refuses = |out: &str, more: &[&str], words: &[&str]| {
+        let mut command = arguments![&frames[0], &frames[1], "-o", scene.path(out)];
+        command.extend(more.iter().map(OsString::from));
+        scene.refuses(command, words);
+    };
+    refuses("other", &["--interpolate", "0"], &["--interpolate", "1..=1000"]);
+    refuses("other", &["--interpolate", "2", "--format", "flo"], &["--interpolate", "--format"]);
+    refuses("other.flo", &["--interpolate", "2"], &["other.flo"]);
+}
+
+#[test]
 fn input_other_than_pairs_of_frames_is_refused() {
     let scene = Scene::new();
     let (first, second) = (scene.tile("a.png"), scene.tile("b.png"));

@@ -28,7 +28,7 @@ pub(super) fn warped(frame: &RgbImage, flow: ArrayView3<'_, f32>) -> RgbImage {
 }
 
 /// The colour at a place.
-fn colour(frame: &RgbImage, x: f32, y: f32) -> Rgb<u8> {
+pub(super) fn colour(frame: &RgbImage, x: f32, y: f32) -> Rgb<u8> {
     let (columns, across) = taps(x, frame.width());
     let (rows, down) = taps(y, frame.height());
     let levels = frame.as_raw();

@@ -29,6 +29,7 @@ Examples:
   perceiver flow --model ./optical-flow frames/ -o flows/ --format flo,colours
   perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
   perceiver flow first.png second.png -o hidden.png --format occlusion
+  perceiver flow clip.mp4 -o slow.mp4 --fps 10 --interpolate 3
   perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
 
 /// Estimate the motion of every pixel between two frames, or through a video
@@ -82,6 +83,11 @@ pub(crate) struct FlowArguments {
     /// Write pixels that the second frame hides as unknown, in *.flo and KITTI's files
     #[arg(long, requires = "output")]
     mark_hidden: bool,
+    /// Write the frames themselves, with N more between every two, as *.mp4, *.webp, *.gif or a folder
+    /// of *.png; they are shown N + 1 times as fast unless --fps is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(requires = "output", conflicts_with_all = ["format", "mark_hidden", "ground_truth"])]
+    interpolate: Option<u16>,
     /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
     #[arg(long, value_name = "FILE")]
     ground_truth: Option<PathBuf>,
@@ -130,15 +136,22 @@ impl Form {
 #[derive(Debug, Clone, Copy)]
 struct Estimated<'a> {
     flow: &'a Array3<f32>,
-    /// Pixels that the second frame hides, if they are wanted.
-    hidden: Option<&'a Array2<bool>>,
+    /// From the second frame to the first, if the output needs it.
+    backward: Option<&'a Array3<f32>>,
+}
+
+impl Estimated<'_> {
+    /// Pixels that the second frame hides, if the motion back is known.
+    fn hidden(&self) -> Option<Array2<bool>> {
+        self.backward.map(|backward| hidden_pixels(self.flow, backward))
+    }
 }
 
 pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let mut pairs = Pairs::open(&arguments.frames, context.output)?;
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
-    let needs_hidden = arguments.mark_hidden || target.forms().contains(&Form::Occlusion);
+    let needs_backward = arguments.needs_backward(&target);
     let device = context.open_device()?;
     arguments.head.only(Head::OpticalFlow)?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
@@ -163,7 +176,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             if let (Some(path), Some(truth)) = (&arguments.ground_truth, &truth) {
                 check_size(path, truth, first.dimensions())?;
             }
-            let estimates = 1 + usize::from(needs_hidden);
+            let estimates = 1 + usize::from(needs_backward);
             let mut estimate = |first, second, before: usize| {
                 pipeline.run_with_progress(first, second, |tiles| {
                     let before = (index * estimates + before) * tiles.total;
@@ -175,12 +188,9 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
                 Error::FrameTooSmall { .. } => anyhow!("{error}; --pad extends smaller ones"),
                 error => error.into(),
             })?;
-            let hidden = match needs_hidden {
-                true => Some(hidden_pixels(&flow, &estimate(second, first, 1)?)),
-                false => None,
-            };
+            let backward = needs_backward.then(|| estimate(second, first, 1)).transpose()?;
             let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
-            let estimated = Estimated { flow: &flow, hidden: hidden.as_ref() };
+            let estimated = Estimated { flow: &flow, backward: backward.as_ref() };
             let written = target.write(&pair, estimated)?;
             print_result(&pair, &flow, errors, &written, context)
         })?;
@@ -210,6 +220,12 @@ impl FlowArguments {
         Ok(Some(truth))
     }
 
+    /// If true, the output shows what the second frame hides, or frames between the two.
+    fn needs_backward(&self, target: &Target) -> bool {
+        let shows_hidden = target.forms().contains(&Form::Occlusion);
+        shows_hidden || self.mark_hidden || self.interpolate.is_some()
+    }
+
     fn target(&self, pairs: &Pairs) -> Result<Target> {
         let Some(path) = &self.output else { return Ok(Target::Nothing) };
         let output = OutputArguments { output: path.clone(), force: self.force };
@@ -227,6 +243,11 @@ impl FlowArguments {
         match names_folder(path) {
             true => output.check_folder(inputs)?,
             false => output.check_file(inputs)?,
+        }
+        if let Some(between) = self.interpolate {
+            let between = usize::from(between);
+            let fps = self.fps.unwrap_or(fps * (between + 1) as f64);
+            return Target::between(path, between, fps);
         }
         let target = Target::open(path, &self.format, style, pairs, fps)?;
         let is_file_of_numbers = |form: &Form| matches!(form, Form::Flo | Form::Kitti);
