@@ -99,7 +99,7 @@ impl<'a> ModelFiles<'a> {
     }
 
     /// An error about the configuration with the name of its file.
-    fn named(self, error: ModelError) -> ModelError {
+    pub(crate) fn named(self, error: ModelError) -> ModelError {
         match error {
             ModelError::Config { path: None, field, message } => {
                 let file = match self.place {

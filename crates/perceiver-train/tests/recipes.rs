@@ -670,6 +670,25 @@ fn a_batch_without_a_known_pixel_counts_nothing() {
 }
 
 #[test]
+fn a_model_of_generated_flow_names_the_largest_motion_of_its_pairs() {
+    let start = FLOW.find("kind = ").unwrap();
+    let end = FLOW.find("[optimiser]").unwrap();
+    let data = "kind = \"generated-flow\"\ntrain = \"photos\"\nvalidation = \"photos\"\n\
+        validation_pairs = 1\nmax_motion = 1.5\n\n";
+    let recipe = format!("{}{data}{}", &FLOW[..start], &FLOW[end..]);
+    let folder = folder_with(&recipe);
+    let folder = folder.path();
+    fs::create_dir(folder.join("photos")).unwrap();
+    let photo =
+        image::RgbImage::from_fn(20, 20, |x, y| image::Rgb([x * 9, y * 7, x * y].map(|i| i as u8)));
+    photo.save(folder.join("photos/photo.png")).unwrap();
+    assert_eq!(run(folder, "out", false, None).unwrap(), Ending::Complete);
+    let config = perceiver_models::PerceiverConfig::from_pretrained(folder.join("out")).unwrap();
+    let motion = perceiver_models::PerceiverForOpticalFlow::max_motion(&config).unwrap();
+    assert_eq!(motion, Some(1.5));
+}
+
+#[test]
 fn recipes_of_the_repository_describe_models_that_can_be_built() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let mut count = 0;
