@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array2, Array3, s};
 use perceiver_data::flow::{Tiles, patches};
-use perceiver_models::{Head, PerceiverForOpticalFlow, PerceiverHead as _, hub};
+use perceiver_models::{Head, LoadReport, PerceiverForOpticalFlow, PerceiverHead as _, hub};
 
 use crate::latent_rows::latent_rows;
 use crate::model_files::{ModelFiles, Opened};
@@ -41,6 +41,7 @@ use crate::{Error, Progress, Result};
 pub struct OpticalFlow {
     model: PerceiverForOpticalFlow,
     tile: [usize; 2],
+    report: LoadReport,
     warnings: Vec<String>,
     device: Device,
     pad: bool,
@@ -67,9 +68,10 @@ impl OpticalFlow {
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         files.config(|head| head == Head::OpticalFlow, "a PerceiverForOpticalFlow")?;
-        let Opened { head: model, config, warnings } = files.open(device)?;
+        let Opened { head: model, config, report } = files.open(device)?;
+        let warnings = report.warnings();
         let tile = [config.train_size[0], config.train_size[1]];
-        Ok(Self { model, tile, warnings, device: device.clone(), pad: false })
+        Ok(Self { model, tile, report, warnings, device: device.clone(), pad: false })
     }
 
     /// If `pad` is true, extends frames smaller than the model's by repeating their last row and
@@ -116,6 +118,7 @@ impl OpticalFlow {
     ) -> Result<Array3<f32>> {
         let (frames, tiles) = self.framed([first, second])?;
         let flow = self.blended([&frames[0], &frames[1]], &tiles, on_progress);
+        self.report.check_outputs(flow.iter().copied())?;
         Ok(flow.slice_move(s![..first.height() as usize, ..first.width() as usize, ..]))
     }
 
@@ -170,7 +173,9 @@ impl OpticalFlow {
             let patches = self.tile_patches([&frames[0], &frames[1]], *start);
             self.model.encode(patches).encoder.last_hidden_state
         });
-        Ok(latent_rows(Tensor::cat(latents.collect(), 1)))
+        let rows = latent_rows(Tensor::cat(latents.collect(), 1));
+        self.report.check_outputs(rows.iter().copied())?;
+        Ok(rows)
     }
 
     /// Frames at least as large as the model's, and their tiles.
