@@ -120,6 +120,15 @@ impl Features {
         self.session.head
     }
 
+    /// The parts in which an input is read: one, or the windows of a text that is longer than the
+    /// model's input. Without pooling, each part gives one vector per latent.
+    ///
+    /// # Errors
+    /// The errors of [`run`](Self::run).
+    pub fn parts(&self, input: impl Into<Input>) -> Result<usize> {
+        self.session.parts(&input.into())
+    }
+
     /// Turns one input into vectors.
     ///
     /// # Shapes

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use ndarray::{Array2, Array3, s};
 use perceiver_data::flow::Tiles;
-use perceiver_models::{Head, PerceiverForOpticalFlow, hub};
+use perceiver_models::{Head, LoadReport, PerceiverForOpticalFlow, hub};
 
 pub use self::interpolate::interpolate;
 pub use self::occlusion::hidden_pixels;
@@ -64,6 +64,7 @@ pub struct OpticalFlow {
     max_motion: Option<f32>,
     levels: Option<usize>,
     passes: Option<usize>,
+    report: LoadReport,
     warnings: Vec<String>,
     pad: bool,
 }
@@ -98,12 +99,13 @@ impl OpticalFlow {
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         files.config(|head| head == Head::OpticalFlow, "a PerceiverForOpticalFlow")?;
-        let Opened { head: model, config, warnings } = files.open(device)?;
+        let Opened { head: model, config, report } = files.open(device)?;
         let max_motion = PerceiverForOpticalFlow::max_motion(&config);
         let max_motion = max_motion.map_err(|error| files.named(error))?;
+        let warnings = report.warnings();
         let tile = [config.train_size[0], config.train_size[1]];
         let model = TileModel::new(model, tile, device);
-        Ok(Self { model, max_motion, levels: None, passes: None, warnings, pad: false })
+        Ok(Self { model, max_motion, levels: None, passes: None, report, warnings, pad: false })
     }
 
     /// Sets the number of sizes at which frames are read, at least 1: their own and smaller ones, as
@@ -169,6 +171,7 @@ impl OpticalFlow {
     ) -> Result<Array3<f32>> {
         let (frames, size) = self.framed([first, second])?;
         let flow = self.estimate([&frames[0], &frames[1]], size, on_progress);
+        self.report.check_outputs(flow.iter().copied())?;
         Ok(flow.slice_move(s![..first.height() as usize, ..first.width() as usize, ..]))
     }
 
@@ -227,7 +230,9 @@ impl OpticalFlow {
             .iter()
             .map(|start| self.model.latents(frames, *start))
             .collect();
-        Ok(latent_rows(Tensor::cat(latents, 1)))
+        let rows = latent_rows(Tensor::cat(latents, 1));
+        self.report.check_outputs(rows.iter().copied())?;
+        Ok(rows)
     }
 
     /// Frames at least as large as the model's, and their height and width.

@@ -8,6 +8,8 @@ use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
 use serde::{Deserialize, Serialize};
 
+use super::{SHARE, numbers};
+
 /// Data to train on and to validate on. Relative paths begin at the folder given by
 /// [`TrainOptions::data`](super::TrainOptions::data).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -341,8 +343,8 @@ impl Data {
             return Err(format!("`data.kind` is {kind}, expected {expected} for {head}"));
         }
         let share = |name: &str, share: f64| {
-            let fits = (0.0..=1.0).contains(&share);
-            fits.then_some(()).ok_or(format!("`data.{name}` is {share}, expected 0 to 1"))
+            let is_share = (0.0..=1.0).contains(&share);
+            numbers::check(&format!("data.{name}"), share, is_share, "from 0 to 1")
         };
         match self {
             Self::IdxImages(data) => data.images.check(),
@@ -418,10 +420,9 @@ impl ImageOptions {
         if !self.deviation.iter().all(|deviation| *deviation > 0.0) {
             return Err("`data.images.deviation` holds a number that is not positive".into());
         }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            let share = self.label_smoothing;
-            return Err(format!("`data.images.label_smoothing` is {share}, expected 0 to 1"));
-        }
+        let smoothing = numbers::decimal(self.label_smoothing);
+        let is_share = (0.0..1.0).contains(&smoothing);
+        numbers::check("data.images.label_smoothing", smoothing, is_share, SHARE)?;
         if self.augmentation.rand_augment_magnitude > 30 {
             let found = self.augmentation.rand_augment_magnitude;
             return Err(format!(

@@ -16,7 +16,7 @@ use super::Context;
 use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
-use crate::output::{grouped, one_line};
+use crate::output::{grouped, one_line, path_text};
 
 mod pairs;
 mod target;
@@ -198,7 +198,7 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     }
     drop(bar);
     if let Some((path, frames)) = target.finish()? {
-        let path = path.display().to_string();
+        let path = path_text(&path);
         let json = json!({ "output": path, "frames": frames });
         context.output.result(json, &format!("{}: {frames} frames", one_line(&path)))?;
     }
@@ -279,7 +279,7 @@ fn print_result(
     let mean = distances().sum::<f64>() / distances().count() as f64;
     let largest = largest_motion(flow.view());
     let (height, width, _) = flow.dim();
-    let outputs: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    let outputs: Vec<_> = written.iter().map(|path| path_text(path)).collect();
     let mut json = json!({
         "frames": pair.names,
         "width": width,

@@ -147,6 +147,7 @@ impl Target {
                 for &form in &*forms {
                     let folder =
                         if forms.len() == 1 { path.clone() } else { path.join(form.name()) };
+                    let is_new = !folder.exists();
                     let created = fs::create_dir_all(&folder);
                     created.with_context(|| format!("{}: cannot create", folder.display()))?;
                     let ending = if form == Form::Flo { "flo" } else { "png" };
@@ -154,7 +155,12 @@ impl Target {
                     name.push(".");
                     name.push(ending);
                     let file = folder.join(name);
-                    write_whole(&file, &style.bytes(form, pair, flow)?)?;
+                    // Only a folder that is still empty can be removed.
+                    write_whole(&file, &style.bytes(form, pair, flow)?).inspect_err(|_| {
+                        if is_new && fs::remove_dir(&folder).is_ok() && folder != *path {
+                            let _ = fs::remove_dir(&*path);
+                        }
+                    })?;
                     written.push(file);
                 }
                 Ok(written)
