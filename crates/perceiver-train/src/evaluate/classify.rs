@@ -28,7 +28,7 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, warnings) = self.load::<PerceiverForAnyData>(device)?;
+        let (head, report) = self.load::<PerceiverForAnyData>(device)?;
         let encoder = RecordEncoder::new(&self.config)?;
         let batcher = AnyDataBatcher { config: encoder.config().clone() };
         let loader = self.loader(EncodedRecords::new(source, encoder), batcher, device);
@@ -39,9 +39,10 @@ impl Evaluator {
                 count(&mut confusion, &scores, classes);
             }
             Ok(output)
-        })?;
+        });
+        let evaluation = explained(evaluation, &report)?.warned(report.warnings());
         let confusion = (confusion.examples() > 0).then_some(confusion);
-        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
+        Ok(Evaluation { confusion, ..evaluation })
     }
 
     pub(super) fn images<H: ImageClassifier>(
