@@ -30,9 +30,7 @@ pub(crate) fn after(error: &Error) -> u8 {
         || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
         || model_error(error).is_some_and(|error| matches!(error, ModelError::NotFinite { .. }))
         || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted)
-        || hub_message(error)
-            .and_then(code_in)
-            .is_some_and(|code| is_exhausted(&io::Error::from_raw_os_error(code)));
+        || hub_cause(error).is_some_and(is_exhausted);
     match failed {
         _ if error.is::<Interrupted>() => INTERRUPTED,
         true => FAILURE,
@@ -76,10 +74,10 @@ fn code_in(text: &str) -> Option<i32> {
     rest.split_once(')')?.0.parse().ok()
 }
 
-/// The message about a model that could not be downloaded, which contains the cause only as text.
-fn hub_message(error: &Error) -> Option<&str> {
+/// The system's error that ended a download.
+fn hub_cause(error: &Error) -> Option<&io::Error> {
     match model_error(error)? {
-        ModelError::Hub { message, .. } => Some(message),
+        ModelError::Hub { cause, .. } => cause.as_ref(),
         _ => None,
     }
 }
@@ -129,12 +127,13 @@ mod tests {
             assert_eq!([after(&error.into()), after(&renamed.into())], [FAILURE; 2]);
         }
         for (code, expected) in [(28, FAILURE), (24, FAILURE), (111, REFUSED)] {
-            // As hf-hub prints it.
-            let message = format!("failed: I/O error {}", io::Error::from_raw_os_error(code));
-            let hub =
-                || perceiver_models::Error::Hub { id: "a/b".into(), message: message.clone() };
+            let hub = || ModelError::Hub {
+                id: "a/b".into(),
+                message: "failed".into(),
+                cause: Some(io::Error::from_raw_os_error(code)),
+            };
             let init = perceiver_train::Error::Model(hub());
-            assert_eq!([after(&hub().into()), after(&init.into())], [expected; 2], "{message}");
+            assert_eq!([after(&hub().into()), after(&init.into())], [expected; 2], "{code}");
         }
         let absent = anyhow!(io::Error::from(ErrorKind::NotFound)).context("first.png");
         assert_eq!(after(&absent), REFUSED);

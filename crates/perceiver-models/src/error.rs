@@ -95,6 +95,8 @@ pub enum Error {
         id: String,
         /// The attempts, how they failed, and the remedy.
         message: String,
+        /// The system's error that ended a download, such as a full disk.
+        cause: Option<std::io::Error>,
     },
 }
 

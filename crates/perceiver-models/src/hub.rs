@@ -41,7 +41,7 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
     if path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let failed = |message: String| Error::Hub { id: id_or_path.to_owned(), message };
+    let failed = |message: String| Error::Hub { id: id_or_path.to_owned(), message, cause: None };
     if !is_id(id_or_path) {
         let what = if path.exists() { "is a file" } else { "does not exist" };
         return Err(failed(format!(
@@ -66,18 +66,34 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
         Err(tried) => tried,
     };
     let folder = repository.join("snapshots").join(commit);
-    folder.is_dir().then_some(folder).ok_or_else(|| {
-        failed(format!(
-            "is not a folder, has no snapshot of revision {} in the cache {}, and {tried}; download \
-             the model elsewhere and pass its folder",
-            options.revision,
-            cache.display()
-        ))
-    })
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let Failure { text, cause } = tried;
+    let message = format!(
+        "is not a folder, has no snapshot of revision {} in the cache {}, and {text}; download the \
+         model elsewhere and pass its folder",
+        options.revision,
+        cache.display()
+    );
+    Err(Error::Hub { id: id_or_path.to_owned(), message, cause })
+}
+
+/// Why a download failed: the end of a sentence, and the system's error if it was one.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    cause: Option<io::Error>,
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), cause: None }
+    }
 }
 
 /// Downloads the model, or says why that failed or was not tried.
-fn download(id: &str, cache: &Path, options: &HubOptions) -> Result<PathBuf, String> {
+fn download(id: &str, cache: &Path, options: &HubOptions) -> Result<PathBuf, Failure> {
     if options.offline {
         return Err("the hub was not asked because offline mode is on".into());
     }
@@ -87,7 +103,8 @@ fn download(id: &str, cache: &Path, options: &HubOptions) -> Result<PathBuf, Str
     return Err(format!(
         "this build cannot ask the hub for {id} or write into {}",
         cache.display()
-    ));
+    )
+    .into());
 }
 
 /// The commit that a revision names in the cache, or the revision itself.

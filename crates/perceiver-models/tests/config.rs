@@ -149,12 +149,19 @@ fn a_file_of_another_kind_is_named() {
             "a Git LFS pointer",
         ),
         (b"<!doctype html>\n<html></html>", "an HTML page"),
+        (b"\xff\xfe{\0}\0", "is UTF-16 text, expected UTF-8"),
         (b"PK\x03\x04\xff\xff\xff\xff\xff\xff", "is a zip archive"),
     ] {
         let folder = support::folder_with(&[("config.json", bytes)]);
         let error = PerceiverConfig::from_pretrained(folder.path()).unwrap_err().to_string();
         assert!(error.contains("config.json: ") && error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_a_configuration() {
+    let folder = support::folder_with(&[("config.json", b"\xef\xbb\xbf{\"num_latents\": 7}")]);
+    assert_eq!(PerceiverConfig::from_pretrained(folder.path()).unwrap().num_latents, 7);
 }
 
 #[test]

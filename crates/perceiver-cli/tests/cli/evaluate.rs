@@ -444,7 +444,10 @@ fn data_that_does_not_fit_is_refused_in_one_line() {
     for (arguments, words) in [
         (arguments!["evaluate", &sequence, &unknown], "not one of the classes"),
         (arguments!["evaluate", &sequence, &letters], "the model knows"),
-        (arguments!["evaluate", &sequence, &letters, &unknown], "expected one table"),
+        (
+            arguments!["evaluate", &sequence, &letters, &unknown],
+            "unknown.csv: found 2 files, expected one table",
+        ),
         (arguments!["evaluate", fixture("masked_lm"), &book], "the model knows"),
         (arguments!["evaluate", fixture("masked_lm"), "nowhere.txt"], "nowhere.txt"),
         (arguments!["evaluate", &short, &book], "takes 8 tokens, expected 9 or more"),

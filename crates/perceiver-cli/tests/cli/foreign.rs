@@ -90,7 +90,8 @@ fn a_head_is_given_to_a_configuration_without_architectures() {
     ] {
         let refused = run(&command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        assert!(refused.stderr.contains("`architectures` is absent"), "{refused:?}");
+        assert!(refused.stderr.contains("config.json: `architectures` is absent"), "{refused:?}");
+        assert!(refused.stderr.contains("; or name the head by --head, such as"), "{refused:?}");
         let named = command.iter().cloned().chain(arguments!["--head", name]);
         let result = run(named);
         assert_eq!(result.code, 0, "{command:?}: {result:?}");

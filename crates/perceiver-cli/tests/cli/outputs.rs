@@ -126,13 +126,6 @@ impl Scene {
     }
 }
 
-/// The files in a folder, at any depth.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let nested = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
-    entries.flat_map(nested).collect()
-}
-
 #[track_caller]
 fn assert_refused(run: &Run, words: &[&str]) {
     assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
@@ -202,7 +195,8 @@ fn a_full_disk_is_a_failure_of_every_command_and_leaves_no_file() {
             let said = full.stderr.lines().last().unwrap();
             let name = output.file_stem().unwrap().to_str().unwrap();
             assert!(said.starts_with("perceiver: error: ") && said.contains(name), "{said}");
-            assert!(files(&scene.out("")).is_empty(), "{command:?}");
+            // Not even a folder is left.
+            assert_eq!(listing(&scene.out("")), [""; 0], "{command:?}");
         }
     }
 }

@@ -62,6 +62,23 @@ fn texts_are_the_same_whatever_program_wrote_them() {
 }
 
 #[test]
+fn a_line_that_is_not_text_does_not_stop_the_others() {
+    let folder = tempdir().unwrap();
+    let texts = folder.path().join("texts.csv");
+    fs::write(&texts, b"!#\ncaf\xe9\n$$\n").unwrap();
+    let model = fixture("sequence_single_label");
+    let answer = run(arguments!["classify", "--model", &model, "--json", "--text-file", &texts]);
+    assert_eq!((answer.code, inputs(&answer)), (1, vec!["!#".into(), "$$".into()]), "{answer:?}");
+    let expected = format!("{}: invalid UTF-8 at byte 6, in line 2", texts.display());
+    assert!(answer.stderr.contains(&expected), "{answer:?}");
+    assert!(answer.stderr.contains("a table is read as texts, one per line"), "{answer:?}");
+    fs::write(&texts, b"\xe9\n![MASK]\n").unwrap();
+    let filled =
+        run(arguments!["fill-mask", "--model", fixture("masked_lm"), "--file", &texts, "--json"]);
+    assert_eq!((filled.code, filled.documents().len()), (1, 1), "{filled:?}");
+}
+
+#[test]
 fn words_to_choose_from_have_no_byte_order_mark() {
     let folder = tempdir().unwrap();
     let (model, words) = (fixture("masked_lm"), folder.path().join("words.txt"));

@@ -191,3 +191,17 @@ proptest! {
         let _ = decode(&bytes);
     }
 }
+
+/// Pixels that a file leaves out have the first colour.
+#[test]
+fn a_run_length_encoded_bitmap_has_pixels_for_its_size() {
+    let bitmap = |side: u32| {
+        let header = [40, side, side, 1 | 8 << 16, 1, 0, 0, 0, 1, 0].map(u32::to_le_bytes);
+        let start = [&b"BM"[..], &[0; 8], &58_u32.to_le_bytes(), &header.concat(), &[9; 4]];
+        // Nothing but the end of the bitmap.
+        [start.concat(), vec![0, 1]].concat()
+    };
+    assert_eq!(decode(&bitmap(3)).unwrap(), RgbImage::from_pixel(3, 3, Rgb([9; 3])));
+    let expected = "5000x5000 run-length encoded pixels in 2 bytes";
+    assert_eq!(decode(&bitmap(5000)).unwrap_err(), expected);
+}

@@ -115,6 +115,16 @@ fn refused_settings_are_named_with_what_was_expected() {
 }
 
 #[test]
+fn settings_of_another_kind_are_named() {
+    for (text, kind) in [
+        ("<!doctype html><p>404", "is an HTML page"),
+        ("version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+    ] {
+        assert!(refusal(text).starts_with(kind), "{}", refusal(text));
+    }
+}
+
+#[test]
 fn a_folder_without_settings_gives_the_defaults_and_no_folder_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = PerceiverTokenizer::from_pretrained(folder.path()).unwrap();

@@ -1,5 +1,6 @@
 //! Downloads through the `hf-hub` crate.
 
+use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::{HubOptions, repository};
+use super::{Failure, HubOptions, repository};
 use crate::checkpoint::{FILE_NAMES, shards};
 use crate::config::CONFIG_NAME;
 use crate::foreign::{names_kind, other_weights};
@@ -29,13 +30,13 @@ const OTHERS: [&str; 5] = [
     "added_tokens.json",
 ];
 
-/// Completes the snapshot of the revision and returns its folder. An error is the end of a sentence.
+/// Completes the snapshot of the revision and returns its folder.
 pub(super) fn snapshot(
     id: &str,
     cache: &Path,
     options: &HubOptions,
     patience: Duration,
-) -> Result<PathBuf, String> {
+) -> Result<PathBuf, Failure> {
     let (id, cache, options) = (id.to_owned(), cache.to_owned(), options.clone());
     let endpoint = options.endpoint.clone();
     let bytes = Arc::new(AtomicU64::new(0));
@@ -52,15 +53,20 @@ pub(super) fn snapshot(
     let mut seen = (0, Instant::now());
     loop {
         match receiver.recv_timeout(Duration::from_millis(50).min(patience)) {
-            Ok(fetched) => return fetched.map_err(|why| format!("{endpoint} failed: {why}")),
-            Err(RecvTimeoutError::Disconnected) => return Err(format!("{endpoint} failed")),
+            Ok(fetched) => {
+                return fetched.map_err(|Failure { text, cause }| Failure {
+                    text: format!("{endpoint} failed: {text}"),
+                    cause,
+                });
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(format!("{endpoint} failed").into()),
             Err(RecvTimeoutError::Timeout) => {
                 let now = bytes.load(Ordering::Relaxed);
                 if now != seen.0 {
                     seen = (now, Instant::now());
                 } else if seen.1.elapsed() > patience {
                     let seconds = patience.as_secs_f32();
-                    return Err(format!("{endpoint} was silent for {seconds} s"));
+                    return Err(format!("{endpoint} was silent for {seconds} s").into());
                 }
             }
         }
@@ -72,16 +78,16 @@ fn fetch(
     cache: &Path,
     options: &HubOptions,
     received: &Arc<AtomicU64>,
-) -> Result<PathBuf, String> {
+) -> Result<PathBuf, Failure> {
     let api = ApiBuilder::from_cache(Cache::new(cache.to_owned()))
         .with_progress(false)
         .with_endpoint(options.endpoint.clone())
         .with_token(options.token.clone())
         .build()
-        .map_err(|error| one_line(&error))?;
+        .map_err(|error| failure(&error))?;
     let repo = Repo::with_revision(id.to_owned(), RepoType::Model, options.revision.clone());
     let repo = api.repo(repo);
-    let info = repo.info().map_err(|error| one_line(&error))?;
+    let info = repo.info().map_err(|error| failure(&error))?;
     if !info.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) || info.sha.is_empty() {
         return Err("its answer does not name a commit".into());
     }
@@ -99,17 +105,18 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn complete(&self, offered: &[&str]) -> Result<(), String> {
+    fn complete(&self, offered: &[&str]) -> Result<(), Failure> {
         let kind = || {
             let offered = || offered.iter().copied();
             let kind = names_kind(offered()).or_else(|| other_weights(offered()));
             kind.map_or_else(String::new, |kind| format!(": it {kind}"))
         };
         if !offered.contains(&CONFIG_NAME) {
-            return Err(format!("the model has no {CONFIG_NAME}{}", kind()));
+            return Err(format!("the model has no {CONFIG_NAME}{}", kind()).into());
         }
         let Some(weights) = FILE_NAMES.iter().find(|name| offered.contains(name)) else {
-            return Err(format!("the model has none of {}{}", FILE_NAMES.join(", "), kind()));
+            let names = FILE_NAMES.join(", ");
+            return Err(format!("the model has none of {names}{}", kind()).into());
         };
         self.get(CONFIG_NAME)?;
         for name in OTHERS.iter().filter(|name| offered.contains(name)) {
@@ -123,17 +130,20 @@ impl Snapshot {
         Ok(())
     }
 
-    fn get(&self, name: &str) -> Result<(), String> {
+    fn get(&self, name: &str) -> Result<(), Failure> {
         if self.folder.join(name).exists() {
             return Ok(());
         }
         let progress = Received(Arc::clone(&self.received));
         let path = self.repo.download_with_progress(name, progress);
-        let path = path.map_err(|error| format!("{name}: {}", one_line(&error)))?;
+        let path = path.map_err(|error| {
+            let Failure { text, cause } = failure(&error);
+            Failure { text: format!("{name}: {text}"), cause }
+        })?;
         if path.parent() == Some(&self.folder) {
             return Ok(());
         }
-        Err(format!("{name}: the revision changed during the download"))
+        Err(format!("{name}: the revision changed during the download").into())
     }
 }
 
@@ -152,8 +162,21 @@ impl Progress for Received {
     fn finish(&mut self) {}
 }
 
-fn one_line(error: &ApiError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+/// The first line of an error, and the system's error in it.
+fn failure(error: &ApiError) -> Failure {
+    let text = error.to_string().lines().next().unwrap_or_default().to_owned();
+    let mut inner = error;
+    while let ApiError::TooManyRetries(last) = inner {
+        inner = last;
+    }
+    let cause = match inner {
+        ApiError::IoError(error) => Some(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => error.kind().into(),
+        }),
+        _ => None,
+    };
+    Failure { text, cause }
 }
 
 #[cfg(test)]
@@ -289,6 +312,6 @@ mod tests {
         let options = options(cache.path(), endpoint);
         let why = snapshot("owner/model", cache.path(), &options, Duration::from_millis(200))
             .unwrap_err();
-        assert!(why.contains("silent"), "{why}");
+        assert!(why.text.contains("silent"), "{why:?}");
     }
 }
