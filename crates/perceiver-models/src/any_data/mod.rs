@@ -5,6 +5,7 @@ mod config;
 mod decoder;
 mod input;
 mod modality;
+mod modality_config;
 mod output;
 mod preprocessor;
 mod validate;
@@ -12,13 +13,14 @@ mod validate;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-pub use config::{
-    AnyDataConfig, Channels, ColumnConfig, GridConfig, ModalityConfig, ModalityPosition,
-    PointsConfig, SeriesConfig, TableConfig, TokensConfig,
-};
+pub use config::AnyDataConfig;
 pub use decoder::{AnyDataDecoder, ElementDecoder};
 pub use input::{AnyDataInput, ModalityData, ModalityInput};
 pub use modality::ModalityPreprocessor;
+pub use modality_config::{
+    Channels, ColumnConfig, GridConfig, ModalityConfig, ModalityPosition, PointsConfig,
+    SeriesConfig, TableConfig, TokensConfig,
+};
 pub use output::{Output, Pooling};
 pub use preprocessor::AnyDataPreprocessor;
 
