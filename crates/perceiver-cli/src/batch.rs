@@ -1,6 +1,7 @@
 //! Many inputs, some of which may fail.
 
 use anyhow::Result;
+use perceiver_models::Error::NotFinite;
 
 use crate::atomic_output::WriteError;
 use crate::output::{self, StandardOutputError, chain};
@@ -36,6 +37,12 @@ impl Batch {
         let Err(error) = work() else { return Ok(()) };
         // The other results would be lost too.
         if error.is::<StandardOutputError>() || error.is::<WriteError>() {
+            return Err(error);
+        }
+        // The weights are the same for the other inputs.
+        if let Some(perceiver_pipelines::Error::Model(NotFinite { tensor: Some(_), .. })) =
+            error.downcast_ref()
+        {
             return Err(error);
         }
         let error =

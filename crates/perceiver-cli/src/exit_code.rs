@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use anyhow::Error;
+use perceiver_models::Error as ModelError;
 
 use crate::atomic_output::WriteError;
 use crate::batch::{BatchError, Unreadable};
@@ -27,6 +28,7 @@ pub(crate) fn after(error: &Error) -> u8 {
         || error.is::<WriteError>()
         || error.is::<StandardOutputError>()
         || error.downcast_ref().is_some_and(perceiver_train::Error::had_begun)
+        || model_error(error).is_some_and(|error| matches!(error, ModelError::NotFinite { .. }))
         || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_exhausted)
         || hub_message(error)
             .and_then(code_in)
@@ -36,6 +38,17 @@ pub(crate) fn after(error: &Error) -> u8 {
         true => FAILURE,
         false => REFUSED,
     }
+}
+
+/// Returns true if a configuration does not name the model's head.
+pub(crate) fn lacks_head(error: &Error) -> bool {
+    let is_absent = |error: &ModelError| {
+        matches!(error, ModelError::Config { field, message, .. }
+            if field == "architectures" && message.starts_with("is absent"))
+    };
+    // Some commands add the file's name to the error.
+    model_error(error).is_some_and(is_absent)
+        || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_absent)
 }
 
 /// Returns true if the system lacked space, memory, threads or file handles, or a disk failed.
@@ -65,15 +78,24 @@ fn code_in(text: &str) -> Option<i32> {
 
 /// The message about a model that could not be downloaded, which contains the cause only as text.
 fn hub_message(error: &Error) -> Option<&str> {
-    use perceiver_models::Error::Hub;
-    let model = error.downcast_ref().or_else(|| match error.downcast_ref()? {
-        perceiver_train::Error::Model(error) => Some(error),
-        _ => None,
-    });
-    match model? {
-        Hub { message, .. } => Some(message),
+    match model_error(error)? {
+        ModelError::Hub { message, .. } => Some(message),
         _ => None,
     }
+}
+
+/// The error of a model's files or of its outputs.
+fn model_error<'a>(error: &'a Error) -> Option<&'a ModelError> {
+    let of_run = |error: &'a perceiver_train::Error| match error {
+        perceiver_train::Error::Model(error) => Some(error),
+        _ => None,
+    };
+    let of_pipeline = |error: &'a perceiver_pipelines::Error| match error {
+        perceiver_pipelines::Error::Model(error) => Some(error),
+        _ => None,
+    };
+    let nested = error.downcast_ref().and_then(of_run);
+    error.downcast_ref().or(nested).or_else(|| error.downcast_ref().and_then(of_pipeline))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use perceiver_data::{decode_lines, decode_text, read_lines};
 
 use crate::atomic_output::write_whole;
 
@@ -38,12 +39,12 @@ pub(crate) fn text_argument(argument: &str) -> Result<String> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
-    let text = standard_input()?;
+    let text = decode_text(standard_input()?, "standard input")?;
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-/// The lines of a file, at least one; `-` stands for standard input.
-pub(crate) fn lines(path: &Path) -> Result<Vec<(String, String)>> {
+/// The lines of a file, at least one, with those that cannot be read; `-` stands for standard input.
+pub(crate) fn lines(path: &Path) -> Result<Vec<Line>> {
     let lines = lines_if_any(path)?;
     if lines.is_empty() {
         return Err(without_text(path));
@@ -57,23 +58,29 @@ pub(crate) fn without_text(path: &Path) -> anyhow::Error {
     anyhow!("{}: is empty, expected one text per line", name.display())
 }
 
-/// The lines of a file that are not blank, each with its place; `-` stands for standard input.
-pub(crate) fn lines_if_any(path: &Path) -> Result<Vec<(String, String)>> {
-    let (name, text) = if path == Path::new("-") {
-        ("standard input".to_owned(), standard_input()?)
+/// A line's place, and its text unless that is not UTF-8.
+pub(crate) type Line = (String, Result<String>);
+
+/// The lines of a file that are not blank; `-` stands for standard input.
+pub(crate) fn lines_if_any(path: &Path) -> Result<Vec<Line>> {
+    let (name, lines) = if path == Path::new("-") {
+        ("standard input".to_owned(), decode_lines(standard_input()?, "standard input")?)
     } else {
-        (path.display().to_string(), perceiver_data::read_text(path)?)
+        (path.display().to_string(), read_lines(path)?)
     };
-    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-    Ok(lines.map(|(line, at)| (format!("{name}:{at}"), line.to_owned())).collect())
+    let numbered = |(at, line): (usize, perceiver_data::Result<String>)| {
+        let line = line.map_err(|error| anyhow!("{error}, in line {at}"));
+        (format!("{name}:{at}"), line)
+    };
+    Ok(lines.into_iter().map(numbered).collect())
 }
 
-fn standard_input() -> Result<String> {
+fn standard_input() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let input = io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes);
     input.context("standard input: cannot read")?;
     if bytes.len() as u64 > MAX_INPUT {
         bail!("standard input: is longer than {MAX_INPUT} bytes");
     }
-    Ok(perceiver_data::decode_text(bytes, "standard input")?)
+    Ok(bytes)
 }

@@ -11,7 +11,7 @@ use perceiver_pipelines::{Error, Input, Progress, Timings};
 use crate::batch::Batch;
 use crate::files::{lines_if_any, text_argument, without_text};
 use crate::long_texts::{LongTextArguments, with_options};
-use crate::output::Output;
+use crate::output::{Output, path_text};
 use crate::paths::files;
 use crate::pattern::is_pattern;
 use crate::progress::Bar;
@@ -29,7 +29,7 @@ pub(crate) struct InputArguments {
     text: Option<String>,
     /// File with one text per line, a folder or a pattern of such files; - reads standard input
     ///
-    /// Blank lines are left out. Files are UTF-8 or UTF-16, plain or gzipped; those of a folder end in
+    /// Blank lines are left out; tables are not read by their columns. Files are UTF-8 or UTF-16, plain or gzipped; those of a folder end in
     /// .txt or .txt.gz.
     #[arg(long, value_name = "FILE", conflicts_with = "photos")]
     text_file: Option<PathBuf>,
@@ -106,8 +106,8 @@ impl InputArguments {
             photos.extend(files(path, FileKind::Image, output)?);
         }
         let named = photos.into_iter().map(|path| {
-            let name = path.display().to_string();
-            Named { shown: name.clone(), name, input: Input::ImageFile(path) }
+            let (name, shown) = (path.display().to_string(), path_text(&path));
+            Named { shown, name, input: Input::ImageFile(path) }
         });
         Ok(named.collect())
     }
@@ -122,11 +122,22 @@ impl InputArguments {
 fn read_texts(path: &Path, output: Output) -> Result<Inputs> {
     let mut inputs = Inputs { named: Vec::new(), unreadable: Vec::new() };
     for file in files(path, FileKind::Text, output)? {
+        if is_table(&file) {
+            let file = file.display();
+            output.warnings(&[format!("{file}: a table is read as texts, one per line")]);
+        }
         match lines_if_any(&file) {
-            Ok(lines) => inputs.named.extend(lines.into_iter().map(|(name, text)| {
-                let input = Input::Text(text.clone());
-                Named { name, shown: text, input }
-            })),
+            Ok(lines) => {
+                for (name, text) in lines {
+                    match text {
+                        Ok(text) => {
+                            let input = Input::Text(text.clone());
+                            inputs.named.push(Named { name, shown: text, input });
+                        }
+                        Err(error) => inputs.unreadable.push((name, error)),
+                    }
+                }
+            }
             Err(error) => inputs.unreadable.push((file.display().to_string(), error)),
         }
     }
@@ -138,6 +149,13 @@ fn read_texts(path: &Path, output: Output) -> Result<Inputs> {
             Ok(inputs)
         }
     }
+}
+
+/// If true, a file's name says that it holds records, as `evaluate` reads them.
+fn is_table(path: &Path) -> bool {
+    let name = path.as_os_str().to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".csv", ".tsv", ".json", ".jsonl", ".ndjson"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Passes each input's answer to `take` and shows progress. A failure does not stop the following

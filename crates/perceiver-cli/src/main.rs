@@ -62,6 +62,11 @@ fn failure(error: &anyhow::Error) -> ExitCode {
     if output.is_some_and(output::StandardOutputError::is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
-    output::error(&output::chain(error));
+    let hint = if exit_code::lacks_head(error) {
+        "; or name the head by --head, such as --head sequence-classification"
+    } else {
+        ""
+    };
+    output::error(&format!("{}{hint}", output::chain(error)));
     ExitCode::from(exit_code::after(error))
 }

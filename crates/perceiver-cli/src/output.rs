@@ -1,9 +1,11 @@
 //! Everything the program prints, on stdout and stderr.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::DType;
@@ -62,18 +64,49 @@ fn say(kind: &str, message: &str) {
         _ => None,
     };
     let style = colour.map_or_else(Style::new, |colour| colour.on_default().bold());
-    let message = one_line(message);
+    let line = one_line(message);
+    let message = shortened(&line);
     // If stderr is closed, nobody can be told.
     let _ =
         beside_bars(|| writeln!(anstream::stderr(), "perceiver: {style}{kind}{style:#}{message}"));
 }
 
-/// Escapes control characters: file names and checkpoints appear in our messages and must neither
-/// forge a line nor control the terminal.
+/// A path in results: its text, with every byte that is not part of a character as `\xE9`. Two files
+/// then have two names.
+pub(crate) fn path_text(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Cuts the middle out of a message that holds an enormous name or value.
+fn shortened(message: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 2000;
+    const END: usize = 500;
+    if message.len() <= LONGEST {
+        return message.into();
+    }
+    let start = message.floor_char_boundary(LONGEST - END);
+    let end = message.ceil_char_boundary(message.len() - END);
+    format!("{} … {}", &message[..start], &message[end..]).into()
+}
+
+/// Escapes control characters, and those that change the direction of text or end a line: file names
+/// and checkpoints appear in our messages and must neither forge a line nor control the terminal.
 pub(crate) fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for character in message.chars() {
-        if character.is_control() {
+        let is_hidden = matches!(
+            character,
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        );
+        if character.is_control() || is_hidden {
             let _ = write!(line, "{}", character.escape_debug());
         } else {
             line.push(character);
@@ -239,6 +272,26 @@ mod tests {
     #[test]
     fn no_message_forges_a_line_or_colours_the_terminal() {
         assert_eq!(one_line("a\nperceiver: b\u{1b}[31m"), "a\\nperceiver: b\\u{1b}[31m");
+        assert_eq!(one_line("\u{202e}gnp.exe \u{2028}"), "\\u{202e}gnp.exe \\u{2028}");
+        assert_eq!(one_line("日本語 👩\u{200d}🚀"), "日本語 👩\u{200d}🚀");
+    }
+
+    #[test]
+    fn an_enormous_name_is_cut_in_the_middle() {
+        assert_eq!(shortened(&"a".repeat(2000)).len(), 2000);
+        let message = format!("m.safetensors: {} is unused", "é".repeat(100_000));
+        let message = shortened(&message);
+        assert!(message.len() < 2100, "{}", message.len());
+        assert!(message.starts_with("m.safetensors: é") && message.ends_with("é is unused"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_not_text_stay_distinct() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = |bytes: &[u8]| path_text(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(text(b"caf\xe9/\xc3\xa9.png"), "caf\\xE9/é.png");
+        assert_ne!(text(b"\xff"), text(b"\xfe"));
     }
 
     #[test]

@@ -168,7 +168,8 @@ fn matches(tokens: &[Token], units: &[Unit]) -> bool {
 /// Adds the files below a folder that match the parts.
 fn descend(base: &Path, parts: &[Part], found: &mut Vec<PathBuf>) -> Result<()> {
     let Some((part, rest)) = parts.split_first() else {
-        if !base.is_dir() {
+        // Neither a folder nor a pipe, which would be waited for. Reading tells what a broken link is.
+        if fs::metadata(base).map_or(true, |found| found.is_file()) {
             found.push(base.to_path_buf());
         }
         return Ok(());

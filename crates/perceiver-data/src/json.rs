@@ -1,7 +1,7 @@
 //! Settings files: read within bounds, refused with the name of the field, written whole.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -34,12 +34,15 @@ impl SettingsFiles<'_> {
     pub(crate) fn read(self, name: &str) -> Result<Settings> {
         let path = self.path(name);
         match self {
-            Self::Folder(_) => Settings::parse(&path, &read_bounded(&path, MAX_FILE)?),
+            Self::Folder(_) => {
+                check_regular(&path)?;
+                Settings::parse(&path, &read_bounded(&path, MAX_FILE)?)
+            }
             Self::Memory(files) => {
                 let mut found = files.iter().filter(|(known, _)| *known == name);
                 let (_, bytes) = found
                     .next()
-                    .ok_or_else(|| Error::io(&path, "read")(std::io::ErrorKind::NotFound.into()))?;
+                    .ok_or_else(|| Error::io(&path, "read")(io::ErrorKind::NotFound.into()))?;
                 if found.next().is_some() {
                     return Err(Error::GivenTwice { path });
                 }
@@ -53,9 +56,7 @@ impl SettingsFiles<'_> {
     pub(crate) fn read_if_present(self, name: &str) -> Result<Option<Settings>> {
         match self.read(name) {
             Ok(settings) => Ok(Some(settings)),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(None)
-            }
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -70,6 +71,9 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        if let Some(kind) = other_kind(bytes) {
+            return Err(Error::data(path, format!("is {kind}")));
+        }
         // Some editors begin files with a byte order mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let value = serde_json::from_slice(bytes)
@@ -107,6 +111,21 @@ impl Settings {
     }
 }
 
+/// Names a file that is often found in the place of settings.
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    let start = bytes.trim_ascii_start();
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some("UTF-16 text, expected UTF-8; save it as UTF-8")
+        }
+        _ if start.starts_with(b"<") => Some("an HTML page or XML text; download the file itself"),
+        _ if start.starts_with(b"version https://git-lfs") => {
+            Some("a Git LFS pointer; `git lfs pull` fetches the file itself")
+        }
+        _ => None,
+    }
+}
+
 fn refusal(path: &Path, field: &str, found: &Value, expected: impl Into<String>) -> Error {
     let mut text = found.to_string();
     if let Some((end, _)) = text.char_indices().nth(MAX_EXCERPT) {
@@ -127,6 +146,14 @@ pub(crate) fn check_size(path: &Path, size: u64, limit: u64) -> Result<()> {
         return Err(Error::FileTooLarge { path: path.to_owned(), size, limit });
     }
     Ok(())
+}
+
+/// Refuses a pipe or device, which would be read for ever.
+pub(crate) fn check_regular(path: &Path) -> Result<()> {
+    match fs::metadata(path).map_err(Error::io(path, "read"))?.is_file() {
+        true => Ok(()),
+        false => Err(Error::io(path, "read")(io::Error::other("not a regular file"))),
+    }
 }
 
 /// Reads a file of at most `limit` bytes.

@@ -31,7 +31,7 @@ pub use self::source::{
     LabelledText, MaskedText, Pieces, PlainText, RecordTable, Remarks, Source, TextColumns,
     TextPieces, TextTable, WholeWordMask,
 };
-pub use self::text_file::{decode_text, read_text};
+pub use self::text_file::{NumberedLine, decode_lines, decode_text, read_lines, read_text};
 pub use self::tokenizer::{
     AddedToken, EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, Side, Span,
     Truncation,

@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
 
 pub(crate) use self::gif::GifFrames;
@@ -147,7 +147,14 @@ fn decode_gif(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
 }
 
 fn decode_other(bytes: &[u8], format: ImageFormat) -> Result<(RgbImage, Orientation), String> {
-    decode_by_format(bytes, format).map_err(|error| error.to_string())?
+    decode_by_format(bytes, format).map_err(|error| match error {
+        ImageError::Unsupported(_) if format == ImageFormat::Tiff => {
+            "a TIFF file with a palette, floats or another form of pixels that is not read; save it as \
+             PNG or as an RGB TIFF"
+                .to_owned()
+        }
+        error => error.to_string(),
+    })?
 }
 
 fn decode_by_format(

@@ -45,10 +45,62 @@ pub fn decode_text(bytes: Vec<u8>, name: impl AsRef<Path>) -> Result<String> {
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
+/// A line of a text and its number, from 1.
+pub type NumberedLine = (usize, Result<String>);
+
+/// The lines of a text in memory that are not blank, decoded as [`decode_text`] does. A line that is
+/// not UTF-8 leaves the others readable.
+///
+/// # Errors
+/// As [`read_text`], except for invalid UTF-8, which is the error of its line.
+pub fn decode_lines(bytes: Vec<u8>, name: impl AsRef<Path>) -> Result<Vec<NumberedLine>> {
+    let name = name.as_ref();
+    let bytes = to_utf8(bytes, name)?;
+    let start = if bytes.starts_with(MARK) { MARK.len() } else { 0 };
+    let (mut lines, mut place) = (Vec::new(), start);
+    let mut add = |number: usize, place: usize, line: &[u8]| {
+        if !line.trim_ascii().is_empty() {
+            let invalid = |error: std::str::Utf8Error| Error::Utf8 {
+                path: name.to_owned(),
+                position: place + error.valid_up_to(),
+            };
+            let line = std::str::from_utf8(line).map(str::to_owned).map_err(invalid);
+            let is_blank = line.as_ref().is_ok_and(|line| line.trim().is_empty());
+            lines.extend((!is_blank).then_some((number, line)));
+        }
+    };
+    let mut number = 0;
+    let mut rest = &bytes[start..];
+    while !rest.is_empty() {
+        number += 1;
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        add(number, place, &rest[..end]);
+        let length = match &rest[end..] {
+            [b'\r', b'\n', ..] => end + 2,
+            [] => end,
+            _ => end + 1,
+        };
+        place += length;
+        rest = &rest[length..];
+    }
+    Ok(lines)
+}
+
+/// Reads the lines of a text file that are not blank, as [`decode_lines`].
+///
+/// # Errors
+/// As [`decode_lines`], or if the file cannot be read.
+pub fn read_lines(path: impl AsRef<Path>) -> Result<Vec<NumberedLine>> {
+    let path = path.as_ref();
+    decode_lines(read_bounded(path, MAX_TEXT)?, path)
+}
+
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads a table: as [`read_text`], except that lines keep their ends and invalid UTF-8 is left to
 /// the record that it is in.
 pub(crate) fn read_table(path: &Path) -> Result<Vec<u8>> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
     let mut bytes = to_utf8(read_bounded(path, MAX_TEXT)?, path)?;
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
@@ -144,6 +196,21 @@ mod tests {
         ] {
             assert_eq!(decode_text(bytes, "a.txt").unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_not_text_leaves_the_others_readable() {
+        let read = |bytes: &[u8]| -> Vec<(usize, Result<String, String>)> {
+            let lines = decode_lines(bytes.to_vec(), "a.txt").unwrap();
+            lines.into_iter().map(|(at, line)| (at, line.map_err(|e| e.to_string()))).collect()
+        };
+        let text = |at, text: &str| (at, Ok(text.to_owned()));
+        let bytes = b"\xef\xbb\xbfa\r\n\r  \ncaf\xe9\n\xc3\xa9";
+        let invalid = Err("a.txt: invalid UTF-8 at byte 13".to_owned());
+        assert_eq!(read(bytes), [text(1, "a"), (4, invalid), text(5, "é")]);
+        assert_eq!(read(&utf16("b\r\n\r\nc", u16::to_le_bytes)), [text(1, "b"), text(3, "c")]);
+        assert_eq!(read(&packed(b"\nd")), [text(2, "d")]);
+        assert_eq!(read(b""), []);
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn open_file(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         safetensors::open(path).map_err(|error| of_kind(error, || start(foreign::file_kind)))
     } else {
+        files::open_regular(path)?;
         pickle::open(path).map_err(|error| of_kind(error, || start(foreign::pickle_kind)))
     }
 }

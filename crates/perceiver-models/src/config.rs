@@ -256,7 +256,10 @@ impl PerceiverConfig {
     /// folder's other files show what it is.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        Self::from_file(folder.join(CONFIG_NAME)).map_err(|error| match error {
+        let path = folder.join(CONFIG_NAME);
+        let text = files::read_folder_text(&path, MAX_CONFIG_BYTES);
+        let config = text.and_then(|text| Self::from_json(&text).map_err(|e| e.in_file(&path)));
+        config.map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
                 match foreign::folder_kind(folder) {
                     Some(kind) => {
@@ -338,7 +341,7 @@ impl PerceiverConfig {
         self.id2label.len()
     }
 
-    /// Checks what every model needs and, if `architectures` names a head of the reference, what
+    /// Checks what every model needs and, if `architectures` names a known head, what
     /// that head needs.
     ///
     /// # Errors

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +72,14 @@ pub enum Error {
         /// The likely cause, if the differences show it.
         hint: Option<String>,
     },
+    /// A model's outputs are NaN or infinite.
+    #[error("{}: the model's outputs are not finite: {}", path.display(), not_finite(tensor.as_deref()))]
+    NotFinite {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its first tensor with NaN or infinite values; `None` if all its weights are finite.
+        tensor: Option<String>,
+    },
     /// The model cannot take a tensor from outside.
     #[error("`{tensor}` {message}")]
     Input {
@@ -121,6 +130,26 @@ fn prefix(path: Option<&Path>) -> String {
     path.map_or_else(String::new, |path| format!("{}: ", path.display()))
 }
 
+fn not_finite(tensor: Option<&str>) -> String {
+    match tensor {
+        Some(tensor) => format!("its tensor {} has NaN or infinite values", shortened(tensor)),
+        None => {
+            "its weights are finite, but too large, or the input has NaN or infinite values".into()
+        }
+    }
+}
+
+/// Longest name from a file that one message shows, in characters.
+const LONGEST: usize = 100;
+
+/// A name from a file, shortened if it is very long.
+pub(crate) fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+        None => name.into(),
+    }
+}
+
 fn suffix(hint: Option<&str>) -> String {
     hint.map_or_else(String::new, |hint| format!("; it {hint}"))
 }
@@ -134,7 +163,8 @@ fn mismatch(missing: &[String], unused: &[String], wrong: &[String], hint: Optio
         if keys.is_empty() {
             continue;
         }
-        let listed = keys.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let listed =
+            keys.iter().take(LISTED).map(|key| shortened(key)).collect::<Vec<_>>().join(", ");
         let _ = write!(message, "; {} {what}: {listed}", keys.len());
         if keys.len() > LISTED {
             let _ = write!(message, " and {} more", keys.len() - LISTED);

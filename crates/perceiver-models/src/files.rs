@@ -1,7 +1,7 @@
 //! Reads text of bounded size and replaces files whole.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
@@ -18,14 +18,35 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     text(path, &bytes, limit).map(str::to_owned)
 }
 
+/// The text of a file of a model's folder, of at most `limit` bytes.
+pub(crate) fn read_folder_text(path: &Path, limit: u64) -> Result<String, Error> {
+    open_regular(path)?;
+    read_text(path, limit)
+}
+
+/// Opens a file that is not a pipe or device, which would be read for ever.
+pub(crate) fn open_regular(path: &Path) -> Result<File, Error> {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "read"))?;
+    if !metadata.is_file() {
+        return Err(Error::io(path, "read")(io::Error::other("not a regular file")));
+    }
+    File::open(path).map_err(Error::io(path, "read"))
+}
+
 /// The text of a file of at most `limit` bytes, which errors call `path`.
 pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8], limit: u64) -> Result<&'a str, Error> {
     if bytes.len() as u64 > limit {
         return Err(Error::checkpoint(path, format!("is longer than {limit} bytes")));
     }
-    str::from_utf8(bytes).map_err(|error| {
+    if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+        return Err(Error::checkpoint(path, "is UTF-16 text, expected UTF-8; save it as UTF-8"));
+    }
+    // Some editors begin files with a byte order mark.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    str::from_utf8(text).map_err(|error| {
+        let place = bytes.len() - text.len() + error.valid_up_to();
         let message = file_kind(bytes).map_or_else(
-            || format!("is not UTF-8 text at byte {}", error.valid_up_to()),
+            || format!("is not UTF-8 text at byte {place}"),
             |kind| format!("is {kind}"),
         );
         Error::checkpoint(path, message)

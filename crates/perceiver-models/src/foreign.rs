@@ -1,9 +1,11 @@
 //! Recognises files and folders that are found in the place of a model's.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
+
+use crate::files::open_regular;
 
 /// Bytes that [`file_kind`] looks at: the first block of a tar archive.
 const START_BYTES: u64 = 512;
@@ -71,7 +73,7 @@ const STATES: [&str; 6] =
 /// The first bytes of a file; none if it cannot be read.
 pub(crate) fn start(path: &Path) -> Option<Vec<u8>> {
     let mut start = Vec::new();
-    File::open(path).ok()?.take(START_BYTES).read_to_end(&mut start).ok()?;
+    open_regular(path).ok()?.take(START_BYTES).read_to_end(&mut start).ok()?;
     Some(start)
 }
 

@@ -4,12 +4,15 @@
 mod download;
 mod options;
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::{Error, files};
 
 pub use options::HubOptions;
+
+/// Longest file that names a commit, in bytes.
+const MAX_REFERENCE: u64 = 1 << 10;
 
 /// Finds the folder of a model by its path or hub id, with the default options.
 ///
@@ -56,11 +59,14 @@ pub fn resolve(id_or_path: &str, options: &HubOptions) -> Result<PathBuf, Error>
                 .into(),
         ));
     };
+    let repository = repository(id_or_path, cache);
+    let commit = commit(&repository, &options.revision)?;
     let tried = match download(id_or_path, cache, options) {
         Ok(folder) => return Ok(folder),
         Err(tried) => tried,
     };
-    cached(&repository(id_or_path, cache), &options.revision).ok_or_else(|| {
+    let folder = repository.join("snapshots").join(commit);
+    folder.is_dir().then_some(folder).ok_or_else(|| {
         failed(format!(
             "is not a folder, has no snapshot of revision {} in the cache {}, and {tried}; download \
              the model elsewhere and pass its folder",
@@ -84,12 +90,22 @@ fn download(id: &str, cache: &Path, options: &HubOptions) -> Result<PathBuf, Str
     ));
 }
 
-fn cached(repository: &Path, revision: &str) -> Option<PathBuf> {
+/// The commit that a revision names in the cache, or the revision itself.
+fn commit(repository: &Path, revision: &str) -> Result<String, Error> {
     let reference = repository.join("refs").join(revision);
-    let commit = fs::read_to_string(reference).map(|commit| commit.trim().to_owned());
-    let commit = commit.unwrap_or_else(|_| revision.to_owned());
-    let folder = repository.join("snapshots").join(commit);
-    folder.is_dir().then_some(folder)
+    let text = match files::read_folder_text(&reference, MAX_REFERENCE) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(revision.to_owned());
+        }
+        text => text?,
+    };
+    let commit = text.trim();
+    // Anything else could lead out of the cache.
+    if commit.is_empty() || !commit.chars().all(|c| c.is_ascii_alphanumeric()) {
+        let message = "does not hold the name of a commit; remove it to ask the hub again";
+        return Err(Error::checkpoint(&reference, message));
+    }
+    Ok(commit.to_owned())
 }
 
 /// The folder of a hub model in the cache.
@@ -120,6 +136,8 @@ fn is_revision(revision: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn offline(cache: &Path) -> HubOptions {
@@ -152,6 +170,27 @@ mod tests {
             let options = HubOptions { revision: revision.into(), ..offline(cache.path()) };
             assert_eq!(resolve("deepmind/language-perceiver", &options).unwrap(), snapshot);
         }
+    }
+
+    #[test]
+    fn a_reference_that_could_lead_out_of_the_cache_is_refused() {
+        let cache = tempfile::tempdir().unwrap();
+        let references = cache.path().join("models--a--b/refs");
+        fs::create_dir_all(&references).unwrap();
+        let path = references.join("main");
+        for text in ["../../..", "/etc", "", ".", "a/b", "a\0b"] {
+            fs::write(&path, text).unwrap();
+            let message = resolve("a/b", &offline(cache.path())).unwrap_err().to_string();
+            let start = format!("{}: does not hold the name of a commit", path.display());
+            assert!(message.starts_with(&start), "{text:?}: {message}");
+        }
+        fs::write(&path, "a".repeat(2000)).unwrap();
+        let message = resolve("a/b", &offline(cache.path())).unwrap_err().to_string();
+        assert!(message.contains("is longer than 1024 bytes"), "{message}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let message = resolve("a/b", &offline(cache.path())).unwrap_err().to_string();
+        assert!(message.ends_with("not a regular file"), "{message}");
     }
 
     #[test]

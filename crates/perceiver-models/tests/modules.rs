@@ -81,7 +81,7 @@ fn what_a_wrapper_put_before_every_key_is_left_off_and_reported() {
         assert_eq!((report.prefix.as_str(), report.tensors), (prefix, small_tensors().len()));
         assert_eq!(
             report.warnings(),
-            [format!("keys of the checkpoint begin with `{prefix}`, which is left off")]
+            [format!("{}: keys begin with `{prefix}`, which is left off", report.path.display())]
         );
         // Without the last layer, as a start for another model.
         let mut other = wrapped(prefix);
@@ -271,7 +271,14 @@ fn nan_weights_load_with_a_warning() {
     tensors[0].bytes[..8].copy_from_slice(&[0, 0, 0xc0, 0x7f, 0, 0, 0x80, 0xff]);
     let (small, report) = load(&tensors, LoadOptions::default()).unwrap();
     assert!(values(small.latents.val())[0].is_nan());
-    assert_eq!(report.warnings(), ["tensor latents has 2 NaN or infinite values"]);
+    let path = report.path.display();
+    let expected = format!("{path}: tensor latents has 2 NaN or infinite values");
+    assert_eq!(report.warnings(), [expected]);
+    let message = report.check_outputs([1.0, f32::NAN]).unwrap_err().to_string();
+    let expected =
+        "the model's outputs are not finite: its tensor latents has NaN or infinite values";
+    assert_eq!(message, format!("{path}: {expected}"));
+    assert!(report.check_outputs([1.0, 0.0]).is_ok());
 }
 
 #[test]

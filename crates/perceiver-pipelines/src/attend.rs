@@ -294,13 +294,15 @@ impl Attend {
         default: Vec<usize>,
     ) -> Result<Vec<AttentionMap>> {
         let maps = self.session.maps(input, self.layer == AttendLayer::Decoder);
-        match maps.decoder {
+        let maps = match maps.decoder {
             None => tiles::of_encoder(maps.encoder, self.selection),
             Some(weights) => {
                 let decoder = Decoder::new(weights, queries, default);
                 tiles::of_decoder(&decoder, maps.encoder, self.selection)
             }
-        }
+        }?;
+        self.session.report.check_outputs(maps.iter().flat_map(|map| &map.weights).copied())?;
+        Ok(maps)
     }
 }
 

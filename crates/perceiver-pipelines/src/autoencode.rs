@@ -5,8 +5,8 @@ use image::RgbImage;
 use ndarray::Array2;
 use perceiver_data::centre_square;
 use perceiver_models::{
-    Head, MultimodalInput, OutputPoints, PerceiverConfig, PerceiverForMultimodalAutoencoding,
-    PerceiverHead as _, hub,
+    Head, LoadReport, MultimodalInput, OutputPoints, PerceiverConfig,
+    PerceiverForMultimodalAutoencoding, PerceiverHead as _, hub,
 };
 
 use crate::classify::{ScoreKind, ScoredLabel, scored_labels};
@@ -52,6 +52,7 @@ const MAX_CLIP: usize = 1 << 28;
 pub struct Autoencode {
     model: PerceiverForMultimodalAutoencoding,
     config: PerceiverConfig,
+    report: LoadReport,
     warnings: Vec<String>,
     device: Device,
 }
@@ -78,7 +79,7 @@ impl Autoencode {
     /// Loads a model from a folder, or by a hub id such as `deepmind/multimodal-perceiver`.
     ///
     /// # Errors
-    /// [`Error::WrongHead`] if the model is not an autoencoder; [`Error::ClipShape`],
+    /// [`Error::WrongHead`] if the model is not an autoencoder; [`Error::Config`] with [`Error::ClipShape`],
     /// [`Error::ClipTooLarge`] or [`Error::ClipSamples`] if it does not decode the clips that it
     /// reads; [`Error::Model`] if it cannot be loaded.
     pub fn from_pretrained(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
@@ -96,9 +97,11 @@ impl Autoencode {
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         let expected = "a PerceiverForMultimodalAutoencoding";
-        check_shapes(&files.config(|head| head == Head::MultimodalAutoencoding, expected)?)?;
-        let Opened { head: model, config, warnings } = files.open(device)?;
-        Ok(Self { model, config, warnings, device: device.clone() })
+        let config = files.config(|head| head == Head::MultimodalAutoencoding, expected)?;
+        check_shapes(&config).map_err(|error| error.in_config(&files.config_path()))?;
+        let Opened { head: model, config, report } = files.open(device)?;
+        let warnings = report.warnings();
+        Ok(Self { model, config, report, warnings, device: device.clone() })
     }
 
     /// Warnings about the model's files, one line each.
@@ -183,7 +186,9 @@ impl Autoencode {
         let (squares, sound) = self.fitted(clip)?;
         let samples = sound.len();
         let input = self.input(&squares, sound.clone());
-        let [found_sound, colours, logits] = self.decode(input, on_progress);
+        let decoded = self.decode(input, on_progress);
+        self.report.check_outputs(decoded.iter().flatten().copied())?;
+        let [found_sound, colours, logits] = decoded;
         let colours: Vec<f32> = colours.into_iter().map(|colour| colour.clamp(0.0, 1.0)).collect();
         let frame_size = 3 * side(&self.config) * side(&self.config);
         let mut picture_error = SquaredError::default();
@@ -215,7 +220,9 @@ impl Autoencode {
         let (squares, sound) = self.fitted(clip)?;
         let input = self.input(&squares, sound);
         let encoded = self.model.encode(input);
-        Ok(latent_rows(encoded.encoder.last_hidden_state))
+        let rows = latent_rows(encoded.encoder.last_hidden_state);
+        self.report.check_outputs(rows.iter().copied())?;
+        Ok(rows)
     }
 
     /// The clip's frames at the model's size, and their sound.

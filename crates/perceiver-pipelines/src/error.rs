@@ -22,6 +22,14 @@ pub enum Error {
         /// The problem.
         source: Box<Self>,
     },
+    /// A configuration does not fit the pipeline.
+    #[error("{}: {source}", path.display())]
+    Config {
+        /// The configuration's file.
+        path: PathBuf,
+        /// The problem.
+        source: Box<Self>,
+    },
     /// The files hold a model for another task.
     #[error("{}: holds a {head}, expected {expected}", path.display())]
     WrongHead {
@@ -192,6 +200,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Adds the configuration's path, which this error does not name.
+    pub(crate) fn in_config(self, path: &Path) -> Self {
+        Self::Config { path: path.to_path_buf(), source: Box::new(self) }
+    }
+
     /// Adds the image file's path, which this error does not name.
     pub(crate) fn in_image(self, path: &Path) -> Self {
         Self::ImageFile { path: path.to_path_buf(), source: Box::new(self) }

@@ -79,8 +79,12 @@ impl Features {
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
-        let accepts =
-            |head| !matches!(head, Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding);
+        let accepts = |head| {
+            !matches!(
+                head,
+                Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding | Head::AnyData
+            )
+        };
         let expected = "a model of texts or of single images";
         let session = Session::load(files, device, accepts, expected)?;
         Ok(Self { session, pooling: Pooling::default(), batch: 8 })
@@ -118,6 +122,15 @@ impl Features {
     #[must_use]
     pub fn head(&self) -> Head {
         self.session.head
+    }
+
+    /// The parts in which an input is read: one, or the windows of a text that is longer than the
+    /// model's input. Without pooling, each part gives one vector per latent.
+    ///
+    /// # Errors
+    /// The errors of [`run`](Self::run).
+    pub fn parts(&self, input: impl Into<Input>) -> Result<usize> {
+        self.session.parts(&input.into())
     }
 
     /// Turns one input into vectors.

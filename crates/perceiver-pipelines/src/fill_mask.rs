@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use perceiver_data::PerceiverTokenizer;
-use perceiver_models::{Head, PerceiverConfig, PerceiverForMaskedLM, hub};
+use perceiver_models::{Head, LoadReport, PerceiverConfig, PerceiverForMaskedLM, hub};
 
 use crate::masked_text::MaskedText;
 use crate::model_files::{ModelFiles, Opened};
@@ -50,6 +50,7 @@ pub struct FillMask {
     model: PerceiverForMaskedLM,
     config: PerceiverConfig,
     tokenizer: PerceiverTokenizer,
+    report: LoadReport,
     warnings: Vec<String>,
     device: Device,
     top_k: usize,
@@ -116,10 +117,22 @@ impl FillMask {
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         files.config(|head| head == Head::MaskedLm, "a PerceiverForMaskedLM")?;
         let tokenizer = files.tokenizer()?;
-        let Opened { head: model, config, warnings } = files.open(device)?;
-        let device = device.clone();
+        let Opened { head: model, config, report } = files.open(device)?;
+        let (warnings, device) = (report.warnings(), device.clone());
         let (top_k, span, words, rescored, batch) = (5, 1, Vec::new(), 0, 8);
-        Ok(Self { model, config, tokenizer, warnings, device, top_k, span, words, rescored, batch })
+        Ok(Self {
+            model,
+            config,
+            tokenizer,
+            report,
+            warnings,
+            device,
+            top_k,
+            span,
+            words,
+            rescored,
+            batch,
+        })
     }
 
     /// Sets the largest number of candidates per span. 5 by default.
@@ -213,18 +226,18 @@ impl FillMask {
             .map(|text| vec![Scored::new(); text.as_ref().map_or(0, |text| text.spans.len())])
             .collect();
         let count = self.top_k.max(self.rescored);
-        if self.words.is_empty() {
-            self.guess(&masked, &mut candidates, count);
-        } else {
-            self.choose(&masked, &mut candidates, count);
-        }
-        if self.rescored > 0 {
-            self.rescore(&masked, &mut candidates);
+        let mut is_finite = match self.words.is_empty() {
+            true => self.guess(&masked, &mut candidates, count),
+            false => self.choose(&masked, &mut candidates, count),
+        };
+        if self.rescored > 0 && is_finite {
+            is_finite = self.rescore(&masked, &mut candidates);
         }
         let filled = texts.iter().zip(masked).zip(candidates);
         filled
-            .map(|((text, masked), found)| {
-                Ok(filled_text(text.as_ref(), &masked?, found, self.top_k))
+            .map(|((text, masked), found)| match masked? {
+                _ if !is_finite => Err(self.report.not_finite().into()),
+                masked => Ok(filled_text(text.as_ref(), &masked, found, self.top_k)),
             })
             .collect()
     }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use perceiver_data::{PerceiverImageProcessor, PerceiverTokenizer};
 use perceiver_models::{
-    AnyPerceiver, CONFIG_NAME, Error as ModelError, Head, LoadOptions, PerceiverConfig,
+    AnyPerceiver, CONFIG_NAME, Error as ModelError, Head, LoadOptions, LoadReport, PerceiverConfig,
     PerceiverHead, Pretrained,
 };
 
@@ -28,7 +28,7 @@ enum Place<'a> {
 pub(crate) struct Opened<H> {
     pub(crate) head: H,
     pub(crate) config: PerceiverConfig,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) report: LoadReport,
 }
 
 impl<'a> ModelFiles<'a> {
@@ -99,16 +99,20 @@ impl<'a> ModelFiles<'a> {
     }
 
     /// An error about the configuration with the name of its file.
-    fn named(self, error: ModelError) -> ModelError {
+    pub(crate) fn named(self, error: ModelError) -> ModelError {
         match error {
             ModelError::Config { path: None, field, message } => {
-                let file = match self.place {
-                    Place::Folder(folder) => folder.join(CONFIG_NAME),
-                    Place::Memory(_) => PathBuf::from(CONFIG_NAME),
-                };
-                ModelError::Config { path: Some(file), field, message }
+                ModelError::Config { path: Some(self.config_path()), field, message }
             }
             error => error,
+        }
+    }
+
+    /// The configuration's file.
+    pub(crate) fn config_path(self) -> PathBuf {
+        match self.place {
+            Place::Folder(folder) => folder.join(CONFIG_NAME),
+            Place::Memory(_) => PathBuf::from(CONFIG_NAME),
         }
     }
 
@@ -151,5 +155,5 @@ impl<'a> ModelFiles<'a> {
 }
 
 fn opened<H>(Pretrained { model, config, report }: Pretrained<H>) -> Opened<H> {
-    Opened { head: model, config, warnings: report.warnings() }
+    Opened { head: model, config, report }
 }

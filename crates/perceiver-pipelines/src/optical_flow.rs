@@ -1,21 +1,40 @@
+mod interpolate;
+mod occlusion;
+mod pyramid;
+mod smoothing;
+mod tile_model;
+mod warp;
+
 use std::borrow::Cow;
 use std::iter;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use ndarray::{Array2, Array3, s};
-use perceiver_data::flow::{Tiles, patches};
-use perceiver_models::{Head, PerceiverForOpticalFlow, PerceiverHead as _, hub};
+use perceiver_data::flow::Tiles;
+use perceiver_models::{Head, LoadReport, PerceiverForOpticalFlow, hub};
 
+pub use self::interpolate::interpolate;
+pub use self::occlusion::hidden_pixels;
+use self::pyramid::{resized_flow, resized_frame, sizes};
+use self::smoothing::median;
+use self::tile_model::TileModel;
+use self::warp::warped;
 use crate::latent_rows::latent_rows;
 use crate::model_files::{ModelFiles, Opened};
 use crate::{Error, Progress, Result};
 
 /// Estimates the motion of every pixel from one frame to the next.
 ///
-/// Frames larger than the model's are split into tiles, whose flow is blended. The model runs on one
-/// tile at a time, so memory does not grow with their number.
+/// Frames larger than the model's are split into tiles, whose flow is blended. The model runs on a few
+/// tiles at a time, so memory does not grow with their number.
+///
+/// A model whose configuration names its largest motion follows larger ones coarse to fine: it reads
+/// the frames at a small size, moves the second one back by the flow it found, reads them again for what
+/// is left, and repeats this at larger sizes up to the frames' own. Identical frames then have exactly
+/// zero flow. Other models read each tile once, as the reference does, unless
+/// [`levels`](Self::levels) or [`passes`](Self::passes) is set.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -33,17 +52,30 @@ use crate::{Error, Progress, Result};
 /// ```
 ///
 /// # Source
-/// Perceiver IO section 4.2; DeepMind's notebook, because transformers has only the model.
+/// Perceiver IO section 4.2; DeepMind's notebook, because transformers has only the model. Coarse to
+/// fine: SpyNet (Ranjan and Black 2017), with one model for all levels.
 ///
 /// # Differences
 /// Tiles are placed as [`Tiles`] says: none twice, and none past the end of the frame.
 #[derive(Debug, Clone)]
 pub struct OpticalFlow {
-    model: PerceiverForOpticalFlow,
-    tile: [usize; 2],
+    model: TileModel,
+    /// The largest motion that the model was trained on, in pixels.
+    max_motion: Option<f32>,
+    levels: Option<usize>,
+    passes: Option<usize>,
+    report: LoadReport,
     warnings: Vec<String>,
-    device: Device,
     pad: bool,
+}
+
+/// Passes of each level, unless they are set: the second one corrects the first.
+const PASSES: usize = 2;
+
+/// A size of the frames, and the tiles of that size.
+struct Level {
+    size: [usize; 2],
+    tiles: Tiles,
 }
 
 impl OpticalFlow {
@@ -67,9 +99,32 @@ impl OpticalFlow {
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         files.config(|head| head == Head::OpticalFlow, "a PerceiverForOpticalFlow")?;
-        let Opened { head: model, config, warnings } = files.open(device)?;
+        let Opened { head: model, config, report } = files.open(device)?;
+        let max_motion = PerceiverForOpticalFlow::max_motion(&config);
+        let max_motion = max_motion.map_err(|error| files.named(error))?;
+        let warnings = report.warnings();
         let tile = [config.train_size[0], config.train_size[1]];
-        Ok(Self { model, tile, warnings, device: device.clone(), pad: false })
+        let model = TileModel::new(model, tile, device);
+        Ok(Self { model, max_motion, levels: None, passes: None, report, warnings, pad: false })
+    }
+
+    /// Sets the number of sizes at which frames are read, at least 1: their own and smaller ones, as
+    /// many as hold a tile. With 1, frames are read at their own size only, and once unless
+    /// [`passes`](Self::passes) is set.
+    ///
+    /// By default, as many as fit if the model's configuration names its largest motion, otherwise 1.
+    #[must_use]
+    pub fn levels(mut self, levels: usize) -> Self {
+        self.levels = Some(levels.max(1));
+        self
+    }
+
+    /// Sets how often frames of each size are read, at least once: each pass estimates the motion that
+    /// the previous ones left. By default 2, or 1 with a single level.
+    #[must_use]
+    pub fn passes(mut self, passes: usize) -> Self {
+        self.passes = Some(passes.max(1));
+        self
     }
 
     /// If `pad` is true, extends frames smaller than the model's by repeating their last row and
@@ -89,7 +144,7 @@ impl OpticalFlow {
     /// Height and width of the model's input in pixels: the smallest size of a frame.
     #[must_use]
     pub fn tile(&self) -> [usize; 2] {
-        self.tile
+        self.model.size()
     }
 
     /// Estimates the motion from the first frame to the second, in pixels.
@@ -114,8 +169,9 @@ impl OpticalFlow {
         second: &RgbImage,
         on_progress: impl FnMut(Progress),
     ) -> Result<Array3<f32>> {
-        let (frames, tiles) = self.framed([first, second])?;
-        let flow = self.blended([&frames[0], &frames[1]], &tiles, on_progress);
+        let (frames, size) = self.framed([first, second])?;
+        let flow = self.estimate([&frames[0], &frames[1]], size, on_progress);
+        self.report.check_outputs(flow.iter().copied())?;
         Ok(flow.slice_move(s![..first.height() as usize, ..first.width() as usize, ..]))
     }
 
@@ -165,70 +221,111 @@ impl OpticalFlow {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn latents(&self, first: &RgbImage, second: &RgbImage) -> Result<Array2<f32>> {
-        let (frames, tiles) = self.framed([first, second])?;
-        let latents = tiles.starts().iter().map(|start| {
-            let patches = self.tile_patches([&frames[0], &frames[1]], *start);
-            self.model.encode(patches).encoder.last_hidden_state
-        });
-        Ok(latent_rows(Tensor::cat(latents.collect(), 1)))
+        let (frames, size) = self.framed([first, second])?;
+        let frames = [frames[0].as_ref(), frames[1].as_ref()];
+        let latents = self
+            .level(size)
+            .tiles
+            .starts()
+            .iter()
+            .map(|start| self.model.latents(frames, *start))
+            .collect();
+        let rows = latent_rows(Tensor::cat(latents, 1));
+        self.report.check_outputs(rows.iter().copied())?;
+        Ok(rows)
     }
 
-    /// Frames at least as large as the model's, and their tiles.
-    fn framed<'a>(&self, frames: [&'a RgbImage; 2]) -> Result<([Cow<'a, RgbImage>; 2], Tiles)> {
+    /// Frames at least as large as the model's, and their height and width.
+    fn framed<'a>(
+        &self,
+        frames: [&'a RgbImage; 2],
+    ) -> Result<([Cow<'a, RgbImage>; 2], [usize; 2])> {
         let [first, second] = frames;
         let (width, height) = first.dimensions();
         if first.dimensions() != second.dimensions() {
             return Err(Error::FrameSizes { first: (width, height), second: second.dimensions() });
         }
         let (rows, columns) = (height as usize, width as usize);
-        let [minimum_height, minimum_width] = self.tile;
-        let frame = if self.pad && rows > 0 && columns > 0 {
+        let [minimum_height, minimum_width] = self.model.size();
+        let size = if self.pad && rows > 0 && columns > 0 {
             [rows.max(minimum_height), columns.max(minimum_width)]
         } else {
             [rows, columns]
         };
-        let Some(tiles) = Tiles::new(frame, self.tile) else {
+        if size[0] < minimum_height || size[1] < minimum_width {
             return Err(Error::FrameTooSmall { width, height, minimum_width, minimum_height });
-        };
-        if frame == [rows, columns] {
-            return Ok((frames.map(Cow::Borrowed), tiles));
         }
-        Ok((frames.map(|image| Cow::Owned(padded(image, frame))), tiles))
+        if size == [rows, columns] {
+            return Ok((frames.map(Cow::Borrowed), size));
+        }
+        Ok((frames.map(|image| Cow::Owned(padded(image, size))), size))
     }
 
-    fn blended(
+    /// The flow of frames of this height and width.
+    fn estimate(
         &self,
         frames: [&RgbImage; 2],
-        tiles: &Tiles,
+        size: [usize; 2],
         mut on_progress: impl FnMut(Progress),
     ) -> Array3<f32> {
-        let total = tiles.starts().len();
+        let levels: Vec<_> = self.sizes(size).into_iter().map(|size| self.level(size)).collect();
+        let passes = self.passes.unwrap_or(if levels.len() == 1 { 1 } else { PASSES });
+        let tiles = |level: &Level| level.tiles.starts().len();
+        let total = passes * levels.iter().map(tiles).sum::<usize>();
         let mut done = 0;
         on_progress(Progress { done, total });
-        tiles.blend(|start| {
-            let flow = self.tile_flow(frames, start);
+        let mut on_tile = || {
             done += 1;
             on_progress(Progress { done, total });
-            flow
-        })
+        };
+        match &levels[..] {
+            _ if self.is_refined() && frames[0] == frames[1] => {
+                Array3::zeros((size[0], size[1], 2))
+            }
+            [level] if passes == 1 => self.model.flow(frames, &level.tiles, on_tile),
+            levels => levels.iter().fold(Array3::zeros((1, 1, 2)), |flow, level| {
+                self.refined(flow, frames, level, passes, &mut on_tile)
+            }),
+        }
     }
 
-    fn tile_flow(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Array3<f32> {
-        let [height, width] = self.tile;
-        let patches = self.tile_patches(frames, start);
-        let output = self.model.forward(patches);
-        let flow = (output.logits * PerceiverForOpticalFlow::PIXELS).into_data();
-        let flow = flow.iter::<f32>().collect();
-        Array3::from_shape_vec((height, width, 2), flow).expect("one vector per pixel")
+    /// Adds to the flow of the next coarser level what is left at this one.
+    fn refined(
+        &self,
+        coarse: Array3<f32>,
+        frames: [&RgbImage; 2],
+        level: &Level,
+        passes: usize,
+        on_tile: &mut impl FnMut(),
+    ) -> Array3<f32> {
+        // The model's answer beyond the motions it knows is a guess.
+        let limit = self.max_motion.unwrap_or(f32::INFINITY);
+        let [first, second] = frames.map(|frame| resized_frame(frame, level.size));
+        let mut flow = resized_flow(coarse.view(), level.size);
+        for _ in 0..passes {
+            let back = warped(&second, flow.view());
+            let left = self.model.flow([&first, &back], &level.tiles, &mut *on_tile);
+            flow += &left.mapv(|motion| motion.clamp(-limit, limit));
+            flow = median(flow.view());
+        }
+        flow
     }
 
-    fn tile_patches(&self, frames: [&RgbImage; 2], start: [usize; 2]) -> Tensor<5> {
-        let [height, width] = self.tile;
-        let (patches, _) = patches(frames, start, self.tile).into_raw_vec_and_offset();
-        let (frames, channels) =
-            (PerceiverForOpticalFlow::FRAMES, PerceiverForOpticalFlow::PATCH_CHANNELS);
-        let patches = TensorData::new(patches, [1, frames, channels, height, width]);
-        Tensor::from_data(patches, &self.device)
+    /// Returns true if frames are read more than once.
+    fn is_refined(&self) -> bool {
+        self.levels.map_or(self.max_motion.is_some(), |levels| levels > 1)
+            || self.passes.is_some_and(|passes| passes > 1)
+    }
+
+    /// The sizes at which frames are read, the coarsest first.
+    fn sizes(&self, frame: [usize; 2]) -> Vec<[usize; 2]> {
+        let by_rule = if self.max_motion.is_some() { usize::MAX } else { 1 };
+        sizes(frame, self.model.size(), self.levels.unwrap_or(by_rule))
+    }
+
+    fn level(&self, size: [usize; 2]) -> Level {
+        let tiles = Tiles::new(size, self.model.size()).expect("every level holds a tile");
+        Level { size, tiles }
     }
 }
 

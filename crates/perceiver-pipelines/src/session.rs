@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use perceiver_models::{
-    AnyPerceiver, CrossAttentionMaps, Decoder, Head, PerceiverClassifierOutput, PerceiverConfig,
-    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
-    PerceiverForImageClassificationLearned, PerceiverForMaskedLM,
-    PerceiverForSequenceClassification, PerceiverHead, PerceiverModel, Preprocessor, Request,
+    AnyPerceiver, CrossAttentionMaps, Decoder, Head, LoadReport, PerceiverClassifierOutput,
+    PerceiverConfig, PerceiverForImageClassificationConvProcessing,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
+    PerceiverForMaskedLM, PerceiverForSequenceClassification, PerceiverHead, PerceiverModel,
+    Preprocessor, Request,
 };
 use web_time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) struct Session {
     pub(crate) head: Head,
     pub(crate) config: PerceiverConfig,
     pub(crate) preparation: Arc<Preparation>,
+    pub(crate) report: LoadReport,
     pub(crate) warnings: Vec<String>,
     pub(crate) long_texts: LongTexts,
     device: Device,
@@ -102,8 +104,8 @@ impl Session {
         // Without a known head, loading the weights fails, with an error that lists the known ones.
         let head = config.head().unwrap_or(Head::SequenceClassification);
         let preparation = Preparation::load(files, head, &config, &mut warnings)?;
-        let Opened { head: any, config, warnings: more } = files.open_any(&config, device)?;
-        warnings.extend(more);
+        let Opened { head: any, config, report } = files.open_any(&config, device)?;
+        warnings.extend(report.warnings());
         let model = match any {
             AnyPerceiver::MaskedLm(head) => Model::MaskedLm(head),
             AnyPerceiver::SequenceClassification(head) => Model::SequenceClassification(head),
@@ -117,13 +119,25 @@ impl Session {
         };
         let (preparation, device) = (Arc::new(preparation), device.clone());
         let long_texts = LongTexts::default();
-        Ok(Self { model, head, config, preparation, warnings, long_texts, device })
+        Ok(Self { model, head, config, preparation, report, warnings, long_texts, device })
     }
 
     /// Runs the model on one input, or on its windows in batches.
     pub(crate) fn run(&self, output: Output, input: &Input, batch: usize) -> Result<Vec<Rows>> {
         let prepared = self.preparation.prepare(input, self.long_texts).0?;
-        Ok(self.rows_of_parts(output, vec![prepared], batch).remove(0))
+        self.checked(self.rows_of_parts(output, vec![prepared], batch).remove(0))
+    }
+
+    /// The number of parts in which an input goes through the model.
+    pub(crate) fn parts(&self, input: &Input) -> Result<usize> {
+        let prepared = self.preparation.prepare(input, self.long_texts).0?;
+        Ok(prepared.into_parts().len())
+    }
+
+    /// The rows, unless they hold numbers that are not finite.
+    fn checked(&self, rows: Vec<Rows>) -> Result<Vec<Rows>> {
+        self.report.check_outputs(rows.iter().flat_map(|rows| &rows.values).copied())?;
+        Ok(rows)
     }
 
     /// Runs the model on many inputs in batches, while others are prepared.
@@ -178,7 +192,8 @@ impl Session {
             };
             if !next_fits && !together.is_empty() {
                 let together = std::mem::take(&mut together);
-                results.extend(self.rows_of_parts(output, together, size).into_iter().map(Ok));
+                let rows = self.rows_of_parts(output, together, size).into_iter();
+                results.extend(rows.map(|rows| self.checked(rows)));
             }
         }
         results

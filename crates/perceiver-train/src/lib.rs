@@ -8,6 +8,7 @@ mod evaluate;
 mod loader;
 mod metric;
 mod objective;
+mod pack;
 pub mod recipe;
 pub mod report;
 mod run;

@@ -15,6 +15,7 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 use perceiver_data::{Remarks, Source};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 pub use self::builder::LoaderBuilder;
 use self::order::Order;
@@ -87,10 +88,22 @@ struct Shared<S, C> {
 }
 
 /// The examples that could not be read, which a shuffled loader meets again and again.
-#[derive(Debug, Default)]
-struct SkippedPlaces {
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct SkippedPlaces {
     examples: BTreeSet<usize>,
     reasons: Vec<String>,
+}
+
+impl SkippedPlaces {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    fn add_reason(&mut self, reason: String) {
+        if self.reasons.len() < REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
 }
 
 /// Examples that could not be read.
@@ -180,6 +193,20 @@ impl<S, C> Loader<S, C> {
         Skipped { count: skipped.examples.len(), reasons: skipped.reasons.clone() }
     }
 
+    /// Those of [`skipped`](Self::skipped) by their places.
+    pub(crate) fn skipped_places(&self) -> SkippedPlaces {
+        self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts what an earlier session of a run could not read.
+    pub(crate) fn remember_skipped(&self, places: SkippedPlaces) {
+        let mut skipped = self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.examples.extend(places.examples);
+        for reason in places.reasons {
+            skipped.add_reason(reason);
+        }
+    }
+
     /// Begins to count skipped examples anew.
     pub(crate) fn forget_skipped(&self) {
         *self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -224,9 +251,7 @@ impl<S: Source, C: Collate<S::Example>> Shared<S, C> {
     fn skip(&self, example: usize, reason: String) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         skipped.examples.insert(example);
-        if skipped.reasons.len() < REASONS && !skipped.reasons.contains(&reason) {
-            skipped.reasons.push(reason);
-        }
+        skipped.add_reason(reason);
     }
 }
 

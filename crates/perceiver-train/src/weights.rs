@@ -9,6 +9,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bool, Bytes, Int, Shape, Tensor};
 use burn_pack::Reader;
 
+use crate::pack::open_pack;
 use crate::{Error, Result};
 
 /// Name of the file of weights in a run's folder.
@@ -45,6 +46,10 @@ pub fn save_weights<M: Module>(module: &M, folder: impl AsRef<Path>) -> Result<(
 /// parameters are not the module's.
 pub fn load_weights<M: Module>(module: M, folder: impl AsRef<Path>) -> Result<M> {
     let path = folder.as_ref().join(WEIGHTS_NAME);
+    open_pack(&path).map_err(|error| match error {
+        Error::SavedState { path, reason } => Error::Weights { path, reason },
+        error => error,
+    })?;
     // burn would read tensors from the file when they are first used, and it may be replaced by then.
     let bytes = Bytes::from_bytes_vec(fs::read(&path).map_err(Error::io(&path, "read"))?);
     let bytes = bytes.shared();

@@ -363,12 +363,92 @@ fn the_state_of_another_optimiser_is_damage_where_no_settings_were_saved() {
     let folder = folder.path();
     run(folder, "out", false, Some(5)).unwrap();
     let checkpoints = folder.join("out/checkpoints");
-    fs::remove_file(checkpoints.join("settings.json")).unwrap();
+    // As in folders of older versions.
+    for name in ["settings.json", "step-5/state.json"] {
+        fs::remove_file(checkpoints.join(name)).unwrap();
+    }
     fs::copy(checkpoints.join("step-5/model.bpk"), checkpoints.join("step-5/optimiser.bpk"))
         .unwrap();
     let error = run(folder, "out", true, None).unwrap_err();
     assert!(error.contains("step-5/optimiser.bpk: "), "{error}");
     assert!(error.contains("state of another optimiser: 0 of "), "{error}");
+}
+
+#[test]
+fn every_file_of_a_checkpoint_belongs_to_its_step_and_ends_where_it_should() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let file = |step: &str, name: &str| folder.join("out/checkpoints").join(step).join(name);
+    fs::remove_dir_all(folder.join("out/checkpoints/step-4")).unwrap();
+    let names = ["model.bpk", "optimiser.bpk", "schedule.bpk"];
+    // As older versions wrote it, and with what ties the files to their step.
+    let manifest = fs::read(file("step-5", "state.json")).unwrap();
+    for tied in [true, false] {
+        if !tied {
+            fs::remove_file(file("step-5", "state.json")).unwrap();
+        }
+        for name in names {
+            let path = file("step-5", name);
+            let whole = fs::read(&path).unwrap();
+            let longer = [&whole[..], &[0; 100]].concat();
+            let mut others = vec![longer, whole[..whole.len() / 2].to_vec()];
+            let schedule = fs::read(file("step-5", "schedule.bpk")).unwrap();
+            let foreign = if name == "schedule.bpk" { "optimiser.bpk" } else { "schedule.bpk" };
+            others.push(fs::read(file("step-5", foreign)).unwrap());
+            for other in others {
+                fs::write(&path, other).unwrap();
+                let error = run(folder, "out", true, None).unwrap_err();
+                assert!(error.contains(&format!("step-5/{name}: ")), "{name}, {tied}: {error}");
+                assert_eq!(error.lines().count(), 1, "{error}");
+            }
+            fs::write(&path, whole).unwrap();
+            assert_eq!(schedule.len(), 256);
+        }
+    }
+    fs::write(file("step-5", "state.json"), manifest).unwrap();
+    assert_eq!(run(folder, "out", true, None).unwrap(), Ending::Complete);
+    run(folder, "whole", false, None).unwrap();
+    assert!(weights(folder, "out") == weights(folder, "whole"), "other weights");
+}
+
+#[test]
+fn the_state_of_another_step_or_run_is_damage() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let step = |name: &str| folder.join("out/checkpoints").join(name);
+    let saved = fs::read(step("step-5/schedule.bpk")).unwrap();
+    fs::copy(step("step-4/schedule.bpk"), step("step-5/schedule.bpk")).unwrap();
+    fs::rename(step("step-4"), step("step-3")).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    let expected = "step-5/schedule.bpk: damaged: not the file that step 5 of this run saved";
+    assert!(error.ends_with(expected), "{error}");
+    fs::write(step("step-5/schedule.bpk"), saved).unwrap();
+    fs::rename(step("step-5"), step("step-6")).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    assert!(error.ends_with("step-6: damaged: holds the states of step 5"), "{error}");
+    // A run of another seed, whose states fit.
+    fs::rename(step("step-6"), step("step-5")).unwrap();
+    fs::remove_dir_all(step("step-3")).unwrap();
+    let text = fs::read_to_string(step("settings.json")).unwrap();
+    fs::write(step("settings.json"), text.replace("\"run.seed\": 3", "\"run.seed\": 4")).unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    let expected = "step-5: damaged: holds the states of a run with other settings";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_checkpoint_is_refused_before_the_first_step() {
+    let folder = folder_with(RECIPE);
+    let folder = folder.path();
+    run(folder, "out", false, Some(5)).unwrap();
+    let place = folder.join("out/checkpoints/step-8");
+    fs::write(&place, "mine").unwrap();
+    let error = run(folder, "out", true, None).unwrap_err();
+    let expected = "step-8: damaged: not a folder, expected that of a checkpoint";
+    assert!(error.ends_with(expected), "{error}");
+    assert_eq!(fs::read(&place).unwrap(), b"mine");
 }
 
 #[test]
@@ -517,7 +597,24 @@ fn wrong_recipes_are_refused_in_one_line() {
         (
             "length = 8",
             "length = 8\nmask_probability = 2",
-            "`data.mask_probability` is 2, expected 0 to 1",
+            "`data.mask_probability` is 2, expected a number from 0 to 1",
+        ),
+        (
+            "learning_rate = 0.01",
+            "learning_rate = 1e300",
+            "`optimiser.learning_rate` is 1e300, expected a number greater than 0, at most 1",
+        ),
+        ("max_norm = 0.5", "max_norm = 0", "`run.max_norm` is 0, expected a number greater than 0"),
+        (
+            "average_decay = 0.9",
+            "average_decay = 1",
+            "`run.average_decay` is 1, expected a number from 0 to less than 1",
+        ),
+        ("steps = 10", "steps = 1e18", "expected a whole number for `steps`"),
+        (
+            "num_latents = 2",
+            "num_latents = nan",
+            "`model.num_latents` is NaN, expected a finite number",
         ),
     ];
     for (right, changed, expected) in wrong {
@@ -667,6 +764,25 @@ fn a_batch_without_a_known_pixel_counts_nothing() {
     let error = run(folder, "none", false, None).unwrap_err();
     let expected = "metric `end-point error` counted no examples in the train part at step ";
     assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_model_of_generated_flow_names_the_largest_motion_of_its_pairs() {
+    let start = FLOW.find("kind = ").unwrap();
+    let end = FLOW.find("[optimiser]").unwrap();
+    let data = "kind = \"generated-flow\"\ntrain = \"photos\"\nvalidation = \"photos\"\n\
+        validation_pairs = 1\nmax_motion = 1.5\n\n";
+    let recipe = format!("{}{data}{}", &FLOW[..start], &FLOW[end..]);
+    let folder = folder_with(&recipe);
+    let folder = folder.path();
+    fs::create_dir(folder.join("photos")).unwrap();
+    let photo =
+        image::RgbImage::from_fn(20, 20, |x, y| image::Rgb([x * 9, y * 7, x * y].map(|i| i as u8)));
+    photo.save(folder.join("photos/photo.png")).unwrap();
+    assert_eq!(run(folder, "out", false, None).unwrap(), Ending::Complete);
+    let config = perceiver_models::PerceiverConfig::from_pretrained(folder.join("out")).unwrap();
+    let motion = perceiver_models::PerceiverForOpticalFlow::max_motion(&config).unwrap();
+    assert_eq!(motion, Some(1.5));
 }
 
 #[test]

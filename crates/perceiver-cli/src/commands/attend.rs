@@ -15,7 +15,7 @@ use crate::atomic_output::write_whole;
 use crate::bundled::Bundled;
 use crate::files::text_argument;
 use crate::long_texts::with_options;
-use crate::output::{one_line, table};
+use crate::output::{one_line, path_text, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &AttendArguments, context: &Context) -> Result<()> 
     write_whole(output, &bytes)?;
     context.note_device(&device, start);
 
-    let name = output.display().to_string();
+    let name = path_text(output);
     let maps = attention.maps.iter();
     let json: Vec<_> = maps.clone().map(|map| as_json(map, &attention, arguments.top_k)).collect();
     let layer = if arguments.layer == Layer::Encoder { "encoder" } else { "decoder" };

@@ -15,7 +15,7 @@ use super::Context;
 use crate::args::{HeadArguments, ModelArguments, OutputArguments};
 use crate::atomic_output::AtomicOutput;
 use crate::bundled::Bundled;
-use crate::output::{one_line, table, without_panic};
+use crate::output::{one_line, path_text, table, without_panic};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &AutoencodeArguments, context: &Context) -> Result<
     sink.finish(pipeline.sample_rate(), report.has_sound, context)?;
     report.note_length(seconds, context);
     context.note_device(&device, start);
-    let name = arguments.output.output.display().to_string();
+    let name = path_text(&arguments.output.output);
     context.output.result(report.as_json(&name), &report.as_text(&name))?;
     Ok(())
 }

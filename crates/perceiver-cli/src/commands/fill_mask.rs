@@ -10,7 +10,7 @@ use super::Context;
 use crate::args::{HeadArguments, ModelArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
-use crate::files::{lines, text_argument};
+use crate::files::{Line, lines, text_argument};
 use crate::output::{one_line, table};
 
 const EXAMPLES: &str = "\
@@ -82,9 +82,18 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
     let mut batch = Batch::new(texts.len());
     let mut bar = context.output.progress("fill-mask", "texts");
     bar.at(Progress { done: 0, total: texts.len() });
-    let answers = pipeline.run_all(texts.iter().map(|(_, text)| text));
-    for (done, ((name, text), answer)) in texts.iter().zip(answers).enumerate() {
-        bar.at(Progress { done: done + 1, total: texts.len() });
+    let total = texts.len();
+    let mut readable = Vec::new();
+    for (name, text) in texts {
+        match text {
+            Ok(text) => readable.push((name, text)),
+            Err(error) => batch.run(&name, || Err(error))?,
+        }
+    }
+    let unreadable = total - readable.len();
+    let answers = pipeline.run_all(readable.iter().map(|(_, text)| text));
+    for (done, ((name, text), answer)) in readable.iter().zip(answers).enumerate() {
+        bar.at(Progress { done: unreadable + done + 1, total });
         batch.run(name, || {
             let filled = answer?;
             let shown = as_text(text, &filled, has_words);
@@ -99,10 +108,10 @@ pub(crate) fn run(arguments: &FillMaskArguments, context: &Context) -> Result<()
 
 impl FillMaskArguments {
     /// The texts, each with its name in errors.
-    fn texts(&self) -> Result<Vec<(String, String)>> {
+    fn texts(&self) -> Result<Vec<Line>> {
         match (&self.file, &self.text) {
             (Some(file), _) => lines(file),
-            (None, Some(text)) => Ok(vec![("the text".to_owned(), text_argument(text)?)]),
+            (None, Some(text)) => Ok(vec![("the text".to_owned(), Ok(text_argument(text)?))]),
             (None, None) => Ok(Vec::new()),
         }
     }
@@ -111,7 +120,9 @@ impl FillMaskArguments {
     fn words(&self) -> Result<Vec<String>> {
         let mut words = self.candidates.clone();
         if let Some(file) = &self.words {
-            words.extend(lines(file)?.into_iter().map(|(_, word)| word));
+            for (_, word) in lines(file)? {
+                words.push(word?);
+            }
         }
         Ok(words)
     }

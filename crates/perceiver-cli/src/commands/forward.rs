@@ -15,7 +15,7 @@ use super::Context;
 use crate::args::{HeadArguments, HubArguments, OutputArguments};
 use crate::atomic_output::folder_of;
 use crate::interrupt::sweep_when_interrupted;
-use crate::output::{dtype_name, one_line, table};
+use crate::output::{dtype_name, one_line, path_text, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,13 +75,16 @@ pub(crate) fn run(arguments: &ForwardArguments, context: &Context) -> Result<()>
     let outputs = model
         .forward(inputs, &config, options, &device.device)
         .with_context(|| arguments.inputs.display().to_string())?;
+    for (_, data) in outputs.iter().filter(|(_, data)| data.dtype().is_float()) {
+        report.check_outputs(data.iter::<f32>())?;
+    }
     let tensors: Vec<_> = outputs.iter().map(|(name, data)| describe(name, data)).collect();
     sweep_when_interrupted(folder_of(output));
     write_tensors(output, outputs)?;
     context.output.warnings(&report.warnings());
     context.note_device(&device, start);
 
-    let output = output.display().to_string();
+    let output = path_text(output);
     let text = table(&tensors.iter().map(Tensor::row).collect::<Vec<_>>());
     let names = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.json()));
     let json = json!({ "output": output, "tensors": names.collect::<Map<_, _>>() });

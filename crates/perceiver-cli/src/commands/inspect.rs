@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use crate::args::{HeadArguments, HubArguments};
 use crate::device;
-use crate::output::{dtype_name, grouped, megabytes, one_line, table};
+use crate::output::{dtype_name, grouped, megabytes, one_line, path_text, table};
 
 mod differences;
 mod parts;
@@ -55,7 +55,9 @@ pub(crate) fn run(arguments: &InspectArguments, context: &Context) -> Result<()>
     let checkpoint = Checkpoint::open(&folder)?;
     let summary = Summary::new(&folder, head, &checkpoint, &model.parameters())?;
     context.output.warnings(&summary.warnings);
-    context.output.result(summary.json(&config), &summary.text(&config))?;
+    // The configuration of many labels is long.
+    let json = if context.output.json { summary.json(&config) } else { Value::Null };
+    context.output.result(json, &summary.text(&config))?;
     Ok(())
 }
 
@@ -85,17 +87,18 @@ impl Summary {
         let expected: Vec<_> =
             expected.iter().map(|(key, shape)| (format!("{prefix}{key}"), shape.clone())).collect();
         let mut summary = Self {
-            folder: folder.display().to_string(),
+            folder: path_text(folder),
             head,
             parts: [0; PARTS.len()],
             buffers: 0,
             stored: BTreeMap::new(),
-            weights: checkpoint.path().display().to_string(),
+            weights: path_text(checkpoint.path()),
             files: files(folder).with_context(|| folder.display().to_string())?,
             warnings: differences(checkpoint, &expected),
         };
         if !prefix.is_empty() {
-            let note = format!("keys of the checkpoint begin with `{prefix}`, which is left off");
+            let weights = &summary.weights;
+            let note = format!("{weights}: keys begin with `{prefix}`, which is left off");
             summary.warnings.insert(0, note);
         }
         for (key, info) in checkpoint.tensors() {
@@ -188,7 +191,7 @@ fn files(folder: &Path) -> Result<Vec<(String, usize)>> {
             && metadata.is_file()
         {
             let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-            files.push((entry.file_name().to_string_lossy().into_owned(), bytes));
+            files.push((path_text(Path::new(&entry.file_name())), bytes));
         }
     }
     files.sort();

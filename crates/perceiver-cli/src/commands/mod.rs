@@ -44,7 +44,7 @@ pub(crate) use self::tokenize::TokenizeArguments;
 pub(crate) use self::train::TrainArguments;
 use crate::args::{Arguments, Command};
 use crate::device::{self, OpenDevice};
-use crate::output::{Output, dtype_name, megabytes, one_line};
+use crate::output::{Output, dtype_name, megabytes, one_line, path_text};
 
 /// Settings shared by all subcommands.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ fn written(folder: &Path, head: Head, context: &Context) -> Result<()> {
     let mut dtypes: Vec<String> = floats.map(|info| dtype_name(info.dtype)).collect();
     dtypes.sort();
     dtypes.dedup();
-    let (folder, weights) = (folder.display().to_string(), checkpoint.path().display().to_string());
+    let (folder, weights) = (path_text(folder), path_text(checkpoint.path()));
     let json = json!({
         "output": folder,
         "head": head.name(),

@@ -11,7 +11,7 @@ use super::Context;
 use crate::args::{ImageBackend, OptionalModelArguments, OutputArguments};
 use crate::atomic_output::folder_of;
 use crate::interrupt::sweep_when_interrupted;
-use crate::output::one_line;
+use crate::output::{one_line, path_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &PreprocessArguments, context: &Context) -> Result<
     sweep_when_interrupted(folder_of(output));
     write_tensors(output, [("pixel_values".to_owned(), pixels)])?;
 
-    let output = output.display().to_string();
+    let output = path_text(output);
     let json = json!({ "output": output, "pixel_values": shape });
     let text = format!("{}: pixel_values {shape:?}", one_line(&output));
     context.output.result(json, &text)?;

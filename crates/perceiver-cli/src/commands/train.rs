@@ -16,7 +16,7 @@ use crate::batch::Unreadable;
 use crate::destination::check_writable;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{Output, grouped, one_line};
+use crate::output::{Output, grouped, one_line, path_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &TrainArguments, context: &Context) -> Result<()> {
     let finished = recipe.train(options, move |event| printer.print(&event))?;
     let skipped = &finished.skipped;
     output.warnings(&skipped.reasons);
-    let place = folder.display().to_string();
+    let place = path_text(&folder);
     let (step, complete) = match finished.ending {
         Ending::Complete => (recipe.settings.run.steps, true),
         Ending::Interrupted { step } => (step, false),

@@ -280,6 +280,124 @@ fn smaller_frames_are_padded_where_that_is_wanted() {
 }
 
 #[test]
+fn levels_and_passes_are_those_asked_for_as_far_as_frames_hold_a_tile() {
+    let scene = Scene::new();
+    let (first, second) = (scene.frame("a.png", 48, 36), scene.frame("b.png", 48, 36));
+    let out = scene.path("out.flo");
+    let flow = |more: &[&str]| {
+        let mut command = arguments![&first, &second, "-o", &out, "--force"];
+        command.extend(more.iter().map(OsString::from));
+        let run = scene.flow(command);
+        assert_eq!(run.code, 0, "{run:?}");
+        read_flo(&out)
+    };
+    // The model's configuration does not name its largest motion.
+    let once = flow(&[]);
+    assert_eq!(flow(&["--levels", "1"]), once);
+    assert_eq!(flow(&["--levels", "1", "--passes", "1"]), once);
+    let (width, height, coarse_to_fine) = flow(&["--levels", "2"]);
+    assert_eq!((width, height), (48, 36));
+    assert!(coarse_to_fine != once.2 && coarse_to_fine.iter().all(|number| number.is_finite()));
+    assert_eq!(flow(&["--levels", "2", "--passes", "2"]).2, coarse_to_fine);
+    assert_eq!(flow(&["--levels", "18446744073709551615"]).2, coarse_to_fine);
+    assert_ne!(flow(&["--passes", "2"]).2, once.2);
+
+    let refuses = |more: &[&str], words: &[&str]| {
+        let mut command = arguments![&first, &second, "-o", scene.path("other.flo")];
+        command.extend(more.iter().map(OsString::from));
+        scene.refuses(command, words);
+    };
+    refuses(&["--levels", "0"], &["--levels", "a whole number, at least 1"]);
+    refuses(&["--passes=-1"], &["--passes", "a whole number, at least 1"]);
+    refuses(&["--levels", "1e9"], &["--levels", "a whole number, at least 1"]);
+}
+
+#[test]
+fn identical_frames_have_no_motion_and_hide_nothing() {
+    let scene = Scene::new();
+    let (frame, flows) = (scene.frame("a.png", 48, 36), scene.path("flows"));
+    let mut command = arguments![&frame, &frame, "-o", &flows, "--format", "flo,occlusion"];
+    command.extend(arguments!["--levels", "2", "--mark-hidden"]);
+    let run = scene.flow(command);
+    assert_eq!(run.code, 0, "{run:?}");
+    let (_, _, numbers) = read_flo(&flows.join("flo/a.flo"));
+    assert!(numbers.iter().all(|&number| number == 0.0));
+    let hidden = pixels(&flows.join("occlusion/a.png"));
+    assert_eq!(hidden.dimensions(), (48, 36));
+    assert!(hidden.iter().all(|&level| level == 0));
+}
+
+/// The model is untrained, so its two flows disagree: almost every pixel counts as hidden.
+#[test]
+fn hidden_pixels_are_unknown_in_files_of_numbers_if_asked() {
+    let scene = Scene::new();
+    let (first, second) = (scene.tile("a.png"), scene.tile("b.png"));
+    let (plain, flows) = (scene.path("plain.flo"), scene.path("flows"));
+    assert_eq!(scene.flow(arguments![&first, &second, "-o", &plain]).code, 0);
+    let mut command = arguments![&first, &second, "-o", &flows, "--mark-hidden"];
+    command.extend(arguments!["--format", "flo,kitti,occlusion"]);
+    let run = scene.flow(command);
+    assert_eq!(run.code, 0, "{run:?}");
+    let hidden = pixels(&flows.join("occlusion/a.png"));
+    let (plain, marked) = (read_flo(&plain).2, read_flo(&flows.join("flo/a.flo")).2);
+    let kitti = perceiver_data::flow::read_flow(flows.join("kitti/a.png")).unwrap();
+    for (index, (vector, marked)) in plain.chunks(2).zip(marked.chunks(2)).enumerate() {
+        let (x, y) = (index as u32 % TILE[1], index as u32 / TILE[1]);
+        let is_hidden = hidden.get_pixel(x, y).0[0] == 255;
+        assert_eq!(kitti.known[[y as usize, x as usize]], !is_hidden, "{x}, {y}");
+        if is_hidden {
+            // Middlebury's number for unknown motion.
+            assert_eq!(marked, [1e10; 2], "{x}, {y}");
+        } else {
+            assert_eq!(marked, vector, "{x}, {y}");
+        }
+    }
+    let out = scene.path("out.png");
+    scene.refuses(
+        arguments![&first, &second, "-o", &out, "--mark-hidden"],
+        &["--mark-hidden", "expected --format flo or kitti"],
+    );
+}
+
+#[test]
+fn frames_are_written_with_others_between_them() {
+    let scene = Scene::new();
+    let frames = ["1.png", "2.png", "3.png"].map(|name| scene.tile(name));
+    let (folder, clip) = (scene.path("slow"), scene.path("slow.gif"));
+    let command = |out: &Path| {
+        let mut command = arguments!["-o", out, "--interpolate", "2"];
+        command.extend(frames.iter().map(OsString::from));
+        command
+    };
+    let run = scene.flow(command(&folder));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("slow: 7 frames"), "{}", run.stdout);
+    let written: Vec<_> = (1..=7).map(|index| format!("{index:06}.png")).collect();
+    assert_eq!(listing(&folder), written);
+    for (index, frame) in frames.iter().enumerate() {
+        assert_eq!(pixels(&folder.join(&written[3 * index])), pixels(frame));
+    }
+    assert_eq!(scene.flow(command(&clip)).code, 0);
+    assert_eq!(pixels(&clip).dimensions(), (TILE[1], TILE[0]));
+
+    // The same frame twice has nothing new between.
+    let same = scene.path("same");
+    let mut command = arguments![&frames[0], &frames[0], "-o", &same, "--interpolate", "1"];
+    command.extend(arguments!["--levels", "2"]);
+    assert_eq!(scene.flow(command).code, 0);
+    assert_eq!(pixels(&same.join("000002.png")), pixels(&frames[0]));
+
+    let refuses = |out: &str, more: &[&str], words: &[&str]| {
+        let mut command = arguments![&frames[0], &frames[1], "-o", scene.path(out)];
+        command.extend(more.iter().map(OsString::from));
+        scene.refuses(command, words);
+    };
+    refuses("other", &["--interpolate", "0"], &["--interpolate", "1..=1000"]);
+    refuses("other", &["--interpolate", "2", "--format", "flo"], &["--interpolate", "--format"]);
+    refuses("other.flo", &["--interpolate", "2"], &["other.flo"]);
+}
+
+#[test]
 fn input_other_than_pairs_of_frames_is_refused() {
     let scene = Scene::new();
     let (first, second) = (scene.tile("a.png"), scene.tile("b.png"));

@@ -141,3 +141,18 @@ fn an_evaluation_says_how_many_texts_it_cut() {
     let expected = "warning: 1 of 3 texts were cut to the model's 13 tokens";
     assert!(ran.stderr.contains(expected), "{ran:?}");
 }
+
+#[test]
+fn texts_in_different_numbers_of_windows_are_refused_without_pooling() {
+    let folder = tempdir().unwrap();
+    let (file, output) = (folder.path().join("texts.txt"), folder.path().join("x.npy"));
+    fs::write(&file, ["!#", LONG].join("\n")).unwrap();
+    let model = fixture("sequence_single_label");
+    let command = arguments!["features", "--model", &model, "--text-file", &file, "--window"];
+    let ran = run([command, arguments!["--pool", "none", "-o", &output]].concat());
+    assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:?}");
+    let expected =
+        format!("texts.txt:2: is read in 2 windows, expected the 1 of {}", file.display());
+    assert!(ran.stderr.contains(&expected), "{ran:?}");
+    assert!(!output.exists());
+}

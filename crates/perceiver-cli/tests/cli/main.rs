@@ -10,6 +10,7 @@ mod evaluate;
 mod features;
 mod flow;
 mod foreign;
+mod hostile;
 #[cfg(target_os = "linux")]
 mod limits;
 mod long_texts;

@@ -261,13 +261,16 @@ fn weights_that_are_not_numbers_are_reported() {
         bias.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     });
     let output = folder.path().join("out.safetensors");
-    let result = run(forward(&model, &model.join("inputs.safetensors"), &output));
-    assert_eq!(result.code, 0, "{result:?}");
-    let warning = result.stderr.lines().next().unwrap();
-    assert!(warning.starts_with("perceiver: warning: "), "{warning}");
-    assert!(warning.contains("embedding_decoder.bias"), "{warning}");
-    // The answers are then not numbers, but they are printed.
-    let result = run(arguments!["fill-mask", "--model", &model, "![MASK]", "--json"]);
-    assert_eq!(result.code, 0, "{result:?}");
-    serde_json::from_str::<Value>(&result.stdout).unwrap();
+    for command in [
+        forward(&model, &model.join("inputs.safetensors"), &output),
+        arguments!["fill-mask", "--model", &model, "![MASK]", "--json"],
+    ] {
+        let result = run(command);
+        assert_eq!((result.code, result.stdout.as_str()), (1, ""), "{result:?}");
+        let error = result.stderr.lines().last().unwrap();
+        let expected = "model.safetensors: the model's outputs are not finite: its tensor \
+                        embedding_decoder.bias has NaN or infinite values";
+        assert!(error.starts_with("perceiver: error: ") && error.ends_with(expected), "{error}");
+    }
+    assert!(!output.exists());
 }

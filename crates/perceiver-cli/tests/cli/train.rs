@@ -401,4 +401,8 @@ fn a_record_that_cannot_be_read_is_left_out_with_its_own_exit_code() {
     for words in expected {
         assert!(ran.stderr.contains(words), "no {words:?} in {}", ran.stderr);
     }
+    // The run trained without it, in whichever session.
+    let resumed = run(arguments(folder.path(), &["--json", "--resume"]));
+    assert_eq!(resumed.json_with_code(1)["skipped"], ran.json_with_code(1)["skipped"]);
+    assert!(resumed.stderr.contains("line 3: 1 fields"), "{}", resumed.stderr);
 }

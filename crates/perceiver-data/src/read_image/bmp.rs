@@ -64,6 +64,9 @@ struct Bitmap {
     pixels: usize,
 }
 
+/// Most pixels of a run-length encoded bitmap in a small file.
+const MAX_RUN_PIXELS: usize = 1 << 24;
+
 impl Bitmap {
     fn read(bytes: &[u8], header: usize, offset: usize) -> Result<Self, String> {
         let size = word(bytes, header)?;
@@ -150,6 +153,11 @@ impl Bitmap {
     fn run_lengths(&self, pixels: &[u8], are_halves: bool) -> Result<Vec<u8>, String> {
         let width = self.width as usize;
         let total = width * self.height as usize;
+        // A run of two bytes holds at most 255 pixels; only rows that are left out need fewer bytes.
+        if total > MAX_RUN_PIXELS.max(1024 * pixels.len()) {
+            let (height, bytes) = (self.height, pixels.len());
+            return Err(format!("{width}x{height} run-length encoded pixels in {bytes} bytes"));
+        }
         let mut indices: Vec<u8> = Vec::new();
         let (mut rest, mut x) = (pixels, 0);
         let halves = |byte: u8| if are_halves { [byte >> 4, byte & 15] } else { [byte; 2] };

@@ -1,6 +1,6 @@
 //! From compressed sound to samples.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -29,11 +29,12 @@ enum Decoded {
 }
 
 pub(super) fn decode(path: &Path) -> Result<Sound> {
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
-    let metadata = file.metadata().map_err(Error::io(path, "read"))?;
+    // A pipe would be waited for when it is opened.
+    let metadata = fs::metadata(path).map_err(Error::io(path, "read"))?;
     if !metadata.is_file() {
         return Err(Error::sound(path, "read", "not a file"));
     }
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
     let source = source(file, metadata.len()).map_err(Error::io(path, "read"))?;
     // A crafted file may make a decoder panic.
     let decoded = catch_unwind(AssertUnwindSafe(|| first_channel(source)))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Remarks;
+use super::records::excerpt;
 
 /// Class names in the order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,16 @@ impl ClassNames {
         }
     }
 
+    /// The names, as one that is not among them is told.
+    pub(super) fn listed(&self) -> String {
+        const LISTED: usize = 10;
+        let mut names: Vec<_> = self.0.iter().take(LISTED).map(|name| excerpt(name)).collect();
+        if let more @ 1.. = self.0.len().saturating_sub(LISTED) {
+            names.push(format!("{more} more"));
+        }
+        names.join(", ")
+    }
+
     /// The number of each label of a form, as a map: some data sets have many classes.
     pub(super) fn numbers(&self, form: LabelForm) -> BTreeMap<String, usize> {
         let classes = self.0.iter().enumerate();
@@ -53,7 +64,9 @@ impl ClassNames {
             LabelForm::Names => classes.map(|(index, name)| (name.clone(), index)).collect(),
             LabelForm::Indexes => {
                 let labels = |index| index_labels(index).map(|label| (label, index));
-                classes.flat_map(|(index, _)| labels(index)).collect()
+                let truths = TRUTHS.iter().map(|&(label, index)| (label.to_owned(), index));
+                let truths = truths.filter(|_| self.0.len() == TRUTH_CLASSES);
+                classes.flat_map(|(index, _)| labels(index)).chain(truths).collect()
             }
         }
     }
@@ -75,6 +88,13 @@ impl ClassNames {
         Remarks { notes: vec![note], ..Remarks::default() }
     }
 }
+
+/// Classes of a model that tells true from false.
+const TRUTH_CLASSES: usize = 2;
+
+/// Truth values as JSON, Python and spreadsheets write them, with their classes.
+const TRUTHS: [(&str, usize); 6] =
+    [("false", 0), ("False", 0), ("FALSE", 0), ("true", 1), ("True", 1), ("TRUE", 1)];
 
 /// An index as programs write it: as a number, as a float, as where a column has gaps, and as
 /// transformers names a class without a name.
@@ -127,6 +147,24 @@ mod tests {
         assert_eq!(names.form([]), LabelForm::Names);
         // One of the numbers is a name, so no other number is an index.
         assert_eq!(given(&["1", "2", "3"]).form(["0", "1"]), LabelForm::Names);
+    }
+
+    #[test]
+    fn true_and_false_are_the_two_classes_of_a_model_without_such_names() {
+        let given = |names: &[&str]| ClassNames(names.iter().map(|&n| n.to_owned()).collect());
+        let names = given(&["negative", "positive"]);
+        assert_eq!(names.form(["true", "false", "True"]), LabelForm::Indexes);
+        let numbers = names.numbers(LabelForm::Indexes);
+        assert_eq!(["false", "TRUE", "1"].map(|label| numbers[label]), [0, 1, 1]);
+        assert_eq!(given(&["a", "b", "c"]).form(["true"]), LabelForm::Names);
+        assert_eq!(given(&["true", "false"]).form(["true"]), LabelForm::Names);
+    }
+
+    #[test]
+    fn the_first_ten_classes_are_listed() {
+        let names: Vec<String> = (0..12).map(|index| format!("c{index}")).collect();
+        assert_eq!(ClassNames::given(&names[..2]).listed(), "\"c0\", \"c1\"");
+        assert!(ClassNames::given(&names).listed().ends_with("\"c9\", 2 more"));
     }
 
     #[test]

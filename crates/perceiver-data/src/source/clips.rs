@@ -107,13 +107,23 @@ struct Video {
 
 impl Clips {
     /// Reads videos, each with its class if it has one; a folder without images stands for the videos in
-    /// it. Leaves out videos that cannot be read or whose part is shorter than a clip;
-    /// [`remarks`](Source::remarks) names them.
+    /// it. Leaves out videos that cannot be read, whose part is shorter than a clip, or whose frames
+    /// would exceed 4 GiB with those before them; [`remarks`](Source::remarks) names them.
     ///
     /// # Errors
     /// Returns an error if every video had to be left out, if one does not exist or needs a program
-    /// that is not installed, if all frames together exceed 4 GiB, or if the options are invalid.
+    /// that is not installed, or if the options are invalid.
     pub fn read(
+        videos: impl IntoIterator<Item = (PathBuf, Option<usize>)>,
+        part: ClipPart,
+        options: ClipOptions,
+    ) -> Result<Self> {
+        Self::read_within(MAX_MEMORY, videos, part, options)
+    }
+
+    /// Reads videos whose frames fit in so many bytes.
+    fn read_within(
+        mut memory: usize,
         videos: impl IntoIterator<Item = (PathBuf, Option<usize>)>,
         part: ClipPart,
         options: ClipOptions,
@@ -126,13 +136,11 @@ impl Clips {
             files.extend(found.files.into_iter().map(|file| (file, label)));
         }
         let mut clips = Self { videos: Vec::new(), places: Vec::new(), options, remarks };
-        let mut memory = MAX_MEMORY;
         let mut first = None;
         for (path, label) in files {
             let Err(error) = clips.add(&path, label, part, &mut memory) else { continue };
-            // A wrong name, a missing program and a lack of memory are no fault of one video.
-            let is_fatal = matches!(error, Error::ProgramMissing { .. } | Error::Data { .. });
-            if is_fatal || !path.exists() {
+            // A wrong name and a missing program are no fault of one video.
+            if matches!(error, Error::ProgramMissing { .. }) || !path.exists() {
                 return Err(error);
             }
             clips.remarks.left_out.push(error.to_string());
@@ -223,10 +231,10 @@ impl ClipOptions {
             let square = centre_square(&frame?, side);
             *memory = memory.checked_sub(square.len()).ok_or_else(|| {
                 let reason = format!(
-                    "the square frames of all videos, of {side} pixels a side, exceed \
+                    "with the videos before it, its square frames of {side}x{side} pixels exceed \
                      {MAX_MEMORY} bytes"
                 );
-                Error::data(path, reason)
+                refuse(reason)
             })?;
             frames.push(square);
         }
@@ -320,6 +328,18 @@ mod tests {
 
     fn error(video: &Path, part: ClipPart, options: ClipOptions) -> String {
         Clips::read([(video.to_owned(), None)], part, options).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_video_that_does_not_fit_in_memory_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let videos = [3, 6, 4].map(|frames| (video(frames, folder.path()), None));
+        // Room for eight frames of 4x4 pixels.
+        let clips = Clips::read_within(8 * 48, videos, ClipPart::Whole, OPTIONS).unwrap();
+        assert_eq!(greys(&clips), [[0, 1, 2], [0, 1, 2]]);
+        let left_out = clips.remarks().left_out;
+        assert_eq!(left_out.len(), 1);
+        assert!(left_out[0].contains("video 6") && left_out[0].contains("exceed"), "{left_out:?}");
     }
 
     #[test]

@@ -66,8 +66,10 @@ impl ImageFolder {
         let mut notes: Vec<_> = outside.into_iter().collect();
         for (place, class) in &found {
             let number = numbers.get(class.as_str());
-            let number =
-                *number.ok_or_else(|| Error::data(place, "its name is not one of the classes"))?;
+            let number = *number.ok_or_else(|| {
+                let known = names.listed();
+                Error::data(place, format!("its name is not one of the classes {known}"))
+            })?;
             let FolderFiles { files, passed_over } = FolderFiles::list(place, FileKind::Image)?;
             if files.is_empty() {
                 return Err(Error::data(place, "it holds no images"));
@@ -189,7 +191,10 @@ mod tests {
         let source = ImageFolder::open(folder.path(), Some(&names(&["emu", "dog"]))).unwrap();
         assert_eq!(red_and_label(&source), [(0, 1)]);
         let error = ImageFolder::open(folder.path(), Some(&names(&["emu"]))).unwrap_err();
-        assert!(error.to_string().ends_with("dog: its name is not one of the classes"), "{error}");
+        assert!(
+            error.to_string().ends_with("dog: its name is not one of the classes \"emu\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// Most records of a table: bounds memory even if each record is only a few bytes.
 pub(super) const MAX_RECORDS: usize = 1 << 24;
 
+/// Records of which none can be read before the rest is not tried.
+const MAX_WRONG: usize = 1 << 12;
+
 /// Number of columns listed in the error about a missing one.
 const MAX_NAMED_COLUMNS: usize = 10;
 
@@ -56,16 +59,33 @@ impl Form {
             }
             Self::Json if bytes.trim_ascii_start().starts_with(b"[") => {
                 let elements = Elements::new(bytes).take(MAX_RECORDS + 1);
-                elements.map(|found| found.map(|(line, json)| object(line, json, wanted))).collect()
+                collected(
+                    elements.map(|found| found.map(|(line, json)| object(line, json, wanted))),
+                )
             }
             Self::Json | Self::JsonLines => {
                 let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
                 let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
                 let records = lines.take(MAX_RECORDS + 1);
-                Ok(records.map(|(number, line)| object(number, line, wanted)).collect())
+                collected(records.map(|(number, line)| Ok(object(number, line, wanted))))
             }
         }
     }
+}
+
+/// The records, unless so many cannot be read and none can that the file holds something else.
+fn collected(found: impl Iterator<Item = Result<Record, String>>) -> Result<Vec<Record>, String> {
+    let (mut records, mut is_readable) = (Vec::new(), false);
+    for record in found {
+        let record = record?;
+        is_readable |= record.is_ok();
+        records.push(record);
+        if let (false, MAX_WRONG, Some(Err(first))) = (is_readable, records.len(), records.first())
+        {
+            return Err(format!("{first}; none of the first {MAX_WRONG} records can be read"));
+        }
+    }
+    Ok(records)
 }
 
 fn separated(bytes: &[u8], separator: u8, wanted: &[&str]) -> Result<Vec<Record>, String> {
@@ -96,15 +116,12 @@ fn separated(bytes: &[u8], separator: u8, wanted: &[&str]) -> Result<Vec<Record>
         };
         fields().and_then(split).map_err(|reason| format!("line {line}: {reason}"))
     };
-    let mut records = Vec::new();
     // Only reading can fail, and these bytes are in memory.
-    for found in reader.byte_records().flatten().take(MAX_RECORDS + 1) {
-        if let Some(line) = unclosed_quote(bytes, &found) {
-            return Err(format!("line {line}: the quote does not end"));
-        }
-        records.push(record(found));
-    }
-    Ok(records)
+    let found = reader.byte_records().flatten().take(MAX_RECORDS + 1);
+    collected(found.map(|found| match unclosed_quote(bytes, &found) {
+        Some(line) => Err(format!("line {line}: the quote does not end")),
+        None => Ok(record(found)),
+    }))
 }
 
 /// The line in which a record begins whose last field is quoted and swallows the rest of the table.
@@ -233,6 +250,20 @@ pub(super) fn excerpt(text: &str) -> String {
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_other_things_is_refused_at_its_beginning() {
+        for (name, bytes) in
+            [("a.json", format!("[{}1]", "1,\n".repeat(9000))), ("a.jsonl", "1\n".repeat(9000))]
+        {
+            let reason = records(name, bytes.as_bytes()).unwrap_err();
+            let expected =
+                "line 1: no JSON object, at column 1; none of the first 4096 records can be read";
+            assert_eq!(reason, expected);
+        }
+        let late = format!("{}{{\"text\": \"a\", \"label\": \"b\"}}\n", "1\n".repeat(4000));
+        assert!(records("a.jsonl", late.as_bytes()).unwrap().last().unwrap().is_ok());
+    }
 
     fn records(name: &str, bytes: &[u8]) -> Result<Vec<Record>, String> {
         Form::of(Path::new(name)).unwrap().records(bytes, &["text", "label"])

@@ -126,7 +126,9 @@ impl TextTable {
                 (Ok((text, label)), LabelColumns::Class(_)) => {
                     let class = numbers.get(label[0].as_str()).ok_or_else(|| {
                         let found = excerpt(&label[0]);
-                        let reason = format!("record {number}: {found} is not one of the classes");
+                        let known = names.listed();
+                        let reason =
+                            format!("record {number}: {found} is not one of the classes {known}");
                         Error::data(path, reason)
                     })?;
                     Ok(LabelledText { text, label: Label::Class(*class) })
@@ -315,7 +317,10 @@ mod tests {
         let table = open("m.csv", b"text,label\na,ham\n", &class(), Some(&names)).unwrap();
         assert_eq!(examples(&table), [labelled("a", 1)]);
         let message = refusal("m.csv", b"text,label\na,ham\nb,news\n", Some(&names));
-        assert!(message.ends_with("record 2: \"news\" is not one of the classes"), "{message}");
+        assert!(
+            message.ends_with("record 2: \"news\" is not one of the classes \"spam\", \"ham\""),
+            "{message}"
+        );
     }
 
     #[test]
@@ -326,7 +331,10 @@ mod tests {
         let notes = table.remarks().notes;
         assert!(notes[0].ends_with("by index, 0 as \"spam\", 1 as \"ham\""), "{notes:?}");
         let message = refusal("m.csv", b"text,label\na,ham\nb,0\n", Some(&names));
-        assert!(message.ends_with("record 2: \"0\" is not one of the classes"), "{message}");
+        assert!(
+            message.ends_with("record 2: \"0\" is not one of the classes \"spam\", \"ham\""),
+            "{message}"
+        );
         let named = open("m.csv", b"text,label\na,ham\n", &class(), Some(&names)).unwrap();
         assert_eq!(named.remarks(), Remarks::default());
     }

@@ -93,7 +93,7 @@ impl Piece {
 }
 
 /// Matches Python's `str.isspace`: Unicode white space and the four ASCII separators.
-fn is_white_space(character: char) -> bool {
+pub(super) fn is_white_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 

@@ -1,6 +1,6 @@
 //! From text to tokens, truncated and padded.
 
-use super::added::{Piece, apply_token_flags};
+use super::added::{Piece, apply_token_flags, is_white_space};
 use super::{
     EncodeInput, EncodeOptions, Encoding, Padding, PerceiverTokenizer, RESERVED, Side, Span,
     Truncation,
@@ -89,6 +89,30 @@ impl PerceiverTokenizer {
         tokens
     }
 
+    /// The first `count` tokens of a text, and possibly more: of a long text, only the beginning that
+    /// holds them is read.
+    fn first_tokens(&self, text: &str, count: usize) -> Vec<(u32, Span)> {
+        let longest = self.added.values().map(|token| token.content.len()).max().unwrap_or(0);
+        let absorbs_left = self.added.values().any(|token| token.lstrip);
+        // The tokens before a place depend on a few tokens after it.
+        let margin = 4 * (longest + 1);
+        let mut end = count.saturating_add(margin);
+        while end < text.len() {
+            let beginning = &text[..text.floor_char_boundary(end)];
+            let mut certain = &beginning[..beginning.floor_char_boundary(end - margin)];
+            if absorbs_left {
+                certain = certain.trim_end_matches(is_white_space);
+            }
+            let mut tokens = self.tokens(beginning, 0);
+            tokens.retain(|(_, span)| span.end <= certain.len());
+            if tokens.len() >= count {
+                return tokens;
+            }
+            end = end.saturating_mul(2);
+        }
+        self.tokens(text, 0)
+    }
+
     /// Identifier of a byte.
     pub(crate) fn byte_id(&self, byte: u8) -> u32 {
         let mut buffer = [0; 2];
@@ -102,9 +126,17 @@ impl PerceiverTokenizer {
         options: &EncodeOptions,
         plan: &Plan,
     ) -> Encoding {
-        let (mut first, mut second) = match input {
-            EncodeInput::Single(text) => (self.tokens(text, 0), None),
-            EncodeInput::Pair(first, second) => {
+        let cuts_right = options.truncation != Truncation::None
+            && options.truncation != Truncation::OnlySecond
+            && self.truncation_side == Side::Right;
+        let limit = plan.truncate_to.filter(|&limit| limit > 0 && cuts_right);
+        let (mut first, mut second) = match (input, limit) {
+            // One token more shows that the text is too long.
+            (EncodeInput::Single(text), Some(limit)) => {
+                (self.first_tokens(text, limit.saturating_add(1)), None)
+            }
+            (EncodeInput::Single(text), None) => (self.tokens(text, 0), None),
+            (EncodeInput::Pair(first, second), _) => {
                 (self.tokens(first, 0), Some(self.tokens(second, 1)))
             }
         };

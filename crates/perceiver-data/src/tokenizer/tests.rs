@@ -257,25 +257,7 @@ proptest! {
         ids in prop::collection::vec(0_u32..400, 6),
         text in "[ab \u{e9}<]{0,12}",
     ) {
-        let listed: Map<String, Value> = contents
-            .iter()
-            .zip(&flags)
-            .zip(&ids)
-            .map(|((content, [lstrip, rstrip, single_word]), id)| {
-                let token = serde_json::json!({
-                    "content": content,
-                    "lstrip": lstrip,
-                    "rstrip": rstrip,
-                    "single_word": single_word,
-                });
-                (id.to_string(), token)
-            })
-            .collect();
-        let config = serde_json::json!({
-            "added_tokens_decoder": listed,
-            "extra_special_tokens": contents,
-        });
-        let tokenizer = tokenizer_with(&config.to_string()).unwrap();
+        let tokenizer = tokenizer_of(&contents, &flags, &ids);
         let options = EncodeOptions::default().with_special_tokens(false);
         let encoding = tokenizer.encode(&text, &options).unwrap();
         let mut end = 0;
@@ -285,4 +267,44 @@ proptest! {
         }
         tokenizer.decode(&encoding.input_ids, false).unwrap();
     }
+
+    #[test]
+    fn a_text_is_cut_as_its_tokens_are(
+        contents in prop::collection::vec("[ab \u{e9}<]{1,3}", 0..4),
+        flags in prop::collection::vec(any::<[bool; 3]>(), 4),
+        ids in prop::collection::vec(0_u32..400, 4),
+        text in "[ab \u{e9}<]{0,200}| {100}[ab]{9}|a {90}b[a ]{99}",
+        limit in 1_usize..50,
+    ) {
+        let tokenizer = tokenizer_of(&contents, &flags, &ids);
+        let whole = EncodeOptions::default().with_special_tokens(false);
+        let cut = whole.clone().with_truncation(Truncation::LongestFirst).with_max_length(limit);
+        let (whole, cut) = (tokenizer.encode(&text, &whole).unwrap(), tokenizer.encode(&text, &cut).unwrap());
+        let kept = limit.min(whole.len());
+        prop_assert_eq!(&cut.input_ids, &whole.input_ids[..kept]);
+        prop_assert_eq!(&cut.offsets, &whole.offsets[..kept]);
+    }
+}
+
+/// A tokenizer with added tokens of any kind.
+fn tokenizer_of(contents: &[String], flags: &[[bool; 3]], ids: &[u32]) -> PerceiverTokenizer {
+    let listed: Map<String, Value> = contents
+        .iter()
+        .zip(flags)
+        .zip(ids)
+        .map(|((content, [lstrip, rstrip, single_word]), id)| {
+            let token = serde_json::json!({
+                "content": content,
+                "lstrip": lstrip,
+                "rstrip": rstrip,
+                "single_word": single_word,
+            });
+            (id.to_string(), token)
+        })
+        .collect();
+    let config = serde_json::json!({
+        "added_tokens_decoder": listed,
+        "extra_special_tokens": contents,
+    });
+    tokenizer_with(&config.to_string()).unwrap()
 }

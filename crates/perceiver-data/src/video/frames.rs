@@ -13,6 +13,13 @@ use crate::error::{Error, Result};
 use crate::folder_files::{FileKind, FolderFiles, passed_over_note};
 use crate::resample::{Backend, Resample, resize};
 
+/// Most pixels of all frames of an animation, unless its file is large: a thousand frames of
+/// 1920x1080 pixels.
+const MAX_ANIMATION_PIXELS: u64 = 1 << 31;
+
+/// Pixels of all frames for each byte of a large animation.
+const PIXELS_PER_BYTE: u64 = 1 << 10;
+
 /// Opens a video: a folder of images, an animated GIF, WebP or PNG, or any file that the `ffmpeg`
 /// program reads.
 ///
@@ -32,8 +39,9 @@ use crate::resample::{Backend, Resample, resize};
 /// ```
 ///
 /// # Errors
-/// Returns an error if there are no frames, the first one cannot be read, or ffmpeg is needed but
-/// not installed. The iterator returns an error, and ends, if a later frame cannot be read or
+/// Returns an error if there are no frames, the first one cannot be read, ffmpeg is needed but
+/// not installed, or the frames of an animation have more than 2³¹ pixels in all and more than 1024
+/// for each byte of the file. The iterator returns an error, and ends, if a later frame cannot be read or
 /// differs in size from the first.
 ///
 /// # Differences
@@ -68,7 +76,13 @@ pub fn read_frames(path: impl AsRef<Path>) -> Result<VideoFrames> {
             timeline: Some(timeline),
             ..Known::default()
         };
-        return VideoFrames::new(path, Source::Animation(animation), known);
+        let count = known.frames.unwrap_or(1);
+        let frames = VideoFrames::new(path, Source::Animation(animation), known)?;
+        let VideoInfo { width, height, .. } = frames.info;
+        return match check_work(count, width, height, metadata.len()) {
+            Ok(()) => Ok(frames),
+            Err(reason) => Err(Error::video(path, "use", reason)),
+        };
     }
     if let Some(kind) = other_kind(&start) {
         let reason = format!(
@@ -79,6 +93,20 @@ pub fn read_frames(path: impl AsRef<Path>) -> Result<VideoFrames> {
     }
     let (pictures, known) = ffmpeg::pictures(path)?;
     VideoFrames::new(path, Source::File(pictures), known)
+}
+
+/// Refuses an animation whose frames are much work for a small file: each is composed at full size,
+/// however few of its pixels change.
+fn check_work(frames: usize, width: u32, height: u32, file: u64) -> Result<(), String> {
+    let pixels = (frames as u64).saturating_mul(u64::from(width) * u64::from(height));
+    let limit = MAX_ANIMATION_PIXELS.max(file.saturating_mul(PIXELS_PER_BYTE));
+    if frames > 1 && pixels > limit {
+        return Err(format!(
+            "{frames} frames of {width}x{height} pixels in {file} bytes, expected at most {limit} \
+             pixels in all"
+        ));
+    }
+    Ok(())
 }
 
 /// Names the kind of a file that ffmpeg would read but that is not a video.
@@ -339,7 +367,7 @@ pub fn centre_square(frame: &RgbImage, side: u32) -> RgbImage {
 mod tests {
     use image::{Rgb, RgbImage};
 
-    use super::{AtRate, Schedule, centre_square};
+    use super::{AtRate, Schedule, centre_square, check_work};
 
     /// The index of each output frame, with one output frame per `step` input frames.
     fn seen(frames: u8, step: f64) -> Vec<u8> {
@@ -356,6 +384,17 @@ mod tests {
         assert_eq!(seen(6, 30.0 / 25.0), [0, 1, 2, 3, 4]);
         assert_eq!(seen(3, 10.0 / 25.0), [0, 0, 0, 1, 1, 2, 2, 2]);
         assert_eq!(seen(25, 25.0 / 75.0).len(), 75);
+    }
+
+    #[test]
+    fn many_large_frames_in_a_small_file_are_refused() {
+        let expected = "1000 frames of 4000x4000 pixels in 80000 bytes, expected at most 2147483648 \
+                        pixels in all";
+        assert_eq!(check_work(1000, 4000, 4000, 80_000), Err(expected.to_owned()));
+        assert!(check_work(1000, 4000, 4000, 20 << 20).is_ok());
+        assert!(check_work(1000, 1920, 1080, 80_000).is_ok());
+        // A single picture has a limit of its own.
+        assert!(check_work(1, u32::MAX, 4000, 80_000).is_ok());
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl ModalityConfig {
             Self::Table(table) => {
                 let categories =
                     |column: &ColumnConfig| column.categories.as_ref().map_or(0, Vec::len);
-                table.columns.iter().map(|column| categories(column).saturating_add(5)).sum()
+                table.columns.iter().map(|column| categories(column).saturating_add(3)).sum()
             }
             Self::Tokens(tokens) => tokens.vocabulary,
             Self::Series(_) | Self::Points(_) | Self::Grid(_) => 0,

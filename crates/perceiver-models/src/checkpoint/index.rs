@@ -50,7 +50,7 @@ pub(super) fn join<'a>(
 
 /// The file name of each shard, with the keys it should have.
 pub(crate) fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    parse(path, &files::read_text(path, MAX_BYTES)?)
+    parse(path, &files::read_folder_text(path, MAX_BYTES)?)
 }
 
 /// The same, from the text of an index.

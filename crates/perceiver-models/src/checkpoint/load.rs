@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
@@ -10,6 +11,7 @@ use super::keys::Place;
 use super::prefix::{BASE, Prefix};
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
+use crate::error::shortened;
 
 /// How a checkpoint is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ impl Default for LoadOptions {
 /// The result of loading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadReport {
+    /// The checkpoint.
+    pub path: PathBuf,
     /// Number of loaded tensors.
     pub tensors: usize,
     /// Tensors with NaN or infinite values, which will spread to the model's outputs.
@@ -82,15 +86,40 @@ impl LoadReport {
     /// Warnings for the user, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let line = |tensor: &NonFinite| {
-            format!("tensor {} has {} NaN or infinite values", tensor.key, tensor.count)
-        };
+        let path = self.path.display();
         let fresh = |tensor: &MismatchedSize| format!("fresh, since its shape differs: {tensor}");
-        let prefix = &self.prefix;
+        let prefix = shortened(&self.prefix);
         let wrapper = (!prefix.is_empty())
-            .then(|| format!("keys of the checkpoint begin with `{prefix}`, which is left off"));
-        let non_finite = self.non_finite.iter().map(line);
-        wrapper.into_iter().chain(non_finite).chain(self.mismatched.iter().map(fresh)).collect()
+            .then(|| format!("{path}: keys begin with `{prefix}`, which is left off"));
+        let non_finite = self.non_finite.first().map(|NonFinite { key, count }| {
+            let others = match self.non_finite.len() - 1 {
+                0 => String::new(),
+                others => format!(", and {others} others have some"),
+            };
+            let key = shortened(key);
+            format!("{path}: tensor {key} has {count} NaN or infinite values{others}")
+        });
+        let mismatched = self.mismatched.iter().map(fresh);
+        wrapper.into_iter().chain(non_finite).chain(mismatched).collect()
+    }
+
+    /// Checks numbers that the loaded model computed.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] naming the checkpoint and its first tensor with NaN or infinite values, if
+    /// one of the numbers is NaN or infinite.
+    pub fn check_outputs(&self, outputs: impl IntoIterator<Item = f32>) -> Result<(), Error> {
+        match outputs.into_iter().all(f32::is_finite) {
+            true => Ok(()),
+            false => Err(self.not_finite()),
+        }
+    }
+
+    /// The error about outputs that are not finite.
+    #[must_use]
+    pub fn not_finite(&self) -> Error {
+        let tensor = self.non_finite.first().map(|tensor| tensor.key.clone());
+        Error::NotFinite { path: self.path.clone(), tensor }
     }
 }
 
@@ -215,8 +244,9 @@ fn compare(
     let is_whole = missing.is_empty() && mismatched.is_empty();
     let may_lack = (partial || missing.is_empty()) && some_fit;
     if wrong.is_empty() && unused.is_empty() && (is_whole || may_lack) {
-        let prefix = prefix.to_owned();
+        let (path, prefix) = (checkpoint.path().to_path_buf(), prefix.to_owned());
         return Ok(LoadReport {
+            path,
             ignored,
             fresh: missing,
             mismatched,

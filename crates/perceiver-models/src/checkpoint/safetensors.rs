@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -14,6 +13,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{Place, Stored, TensorInfo};
 use crate::Error;
+use crate::files::open_regular;
 
 /// Size of the header's length, at the start of the file.
 pub(super) const LENGTH_BYTES: u64 = 8;
@@ -43,7 +43,7 @@ pub(super) fn dtype_name(dtype: DType) -> Option<String> {
 }
 
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Stored<'static>>, Error> {
-    let mut file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut file = open_regular(path)?;
     let length = file.metadata().map_err(Error::io(path, "read"))?.len();
     let header = header(path, &mut file, length)?;
     tensors(path, &header, length, |range| Place::Offset(range.start as u64))
@@ -94,7 +94,7 @@ fn tensors<'a>(
 }
 
 pub(super) fn read(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-    let mut file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut file = open_regular(path)?;
     file.seek(SeekFrom::Start(offset)).map_err(Error::io(path, "read"))?;
     let mut bytes = vec![0; length];
     file.read_exact(&mut bytes).map_err(Error::io(path, "read"))?;

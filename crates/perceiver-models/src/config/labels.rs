@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::parse::{shown, shown_name, unexpected};
 use crate::Error;
 
-/// Most labels that `num_labels` may name.
-const MAX_LABELS: usize = 1 << 20;
+/// Most labels that `num_labels` may give default names; a file may name more.
+const MAX_LABELS: usize = 1 << 17;
 
 /// Labels of a configuration without names.
 const DEFAULT_COUNT: usize = 2;

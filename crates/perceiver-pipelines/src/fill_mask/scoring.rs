@@ -14,13 +14,13 @@ use crate::{Result, text};
 const FIRST_BYTE_ID: u32 = 6;
 
 impl FillMask {
-    /// Finds the best texts of independent bytes.
+    /// Finds the best texts of independent bytes. Returns false if the model's scores are not finite.
     pub(super) fn guess(
         &self,
         texts: &[Result<MaskedText>],
         candidates: &mut [Vec<Scored>],
         count: usize,
-    ) {
+    ) -> bool {
         let capacity = self.capacity();
         let rows = good(texts).flat_map(|(index, text)| {
             let groups = text.groups(capacity).into_iter();
@@ -35,16 +35,17 @@ impl FillMask {
                 let choices = &choices[tokens.start - first..tokens.end - first];
                 candidates[index][span] = best_texts(choices, count);
             }
-        });
+        })
     }
 
-    /// Scores the words to choose from; words of equal length share a pass.
+    /// Scores the words to choose from; words of equal length share a pass. Returns false if the
+    /// model's scores are not finite.
     pub(super) fn choose(
         &self,
         texts: &[Result<MaskedText>],
         candidates: &mut [Vec<Scored>],
         count: usize,
-    ) {
+    ) -> bool {
         let capacity = self.capacity();
         let mask = self.tokenizer.mask_token_id();
         let lengths: BTreeSet<usize> = self.words.iter().map(String::len).collect();
@@ -65,11 +66,16 @@ impl FillMask {
                 (word.clone(), bytes.map(|(byte, choices)| score(choices, byte)).sum())
             }));
             keep_best(found, count);
-        });
+        })
     }
 
-    /// Scores candidates again, every byte given those before it.
-    pub(super) fn rescore(&self, texts: &[Result<MaskedText>], candidates: &mut [Vec<Scored>]) {
+    /// Scores candidates again, every byte given those before it. Returns false if the model's scores
+    /// are not finite.
+    pub(super) fn rescore(
+        &self,
+        texts: &[Result<MaskedText>],
+        candidates: &mut [Vec<Scored>],
+    ) -> bool {
         let capacity = self.capacity();
         let mask = self.tokenizer.mask_token_id();
         // A prefix, and the number of bytes of the whole text.
@@ -96,7 +102,7 @@ impl FillMask {
             row.places = next..next + 1;
             Some(((index, span, length, prefix), row))
         });
-        self.predict(rows, |(index, span, length, prefix), choices| {
+        let is_finite = self.predict(rows, |(index, span, length, prefix), choices| {
             for (text, sum) in &mut candidates[index][span] {
                 let bytes = text.as_bytes();
                 if bytes.len() == length && bytes.starts_with(&prefix) {
@@ -107,14 +113,16 @@ impl FillMask {
         for found in candidates.iter_mut().flatten() {
             keep_best(found, self.top_k);
         }
+        is_finite
     }
 
-    /// Runs the model on rows in batches, and passes the choices for each row's places on.
+    /// Runs the model on rows in batches, and passes the choices for each row's places on. Returns
+    /// false once a score is not finite.
     fn predict<K>(
         &self,
         rows: impl Iterator<Item = (K, Row)>,
         mut take: impl FnMut(K, Vec<Choices>),
-    ) {
+    ) -> bool {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
             let (keys, rows): (Vec<K>, Vec<Row>) = rows.by_ref().take(self.batch.max(1)).unzip();
@@ -122,10 +130,14 @@ impl FillMask {
             for (index, (key, row)) in keys.into_iter().zip(rows).enumerate() {
                 let logits = logits.clone().narrow(0, index, 1).narrow(1, 0, row.places.len());
                 let logits: Vec<f64> = logits.into_data().iter::<f64>().collect();
+                if !logits.iter().all(|logit| logit.is_finite()) {
+                    return false;
+                }
                 let places = logits.chunks(self.config.vocab_size);
                 take(key, places.map(|logits| self.byte_choices(logits)).collect());
             }
         }
+        true
     }
 
     /// `[rows, places, vocabulary]` at each row's places; rows with fewer places repeat the last.

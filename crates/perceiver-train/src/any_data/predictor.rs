@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, activation};
 use perceiver_data::{Record, Rows};
 use perceiver_models::any_data::{AnyDataConfig, ModalityConfig, Output};
 use perceiver_models::{
-    PerceiverConfig, PerceiverForAnyData, PerceiverHead as _, Pretrained, Request,
+    LoadReport, PerceiverConfig, PerceiverForAnyData, PerceiverHead as _, Pretrained, Request,
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -19,6 +19,7 @@ use crate::{Collate as _, Error, Result};
 pub struct Predictor {
     head: PerceiverForAnyData,
     config: PerceiverConfig,
+    report: LoadReport,
     encoder: RecordEncoder,
     device: Device,
 }
@@ -39,7 +40,8 @@ pub enum Answer {
     Values(Vec<(String, f32)>),
     /// The most probable class of every element, with its probability.
     Elements(Vec<(String, f32)>),
-    /// The content of every element, or of every patch of a grid, in the units of the data.
+    /// The content of every element, or of every patch of a grid, in the units of the data; the most
+    /// probable id of every token.
     Reconstruction(Rows),
 }
 
@@ -50,10 +52,10 @@ impl Predictor {
     /// [`Error::Model`] if it cannot be loaded, or is another head.
     pub fn open(source: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let device = device.clone().without_autodiff();
-        let Pretrained { model: head, config, .. } =
+        let Pretrained { model: head, config, report, .. } =
             PerceiverForAnyData::from_pretrained(source, &device)?;
         let encoder = RecordEncoder::new(&config)?;
-        Ok(Self { head, config, encoder, device })
+        Ok(Self { head, config, report, encoder, device })
     }
 
     /// The model's inputs and output.
@@ -79,7 +81,8 @@ impl Predictor {
     /// Answers records, whose targets are ignored: all of them at once.
     ///
     /// # Errors
-    /// Those of [`check`](Self::check), for the first record that fails it.
+    /// Those of [`check`](Self::check), for the first record that fails it; [`Error::Model`] if the
+    /// model's answers are not finite.
     pub fn predict(&self, records: &[Record]) -> Result<Vec<Answer>> {
         if records.is_empty() {
             return Ok(Vec::new());
@@ -104,7 +107,7 @@ impl Predictor {
         let mut input = batcher.batch(encoded, &mut random, &self.device).input;
         input.masked = None;
         let logits = self.head.forward(Request::new(input)).logits;
-        Ok(self.answers(logits, &lengths))
+        self.answers(logits, &lengths)
     }
 
     fn encode(&self, record: &Record) -> Result<EncodedRecord> {
@@ -116,7 +119,7 @@ impl Predictor {
 
     /// # Shapes
     /// - `logits`: `[batch, answers, outputs]`
-    fn answers(&self, logits: Tensor<3>, lengths: &[usize]) -> Vec<Answer> {
+    fn answers(&self, logits: Tensor<3>, lengths: &[usize]) -> Result<Vec<Answer>> {
         let [_, answers, outputs] = logits.dims();
         let scores = match &self.config().output {
             Output::Classification { .. } | Output::Elements { .. } => {
@@ -126,13 +129,14 @@ impl Predictor {
             Output::Regression { .. } | Output::Reconstruction { .. } => logits,
         };
         let scores: Vec<f32> = scores.into_data().convert::<f32>().iter().collect();
+        self.report.check_outputs(scores.iter().copied())?;
         let names: Vec<String> = match &self.config().output {
             Output::Regression { targets, .. } => targets.clone(),
             _ => self.config.id2label.values().cloned().collect(),
         };
         let named = |row: &[f32]| names.iter().cloned().zip(row.iter().copied()).collect();
         let best = |row: &[f32]| {
-            let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            let best = highest(row);
             (names[best].clone(), row[best])
         };
         let examples = scores.chunks_exact(answers * outputs).zip(lengths);
@@ -147,10 +151,22 @@ impl Predictor {
             Output::Elements { .. } => {
                 Answer::Elements(example.chunks_exact(outputs).take(length).map(best).collect())
             }
+            Output::Reconstruction { modality, .. } if self.is_of_tokens(modality) => {
+                let ids = example.chunks_exact(outputs).take(length).map(highest);
+                Answer::Reconstruction(Rows::new(1, ids.map(|id| id as f32).collect()))
+            }
             Output::Reconstruction { .. } => {
                 Answer::Reconstruction(Rows::new(outputs, example[..length * outputs].to_vec()))
             }
         };
-        examples.map(answer).collect()
+        Ok(examples.map(answer).collect())
     }
+
+    fn is_of_tokens(&self, modality: &str) -> bool {
+        matches!(self.config().modality(modality), Some((_, ModalityConfig::Tokens(_))))
+    }
+}
+
+fn highest(row: &[f32]) -> usize {
+    (0..row.len()).max_by(|&one, &other| row[one].total_cmp(&row[other])).unwrap_or(0)
 }

@@ -14,7 +14,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::cut_texts::CutTexts;
-use super::{Evaluation, Evaluator, longest_text, measure};
+use super::{Evaluation, Evaluator, explained, longest_text, measure};
 use crate::any_data::{AnyDataBatcher, EncodedRecords, RecordEncoder};
 use crate::objective::{any_data, image_classification, sequence_classification};
 use crate::recipe::sources::BoxedSource;
@@ -28,7 +28,7 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, warnings) = self.load::<PerceiverForAnyData>(device)?;
+        let (head, report) = self.load::<PerceiverForAnyData>(device)?;
         let encoder = RecordEncoder::new(&self.config)?;
         let batcher = AnyDataBatcher { config: encoder.config().clone() };
         let loader = self.loader(EncodedRecords::new(source, encoder), batcher, device);
@@ -39,9 +39,10 @@ impl Evaluator {
                 count(&mut confusion, &scores, classes);
             }
             Ok(output)
-        })?;
+        });
+        let evaluation = explained(evaluation, &report)?.warned(report.warnings());
         let confusion = (confusion.examples() > 0).then_some(confusion);
-        Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
+        Ok(Evaluation { confusion, ..evaluation })
     }
 
     pub(super) fn images<H: ImageClassifier>(
@@ -50,7 +51,7 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, warnings) = self.load::<H>(device)?;
+        let (head, report) = self.load::<H>(device)?;
         let config = &self.config;
         let processor = PerceiverImageProcessor::from_pretrained(&self.folder)?;
         let collate = ImageBatcher {
@@ -67,8 +68,9 @@ impl Evaluator {
             let scores = head.forward(HeadRequest::<H>::new(batch.pixels.into())).logits;
             count(&mut confusion, &scores, batch.targets.clone().argmax(1).squeeze_dim(1));
             Ok(image_classification::compare(scores, batch.targets))
-        })?;
-        Ok(Evaluation { confusion: Some(confusion), ..evaluation.warned(warnings) })
+        });
+        let evaluation = explained(evaluation, &report)?.warned(report.warnings());
+        Ok(Evaluation { confusion: Some(confusion), ..evaluation })
     }
 
     pub(super) fn texts(
@@ -77,7 +79,7 @@ impl Evaluator {
         device: &Device,
         on_progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation> {
-        let (head, mut warnings) = self.load::<PerceiverForSequenceClassification>(device)?;
+        let (head, report) = self.load::<PerceiverForSequenceClassification>(device)?;
         let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
         let length = longest_text(&self.folder, &tokenizer, &self.config)?;
         let (source, cut) = CutTexts::new(source, tokenizer.clone(), length);
@@ -90,8 +92,10 @@ impl Evaluator {
                 count(&mut confusion, &scores, classes.clone());
             }
             Ok(sequence_classification::compare(scores, batch.labels, head.problem_type()))
-        })?;
+        });
+        let evaluation = explained(evaluation, &report)?;
         let confusion = (confusion.examples() > 0).then_some(confusion);
+        let mut warnings = report.warnings();
         warnings.extend(cut.warning(evaluation.examples, length));
         Ok(Evaluation { confusion, ..evaluation.warned(warnings) })
     }

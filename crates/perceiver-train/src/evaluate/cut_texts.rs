@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use perceiver_data::{EncodeOptions, LabelledText, PerceiverTokenizer, Remarks, Source};
+use perceiver_data::{
+    EncodeOptions, LabelledText, PerceiverTokenizer, Remarks, Source, Truncation,
+};
 use rand_chacha::ChaCha8Rng;
 
 use crate::recipe::sources::BoxedSource;
@@ -32,11 +34,15 @@ impl CutTexts {
     }
 
     fn is_longer(&self, text: &str) -> bool {
+        // One token more than the model takes is enough to know.
+        let options = EncodeOptions::default()
+            .with_truncation(Truncation::LongestFirst)
+            .with_max_length(self.limit + 1);
         // A token has a byte or more, except the two around the text.
         text.len() + 2 > self.limit
             && self
                 .tokenizer
-                .encode(text, &EncodeOptions::default())
+                .encode(text, &options)
                 .is_ok_and(|encoding| encoding.len() > self.limit)
     }
 }

@@ -79,7 +79,7 @@ impl Evaluator {
             (Head::SequenceClassification, [table]) => self.text_table(table)?,
             (Head::SequenceClassification, _) => {
                 let expected = "expected one table of texts, such as *.csv or *.jsonl";
-                return Err(self.refused(format!("found {} files, {expected}", paths.len())));
+                return Err(found_several(paths, "files", expected));
             }
             (head, paths) if classifies_images(head) => match paths {
                 [folder] if folder.is_dir() => {
@@ -91,10 +91,9 @@ impl Evaluator {
                     Examples::Images(Box::new(source))
                 }
                 _ => {
-                    return Err(self.refused(
-                        "expected a folder with a folder of photos per class, or two IDX files, of \
-                         images and of labels",
-                    ));
+                    let expected = "expected a folder with a folder of photos per class, or two \
+                                    IDX files, of images and of labels";
+                    return Err(found_several(paths, "paths", expected));
                 }
             },
             (Head::OpticalFlow, [folder]) => {
@@ -102,7 +101,7 @@ impl Evaluator {
             }
             (Head::OpticalFlow, _) => {
                 let expected = "expected one folder of pairs of frames";
-                return Err(self.refused(format!("found {} paths, {expected}", paths.len())));
+                return Err(found_several(paths, "paths", expected));
             }
             (Head::MultimodalAutoencoding, videos) => {
                 let videos = videos.iter().map(|video| (video.clone(), None));
@@ -241,6 +240,14 @@ impl Evaluator {
     pub(super) fn refused(&self, reason: impl std::fmt::Display) -> Error {
         Error::evaluation(&self.folder, reason)
     }
+}
+
+/// The error about a wrong number of paths, which names the first of them.
+fn found_several(paths: &[PathBuf], what: &str, expected: &str) -> Error {
+    const NAMED: usize = 3;
+    let named = paths.iter().take(NAMED).map(|path| path.display().to_string());
+    let named = named.collect::<Vec<_>>().join(", ");
+    Error::evaluation(Path::new(&named), format!("found {} {what}, {expected}", paths.len()))
 }
 
 const fn classifies_images(head: Head) -> bool {

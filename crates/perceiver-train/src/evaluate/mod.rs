@@ -13,9 +13,9 @@ use burn::tensor::{Device, Int, Tensor};
 use perceiver_data::{PerceiverTokenizer, Remarks, Source};
 use perceiver_models::losses::AutoencodingLoss;
 use perceiver_models::{
-    CONFIG_NAME, Head, LoadOptions, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
-    Pretrained, ProblemType,
+    CONFIG_NAME, Head, LoadOptions, LoadReport, PerceiverConfig,
+    PerceiverForImageClassificationConvProcessing, PerceiverForImageClassificationFourier,
+    PerceiverForImageClassificationLearned, PerceiverHead, Pretrained, ProblemType,
 };
 
 pub use self::data::{EvaluationData, Examples};
@@ -51,6 +51,18 @@ impl Evaluation {
     fn warned(mut self, model: Vec<String>) -> Self {
         self.warnings.splice(0..0, model);
         self
+    }
+}
+
+/// Adds what is known about the model's weights to the error about a loss that is not finite.
+fn explained(evaluation: Result<Evaluation>, report: &LoadReport) -> Result<Evaluation> {
+    match evaluation {
+        Err(error @ Error::EvaluationNotFinite { .. }) => {
+            let (path, cause) = (report.path.clone(), report.not_finite().to_string());
+            let cause = cause.rsplit_once(": ").map_or("", |(_, cause)| cause);
+            Err(Error::NoResult { path, reason: format!("{error}: {cause}") })
+        }
+        evaluation => evaluation,
     }
 }
 
@@ -154,7 +166,8 @@ impl Evaluator {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
         let config = PerceiverConfig::from_pretrained(&folder)?;
-        Ok(Self { head: config.head()?, folder, config, batch_size: 16, workers: 1 })
+        let head = config.head().map_err(|error| of_config(error, &folder))?;
+        Ok(Self { head, folder, config, batch_size: 16, workers: 1 })
     }
 
     /// Reads the configuration in a folder, which may lack the name of the model's head.
@@ -163,7 +176,8 @@ impl Evaluator {
     /// [`Error::Model`] if it cannot be read or names another head.
     pub fn open_as(folder: impl AsRef<Path>, head: Head) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
-        let config = PerceiverConfig::from_pretrained(&folder)?.with_head(head)?;
+        let config = PerceiverConfig::from_pretrained(&folder)?.with_head(head);
+        let config = config.map_err(|error| of_config(error, &folder))?;
         Ok(Self { head, folder, config, batch_size: 16, workers: 1 })
     }
 
@@ -220,7 +234,7 @@ impl Evaluator {
         let device = &device.clone().without_autodiff();
         let evaluation = match (self.head, examples) {
             (Head::MaskedLm, Examples::MaskedTexts(source)) => {
-                let (head, warnings) = self.load(device)?;
+                let (head, report) = self.load(device)?;
                 let objective = MaskedLanguageModelling::new(head);
                 let tokenizer = PerceiverTokenizer::from_pretrained(&self.folder)?;
                 let batcher = MaskedTextBatcher { multiple: 1 };
@@ -230,7 +244,8 @@ impl Evaluator {
                     self.check_ids(&batch.labels, &tokenizer)?;
                     Ok(objective.step(batch))
                 });
-                evaluation.map(|evaluation| evaluation.warned(warnings))
+                explained(evaluation, &report)
+                    .map(|evaluation| evaluation.warned(report.warnings()))
             }
             (Head::AnyData, Examples::Records(source)) => self.records(source, device, on_progress),
             (Head::SequenceClassification, Examples::Texts(source)) => {
@@ -252,7 +267,7 @@ impl Evaluator {
             (Head::MultimodalAutoencoding, Examples::Clips { clips, train }) => {
                 let train = train.as_ref().unwrap_or(&clips);
                 let baselines = mean_frame::mean_frame_and_silence(&**train, &*clips);
-                let (head, warnings) = self.load(device)?;
+                let (head, report) = self.load(device)?;
                 let objective = Autoencoding::new(head, AutoencodingLoss::default());
                 let batcher = ClipBatcher {
                     labels: self.config.num_labels(),
@@ -262,11 +277,15 @@ impl Evaluator {
                 };
                 let loader = self.loader(clips, batcher, device);
                 let evaluation = measure(&loader, on_progress, |batch| Ok(objective.step(batch)));
-                evaluation.map(|evaluation| Evaluation { baselines, ..evaluation.warned(warnings) })
+                explained(evaluation, &report).map(|evaluation| Evaluation {
+                    baselines,
+                    ..evaluation.warned(report.warnings())
+                })
             }
             (head, _) => Err(self.refused(format!("a {head} cannot be evaluated on such data"))),
         };
         evaluation.map_err(|error| match error {
+            error @ Error::NoResult { .. } => error,
             error if error.had_begun() => {
                 Error::NoResult { path: self.folder.clone(), reason: error.to_string() }
             }
@@ -305,23 +324,29 @@ impl Evaluator {
         }
     }
 
-    fn load<H: PerceiverHead>(&self, device: &Device) -> Result<(H, Vec<String>)> {
+    fn load<H: PerceiverHead>(&self, device: &Device) -> Result<(H, LoadReport)> {
         // The folder's configuration need not name a head that was given.
         let options = LoadOptions::default();
         let loaded = H::from_pretrained_for(&self.folder, &self.config, device, &options);
-        let Pretrained { model, report, .. } = loaded.map_err(|error| match error {
-            perceiver_models::Error::Config { path: None, field, message } => {
-                let path = Some(self.folder.join(CONFIG_NAME));
-                perceiver_models::Error::Config { path, field, message }
-            }
-            error => error,
-        })?;
-        Ok((model, report.warnings()))
+        let Pretrained { model, report, .. } =
+            loaded.map_err(|error| of_config(error, &self.folder))?;
+        Ok((model, report))
     }
 
     fn loader<S: Source, C>(&self, source: S, collate: C, device: &Device) -> Loader<S, C> {
         let loader = LoaderBuilder::new(collate).batch_size(self.batch_size);
         loader.workers(self.workers).device(device).build(source)
+    }
+}
+
+/// Names the file in an error about the configuration of a folder.
+fn of_config(error: perceiver_models::Error, folder: &Path) -> perceiver_models::Error {
+    match error {
+        perceiver_models::Error::Config { path: None, field, message } => {
+            let path = Some(folder.join(CONFIG_NAME));
+            perceiver_models::Error::Config { path, field, message }
+        }
+        error => error,
     }
 }
 

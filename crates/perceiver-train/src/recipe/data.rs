@@ -10,6 +10,7 @@ use perceiver_models::losses::FlowLoss;
 use serde::{Deserialize, Serialize};
 
 pub use self::images::{AugmentationSettings, ImageOptions};
+use super::numbers;
 
 /// Data to train on and to validate on. Relative paths begin at the folder given by
 /// [`TrainOptions::data`](super::TrainOptions::data).
@@ -295,8 +296,8 @@ impl Data {
             return Err(format!("`data.kind` is {kind}, expected {expected} for {head}"));
         }
         let share = |name: &str, share: f64| {
-            let fits = (0.0..=1.0).contains(&share);
-            fits.then_some(()).ok_or(format!("`data.{name}` is {share}, expected 0 to 1"))
+            let is_share = (0.0..=1.0).contains(&share);
+            numbers::check(&format!("data.{name}"), share, is_share, "from 0 to 1")
         };
         match self {
             Self::IdxImages(data) => data.images.check(),

@@ -2,6 +2,7 @@
 
 mod compatibility;
 pub mod data;
+mod numbers;
 mod options;
 mod position_aware_init;
 mod session;
@@ -100,6 +101,9 @@ pub struct RunSettings {
     #[serde(default)]
     pub half_precision: bool,
 }
+
+/// The range of a share of which there is not all.
+const SHARE: &str = "from 0 to less than 1";
 
 const fn one() -> usize {
     1
@@ -200,14 +204,15 @@ impl Settings {
                 return Err(format!("`run.{name}` is {value}, expected 1 to {most}"));
             }
         }
-        let within = |name: &str, value: Option<f64>, range: std::ops::Range<f64>| match value {
-            Some(value) if !range.contains(&value) => {
-                Err(format!("`run.{name}` is {value}, expected {} to {}", range.start, range.end))
-            }
-            _ => Ok(()),
-        };
-        within("max_norm", self.run.max_norm, f64::MIN_POSITIVE..f64::MAX)?;
-        within("average_decay", self.run.average_decay, 0.0..1.0)?;
+        if let Some(norm) = self.run.max_norm {
+            let is_permitted = norm > 0.0 && norm.is_finite();
+            numbers::check("run.max_norm", norm, is_permitted, "greater than 0")?;
+        }
+        if let Some(decay) = self.run.average_decay {
+            let is_permitted = (0.0..1.0).contains(&decay);
+            numbers::check("run.average_decay", decay, is_permitted, SHARE)?;
+        }
+        numbers::check_finite("model", &toml::Value::Table(self.model.clone()))?;
         self.optimiser.check()?;
         self.schedule.check(steps, self.optimiser.learning_rate)?;
         self.data.check(head)
@@ -216,7 +221,7 @@ impl Settings {
 
 /// The parser's error, without its drawing of the line.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().replace('\n', " ");
+    let message = numbers::without_types(&error.message().replace('\n', " "));
     match error.span() {
         None => message,
         Some(span) => {
@@ -224,7 +229,10 @@ fn one_line(text: &str, error: &toml::de::Error) -> String {
             let line = before.matches('\n').count() + 1;
             let column =
                 before.chars().rev().take_while(|&character| character != '\n').count() + 1;
-            format!("line {line}, column {column}: {message}")
+            let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+            let key = before[line_start..].split_once('=').map(|(key, _)| key.trim());
+            let key = key.map(|key| format!(" for `{key}`")).unwrap_or_default();
+            format!("line {line}, column {column}: {message}{key}")
         }
     }
 }

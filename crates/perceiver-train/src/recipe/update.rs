@@ -7,6 +7,7 @@ use burn::module::ParamGroup;
 use burn::optim::{LambConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
+use super::{SHARE, numbers};
 use crate::AdamW;
 
 /// Settings of the optimiser.
@@ -59,19 +60,19 @@ const WITHOUT_DECAY: [&str; 2] = [r"(^|\.)bias$", r"(^|\.)(gamma|beta)$"];
 impl Optimiser {
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { learning_rate, weight_decay, beta_1, beta_2, epsilon, .. } = *self;
-        let rules = [
-            ("learning_rate", learning_rate, learning_rate > 0.0 && learning_rate <= 1.0),
-            ("weight_decay", weight_decay.into(), (0.0..1.0).contains(&weight_decay)),
-            ("beta_1", beta_1.into(), (0.0..1.0).contains(&beta_1)),
-            ("beta_2", beta_2.into(), (0.0..1.0).contains(&beta_2)),
-            ("epsilon", epsilon.into(), epsilon > 0.0 && epsilon < 1.0),
-        ];
-        match rules.into_iter().find(|(_, _, holds)| !holds) {
-            Some((name, value, _)) => {
-                Err(format!("`optimiser.{name}` is {value}, expected a number from 0 to 1"))
-            }
-            None => Ok(()),
+        let is_rate = learning_rate > 0.0 && learning_rate <= 1.0;
+        let expected = "greater than 0, at most 1";
+        numbers::check("optimiser.learning_rate", learning_rate, is_rate, expected)?;
+        for (name, value) in
+            [("weight_decay", weight_decay), ("beta_1", beta_1), ("beta_2", beta_2)]
+        {
+            let is_share = (0.0..1.0).contains(&value);
+            let value = numbers::decimal(value);
+            numbers::check(&format!("optimiser.{name}"), value, is_share, SHARE)?;
         }
+        let is_small = epsilon > 0.0 && epsilon < 1.0;
+        let expected = "greater than 0, less than 1";
+        numbers::check("optimiser.epsilon", numbers::decimal(epsilon), is_small, expected)
     }
 
     /// The optimiser, without decay of biases and norms.

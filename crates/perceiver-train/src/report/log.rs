@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::metric::MetricValues;
+use crate::pack::regular_file_size;
 use crate::{Error, Metric, Result};
 
 /// Name of a run's log in its folder.
@@ -90,6 +91,7 @@ impl Log {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::Io { path: path.to_owned(), action: "read", source };
+        regular_file_size(path)?;
         let mut file = BufReader::new(File::open(path).map_err(io)?);
         let mut log = Self::default();
         let mut line = Vec::new();

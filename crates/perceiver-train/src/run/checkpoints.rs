@@ -1,27 +1,32 @@
 use std::fs::{self, File};
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module as _;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
-use burn_pack::Reader;
+use burn_pack::{Reader, Scalar};
 
 use super::CHECKPOINTS_NAME;
+use super::manifest::Manifest;
+use super::reports::write_whole;
+use crate::pack::open_pack;
 use crate::weights::check_parameters;
 use crate::{Error, Objective, Result, TrainingModel};
 
 /// Checkpoints to keep: the last, and the one before it in case the last cannot be read.
 const KEPT: usize = 2;
 
-/// The states of a run by step: a folder such as `step-120` with three files, which appears when all
-/// three are on the disk.
+/// The states of a run by step: a folder such as `step-120` with three files and their manifest, which
+/// appears when all are on the disk.
 #[derive(Debug, Clone)]
 pub(super) struct Checkpoints {
     folder: PathBuf,
@@ -49,7 +54,7 @@ impl Checkpoints {
         Self { steps_per_epoch, ..self }
     }
 
-    /// Steps of the checkpoints, in order.
+    /// Steps of the checkpoints, in order. An error if something else has the name of one.
     pub(super) fn steps(&self) -> Result<Vec<usize>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -59,7 +64,10 @@ impl Checkpoints {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut steps: Vec<usize> = names.filter_map(|name| step(&name)).collect();
         steps.sort_unstable();
-        Ok(steps)
+        match steps.iter().map(|step| self.place(*step)).find(|place| !place.is_dir()) {
+            Some(place) => Err(damaged(&place, &"not a folder, expected that of a checkpoint")),
+            None => Ok(steps),
+        }
     }
 
     /// The last step whose checkpoint can be read, and why later ones cannot: burn's learner panics on
@@ -80,7 +88,12 @@ impl Checkpoints {
 
     /// Reads the files of a checkpoint.
     fn read(&self, step: usize) -> Result<()> {
-        let [model, optimiser, schedule] = PARTS.map(|name| self.place(step).join(name));
+        let place = self.place(step);
+        Manifest::check(step, &place, &self.folder, &PARTS)?;
+        let [model, optimiser, schedule] = PARTS.map(|name| place.join(name));
+        for path in [&model, &optimiser, &schedule] {
+            open_pack(path)?;
+        }
         ModuleRecord::load(&model).map_err(|error| damaged(&model, &error))?;
         OptimizerRecord::load(&optimiser).map_err(|error| damaged(&optimiser, &error))?;
         LrSchedulerRecord::load(&schedule).map_err(|error| damaged(&schedule, &error))?;
@@ -109,8 +122,9 @@ impl Checkpoints {
     /// does not fit.
     pub(super) fn check_optimiser(&self, step: usize, optimiser: &ModuleOptimizer) -> Result<()> {
         let path = self.place(step).join(PARTS[1]);
-        let tensors = Reader::from_file(&path).and_then(Reader::into_tensors);
-        let tensors = tensors.map_err(|error| damaged(&path, &error))?;
+        let pack = open_pack(&path)?;
+        let has_scalars = !pack.scalars().is_empty();
+        let tensors = pack.into_tensors().map_err(|error| damaged(&path, &error))?;
         // burn panics on a tensor without a parameter.
         if let Some(tensor) = tensors.iter().find(|tensor| tensor.param_id.is_none()) {
             let reason = format!("`{}` belongs to no parameter", tensor.name);
@@ -118,7 +132,8 @@ impl Checkpoints {
         }
         let record = OptimizerRecord::load(&path).map_err(|error| damaged(&path, &error))?;
         let fitting = optimiser.clone().load_record(record).to_record().len();
-        if fitting == tensors.len() {
+        // Only a schedule has numbers alone.
+        if fitting == tensors.len() && !(tensors.is_empty() && has_scalars) {
             return Ok(());
         }
         let reason =
@@ -126,11 +141,31 @@ impl Checkpoints {
         Err(Error::OtherModel { path, reason })
     }
 
+    /// Checks that a checkpoint holds the state of this schedule: burn would begin again with one that
+    /// does not fit.
+    pub(super) fn check_schedule(&self, step: usize, schedule: &ModuleLrScheduler) -> Result<()> {
+        let path = self.place(step).join(PARTS[2]);
+        let own = schedule.to_record().into_bytes().map_err(|error| damaged(&path, &error))?;
+        let own = Reader::from_bytes(own).map_err(|error| damaged(&path, &error))?;
+        let saved = open_pack(&path)?;
+        let kinds = |pack: &Reader| -> Vec<(String, Discriminant<Scalar>)> {
+            pack.scalars()
+                .iter()
+                .map(|(name, scalar)| (name.clone(), discriminant(scalar)))
+                .collect()
+        };
+        if saved.tensor_names().is_empty() && kinds(&saved) == kinds(&own) {
+            return Ok(());
+        }
+        let reason = "not the state of this learning-rate schedule".to_owned();
+        Err(Error::SavedState { path, reason })
+    }
+
     /// Writes an empty file among the checkpoints, whose name is its content.
     pub(super) fn write_mark(&self, name: &str) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
         let path = self.folder.join(name);
-        fs::write(&path, "").map_err(Error::io(&path, "write"))
+        write_whole(&path, b"")
     }
 
     fn place(&self, step: usize) -> PathBuf {
@@ -159,17 +194,18 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn finish(&self, step: usize) -> io::Result<()> {
+    fn finish(&self, step: usize) -> Result<()> {
         let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let (unfinished, place) = (self.unfinished(step), self.place(step));
         if !PARTS.iter().all(|name| unfinished.join(name).is_file()) {
             return Ok(());
         }
+        Manifest::new(step, &unfinished, &self.folder, &PARTS)?.write(&unfinished)?;
         if place.exists() {
-            fs::remove_dir_all(&place)?;
+            fs::remove_dir_all(&place).map_err(Error::io(&place, "replace"))?;
         }
-        fs::rename(unfinished, place)?;
-        sync(&self.folder)
+        fs::rename(unfinished, &place).map_err(Error::io(&place, "write"))?;
+        sync(&self.folder).map_err(Error::io(&self.folder, "write"))
     }
 }
 
@@ -193,10 +229,17 @@ impl<R: Checkpoint> Checkpointer<R> for Part {
         // A file has another name until it is complete.
         let (path, partial) = (folder.join(self.name), folder.join(format!("{}.part", self.name)));
         record.save(partial.clone())?;
-        let finished = sync(&partial)
+        sync(&partial)
             .and_then(|()| fs::rename(partial, path))
-            .and_then(|()| self.of.finish(step));
-        finished.map_err(CheckpointerError::IOError)
+            .map_err(CheckpointerError::IOError)?;
+        // burn's error has no place for a path except in the text of the system's error.
+        self.of.finish(step).map_err(|error| match error {
+            Error::Io { path, source, .. } => {
+                let message = format!("{}: {source}", path.display());
+                CheckpointerError::IOError(io::Error::new(source.kind(), message))
+            }
+            error => CheckpointerError::IOError(io::Error::other(error)),
+        })
     }
 
     fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {

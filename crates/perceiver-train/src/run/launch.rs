@@ -15,18 +15,18 @@ use super::dashboard::DashboardMetric;
 use super::folder::check_folder;
 use super::lock::FolderLock;
 use super::null_renderer::{NoLog, NullRenderer};
-use super::reports::{open_log, write_reports};
+use super::reports::{open_log, write_reports, write_whole};
 use super::stepwise::{Event, Observer, Stepwise};
-use super::tied_settings::TiedSettings;
+use super::tied_settings::{SETTINGS_NAME, TiedSettings, read_saved};
 use super::{
     CHECKPOINTS_NAME, Ending, Finished, OnProgress, Resume, Save, TrainingEvent, TrainingRun,
 };
-use crate::loader::Passes;
+use crate::loader::{Passes, SkippedPlaces};
 use crate::report::{LOG_NAME, TrainingSummary};
 use crate::{Error, Metric, Objective, Result, Skipped, TrainingModel, UpdateRules};
 
-/// Name of the file with the settings that the checkpoints belong to, in their folder.
-const SETTINGS_NAME: &str = "settings.json";
+/// Name of the file with the examples that could not be read, beside the checkpoints.
+const SKIPPED_NAME: &str = "skipped.json";
 
 /// The part of the settings that a run knows itself.
 const OWN_PART: &str = "run";
@@ -43,6 +43,10 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     // Another process may have trained here since.
     check_folder(&run.folder, run.resume)?;
     let checkpoints = Checkpoints::new(run.folder.join(CHECKPOINTS_NAME));
+    let settings_path = run.folder.join(CHECKPOINTS_NAME).join(SETTINGS_NAME);
+    // A run without a checkpoint has no state that could belong to other settings.
+    let is_tied = run.resume != Resume::Never && !checkpoints.steps()?.is_empty();
+    let saved = if is_tied { TiedSettings::read(&settings_path)? } else { None };
     let reached = match run.resume {
         Resume::Never => 0,
         Resume::IfPossible | Resume::Only => {
@@ -55,9 +59,7 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         }
     };
     check_reached(&run, reached)?;
-    let settings_path = run.folder.join(CHECKPOINTS_NAME).join(SETTINGS_NAME);
-    // A run without a checkpoint has no state that could belong to other settings.
-    let saved = if reached > 0 { TiedSettings::read(&settings_path)? } else { None };
+    let saved = saved.filter(|_| reached > 0);
     if let Some(saved) = &saved {
         tied.check(saved, &run.folder, |part| part != OWN_PART && part != OBJECTIVE_PART)?;
     }
@@ -81,6 +83,7 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
             tied.check(saved, &folder, |_| true)?;
         }
         checkpoints.check_optimiser(reached, &run.optimiser)?;
+        checkpoints.check_schedule(reached, &run.schedule)?;
     }
     if saved.is_none() {
         tied.write(&settings_path)?;
@@ -96,6 +99,14 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     let mut steps = checkpoints.steps()?;
     steps.retain(|step| *step <= reached);
     let epochs = steps.into_iter().map(|step| step / steps_per_epoch).collect();
+
+    let skipped_path = folder.join(CHECKPOINTS_NAME).join(SKIPPED_NAME);
+    if reached > 0
+        && let Some([before, validated]) = read_skipped(&skipped_path)?
+    {
+        training.remember_skipped(before);
+        validation.remember_skipped(validated);
+    }
 
     (run.on_progress)(TrainingEvent::Parameters(parameters));
     let metrics = Arc::default();
@@ -150,6 +161,10 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
     };
     let result = supervised.launch(Learner::new(model, run.optimiser, run.schedule));
 
+    let places = [training.skipped_places(), validation.skipped_places()];
+    if places.iter().any(|places| !places.is_empty()) {
+        write_whole(&skipped_path, &serde_json::to_vec(&places).unwrap_or_default())?;
+    }
     if let Some(error) = stepwise.as_ref().and_then(|stepwise| stepwise.take_failure()) {
         return Err(error);
     }
@@ -175,6 +190,14 @@ pub(super) fn launch<O: Objective>(run: TrainingRun<O>) -> Result<Finished> {
         run.card.as_ref().map(|card| card.markdown(&summary))
     })?;
     Ok(Finished { ending, best, skipped, parameters })
+}
+
+/// The examples of both parts that earlier sessions of a run could not read.
+fn read_skipped(path: &Path) -> Result<Option<[SkippedPlaces; 2]>> {
+    let Some(bytes) = read_saved(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::SavedState { path: path.to_path_buf(), reason: error.to_string() })
 }
 
 /// Reports events, saves the best weights, and collects the metrics of the log.

@@ -4,7 +4,7 @@ use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use perceiver_data::{Remarks, Source};
 
-use crate::loader::Passes;
+use crate::loader::{Passes, SkippedPlaces};
 use crate::{Collate, Loader, Skipped};
 
 /// A loader over examples of any type.
@@ -26,6 +26,12 @@ pub(super) trait AnyLoader<B>: DataLoader<B> {
 
     /// Examples that could not be read so far.
     fn skipped(&self) -> Skipped;
+
+    /// Those of [`skipped`](Self::skipped) by their places.
+    fn skipped_places(&self) -> SkippedPlaces;
+
+    /// Counts what an earlier session could not read.
+    fn remember_skipped(&self, places: SkippedPlaces);
 
     /// The source's [remarks](Source::remarks).
     fn remarks(&self) -> Remarks;
@@ -58,6 +64,14 @@ where
 
     fn skipped(&self) -> Skipped {
         Self::skipped(self)
+    }
+
+    fn skipped_places(&self) -> SkippedPlaces {
+        Self::skipped_places(self)
+    }
+
+    fn remember_skipped(&self, places: SkippedPlaces) {
+        Self::remember_skipped(self, places);
     }
 
     fn remarks(&self) -> Remarks {

@@ -7,6 +7,7 @@ mod folder;
 mod launch;
 mod loaders;
 mod lock;
+mod manifest;
 mod null_renderer;
 mod reports;
 mod stepwise;

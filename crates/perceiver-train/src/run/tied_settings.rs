@@ -9,7 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::reports::write_whole;
+use crate::pack::regular_file_size;
 use crate::{Error, Result};
+
+/// Name of the file with the settings that the checkpoints belong to, in their folder.
+pub(super) const SETTINGS_NAME: &str = "settings.json";
 
 /// Largest file to read, in bytes.
 const MAX_BYTES: u64 = 1 << 26;
@@ -86,20 +90,11 @@ impl TiedSettings {
 
     /// Reads the file of a run; none if there is none, as in folders of older versions.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
-        let damaged = |reason: String| Error::SavedState { path: path.to_path_buf(), reason };
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(Error::io(path, "read"))?,
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(damaged(format!(
-                "more than {MAX_BYTES} bytes, expected at most that many"
-            )));
-        }
+        let Some(bytes) = read_saved(path)? else { return Ok(None) };
         let settings = serde_json::from_slice(&bytes);
-        settings.map(|settings| Some(Self(settings))).map_err(|error| damaged(error.to_string()))
+        settings
+            .map(|settings| Some(Self(settings)))
+            .map_err(|error| damaged(path, error.to_string()))
     }
 
     /// Writes the file of a run.
@@ -131,6 +126,26 @@ impl TiedSettings {
             }),
         }
     }
+}
+
+/// The bytes of a small file among the checkpoints; none if there is no such file.
+pub(super) fn read_saved(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        _ => regular_file_size(path)?,
+    };
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let reason = format!("more than {MAX_BYTES} bytes, expected at most that many");
+        return Err(damaged(path, reason));
+    }
+    Ok(Some(bytes))
+}
+
+fn damaged(path: &Path, reason: String) -> Error {
+    Error::SavedState { path: path.to_path_buf(), reason }
 }
 
 /// A value, shortened.

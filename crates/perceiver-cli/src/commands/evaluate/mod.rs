@@ -18,7 +18,7 @@ use crate::atomic_output::write_whole;
 use crate::batch::Unreadable;
 use crate::destination::check_file;
 use crate::device::OpenDevice;
-use crate::output::{grouped, one_line, table};
+use crate::output::{grouped, one_line, path_text, table};
 use crate::paths::expand_patterns;
 
 mod flow;
@@ -198,7 +198,7 @@ fn print(
         json.insert("classes".to_owned(), classes(confusion, &name));
         text = f1_table(confusion, &name);
         if let Some(path) = &arguments.confusion {
-            json.insert("confusion".to_owned(), json!(path.display().to_string()));
+            json.insert("confusion".to_owned(), json!(path_text(path)));
         }
     }
     let text = format!("{} examples\n{}{text}", grouped(*examples), table(&rows));

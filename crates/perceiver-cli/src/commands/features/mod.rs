@@ -18,8 +18,8 @@ use crate::atomic_output::{complete, write_whole};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
 use crate::destination::check_file;
-use crate::inputs::{InputArguments, each_answer, split};
-use crate::output::one_line;
+use crate::inputs::{InputArguments, Named, each_answer, split};
+use crate::output::{one_line, path_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &FeaturesArguments, context: &Context) -> Result<()
     };
     if !collected.names.is_empty() {
         let shape = collected.write(path, form)?;
-        let output = path.display().to_string();
+        let output = path_text(path);
         let json = json!({ "output": output, "features": shape, "inputs": collected.names });
         let text = format!("{}: features {shape:?}", one_line(&output));
         context.output.result(json, &text)?;
@@ -139,6 +139,9 @@ impl Take<'_> {
             .pooling(pooling)
             .batch(arguments.inputs.batch)
             .long_texts(arguments.inputs.long_texts.choice());
+        if let (Pool::None, true) = (arguments.pool, arguments.inputs.are_texts()) {
+            check_windows(&inputs, &pipeline)?;
+        }
         let raw: Vec<_> = inputs.iter().map(|named| named.input.clone()).collect();
         let mut answers = pipeline.run_all(raw);
         let bar = context.output.progress("features", unit);
@@ -152,6 +155,24 @@ impl Take<'_> {
         context.note_device(&device, start);
         Ok(batch)
     }
+}
+
+/// Refuses texts of which some are read in more windows than others: their latents make no tensor.
+fn check_windows(inputs: &[Named], pipeline: &Features) -> Result<()> {
+    let mut first = None;
+    for named in inputs {
+        // What is wrong with a text is said when its turn comes.
+        let Ok(windows) = pipeline.parts(named.input.clone()) else { continue };
+        let (name, expected) = *first.get_or_insert((&named.name, windows));
+        if windows != expected {
+            let named = &named.name;
+            bail!(
+                "{named}: is read in {windows} windows, expected the {expected} of {name}; or --pool \
+                 mean"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn form(path: &Path) -> Result<Form> {

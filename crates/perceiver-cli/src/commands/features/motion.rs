@@ -12,6 +12,7 @@ use perceiver_pipelines::{Autoencode, OpticalFlow, Progress};
 use super::{Collected, Take};
 use crate::batch::Batch;
 use crate::commands::flow::Pairs;
+use crate::output::path_text;
 use crate::paths::expand_patterns;
 
 impl Take<'_> {
@@ -61,8 +62,8 @@ impl Take<'_> {
         let mut batch = Batch::new(videos.len());
         for (done, video) in videos.iter().enumerate() {
             bar.at(Progress { done, total: videos.len() });
-            let name = video.display().to_string();
-            batch.run(&name, || self.collect_video(&pipeline, video, &name, collected))?;
+            let (name, shown) = (video.display().to_string(), path_text(video));
+            batch.run(&name, || self.collect_video(&pipeline, video, &shown, collected))?;
         }
         drop(bar);
         self.context.note_device(&device, start);

@@ -3,10 +3,10 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
 use perceiver_data::names_folder;
-use perceiver_pipelines::{Error, Head, OpticalFlow, Progress};
+use perceiver_pipelines::{Error, Head, OpticalFlow, Progress, hidden_pixels};
 use serde_json::json;
 
 use self::pairs::Pair;
@@ -16,7 +16,7 @@ use super::Context;
 use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
 use crate::bundled::Bundled;
-use crate::output::{grouped, one_line};
+use crate::output::{grouped, one_line, path_text};
 
 mod pairs;
 mod target;
@@ -28,12 +28,15 @@ Examples:
   perceiver flow --model ./optical-flow first.png second.png -o arrows.png --format arrows
   perceiver flow --model ./optical-flow frames/ -o flows/ --format flo,colours
   perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
+  perceiver flow first.png second.png -o hidden.png --format occlusion
+  perceiver flow clip.mp4 -o slow.mp4 --fps 10 --interpolate 3
   perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
 
 /// Estimate the motion of every pixel between two frames, or through a video
 ///
 /// Colours show direction and distance, as the wheel in the corner explains. Frames must be at
-/// least as large as the model's; larger ones are split into tiles and blended.
+/// least as large as the model's; larger ones are split into tiles and blended. The bundled model
+/// follows motions larger than those it was trained on coarse to fine, over several levels of size.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FlowArguments {
@@ -70,6 +73,21 @@ pub(crate) struct FlowArguments {
     /// Extend frames smaller than the model's at their right and lower borders
     #[arg(long)]
     pad: bool,
+    /// Number of sizes at which frames are read, the smallest first; 1 reads them at their own size only
+    /// [default: as many as hold a tile, or 1 for models whose config.json names no max_motion]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    levels: Option<usize>,
+    /// Number of times that frames of each size are read [default: 2, or 1 with a single level]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    passes: Option<usize>,
+    /// Write pixels that the second frame hides as unknown, in *.flo and KITTI's files
+    #[arg(long, requires = "output")]
+    mark_hidden: bool,
+    /// Write the frames themselves, with N more between every two, as *.mp4, *.webp, *.gif or a folder
+    /// of *.png; they are shown N + 1 times as fast unless --fps is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(requires = "output", conflicts_with_all = ["format", "mark_hidden", "ground_truth"])]
+    interpolate: Option<u16>,
     /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
     #[arg(long, value_name = "FILE")]
     ground_truth: Option<PathBuf>,
@@ -88,6 +106,8 @@ enum Form {
     Arrows,
     /// The first frame beside the colours
     SideBySide,
+    /// White where the second frame hides the pixel, otherwise black
+    Occlusion,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -107,7 +127,23 @@ impl Form {
             Self::Colours => "colours",
             Self::Arrows => "arrows",
             Self::SideBySide => "side-by-side",
+            Self::Occlusion => "occlusion",
         }
+    }
+}
+
+/// The motion between two frames.
+#[derive(Debug, Clone, Copy)]
+struct Estimated<'a> {
+    flow: &'a Array3<f32>,
+    /// From the second frame to the first, if the output needs it.
+    backward: Option<&'a Array3<f32>>,
+}
+
+impl Estimated<'_> {
+    /// Pixels that the second frame hides, if the motion back is known.
+    fn hidden(&self) -> Option<Array2<bool>> {
+        self.backward.map(|backward| hidden_pixels(self.flow, backward))
     }
 }
 
@@ -115,11 +151,18 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let mut pairs = Pairs::open(&arguments.frames, context.output)?;
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
+    let needs_backward = arguments.needs_backward(&target);
     let device = context.open_device()?;
     arguments.head.only(Head::OpticalFlow)?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
     let start = Instant::now();
-    let pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
+    let mut pipeline = OpticalFlow::from_pretrained(folder, &device.device)?.pad(arguments.pad);
+    if let Some(levels) = arguments.levels {
+        pipeline = pipeline.levels(levels);
+    }
+    if let Some(passes) = arguments.passes {
+        pipeline = pipeline.passes(passes);
+    }
     context.output.warnings(pipeline.warnings());
 
     let mut bar = context.output.progress("flow", "tiles");
@@ -133,24 +176,29 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             if let (Some(path), Some(truth)) = (&arguments.ground_truth, &truth) {
                 check_size(path, truth, first.dimensions())?;
             }
-            let flow = pipeline.run_with_progress(first, second, |tiles| {
-                let before = index * tiles.total;
-                let total = count.max(index + 1) * tiles.total;
-                bar.at(Progress { done: before + tiles.done, total });
-            });
-            let flow = flow.map_err(|error| match error {
+            let estimates = 1 + usize::from(needs_backward);
+            let mut estimate = |first, second, before: usize| {
+                pipeline.run_with_progress(first, second, |tiles| {
+                    let before = (index * estimates + before) * tiles.total;
+                    let total = count.max(index + 1) * estimates * tiles.total;
+                    bar.at(Progress { done: before + tiles.done, total });
+                })
+            };
+            let flow = estimate(first, second, 0).map_err(|error| match error {
                 Error::FrameTooSmall { .. } => anyhow!("{error}; --pad extends smaller ones"),
                 error => error.into(),
             })?;
+            let backward = needs_backward.then(|| estimate(second, first, 1)).transpose()?;
             let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
-            let written = target.write(&pair, &flow)?;
+            let estimated = Estimated { flow: &flow, backward: backward.as_ref() };
+            let written = target.write(&pair, estimated)?;
             print_result(&pair, &flow, errors, &written, context)
         })?;
         index += 1;
     }
     drop(bar);
     if let Some((path, frames)) = target.finish()? {
-        let path = path.display().to_string();
+        let path = path_text(&path);
         let json = json!({ "output": path, "frames": frames });
         context.output.result(json, &format!("{}: {frames} frames", one_line(&path)))?;
     }
@@ -172,10 +220,17 @@ impl FlowArguments {
         Ok(Some(truth))
     }
 
+    /// If true, the output shows what the second frame hides, or frames between the two.
+    fn needs_backward(&self, target: &Target) -> bool {
+        let shows_hidden = target.forms().contains(&Form::Occlusion);
+        shows_hidden || self.mark_hidden || self.interpolate.is_some()
+    }
+
     fn target(&self, pairs: &Pairs) -> Result<Target> {
         let Some(path) = &self.output else { return Ok(Target::Nothing) };
         let output = OutputArguments { output: path.clone(), force: self.force };
         let style = Style {
+            marks_hidden: self.mark_hidden,
             palette: match self.colours {
                 Colouring::Hsv => Palette::Hsv,
                 Colouring::Middlebury => Palette::Middlebury,
@@ -189,7 +244,19 @@ impl FlowArguments {
             true => output.check_folder(inputs)?,
             false => output.check_file(inputs)?,
         }
-        Target::open(path, &self.format, style, pairs, fps)
+        if let Some(between) = self.interpolate {
+            let between = usize::from(between);
+            let fps = self.fps.unwrap_or(fps * (between + 1) as f64);
+            return Target::between(path, between, fps);
+        }
+        let target = Target::open(path, &self.format, style, pairs, fps)?;
+        let is_file_of_numbers = |form: &Form| matches!(form, Form::Flo | Form::Kitti);
+        if self.mark_hidden && !target.forms().iter().any(is_file_of_numbers) {
+            bail!(
+                "--mark-hidden: has no *.flo or KITTI file to mark pixels in, expected --format flo or kitti"
+            );
+        }
+        Ok(target)
     }
 }
 
@@ -212,7 +279,7 @@ fn print_result(
     let mean = distances().sum::<f64>() / distances().count() as f64;
     let largest = largest_motion(flow.view());
     let (height, width, _) = flow.dim();
-    let outputs: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    let outputs: Vec<_> = written.iter().map(|path| path_text(path)).collect();
     let mut json = json!({
         "frames": pair.names,
         "width": width,
@@ -238,6 +305,11 @@ fn print_result(
     }
     context.output.result(json, &text)?;
     Ok(())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number: &usize| number > 0);
+    number.ok_or_else(|| "expected a whole number, at least 1".to_owned())
 }
 
 fn max_motion(text: &str) -> Result<f32, String> {

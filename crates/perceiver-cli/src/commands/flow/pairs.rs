@@ -9,7 +9,7 @@ use perceiver_data::{
     FileKind, FolderFiles, VideoFrames, list_frames, passed_over_note, read_frames, read_image,
 };
 
-use crate::output::Output;
+use crate::output::{Output, path_text};
 use crate::paths::expand_patterns;
 
 /// Two consecutive frames.
@@ -140,7 +140,7 @@ impl Pairs {
 fn images(paths: [&PathBuf; 2], first: Option<RgbImage>) -> Result<Pair> {
     let first = first.map_or_else(|| read_image(paths[0]), Ok)?;
     let second = read_image(paths[1])?;
-    let names = paths.map(|path| path.display().to_string());
+    let names = paths.map(|path| path_text(path));
     Ok(Pair { names, stem: stem(paths[0]), frames: [first, second] })
 }
 

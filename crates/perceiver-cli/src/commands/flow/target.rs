@@ -1,18 +1,20 @@
 //! Where flow is written.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use image::{GenericImage, ImageFormat, RgbImage};
-use ndarray::Array3;
+use image::{GenericImage, ImageFormat, Rgb, RgbImage};
+use ndarray::{Array3, Axis, Zip};
 use perceiver_data::flow::{Colours, Palette, arrows, encode_flo, encode_kitti, largest_motion};
 use perceiver_data::{VideoFormat, VideoWriter, names_folder};
+use perceiver_pipelines::interpolate;
 
-use super::Form;
 use super::pairs::{Pair, Pairs};
+use super::{Estimated, Form};
 use crate::atomic_output::{AtomicOutput, write_whole};
 
 /// Motion that DeepMind's notebook gives the strongest colour, in pixels.
@@ -33,6 +35,16 @@ pub(super) enum Target {
         forms: Vec<Form>,
         style: Style,
     },
+    /// The frames themselves, with more between every two.
+    Between {
+        path: PathBuf,
+        file: AtomicOutput,
+        writer: Box<VideoWriter>,
+        frames: usize,
+        /// Number of frames between two.
+        between: usize,
+        last: Option<RgbImage>,
+    },
     Video {
         path: PathBuf,
         file: AtomicOutput,
@@ -49,6 +61,8 @@ pub(super) struct Style {
     pub(super) palette: Palette,
     pub(super) max_motion: Option<f32>,
     pub(super) has_legend: bool,
+    /// If true, files of numbers hold unknown motion where the second frame hides a pixel.
+    pub(super) marks_hidden: bool,
 }
 
 impl Target {
@@ -99,8 +113,29 @@ impl Target {
         Ok(Self::Folder { path: path.to_path_buf(), forms, style })
     }
 
+    /// Frames with `between` more between every two.
+    pub(super) fn between(path: &Path, between: usize, fps: f64) -> Result<Self> {
+        let format = VideoFormat::of(path)?;
+        let file = match format {
+            VideoFormat::Folder => AtomicOutput::folder(path)?,
+            _ => AtomicOutput::file(path)?,
+        };
+        let writer = VideoWriter::create(file.path(), format, fps);
+        let writer = Box::new(writer.map_err(|error| file.named(&error))?);
+        Ok(Self::Between { path: path.to_path_buf(), file, writer, frames: 0, between, last: None })
+    }
+
+    /// The forms that are written.
+    pub(super) fn forms(&self) -> &[Form] {
+        match self {
+            Self::Nothing | Self::Between { .. } => &[],
+            Self::File { form, .. } | Self::Video { form, .. } => std::slice::from_ref(form),
+            Self::Folder { forms, .. } => forms,
+        }
+    }
+
     /// Writes the flow of a pair; returns the written files.
-    pub(super) fn write(&mut self, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<PathBuf>> {
+    pub(super) fn write(&mut self, pair: &Pair, flow: Estimated<'_>) -> Result<Vec<PathBuf>> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::File { path, form, style } => {
@@ -112,6 +147,7 @@ impl Target {
                 for &form in &*forms {
                     let folder =
                         if forms.len() == 1 { path.clone() } else { path.join(form.name()) };
+                    let is_new = !folder.exists();
                     let created = fs::create_dir_all(&folder);
                     created.with_context(|| format!("{}: cannot create", folder.display()))?;
                     let ending = if form == Form::Flo { "flo" } else { "png" };
@@ -119,10 +155,28 @@ impl Target {
                     name.push(".");
                     name.push(ending);
                     let file = folder.join(name);
-                    write_whole(&file, &style.bytes(form, pair, flow)?)?;
+                    // Only a folder that is still empty can be removed.
+                    write_whole(&file, &style.bytes(form, pair, flow)?).inspect_err(|_| {
+                        if is_new && fs::remove_dir(&folder).is_ok() && folder != *path {
+                            let _ = fs::remove_dir(&*path);
+                        }
+                    })?;
                     written.push(file);
                 }
                 Ok(written)
+            }
+            Self::Between { file, writer, frames, between, last, .. } => {
+                let [first, second] = &pair.frames;
+                let backward = flow.backward.context("no motion back")?;
+                let moments = (1..=*between).map(|index| index as f32 / (*between + 1) as f32);
+                let inner =
+                    moments.map(|time| interpolate([first, second], flow.flow, backward, time));
+                let mut shown = std::iter::once(first.clone()).chain(inner);
+                let written = shown.try_for_each(|frame| writer.write(&frame));
+                written.map_err(|error| file.failed(&error))?;
+                *frames += *between + 1;
+                *last = Some(second.clone());
+                Ok(Vec::new())
             }
             Self::Video { file, writer, frames, form, style, .. } => {
                 let written = writer.write(&style.picture(*form, pair, flow));
@@ -136,6 +190,12 @@ impl Target {
     /// Moves a video to its destination, if it has frames.
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
+            Self::Between { path, file, mut writer, frames, last: Some(last), .. } => {
+                let finished = writer.write(&last).and_then(|()| writer.finish(None));
+                finished.map_err(|error| file.failed(&error))?;
+                file.finish()?;
+                Ok(Some((path, frames + 1)))
+            }
             Self::Video { path, file, writer, frames, .. } if frames > 0 => {
                 writer.finish(None).map_err(|error| file.failed(&error))?;
                 file.finish()?;
@@ -167,11 +227,11 @@ fn one_form(path: &Path, ending: &str, formats: &[Form]) -> Result<Form> {
 }
 
 impl Style {
-    fn bytes(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> Result<Vec<u8>> {
+    fn bytes(&self, form: Form, pair: &Pair, flow: Estimated<'_>) -> Result<Vec<u8>> {
         match form {
-            Form::Flo => Ok(encode_flo(flow.view())),
-            Form::Kitti => Ok(encode_kitti(flow.view())),
-            Form::Colours | Form::Arrows | Form::SideBySide => {
+            Form::Flo => Ok(encode_flo(self.marked(flow).view())),
+            Form::Kitti => Ok(encode_kitti(self.marked(flow).view())),
+            Form::Colours | Form::Arrows | Form::SideBySide | Form::Occlusion => {
                 let mut bytes = Cursor::new(Vec::new());
                 self.picture(form, pair, flow).write_to(&mut bytes, ImageFormat::Png)?;
                 Ok(bytes.into_inner())
@@ -179,7 +239,29 @@ impl Style {
         }
     }
 
-    fn picture(&self, form: Form, pair: &Pair, flow: &Array3<f32>) -> RgbImage {
+    /// The flow for a file of numbers, in which NaN is unknown.
+    fn marked<'a>(&self, estimated: Estimated<'a>) -> Cow<'a, Array3<f32>> {
+        let hidden = self.marks_hidden.then(|| estimated.hidden()).flatten();
+        let Some(hidden) = hidden else { return Cow::Borrowed(estimated.flow) };
+        let mut flow = estimated.flow.clone();
+        Zip::from(flow.lanes_mut(Axis(2))).and(&hidden).for_each(|mut vector, &hidden| {
+            if hidden {
+                vector.fill(f32::NAN);
+            }
+        });
+        Cow::Owned(flow)
+    }
+
+    fn picture(&self, form: Form, pair: &Pair, estimated: Estimated<'_>) -> RgbImage {
+        let flow = estimated.flow;
+        if form == Form::Occlusion
+            && let Some(hidden) = estimated.hidden()
+        {
+            let (height, width) = hidden.dim();
+            return RgbImage::from_fn(width as u32, height as u32, |x, y| {
+                Rgb([if hidden[[y as usize, x as usize]] { 255 } else { 0 }; 3])
+            });
+        }
         let largest = || largest_motion(flow.view());
         let notebook = form != Form::Arrows && self.palette == Palette::Hsv;
         let largest = if notebook { NOTEBOOK_MOTION } else { largest() };

@@ -3,6 +3,8 @@
 use perceiver_data::augment::{Augmentation, RandAugment};
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::{SHARE, numbers};
+
 /// Preparation of images.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,10 +79,9 @@ impl ImageOptions {
         if !self.deviation.iter().all(|deviation| *deviation > 0.0) {
             return Err("`data.images.deviation` holds a number that is not positive".into());
         }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            let share = self.label_smoothing;
-            return Err(format!("`data.images.label_smoothing` is {share}, expected 0 to 1"));
-        }
+        let smoothing = numbers::decimal(self.label_smoothing);
+        let is_share = (0.0..1.0).contains(&smoothing);
+        numbers::check("data.images.label_smoothing", smoothing, is_share, SHARE)?;
         if self.augmentation.rand_augment_magnitude > 30 {
             let found = self.augmentation.rand_augment_magnitude;
             return Err(format!(

@@ -43,6 +43,10 @@ impl Recipe {
         let class_names =
             learned(&mut any_data, records).map_err(|reason| self.refused(&reason))?;
         fields.as_object_mut().into_iter().for_each(|fields| {
+            // The reference's default gives queries and keys as many channels as a token has, which
+            // heads rarely divide.
+            let shape = "cross_attention_shape_for_attention".to_owned();
+            fields.entry(shape).or_insert_with(|| "q".into());
             fields.extend(any_data.write(PerceiverConfig::default()).extra);
         });
         let classifies =
