@@ -133,20 +133,26 @@ class Columns(nn.Module):
         super().__init__()
         shape = (len(config["columns"]), config["embedding"])
         self.weight, self.bias, self.missing = (nn.Parameter(torch.zeros(shape)) for _ in range(3))
-        entries = sum(len(column["categories"]) + 2 for column in config["columns"] if "categories" in column)
+        entries = sum(len(column["categories"]) for column in config["columns"] if "categories" in column)
         if entries:
             self.categories = nn.Embedding(entries, config["embedding"])
 
     def forward(self, columns: list[dict[str, Any]], numbers: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         tokens, offset = [], 0
         for place, column in enumerate(columns):
+            token = self.bias[place].expand(len(numbers), -1)
             if "categories" in column:
-                tokens.append(self.categories(ids[:, place] + offset))
-                offset += len(column["categories"]) + 2
-                continue
-            value = (numbers[:, place, None] - column["mean"]) / column["deviation"]
-            token = value.nan_to_num(0) * self.weight[place] + self.bias[place]
-            tokens.append(torch.where(value.isnan(), self.missing[place], token))
+                # A missing cell is 0, an unknown category 1.
+                entry = ids[:, place]
+                known = self.categories((entry - 2 + offset).clamp(min=0))
+                token = token + torch.where(entry[:, None] >= 2, known, 0.0)
+                token = token + torch.where(entry[:, None] == 0, self.missing[place], 0.0)
+                offset += len(column["categories"])
+            else:
+                value = (numbers[:, place, None] - column["mean"]) / column["deviation"]
+                token = token + value.nan_to_num(0) * self.weight[place]
+                token = token + torch.where(value.isnan(), self.missing[place], 0.0)
+            tokens.append(token)
         return torch.stack(tokens, 1)
 
 
@@ -226,7 +232,8 @@ class Modality(nn.Module):
             case "table":
                 return self.embeddings(config["columns"], inputs["values"], inputs["categories"])
             case "points":
-                places = inputs["coordinates"]
+                # Padding counts as the origin.
+                places = inputs["coordinates"].masked_fill(inputs["padding"][..., None], 0)
                 if config["centred"]:
                     kept = 1 - inputs["padding"].to(places.dtype)[..., None]
                     places = places - (places * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
@@ -476,7 +483,7 @@ def labels_of(rng: np.random.Generator, kind: str) -> torch.Tensor:
         case "classification":
             return torch.tensor([2, 0])
         case "regression":
-            return normal(rng, 2, 2, std=20, mean=50)
+            return normal(rng, 2, 2) * torch.tensor([25.0, 0.5]) + torch.tensor([100.0, 3.0])
         case "elements":
             return torch.tensor([[0, 2, 1, -100, 1], [2, 0, 1, -100, -100]])
         case _:
@@ -522,6 +529,7 @@ def write_case(target: Path, name: str) -> None:
 def generate(target: Path) -> None:
     for name in ENCODERS:
         if InterleavedEncoder is None:
+            print(f"{name}: not checked, perceiver-io is not installed")
             for end in ("", ".weights"):
                 file = f"{name}{end}.safetensors"
                 target.mkdir(exist_ok=True)

@@ -134,6 +134,11 @@ pub fn compare(
     (failures, largest)
 }
 
+/// The page's program, compiled.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../docs/any-data.md")]
+struct AnyData;
+
 /// The page's programs, compiled and run.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../docs/adding-a-head.md")]

@@ -341,7 +341,7 @@ impl PerceiverConfig {
         self.id2label.len()
     }
 
-    /// Checks what every model needs and, if `architectures` names a head of the reference, what
+    /// Checks what every model needs and, if `architectures` names a known head, what
     /// that head needs.
     ///
     /// # Errors

@@ -79,8 +79,12 @@ impl Features {
     }
 
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
-        let accepts =
-            |head| !matches!(head, Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding);
+        let accepts = |head| {
+            !matches!(
+                head,
+                Head::Model | Head::OpticalFlow | Head::MultimodalAutoencoding | Head::AnyData
+            )
+        };
         let expected = "a model of texts or of single images";
         let session = Session::load(files, device, accepts, expected)?;
         Ok(Self { session, pooling: Pooling::default(), batch: 8 })

@@ -173,7 +173,10 @@ fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     predictor.check(&row(&all, vec![city.clone(), number.clone(), Cell::Missing])).unwrap();
     for (record, expected) in [
         (
-            row(&["city", "size", "sound"], vec![city.clone(), number.clone(), number.clone()]),
+            row(
+                &["city", "size", "noise", "sound"],
+                vec![city.clone(), number.clone(), number.clone(), number.clone()],
+            ),
             "`row` has column `sound`, which the model does not know",
         ),
         (row(&all[..2], vec![city.clone(), number.clone()]), "`row` has no column `noise`"),
@@ -206,7 +209,7 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
         (
             r#"{ kind = "classification" }"#,
             r#"{ kind = "elements", modality = "row" }"#,
-            "`output.modality` names the table \"row\", which has no elements to answer",
+            "`output.modality` names \"row\", a table, expected another kind",
         ),
         (
             "num_cross_attention_layers = 2",

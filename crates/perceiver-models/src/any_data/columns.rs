@@ -1,6 +1,6 @@
 //! Embeddings of the columns of a table, and of ids.
 
-use burn::module::{Module, Param};
+use burn::module::{Initializer, Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use perceiver_core::Initialisation;
@@ -15,18 +15,18 @@ pub(super) enum ColumnEmbeddings {
     Ids(Embedding),
 }
 
-/// A token for each column: its number times a learned vector plus another one, or the vector of its
-/// category.
+/// A token for each column: the column's own vector, plus another one times its number or that of its
+/// category. A category that training did not see adds nothing.
 #[derive(Module, Debug)]
 pub(super) struct TableEmbedding {
-    /// `[columns, embedding]`.
+    /// `[columns, embedding]`, by which numbers are multiplied; unused in a column of categories.
     weight: Param<Tensor<2>>,
-    /// `[columns, embedding]`.
+    /// `[columns, embedding]`, the columns' own vectors.
     bias: Param<Tensor<2>>,
-    /// `[columns, embedding]`, instead of a number that is missing.
+    /// `[columns, embedding]`, added where a cell is missing. It starts at zero, so that a gap in a
+    /// column that had none in training counts as its mean.
     missing: Param<Tensor<2>>,
-    /// `[entries, embedding]`: for each column of names a missing cell, an unknown category, and its
-    /// categories.
+    /// `[entries, embedding]`, the categories of one column after another.
     categories: Option<Embedding>,
     #[module(skip)]
     config: TableConfig,
@@ -71,7 +71,7 @@ impl TableEmbedding {
         Self {
             weight: rows(),
             bias: rows(),
-            missing: rows(),
+            missing: Initializer::Zeros.init([config.columns.len(), config.embedding], device),
             categories: (entries > 0).then(|| init.embedding(entries, config.embedding, device)),
             config: config.clone(),
         }
@@ -87,31 +87,38 @@ impl TableEmbedding {
         let columns = &self.config.columns;
         let [batch, found] = numbers.dims();
         assert!(found == columns.len(), "a row has {found} cells, expected {}", columns.len());
-        let (device, shape) = (numbers.device(), [batch, found, self.config.embedding]);
+        let (device, numbers_type) = (numbers.device(), numbers.dtype());
         let row = |numbers: Vec<f64>| {
             let data = TensorData::new(numbers, [1, found]).convert::<f32>();
-            Tensor::<2>::from_data(data, (&device, self.weight.val().dtype()))
+            Tensor::<2>::from_data(data, (&device, numbers_type))
         };
         let mean = row(columns.iter().map(|column| column.mean).collect());
         let deviation = row(columns.iter().map(|column| column.deviation).collect());
-        let values = (numbers - mean) / deviation;
-        let empty = values.clone().is_nan();
-        let values: Tensor<3> = values.mask_fill(empty.clone(), 0.0).unsqueeze_dim(2);
-        let tokens = values * self.weight.val().unsqueeze::<3>() + self.bias.val().unsqueeze::<3>();
-        let wide = |mask: Tensor<2, Bool>| mask.unsqueeze_dim::<3>(2).expand(shape);
-        let missing = self.missing.val().unsqueeze::<3>().expand(shape);
-        let tokens = tokens.mask_where(wide(empty), missing);
-        let Some(embedding) = &self.categories else { return tokens };
         let (offsets, _) = offsets(&self.config);
         let names: Vec<bool> = offsets.iter().map(Option::is_some).collect();
         let named = Tensor::<2, Bool>::from_data(TensorData::new(names, [1, found]), &device);
+        let named = named.expand([batch, found]);
+        let unknown = numbers.clone().is_finite().bool_not();
+        let empty = unknown.clone().mask_where(named.clone(), categories.clone().equal_elem(0));
+        let values = ((numbers - mean) / deviation).mask_fill(unknown.bool_or(named.clone()), 0.0);
+        let wide = |values: Tensor<2>| values.unsqueeze_dim::<3>(2);
+        let table = |vectors: &Param<Tensor<2>>| vectors.val().unsqueeze::<3>();
+        let shares = |mask: Tensor<2, Bool>| wide(mask.float().cast(numbers_type));
+        let tokens = wide(values) * table(&self.weight)
+            + table(&self.bias)
+            + shares(empty) * table(&self.missing);
+        let Some(embedding) = &self.categories else { return tokens };
         let offsets: Vec<i64> = offsets.iter().map(|offset| offset.unwrap_or(0) as i64).collect();
         let offsets = Tensor::<2, Int>::from_data(TensorData::new(offsets, [1, found]), &device);
-        let named = named.expand([batch, found]);
-        let entries = (categories + offsets).mask_fill(named.clone().bool_not(), 0);
-        tokens.mask_where(wide(named), embedding.forward(entries))
+        let known = categories.clone().greater_equal_elem(FIRST_CATEGORY).bool_and(named);
+        let entries =
+            (categories - FIRST_CATEGORY + offsets).mask_fill(known.clone().bool_not(), 0);
+        tokens + embedding.forward(entries) * shares(known)
     }
 }
+
+/// The id of a column's first category, after those of a missing cell and of an unknown category.
+const FIRST_CATEGORY: i64 = 2;
 
 /// The first entry of each column of names, and the number of entries.
 fn offsets(config: &TableConfig) -> (Vec<Option<usize>>, usize) {
@@ -119,7 +126,7 @@ fn offsets(config: &TableConfig) -> (Vec<Option<usize>>, usize) {
     let offsets = config.columns.iter().map(|column| {
         let categories = column.categories.as_ref()?;
         let first = entries;
-        entries += categories.len() + 2;
+        entries += categories.len();
         Some(first)
     });
     (offsets.collect(), entries)

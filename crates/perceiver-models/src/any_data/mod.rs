@@ -5,6 +5,7 @@ mod config;
 mod decoder;
 mod input;
 mod modality;
+mod modality_config;
 mod output;
 mod preprocessor;
 mod validate;
@@ -12,20 +13,21 @@ mod validate;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-pub use config::{
-    AnyDataConfig, Channels, ColumnConfig, GridConfig, ModalityConfig, ModalityPosition,
-    PointsConfig, SeriesConfig, TableConfig, TokensConfig,
-};
+pub use config::AnyDataConfig;
 pub use decoder::{AnyDataDecoder, ElementDecoder};
 pub use input::{AnyDataInput, ModalityData, ModalityInput};
 pub use modality::ModalityPreprocessor;
+pub use modality_config::{
+    Channels, ColumnConfig, GridConfig, ModalityConfig, ModalityPosition, PointsConfig,
+    SeriesConfig, TableConfig, TokensConfig,
+};
 pub use output::{Output, Pooling};
 pub use preprocessor::AnyDataPreprocessor;
 
 use crate::config::PerceiverConfig;
 use crate::head::HeadRequest;
 use crate::losses::{
-    IGNORED_LABEL, Labels, classification_loss, cross_entropy, mean_squared_error,
+    IGNORED_LABEL, Labels, classification_loss, cross_entropy_sum, mean_squared_error,
 };
 use crate::model::{Encoded, NoPostprocessor, PerceiverModel};
 use crate::{Error, PerceiverClassifierOutput, PerceiverHead, ProblemType};
@@ -97,7 +99,7 @@ impl PerceiverHead for PerceiverForAnyData {
             Output::Reconstruction { .. } => {
                 input.masked.clone().map(|masked| self.reconstruction_loss(scores, &input, masked))
             }
-            _ => labels.map(|labels| self.loss(scores, &labels)),
+            _ => labels.map(|labels| self.loss(scores, &input, &labels)),
         };
         let mut output = PerceiverClassifierOutput::new(output, loss);
         output.logits = self.in_units(output.logits);
@@ -124,10 +126,18 @@ impl PerceiverForAnyData {
         request.mask(mask)
     }
 
-    fn loss(&self, scores: Tensor<3>, labels: &AnyDataLabels) -> Tensor<1> {
+    fn loss(&self, scores: Tensor<3>, input: &AnyDataInput, labels: &AnyDataLabels) -> Tensor<1> {
         match (&self.config.output, labels) {
-            (Output::Elements { .. }, AnyDataLabels::Elements(classes)) => {
-                cross_entropy(scores.flatten(0, 1), classes.clone().flatten(0, 1))
+            (Output::Elements { modality }, AnyDataLabels::Elements(classes)) => {
+                let index = self.config.modality(modality).map_or(0, |(index, _)| index);
+                let classes = match &input.modalities[index].padding {
+                    Some(padding) => classes.clone().mask_fill(padding.clone(), IGNORED_LABEL),
+                    None => classes.clone(),
+                };
+                mean_cross_entropy(scores, classes)
+            }
+            (Output::Elements { .. }, AnyDataLabels::Whole(_)) => {
+                panic!("elements take one label each, found one for an example")
             }
             (Output::Regression { mean, deviation, .. }, AnyDataLabels::Whole(labels)) => {
                 let scores: Tensor<2> = scores.squeeze_dim(1);
@@ -149,28 +159,40 @@ impl PerceiverForAnyData {
         }
     }
 
-    /// Mean over the masked elements that are known and no padding.
+    /// The ids of masked tokens, `[batch, tokens]`, and [`IGNORED_LABEL`] for all others, if tokens
+    /// are reconstructed.
+    #[must_use]
+    pub fn masked_ids(&self, input: &AnyDataInput) -> Option<Tensor<2, Int>> {
+        let ModalityInput { data, padding } = &input.modalities[self.reconstructed()?];
+        let (ModalityData::Tokens(ids), Some(masked)) = (data, &input.masked) else { return None };
+        let ids = ids.clone().mask_fill(masked.clone().bool_not(), IGNORED_LABEL);
+        Some(match padding {
+            Some(padding) => ids.mask_fill(padding.clone(), IGNORED_LABEL),
+            None => ids,
+        })
+    }
+
+    /// Mean over the masked elements, without padding and missing numbers; 0 if none is left.
     fn reconstruction_loss(
         &self,
         scores: Tensor<3>,
         input: &AnyDataInput,
         masked: Tensor<2, Bool>,
     ) -> Tensor<1> {
+        if let Some(ids) = self.masked_ids(input) {
+            return mean_cross_entropy(scores, ids);
+        }
         let index = self.reconstructed().expect("only a reconstruction calls this");
         let ModalityInput { data, padding } = &input.modalities[index];
         let masked = match padding {
             Some(padding) => masked.bool_and(padding.clone().bool_not()),
             None => masked,
         };
-        if let ModalityData::Tokens(ids) = data {
-            let classes = ids.clone().mask_fill(masked.bool_not(), IGNORED_LABEL);
-            return cross_entropy(scores.flatten(0, 1), classes.flatten(0, 1));
-        }
         let expected = self.perceiver.input_preprocessor().modality(index).expected(data);
         let (expected, known) = expected.expect("the configuration was checked");
         let counted = known.bool_and(masked.unsqueeze_dim::<3>(2).expand(scores.dims()));
         let counted = counted.float().cast(scores.dtype());
-        ((scores - expected).square() * counted.clone()).sum() / counted.sum()
+        ((scores - expected).square() * counted.clone()).sum() / counted.sum().clamp_min(1.0)
     }
 
     /// The modality that is reconstructed.
@@ -204,4 +226,14 @@ impl PerceiverForAnyData {
         let deviation = modality::constant(&repeated(deviation), &answers);
         answers * deviation + mean
     }
+}
+
+/// Cross-entropy of elements; 0 if all labels are ignored.
+///
+/// # Shapes
+/// - `scores`: `[batch, elements, classes]`
+/// - `classes`: `[batch, elements]`
+fn mean_cross_entropy(scores: Tensor<3>, classes: Tensor<2, Int>) -> Tensor<1> {
+    let (total, count) = cross_entropy_sum(scores.flatten(0, 1), classes.flatten(0, 1));
+    total / count.clamp_min(1.0)
 }

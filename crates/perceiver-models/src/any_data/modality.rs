@@ -87,11 +87,11 @@ impl ModalityPreprocessor {
         }
     }
 
-    /// What a reconstruction should answer, `[batch, elements, numbers]`, and where it is known.
-    /// Tokens are ids, for which there is a score each, `None`.
+    /// What a reconstruction should answer, `[batch, elements, numbers]`, and where it is known;
+    /// `None` for tokens, whose answers are scores of ids.
     pub(super) fn expected(&self, data: &ModalityData) -> Option<(Tensor<3>, Tensor<3, Bool>)> {
         let known = |values: Tensor<3>, channels| {
-            let known = values.clone().is_nan().bool_not();
+            let known = values.clone().is_finite();
             (normalised(values, channels), known)
         };
         Some(match (&self.config, data) {
@@ -116,7 +116,7 @@ impl ModalityPreprocessor {
         self.padding.as_ref().map(|padding| padding.val().flatten(0, 1))
     }
 
-    /// Elements one after another, at positions that do not depend on how many follow.
+    /// Adds positions in a sequence, which do not depend on its length.
     fn in_order(&self, content: Tensor<3>, max_length: usize) -> Preprocessed {
         let [_, length, _] = content.dims();
         let device = content.device();
@@ -167,26 +167,21 @@ pub(super) fn constant(numbers: &[f64], like: &Tensor<3>) -> Tensor<3> {
     Tensor::from_data(data.convert::<f32>(), (&like.device(), like.dtype()))
 }
 
-/// Numbers without unit around zero; a missing one is NaN.
-fn without_unit(values: Tensor<3>, channels: &Channels) -> Tensor<3> {
+/// Normalised numbers; one that is missing, or not finite, counts as the mean.
+fn normalised(values: Tensor<3>, channels: &Channels) -> Tensor<3> {
     let [_, _, found] = values.dims();
     let expected = channels.count();
     assert!(found == expected, "the data has {found} channels, expected {expected}");
     let mean = constant(&channels.mean, &values);
     let deviation = constant(&channels.deviation, &values);
-    (values - mean) / deviation
+    let missing = values.clone().is_finite().bool_not();
+    ((values - mean) / deviation).mask_fill(missing, 0.0)
 }
 
-/// Numbers without unit; a missing one is the mean.
-fn normalised(values: Tensor<3>, channels: &Channels) -> Tensor<3> {
-    let values = without_unit(values, channels);
-    let missing = values.clone().is_nan();
-    values.mask_fill(missing, 0.0)
-}
-
-/// What the model reads of some numbers: themselves, and where they are missing.
+/// The channels that the model reads: the numbers and, if training data lacked some, where they are
+/// missing.
 fn read(values: Tensor<3>, channels: &Channels) -> Tensor<3> {
-    let missing = channels.missing.then(|| values.clone().is_nan().float());
+    let missing = channels.missing.then(|| values.clone().is_finite().bool_not().float());
     let values = normalised(values, channels);
     match missing {
         Some(missing) => Tensor::cat(vec![values.clone(), missing.cast(values.dtype())], 2),
@@ -200,6 +195,14 @@ fn scaled(
     coordinates: Tensor<3>,
     padding: Option<&Tensor<2, Bool>>,
 ) -> Tensor<3> {
+    // Padding may hold anything, and its tokens must not be NaN, which a mask does not hide.
+    let coordinates = match padding {
+        Some(padding) => {
+            let padding = padding.clone().unsqueeze_dim::<3>(2).expand(coordinates.dims());
+            coordinates.mask_fill(padding, 0.0)
+        }
+        None => coordinates,
+    };
     let relative = if config.centred {
         let kept = match padding {
             Some(padding) => padding.clone().bool_not().float().unsqueeze_dim::<3>(2),

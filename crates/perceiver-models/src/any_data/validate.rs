@@ -1,12 +1,17 @@
 //! Checks the fields of a model for any data before it is built.
 
-use super::{AnyDataConfig, Channels, ModalityConfig, ModalityPosition, Output};
+use std::collections::BTreeSet;
+
+use super::{AnyDataConfig, Channels, ModalityConfig, ModalityPosition, Output, TableConfig};
+use crate::config::shown_name;
 use crate::{Error, PerceiverConfig};
 
-/// Most modalities of a model, columns of a table, channels, or axes of points.
+/// Most modalities of a model, columns of a table, or channels of an encoding.
 const MANY: usize = 1 << 16;
-/// Most positions, ids or cells of a modality.
-const MAX_POSITIONS: usize = 1 << 28;
+/// Most ids, categories or cells of a modality.
+const MAX_ENTRIES: usize = 1 << 28;
+/// Most positions along an axis: single precision tells them apart.
+const MAX_LENGTH: usize = 1 << 24;
 
 impl AnyDataConfig {
     /// Reads the fields of config.json and checks them.
@@ -26,14 +31,15 @@ impl AnyDataConfig {
                 format!("is {crosses}, expected 1 to `num_blocks` = {}", config.num_blocks);
             return Err(Error::config("num_cross_attention_layers", message));
         }
-        count("modalities", self.modalities.len(), MANY)?;
+        entries("modalities", self.modalities.len(), MANY)?;
+        let names = self.modalities.iter().map(ModalityConfig::name);
+        distinct("modalities", names.clone())?;
+        if let Some(name) = names.into_iter().find(|name| name.is_empty() || name.contains('.')) {
+            let message = format!("names {}, expected a name without dots", shown_name(name));
+            return Err(Error::config("modalities", message));
+        }
         for (index, modality) in self.modalities.iter().enumerate() {
-            let name = modality.name();
-            if name.is_empty() || self.modality(name).is_some_and(|(first, _)| first != index) {
-                let message = format!("names {name:?}, expected a name of its own");
-                return Err(Error::config(format!("modalities.{index}.name"), message));
-            }
-            modality.validate(&format!("modalities.{name}"))?;
+            modality.validate(&format!("modalities.{index}"))?;
         }
         self.validate_output(config)
     }
@@ -44,9 +50,9 @@ impl AnyDataConfig {
                 let message = format!("has {} classes, expected at least 2", config.num_labels());
                 return Err(Error::config("id2label", message));
             }
-            Output::MultiLabel { .. } => count("id2label", config.num_labels(), MAX_POSITIONS)?,
             Output::Regression { targets, mean, deviation, .. } => {
-                count("output.targets", targets.len(), MANY)?;
+                entries("output.targets", targets.len(), MANY)?;
+                distinct("output.targets", targets.iter().map(String::as_str))?;
                 scaled("output", targets.len(), mean, deviation)?;
             }
             Output::Reconstruction { mask_probability: share, .. }
@@ -57,23 +63,23 @@ impl AnyDataConfig {
             }
             _ => {}
         }
+        if !matches!(self.output, Output::Regression { .. } | Output::Reconstruction { .. }) {
+            classes(config)?;
+        }
         let Some(name) = self.output.modality() else { return Ok(()) };
-        let kind = self.output.kind();
+        let shown = shown_name(name);
         let refused = |message: String| Err(Error::config("output.modality", message));
+        let is_elements = matches!(self.output, Output::Elements { .. });
         match self.modality(name) {
-            None => refused(format!("names {name:?}, expected one of `modalities`")),
+            None => refused(format!("names {shown}, expected one of `modalities`")),
             Some((_, ModalityConfig::Table(_))) => {
-                refused(format!("names the table {name:?}, which has no {kind} to answer"))
+                refused(format!("names {shown}, a table, expected another kind"))
             }
-            Some((_, ModalityConfig::Grid(grid)))
-                if kind == "elements" && grid.patch_cells() > 1 =>
-            {
-                refused(format!(
-                    "names {name:?} with patches of several cells, expected single cells"
-                ))
+            Some((_, ModalityConfig::Grid(grid))) if is_elements && grid.patch_cells() > 1 => {
+                refused(format!("names {shown}, a grid in patches, expected one of single cells"))
             }
-            Some((_, modality)) if kind == "reconstruction" && modality.reconstructed() == 0 => {
-                refused(format!("names {name:?}, whose points have no features to reconstruct"))
+            Some((_, modality)) if !is_elements && modality.reconstructed() == 0 => {
+                refused(format!("names {shown}, points without features, which has no content"))
             }
             Some(_) => Ok(()),
         }
@@ -86,66 +92,80 @@ impl ModalityConfig {
         let field = |name: &str| format!("{place}.{name}");
         match self {
             Self::Series(series) => {
-                count(field("max_length"), series.max_length, MAX_POSITIONS)?;
+                number(field("max_length"), series.max_length, MAX_LENGTH)?;
                 series.channels.validate(&field("channels"), 1)?;
                 series.position.validate(&field("position"), 1)
             }
-            Self::Table(table) => {
-                count(field("embedding"), table.embedding, MANY)?;
-                count(field("columns"), table.columns.len(), MANY)?;
-                let mut names = std::collections::BTreeSet::new();
-                for column in &table.columns {
-                    let place = format!("{place}.columns.{}", column.name);
-                    if !names.insert(column.name.as_str()) {
-                        return Err(Error::config(place, "is there twice, expected once"));
-                    }
-                    scaled(&place, 1, &[column.mean], &[column.deviation])?;
-                    if let Some(categories) = &column.categories {
-                        count(format!("{place}.categories"), categories.len(), MAX_POSITIONS)?;
-                    }
-                }
-                Ok(())
-            }
+            Self::Table(table) => table.validate(place),
             Self::Points(points) => {
-                count(field("centre"), points.centre.len(), 16)?;
-                let centre = &points.centre;
-                scaled(&field("scale"), centre.len(), centre, &vec![points.scale; centre.len()])?;
+                let dimensions = points.centre.len();
+                entries(field("centre"), dimensions, 16)?;
+                scaled(&field("centre"), dimensions, &points.centre, &vec![1.0; dimensions])?;
+                let scale = points.scale;
+                if !(scale as f32).is_normal() || scale < 0.0 {
+                    let message = format!("is {scale}, expected more than 0");
+                    return Err(Error::config(field("scale"), message));
+                }
                 points.channels.validate(&field("channels"), 0)?;
-                if let ModalityPosition::Trainable { .. } = points.position {
+                if points.position.is_trainable() {
                     let message = "is trainable, expected fourier: points have no numbers";
                     return Err(Error::config(field("position"), message));
                 }
-                points.position.validate(&field("position"), centre.len())
+                points.position.validate(&field("position"), dimensions)
             }
             Self::Grid(grid) => {
-                count(field("shape"), grid.shape.len(), 3)?;
-                grid.shape.iter().try_for_each(|&n| count(field("shape"), n, MAX_POSITIONS))?;
+                entries(field("shape"), grid.shape.len(), 3)?;
+                grid.shape.iter().try_for_each(|&n| number(field("shape"), n, MAX_LENGTH))?;
                 let cells = grid.shape.iter().fold(1, |all: usize, &n| all.saturating_mul(n));
-                count(field("shape"), cells, MAX_POSITIONS)?;
+                number(field("shape"), cells, MAX_ENTRIES)?;
                 let patch = grid.patch_shape();
                 let divides =
                     |(length, patch): (&usize, &usize)| *patch > 0 && length.is_multiple_of(*patch);
                 if patch.len() != grid.shape.len() || !grid.shape.iter().zip(&patch).all(divides) {
-                    let message = format!("is {patch:?}, expected divisors of {:?}", grid.shape);
+                    let lengths = patch.len();
+                    let message = format!(
+                        "has {lengths} lengths, expected divisors of the {} of {:?}",
+                        grid.shape.len(),
+                        grid.shape
+                    );
                     return Err(Error::config(field("patch"), message));
                 }
                 grid.channels.validate(&field("channels"), 1)?;
                 grid.position.validate(&field("position"), grid.shape.len())
             }
             Self::Tokens(tokens) => {
-                count(field("embedding"), tokens.embedding, MANY)?;
-                count(field("vocabulary"), tokens.vocabulary, MAX_POSITIONS)?;
-                count(field("max_length"), tokens.max_length, MAX_POSITIONS)?;
+                number(field("embedding"), tokens.embedding, MANY)?;
+                number(field("vocabulary"), tokens.vocabulary, MAX_ENTRIES)?;
+                number(field("max_length"), tokens.max_length, MAX_LENGTH)?;
                 tokens.position.validate(&field("position"), 1)
             }
         }
     }
 }
 
+impl TableConfig {
+    fn validate(&self, place: &str) -> Result<(), Error> {
+        number(format!("{place}.embedding"), self.embedding, MANY)?;
+        let columns = format!("{place}.columns");
+        entries(&columns, self.columns.len(), MANY)?;
+        distinct(&columns, self.columns.iter().map(|column| column.name.as_str()))?;
+        for (index, column) in self.columns.iter().enumerate() {
+            scaled(&format!("{columns}.{index}"), 1, &[column.mean], &[column.deviation])?;
+            if let Some(categories) = &column.categories {
+                let place = format!("{columns}.{index}.categories");
+                entries(&place, categories.len(), MAX_ENTRIES)?;
+                distinct(&place, categories.iter().map(String::as_str))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Channels {
     fn validate(&self, place: &str, least: usize) -> Result<(), Error> {
-        if self.count() < least {
-            return Err(Error::config(format!("{place}.mean"), "is empty, expected a number"));
+        if !(least..=MANY).contains(&self.count()) {
+            let message = format!("has {} means, expected {least} to {MANY}", self.count());
+            return Err(Error::config(place, message));
         }
         scaled(place, self.count(), &self.mean, &self.deviation)
     }
@@ -155,28 +175,56 @@ impl ModalityPosition {
     fn validate(&self, place: &str, axes: usize) -> Result<(), Error> {
         match self {
             Self::Fourier { bands, resolution } => {
-                count(format!("{place}.bands"), *bands, MANY)?;
+                number(format!("{place}.bands"), *bands, MANY)?;
+                let field = format!("{place}.resolution");
                 if !resolution.is_empty() && resolution.len() != axes {
-                    let message =
-                        format!("has {} numbers, expected one per axis: {axes}", resolution.len());
-                    return Err(Error::config(format!("{place}.resolution"), message));
+                    let message = format!("has {} numbers, expected {axes}", resolution.len());
+                    return Err(Error::config(field, message));
                 }
-                Ok(())
+                resolution.iter().try_for_each(|&points| number(&field, points, MAX_LENGTH))
             }
-            Self::Trainable { channels } => count(format!("{place}.channels"), *channels, MANY),
+            Self::Trainable { channels } => number(format!("{place}.channels"), *channels, MANY),
         }
     }
 }
 
-/// Checks that a number of things is at least one and at most `limit`.
-fn count(field: impl Into<String>, found: usize, limit: usize) -> Result<(), Error> {
+/// Checks that classes have the numbers from 0 on, and names of their own.
+fn classes(config: &PerceiverConfig) -> Result<(), Error> {
+    if let Some((id, expected)) = config.id2label.keys().zip(0..).find(|(id, next)| *id != next) {
+        return Err(Error::config("id2label", format!("has class {id}, expected {expected}")));
+    }
+    entries("id2label", config.num_labels(), MAX_ENTRIES)?;
+    distinct("id2label", config.id2label.values().map(String::as_str))
+}
+
+/// Checks that a list has an entry, and at most `limit`.
+fn entries(field: impl Into<String>, found: usize, limit: usize) -> Result<(), Error> {
+    if (1..=limit).contains(&found) {
+        return Ok(());
+    }
+    Err(Error::config(field, format!("has {found} entries, expected 1 to {limit}")))
+}
+
+/// Checks that a number is at least one and at most `limit`.
+fn number(field: impl Into<String>, found: usize, limit: usize) -> Result<(), Error> {
     if (1..=limit).contains(&found) {
         return Ok(());
     }
     Err(Error::config(field, format!("is {found}, expected 1 to {limit}")))
 }
 
-/// Checks means and positive deviations of `expected` quantities.
+/// Checks that no name is there twice.
+fn distinct<'a>(field: &str, mut names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut known = BTreeSet::new();
+    match names.find(|name| !known.insert(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::config(field, format!("names {} twice, expected once", shown_name(name))))
+        }
+    }
+}
+
+/// Checks means and positive deviations of `expected` quantities, which are used in single precision.
 fn scaled(place: &str, expected: usize, mean: &[f64], deviation: &[f64]) -> Result<(), Error> {
     let refused = |message: String| Err(Error::config(place, message));
     if [mean.len(), deviation.len()] != [expected; 2] {
@@ -185,11 +233,14 @@ fn scaled(place: &str, expected: usize, mean: &[f64], deviation: &[f64]) -> Resu
             "has {means} means and {deviations} deviations, expected {expected} of each"
         ));
     }
-    if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
-        return refused(format!("has a mean of {mean}, expected a finite number"));
+    if let Some(mean) = mean.iter().find(|mean| !(**mean as f32).is_finite()) {
+        return refused(format!("has a mean of {mean:e}, expected a number in single precision"));
     }
-    match deviation.iter().find(|deviation| !(deviation.is_finite() && **deviation > 0.0)) {
-        Some(found) => refused(format!("has a deviation of {found}, expected more than 0")),
+    let is_scale = |deviation: &f64| (*deviation as f32).is_normal() && *deviation > 0.0;
+    match deviation.iter().find(|deviation| !is_scale(deviation)) {
+        Some(found) => refused(format!(
+            "has a deviation of {found:e}, expected more than 0 in single precision"
+        )),
         None => Ok(()),
     }
 }

@@ -43,6 +43,10 @@ impl Inputs<'_> {
                     self.floats(&[places.as_str()], "[batch, points, dimensions]")?;
                 let [batch, count, dimensions] = coordinates.dims();
                 self.expect_extent(&places, 2, dimensions, points.centre.len())?;
+                let numbers = coordinates.to_data();
+                if numbers.iter::<f32>().any(|number| !number.is_finite()) {
+                    return Err(Error::input(places, "holds a number that is not finite"));
+                }
                 let features = match points.channels.count() {
                     0 => None,
                     expected => {

@@ -51,7 +51,11 @@ impl Collate<EncodedRecord> for AnyDataBatcher {
         });
         let masked = match (&self.config.output, elements) {
             (Output::Reconstruction { mask_probability, .. }, Some(elements)) => {
-                Some(masked(targets.len(), elements, *mask_probability, random, device))
+                let index = answered.map_or(0, |(index, _)| index);
+                let is_grid = matches!(answered, Some((_, ModalityConfig::Grid(_))));
+                let lengths = columns[index].iter();
+                let lengths = lengths.map(|one| if is_grid { elements } else { one.elements });
+                Some(masked(lengths.collect(), elements, *mask_probability, random, device))
             }
             _ => None,
         };
@@ -112,22 +116,22 @@ fn modality(
     ModalityInput::new(data).padding(padding)
 }
 
-/// Elements drawn with a probability, at least the first of each example.
+/// Elements drawn with a probability from the first ones of each example, at least one.
 fn masked(
-    batch: usize,
+    lengths: Vec<usize>,
     elements: usize,
     probability: f64,
     random: &mut ChaCha8Rng,
     device: &Device,
 ) -> Tensor<2, Bool> {
-    let mut masked: Vec<bool> =
-        (0..batch * elements).map(|_| random.random_bool(probability)).collect();
-    for row in masked.chunks_mut(elements) {
+    let mut masked = vec![false; lengths.len() * elements];
+    for (row, &length) in masked.chunks_mut(elements).zip(&lengths) {
+        row[..length].fill_with(|| random.random_bool(probability));
         if !row.contains(&true) {
-            row[0] = true;
+            row[random.random_range(0..length)] = true;
         }
     }
-    Tensor::from_data(TensorData::new(masked, [batch, elements]), device)
+    Tensor::from_data(TensorData::new(masked, [lengths.len(), elements]), device)
 }
 
 /// The labels of a batch; `None` if an example has none.

@@ -19,7 +19,8 @@ use crate::recipe::sources::BoxedSource;
 pub(crate) struct RecordEncoder {
     config: AnyDataConfig,
     classes: HashMap<String, i64>,
-    categories: HashMap<String, Arc<HashMap<String, i64>>>,
+    /// By table and column.
+    categories: HashMap<(String, String), HashMap<String, i64>>,
 }
 
 /// A record as numbers.
@@ -60,7 +61,7 @@ impl RecordEncoder {
             for column in &table.columns {
                 let Some(names) = &column.categories else { continue };
                 let entries = names.iter().cloned().zip(FIRST_CATEGORY..).collect();
-                categories.insert(place(&table.name, &column.name), Arc::new(entries));
+                categories.insert((table.name.clone(), column.name.clone()), entries);
             }
         }
         Ok(Self { config: any_data, classes, categories })
@@ -166,17 +167,18 @@ impl RecordEncoder {
         if columns.len() != cells.len() {
             return Err(format!("has {} cells in {} columns", cells.len(), columns.len()));
         }
-        let known = |name: &str| table.columns.iter().any(|column| column.name == name);
-        if let Some(column) = columns.iter().find(|column| !known(column)) {
-            return Err(format!("has column `{column}`, which the model does not know"));
-        }
+        let mut cells: HashMap<&str, &Cell> =
+            columns.iter().map(String::as_str).zip(cells).collect();
         let mut encoded = EncodedModality::default();
         for column in &table.columns {
-            let index = columns.iter().position(|name| *name == column.name);
-            let index = index.ok_or_else(|| format!("has no column `{}`", column.name))?;
-            let (value, id) = self.cell(table, column, &cells[index])?;
+            let cell = cells.remove(column.name.as_str());
+            let cell = cell.ok_or_else(|| format!("has no column `{}`", column.name))?;
+            let (value, id) = self.cell(table, column, cell)?;
             encoded.values.push(value);
             encoded.ids.push(id);
+        }
+        if let Some(column) = cells.keys().min() {
+            return Err(format!("has column `{column}`, which the model does not know"));
         }
         encoded.elements = table.columns.len();
         Ok(encoded)
@@ -189,7 +191,10 @@ impl RecordEncoder {
         column: &ColumnConfig,
         cell: &Cell,
     ) -> Result<(f32, i64), String> {
-        let categories = self.categories.get(&place(&table.name, &column.name));
+        let categories = column
+            .categories
+            .as_ref()
+            .and_then(|_| self.categories.get(&(table.name.clone(), column.name.clone())));
         Ok(match (cell, categories) {
             (Cell::Missing, _) => (f32::NAN, MISSING_CATEGORY),
             (Cell::Number(number), None) => (finite(*number), MISSING_CATEGORY),
@@ -261,10 +266,6 @@ const MISSING_CATEGORY: i64 = 0;
 const UNKNOWN_CATEGORY: i64 = 1;
 const FIRST_CATEGORY: i64 = 2;
 
-fn place(table: &str, column: &str) -> String {
-    format!("{table}.{column}")
-}
-
 fn entry(known: &HashMap<String, i64>, name: &str) -> i64 {
     known.get(name).copied().unwrap_or(UNKNOWN_CATEGORY)
 }
@@ -277,7 +278,7 @@ fn numbers(rows: &Rows, columns: usize, what: &str) -> Result<Vec<f32>, String> 
     Ok(rows.values.iter().map(|&number| finite(number)).collect())
 }
 
-/// What is not finite is missing.
+/// A number that is not finite counts as missing.
 const fn finite(number: f32) -> f32 {
     if number.is_finite() { number } else { f32::NAN }
 }

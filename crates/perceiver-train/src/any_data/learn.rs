@@ -31,7 +31,8 @@ struct Statistics {
     shape: Vec<usize>,
     columns: Vec<(String, Self)>,
     names: BTreeSet<String>,
-    numbers: BTreeSet<String>,
+    /// Bits of the numbers of a column, which are names if others are.
+    numbers: BTreeSet<u32>,
     /// Smallest and largest coordinate along each axis.
     extents: Vec<[f64; 2]>,
     /// Largest distance along any axis from the mean of an example's points.
@@ -111,8 +112,8 @@ impl Statistics {
         match data {
             Modality::Series(rows) => self.values.add(rows.columns, &rows.values),
             Modality::Table { columns, cells } => {
-                for (name, cell) in columns.iter().zip(cells) {
-                    self.column(name).cell(cell);
+                for (place, (name, cell)) in columns.iter().zip(cells).enumerate() {
+                    self.column(place, name).cell(cell);
                 }
             }
             Modality::Points { coordinates, features } => {
@@ -132,8 +133,11 @@ impl Statistics {
         }
     }
 
-    fn column(&mut self, name: &str) -> &mut Self {
-        let index = self.columns.iter().position(|(known, _)| known == name);
+    /// The column of a name, which stands at `place` in most rows.
+    fn column(&mut self, place: usize, name: &str) -> &mut Self {
+        let is_there = self.columns.get(place).is_some_and(|(known, _)| known == name);
+        let found = || self.columns.iter().position(|(known, _)| known == name);
+        let index = if is_there { Some(place) } else { found() };
         let index = index.unwrap_or_else(|| {
             self.columns.push((name.to_owned(), Self::default()));
             self.columns.len() - 1
@@ -146,9 +150,8 @@ impl Statistics {
             Cell::Missing => {}
             Cell::Number(number) => {
                 self.values.add(1, &[*number]);
-                // In case names follow, which make these numbers names, too.
                 if self.numbers.len() <= MOST_NAMES {
-                    self.numbers.insert(number.to_string());
+                    self.numbers.insert(number.to_bits());
                 }
             }
             Cell::Category(name) => {
@@ -231,8 +234,10 @@ impl Statistics {
             return;
         }
         let column = |(name, column): &(String, Self)| {
-            let names = column.names.union(&column.numbers).cloned().collect();
-            let categories = (!column.names.is_empty()).then(|| in_order(names));
+            let categories = (!column.names.is_empty()).then(|| {
+                let numbers = column.numbers.iter().map(|bits| f32::from_bits(*bits).to_string());
+                in_order(column.names.iter().cloned().chain(numbers).collect())
+            });
             let first = |numbers: Vec<f64>, usual| numbers.first().copied().unwrap_or(usual);
             let is_number = categories.is_none();
             ColumnConfig {

@@ -40,7 +40,8 @@ pub enum Answer {
     Values(Vec<(String, f32)>),
     /// The most probable class of every element, with its probability.
     Elements(Vec<(String, f32)>),
-    /// The content of every element, or of every patch of a grid, in the units of the data.
+    /// The content of every element, or of every patch of a grid, in the units of the data; the most
+    /// probable id of every token.
     Reconstruction(Rows),
 }
 
@@ -135,7 +136,7 @@ impl Predictor {
         };
         let named = |row: &[f32]| names.iter().cloned().zip(row.iter().copied()).collect();
         let best = |row: &[f32]| {
-            let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            let best = highest(row);
             (names[best].clone(), row[best])
         };
         let examples = scores.chunks_exact(answers * outputs).zip(lengths);
@@ -150,10 +151,22 @@ impl Predictor {
             Output::Elements { .. } => {
                 Answer::Elements(example.chunks_exact(outputs).take(length).map(best).collect())
             }
+            Output::Reconstruction { modality, .. } if self.is_of_tokens(modality) => {
+                let ids = example.chunks_exact(outputs).take(length).map(highest);
+                Answer::Reconstruction(Rows::new(1, ids.map(|id| id as f32).collect()))
+            }
             Output::Reconstruction { .. } => {
                 Answer::Reconstruction(Rows::new(outputs, example[..length * outputs].to_vec()))
             }
         };
         Ok(examples.map(answer).collect())
     }
+
+    fn is_of_tokens(&self, modality: &str) -> bool {
+        matches!(self.config().modality(modality), Some((_, ModalityConfig::Tokens(_))))
+    }
+}
+
+fn highest(row: &[f32]) -> usize {
+    (0..row.len()).max_by(|&one, &other| row[one].total_cmp(&row[other])).unwrap_or(0)
 }

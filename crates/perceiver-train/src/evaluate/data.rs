@@ -111,6 +111,12 @@ impl Evaluator {
                 let clips = Box::new(clips.map_err(|error| self.unreadable(error))?);
                 Examples::Clips { clips, train: None }
             }
+            (Head::AnyData, _) => {
+                let expected = "expected a recipe, *.toml, for its validation data";
+                return Err(
+                    self.refused(format!("a {} is evaluated on records, {expected}", self.head))
+                );
+            }
             (head, _) => return Err(self.refused(format!("cannot evaluate a {head}"))),
         };
         Ok(EvaluationData::Examples(examples))

@@ -43,6 +43,7 @@ pub(crate) type Classified = Option<(Tensor<2>, Tensor<1, Int>)>;
 /// Loss and metrics, and the answers that a confusion matrix counts.
 pub(crate) fn step(head: &PerceiverForAnyData, batch: AnyDataBatch) -> (StepOutput, Classified) {
     let AnyDataBatch { input, labels } = batch;
+    let masked_ids = head.masked_ids(&input);
     let mut request = Request::new(input);
     request.labels.clone_from(&labels);
     let PerceiverClassifierOutput { loss, logits, .. } = head.forward(request);
@@ -50,6 +51,14 @@ pub(crate) fn step(head: &PerceiverForAnyData, batch: AnyDataBatch) -> (StepOutp
     let logits = logits.detach();
     let output = StepOutput::new(loss.clone());
     match (&head.any_data().output, labels) {
+        (Output::Reconstruction { .. }, _) if masked_ids.is_some() => {
+            let classes: Tensor<1, Int> = masked_ids.map_or_else(
+                || unreachable!("there are masked ids"),
+                |classes| classes.flatten(0, 1),
+            );
+            let scores: Tensor<2> = logits.flatten(0, 1);
+            (output.with_all(classification::accuracies(&scores, classes)), None)
+        }
         (Output::Reconstruction { .. }, _) => {
             (output.with(Measure::mean(Metric::SQUARED_ERROR, loss)), None)
         }

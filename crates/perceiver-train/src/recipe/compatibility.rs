@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use perceiver_models::any_data::{AnyDataConfig, Output};
 use perceiver_models::{
     Head, PerceiverConfig, PerceiverForImageClassificationConvProcessing, ProblemType,
 };
@@ -15,6 +16,7 @@ pub(super) fn check(head: Head, config: &PerceiverConfig, data: &Data) -> Result
         Head::ImageClassificationConvProcessing => convolved_size(config, data),
         Head::SequenceClassification => labels(config, data),
         Head::MultimodalAutoencoding => clip_shape(config),
+        Head::AnyData => targets(config, data),
         _ => Ok(()),
     }
 }
@@ -56,6 +58,23 @@ fn labels(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("`model.problem_type` does not fit `data.{column}`, expected {expected}"))
+}
+
+/// A regression predicts the numbers of the data's columns, in their order.
+fn targets(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
+    let Data::Table(data) = data else { return Ok(()) };
+    let output = AnyDataConfig::read(config).map_err(|error| error.to_string())?.output;
+    match (&output, &data.values) {
+        (Output::Regression { targets, .. }, Some(values)) if targets == values => Ok(()),
+        (Output::Regression { .. }, _) => {
+            Err("`model.output.targets` are not `data.values`, expected the same names".into())
+        }
+        (output, Some(_)) => {
+            let kind = output.kind();
+            Err(format!("`data.values` are numbers, `model.output` is {kind}, expected regression"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Clips are squares with whole patches of sound, and the output has their shape.

@@ -13,8 +13,7 @@ mod whitening;
 
 use std::path::{Path, PathBuf};
 
-use perceiver_data::{Record, Source};
-use perceiver_models::any_data::{AnyDataConfig, Output};
+use perceiver_models::any_data::AnyDataConfig;
 use perceiver_models::{Head, PerceiverConfig};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,7 +21,6 @@ use serde_json::Value;
 pub use self::data::Data;
 pub use self::options::TrainOptions;
 pub use self::update::{Optimiser, OptimiserName, Schedule, ScheduleShape};
-use crate::any_data::learned;
 use crate::report::CardSettings;
 use crate::{Error, Result};
 
@@ -151,33 +149,6 @@ impl Recipe {
     pub fn config(&self, class_names: &[String]) -> Result<PerceiverConfig> {
         let fields = serde_json::to_value(&self.settings.model);
         self.config_of(fields.map_err(|error| self.refused(&error))?, class_names)
-    }
-
-    /// The configuration of a model for any data, completed by the records to train on.
-    ///
-    /// # Errors
-    /// [`Error::Recipe`] if no such model can be built, or it cannot take the records.
-    pub(crate) fn any_data_config(
-        &self,
-        records: &dyn Source<Example = Record>,
-    ) -> Result<PerceiverConfig> {
-        let mut fields =
-            serde_json::to_value(&self.settings.model).map_err(|error| self.refused(&error))?;
-        let given = AnyDataConfig::FIELDS
-            .into_iter()
-            .filter_map(|name| fields.get(name).map(|value| (name, value.clone())));
-        let config = given.fold(PerceiverConfig::default(), |config, (name, value)| {
-            config.with_field(name, value)
-        });
-        let mut any_data = AnyDataConfig::read(&config).map_err(|error| self.refused(&error))?;
-        let class_names =
-            learned(&mut any_data, records).map_err(|reason| self.refused(&reason))?;
-        fields.as_object_mut().into_iter().for_each(|fields| {
-            fields.extend(any_data.write(PerceiverConfig::default()).extra);
-        });
-        let classifies =
-            !matches!(any_data.output, Output::Regression { .. } | Output::Reconstruction { .. });
-        self.config_of(fields, if classifies { &class_names } else { &[] })
     }
 
     fn refused(&self, error: &dyn std::fmt::Display) -> Error {

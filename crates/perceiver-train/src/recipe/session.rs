@@ -1,5 +1,7 @@
 //! A session of a recipe's run: builds the model and its batches, and trains.
 
+mod any_data;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +10,6 @@ use perceiver_data::augment::{Augmentation, PreparedImages};
 use perceiver_data::flow::FlowPair;
 use perceiver_data::{
     Clip, LabelledImage, LabelledText, MaskedText, PerceiverImageProcessor, PerceiverTokenizer,
-    Record,
 };
 use perceiver_models::losses::{AutoencodingLoss, FlowLoss};
 use perceiver_models::{
@@ -23,16 +24,15 @@ use super::position_aware_init::spread_latents;
 use super::sources::{BoxedSource, Files, Parts};
 use super::tied::TiedRecipe;
 use super::{Recipe, TrainOptions};
-use crate::any_data::{AnyDataBatcher, EncodedRecord, EncodedRecords, RecordEncoder};
 use crate::batch::{
     ClipBatcher, ClipPoints, FlowBatcher, ImageBatcher, MaskedTextBatcher, TextBatcher,
 };
 use crate::report::{CardModel, ModelCard};
 use crate::run::{CHECKPOINTS_NAME, Resume, check_folder, has_checkpoint};
 use crate::{
-    AnyDataTraining, Autoencoding, Collate, Error, Finished, FlowEstimation, ImageClassification,
-    ImageClassifier, LoaderBuilder, MaskedLanguageModelling, Objective, Result,
-    SequenceClassification, TrainingEvent, TrainingRun,
+    Autoencoding, Collate, Error, Finished, FlowEstimation, ImageClassification, ImageClassifier,
+    LoaderBuilder, MaskedLanguageModelling, Objective, Result, SequenceClassification,
+    TrainingEvent, TrainingRun,
 };
 
 impl Recipe {
@@ -164,19 +164,6 @@ impl Session<'_> {
         self.run(objective, config, parts, batchers, move |folder| {
             Ok(processor.save_pretrained(folder)?)
         })
-    }
-
-    fn any_data(&self, parts: Parts<Record>) -> Result<Finished> {
-        let config = self.recipe.any_data_config(&*parts.train)?;
-        let encoder = RecordEncoder::new(&config)?;
-        let encoded = |source| -> BoxedSource<EncodedRecord> {
-            Box::new(EncodedRecords::new(source, encoder.clone()))
-        };
-        let parts = Parts { train: encoded(parts.train), validation: encoded(parts.validation) };
-        let batcher = AnyDataBatcher { config: encoder.config().clone() };
-        let batchers = Batchers { train: batcher.clone(), validation: batcher };
-        let objective = AnyDataTraining::new(self.head(&config)?);
-        self.run(objective, config, parts, batchers, |_| Ok(()))
     }
 
     fn texts(
