@@ -154,7 +154,9 @@ impl Recipe {
         }
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
         // Other readers keep unknown fields; in a recipe they are misspellings.
-        if let Some(unknown) = config.extra.keys().find(|key| *key != "hidden_act") {
+        let quantized = config.quantization.as_ref().map(|_| "quantization_config");
+        let mut unknown = config.extra.keys().map(String::as_str).chain(quantized);
+        if let Some(unknown) = unknown.find(|key| *key != "hidden_act") {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
         let labels = config.num_labels();
