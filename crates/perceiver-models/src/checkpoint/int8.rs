@@ -121,8 +121,10 @@ pub(super) fn scale_key(weight: &str) -> String {
     format!("{weight}_scale")
 }
 
+/// The error about the weight of this key, or of the scales of this key.
 pub(super) fn not_finite(key: &str) -> Error {
-    Error::input(key, "has NaN or infinite values, which 8 bits cannot hold")
+    let weight = key.strip_suffix("_scale").unwrap_or(key);
+    Error::input(weight, "has NaN or infinite values, which 8 bits cannot hold")
 }
 
 impl Checkpoint<'_> {
