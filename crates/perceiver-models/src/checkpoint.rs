@@ -2,10 +2,12 @@
 
 mod elements;
 mod index;
+mod int8;
 mod keys;
 mod load;
 mod pickle;
 mod prefix;
+mod report;
 mod safetensors;
 mod save;
 
@@ -20,9 +22,11 @@ use crate::{files, foreign};
 
 #[cfg(feature = "hub")]
 pub(crate) use index::shards;
+pub use int8::quantization;
 pub use keys::KeyMap;
 pub(crate) use load::parameters;
-pub use load::{LoadOptions, LoadReport, MismatchedSize, NonFinite, load_module};
+pub use load::{LoadOptions, load_module};
+pub use report::{LoadReport, MismatchedSize, NonFinite};
 pub use save::{SaveOptions, save_pretrained, write_tensors};
 
 const SINGLE_NAME: &str = "model.safetensors";

@@ -4,6 +4,7 @@ mod head;
 mod labels;
 mod layers;
 mod parse;
+mod quantization;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::{files, foreign};
 
 pub use head::Head;
 pub(crate) use parse::shown_name;
+pub use quantization::Quantization;
 
 /// The file name of the configuration in a model folder.
 pub const CONFIG_NAME: &str = "config.json";
@@ -121,6 +123,9 @@ pub struct PerceiverConfig {
     pub return_dict: bool,
     /// Float type of the stored weights: `dtype`, or `torch_dtype` in older files.
     pub dtype: Option<FloatDType>,
+    /// Layers stored in 8 bits, `quantization_config` in the file. A model saved with it is written in
+    /// 8 bits.
+    pub quantization: Option<Quantization>,
     /// All other fields, written back as they were read; and `hidden_act` if the file spells it
     /// differently, such as `swish` for `silu`. A head of your own reads and writes its fields with
     /// [`field`](Self::field) and [`with_field`](Self::with_field).
@@ -221,6 +226,7 @@ impl Default for PerceiverConfig {
             output_hidden_states: false,
             return_dict: true,
             dtype: None,
+            quantization: None,
             extra: Map::new(),
         }
     }

@@ -21,9 +21,11 @@ pub use any::AnyPerceiver;
 pub use any_data::PerceiverForAnyData;
 pub use checkpoint::{
     Checkpoint, KeyMap, LoadOptions, LoadReport, MismatchedSize, NonFinite, SaveOptions,
-    TensorInfo, load_module, save_pretrained, write_tensors,
+    TensorInfo, load_module, quantization, save_pretrained, write_tensors,
 };
-pub use config::{CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType};
+pub use config::{
+    CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType, Quantization,
+};
 pub use error::Error;
 pub use files::temporary_prefix;
 pub use freeze::freeze_encoder;

@@ -1,10 +1,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
 use clap::{Args, ValueEnum};
-use perceiver_models::{LoadOptions, Pretrained, SaveOptions};
+use perceiver_models::{
+    AnyPerceiver, KeyMap, LoadOptions, Pretrained, Quantization, SaveOptions, quantization,
+};
 
 use super::{Context, written};
 use crate::args::{ForceArgument, HeadArguments, HubArguments};
@@ -16,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver convert ./old-with-pytorch_model.bin ./new
   perceiver convert deepmind/language-perceiver ./half --dtype f16
+  perceiver convert deepmind/language-perceiver ./small --dtype int8
   perceiver convert ./model ./sharded --max-shard-size 200MB
 
 Units of --max-shard-size: KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).";
@@ -36,6 +39,12 @@ pub(crate) struct ConvertArguments {
     /// Type of the weights [default: unchanged]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<DtypeArgument>,
+    /// With int8: linear layers to leave in floating point, separated by commas, or `none`
+    /// [default: those whose weights change by more than 2 %]
+    ///
+    /// Names are those of the keys of the weights, without `.weight`.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    ignore: Option<Vec<String>>,
     /// Largest size of a file, such as 2GB [default: a single file]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
@@ -58,6 +67,8 @@ enum DtypeArgument {
     /// Half the bits, with the range of single precision
     #[value(alias = "bfloat16")]
     Bf16,
+    /// Linear layers in 8 bits, in the format of compressed-tensors
+    Int8,
 }
 
 pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()> {
@@ -65,16 +76,23 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     let folder = arguments.hub.folder(&arguments.model)?;
     let device = context.open_device()?;
     let loading = LoadOptions { dtype: None, ..LoadOptions::default() };
-    let Pretrained { model, config, report } =
+    let Pretrained { model, mut config, report } =
         arguments.head.load(&folder, &device.device, &loading)?;
-    let saving = SaveOptions {
-        dtype: arguments.dtype.map(|dtype| match dtype {
-            DtypeArgument::F32 => FloatDType::F32,
-            DtypeArgument::F16 => FloatDType::F16,
-            DtypeArgument::Bf16 => FloatDType::BF16,
-        }),
-        max_shard_size: arguments.max_shard_size,
-    };
+    let dtype = arguments.dtype.and_then(|dtype| match dtype {
+        DtypeArgument::F32 => Some(FloatDType::F32),
+        DtypeArgument::F16 => Some(FloatDType::F16),
+        DtypeArgument::Bf16 => Some(FloatDType::BF16),
+        DtypeArgument::Int8 => None,
+    });
+    match arguments.dtype {
+        Some(DtypeArgument::Int8) => {
+            config.quantization = Some(chosen_layers(&model, arguments.ignore.as_deref())?);
+        }
+        _ if arguments.ignore.is_some() => bail!("--ignore needs --dtype int8"),
+        Some(_) => config.quantization = None,
+        None => {}
+    }
+    let saving = SaveOptions { dtype, max_shard_size: arguments.max_shard_size };
     sweep_when_interrupted(&arguments.output);
     model.save_pretrained_with(&config, &arguments.output, &saving)?;
     if folder != arguments.output {
@@ -82,6 +100,24 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     }
     context.output.warnings(&report.warnings());
     written(&arguments.output, model.head(), context)
+}
+
+/// The layers to write in 8 bits: all except those of `--ignore`, or those that change little.
+fn chosen_layers(model: &AnyPerceiver, ignore: Option<&[String]>) -> Result<Quantization> {
+    let Some(ignore) = ignore else {
+        return Ok(quantization(model, &KeyMap::PERCEIVER)?);
+    };
+    if ignore == ["none"] {
+        return Ok(Quantization::default());
+    }
+    let parameters = model.parameters();
+    for layer in ignore {
+        let key = format!("{layer}.weight");
+        if !parameters.iter().any(|(known, shape)| *known == key && shape.len() == 2) {
+            bail!("--ignore: the model has no layer {layer:?}");
+        }
+    }
+    Ok(Quantization { ignore: ignore.to_vec() })
 }
 
 /// A number of bytes with an optional unit.

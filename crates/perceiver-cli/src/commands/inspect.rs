@@ -102,11 +102,14 @@ impl Summary {
             summary.warnings.insert(0, note);
         }
         for (key, info) in checkpoint.tensors() {
+            *summary.stored.entry(dtype_name(info.dtype)).or_default() += info.bytes();
+            if checkpoint.is_scale(key) {
+                continue;
+            }
             match part(key.strip_prefix(prefix).unwrap_or(key)) {
                 Some(part) => summary.parts[part] += info.elements(),
                 None => summary.buffers += info.elements(),
             }
-            *summary.stored.entry(dtype_name(info.dtype)).or_default() += info.bytes();
         }
         Ok(summary)
     }

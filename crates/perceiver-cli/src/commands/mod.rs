@@ -22,6 +22,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use burn::tensor::DType;
 use perceiver_models::{Checkpoint, Head, TensorInfo};
 use serde_json::json;
 
@@ -95,7 +96,8 @@ fn written(folder: &Path, head: Head, context: &Context) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let tensors = || checkpoint.tensors().map(|(_, info)| info);
     let bytes: usize = tensors().map(TensorInfo::bytes).sum();
-    let floats = tensors().filter(|info| info.dtype.is_float());
+    let stored = |info: &&TensorInfo| info.dtype.is_float() || info.dtype == DType::I8;
+    let floats = tensors().filter(stored);
     let mut dtypes: Vec<String> = floats.map(|info| dtype_name(info.dtype)).collect();
     dtypes.sort();
     dtypes.dedup();

@@ -274,3 +274,64 @@ fn weights_that_are_not_numbers_are_reported() {
     }
     assert!(!output.exists());
 }
+
+#[test]
+fn a_model_in_eight_bits_is_written_shown_and_used() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let model = fixture("sequence_single_label");
+    let layer = "perceiver.decoder.decoder.final_layer";
+    let convert = |from: &Path, to: &str, options: &[&str]| {
+        let mut command = arguments!["convert", from, at(to)];
+        command.extend(options.iter().map(Into::into));
+        run(command)
+    };
+    let ignore = ["--dtype", "int8", "--ignore", layer];
+    for (name, options) in [("chosen", &ignore[..2]), ("kept", &ignore[..])] {
+        let result = convert(&model, name, options);
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(result.stdout.contains("float32 and int8"), "{result:?}");
+    }
+
+    let shown = |name: &str| run(arguments!["inspect", at(name), "--json"]).json();
+    let (original, kept) = (run(arguments!["inspect", &model, "--json"]).json(), shown("kept"));
+    assert_eq!(kept["dtypes"], json!(["float32", "int8"]));
+    assert_eq!(kept["config"]["quantization_config"]["ignore"], json!([layer]));
+    assert_eq!(kept["warnings"], json!([]));
+    for field in ["parameters", "buffers", "bytes_in_memory"] {
+        assert_eq!(kept[field], original[field], "{field}");
+    }
+    let text = run(arguments!["inspect", at("kept")]).stdout;
+    assert!(text.contains("linear layers in 8 bits, 1 in floating point"), "{text}");
+    let text = run(arguments!["inspect", at("chosen")]).stdout;
+    assert!(text.contains("  linear layers in 8 bits\n"), "{text}");
+
+    let (inputs, output) = (model.join("inputs.safetensors"), at("out.safetensors"));
+    let expected = read(&model.join("outputs.safetensors"));
+    let logits = || {
+        let result = run([forward(&at("kept"), &inputs, &output), arguments!["--force"]].concat());
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(result.stderr.contains("24 weights of 8 bits"), "{result:?}");
+        read(&output).remove("logits").unwrap()
+    };
+    let rounded = logits();
+    let change = difference(&rounded, &expected["logits"]);
+    assert!(change > 0.0 && change < 0.05, "{change}");
+
+    // Without --dtype the model stays in 8 bits; as floats it keeps its rounded weights.
+    assert_eq!(convert(&at("kept"), "again", &[]).code, 0);
+    assert_eq!(shown("again")["config"], kept["config"]);
+    assert_eq!(convert(&at("kept"), "floats", &["--dtype", "f32"]).code, 0);
+    assert_eq!(shown("floats")["dtypes"], json!(["float32"]));
+    assert_eq!(run(forward(&at("floats"), &inputs, &at("floats.safetensors"))).code, 0);
+    assert_eq!(read(&at("floats.safetensors"))["logits"].values, rounded.values);
+
+    let refused = |options: &[&str], part: &str| {
+        let result = convert(&model, "refused", options);
+        assert_eq!(result.code, 2, "{result:?}");
+        assert!(result.stderr.contains(part), "{result:?}");
+        assert!(!at("refused").exists());
+    };
+    refused(&["--dtype", "f16", "--ignore", layer], "--ignore needs --dtype int8");
+    refused(&["--dtype", "int8", "--ignore", "no.layer"], "the model has no layer \"no.layer\"");
+}

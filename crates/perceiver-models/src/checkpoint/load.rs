@@ -1,17 +1,16 @@
 //! Loads the values of a checkpoint into the parameters of a module.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Int, Shape, Tensor, TensorData};
 
+use super::int8::scale_key;
 use super::keys::Place;
 use super::prefix::{BASE, Prefix};
+use super::report::{LoadReport, MismatchedSize, NonFinite};
 use super::{Checkpoint, KeyMap, TensorInfo, elements};
 use crate::Error;
-use crate::error::shortened;
 
 /// How a checkpoint is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,98 +35,12 @@ impl Default for LoadOptions {
     }
 }
 
-/// The result of loading.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// The checkpoint.
-    pub path: PathBuf,
-    /// Number of loaded tensors.
-    pub tensors: usize,
-    /// Tensors with NaN or infinite values, which will spread to the model's outputs.
-    pub non_finite: Vec<NonFinite>,
-    /// Keys of the checkpoint that were skipped, because the module does not have them.
-    pub ignored: Vec<String>,
-    /// Keys of the module that the checkpoint lacks: these parameters keep their fresh values.
-    pub fresh: Vec<String>,
-    /// Parameters that keep their fresh values because the checkpoint's have another shape.
-    pub mismatched: Vec<MismatchedSize>,
-    /// The prefix that a wrapper of the model put before its keys, which loading leaves off; empty if
-    /// there is none.
-    pub prefix: String,
-}
-
-/// A parameter whose shape differs from the checkpoint's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MismatchedSize {
-    /// Its key.
-    pub key: String,
-    /// The shape in the checkpoint.
-    pub stored: Vec<usize>,
-    /// The shape in the model.
-    pub expected: Vec<usize>,
-}
-
-impl fmt::Display for MismatchedSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (is {:?}, expected {:?})", self.key, self.stored, self.expected)
-    }
-}
-
-/// A tensor with NaN or infinite values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NonFinite {
-    /// The tensor's key.
-    pub key: String,
-    /// Number of NaN or infinite values, after any cast.
-    pub count: usize,
-}
-
-impl LoadReport {
-    /// Warnings for the user, one line each.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let path = self.path.display();
-        let fresh = |tensor: &MismatchedSize| format!("fresh, since its shape differs: {tensor}");
-        let prefix = shortened(&self.prefix);
-        let wrapper = (!prefix.is_empty())
-            .then(|| format!("{path}: keys begin with `{prefix}`, which is left off"));
-        let non_finite = self.non_finite.first().map(|NonFinite { key, count }| {
-            let others = match self.non_finite.len() - 1 {
-                0 => String::new(),
-                others => format!(", and {others} others have some"),
-            };
-            let key = shortened(key);
-            format!("{path}: tensor {key} has {count} NaN or infinite values{others}")
-        });
-        let mismatched = self.mismatched.iter().map(fresh);
-        wrapper.into_iter().chain(non_finite).chain(mismatched).collect()
-    }
-
-    /// Checks numbers that the loaded model computed.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] naming the checkpoint and its first tensor with NaN or infinite values, if
-    /// one of the numbers is NaN or infinite.
-    pub fn check_outputs(&self, outputs: impl IntoIterator<Item = f32>) -> Result<(), Error> {
-        match outputs.into_iter().all(f32::is_finite) {
-            true => Ok(()),
-            false => Err(self.not_finite()),
-        }
-    }
-
-    /// The error about outputs that are not finite.
-    #[must_use]
-    pub fn not_finite(&self) -> Error {
-        let tensor = self.non_finite.first().map(|tensor| tensor.key.clone());
-        Error::NotFinite { path: self.path.clone(), tensor }
-    }
-}
-
 /// Replaces every parameter of a module by the checkpoint's tensor of its key.
 ///
 /// All keys, shapes and types are compared before a parameter is initialised or a value is read.
 /// Tensors are then read one at a time, onto the device of each parameter. Linear weights, which
-/// PyTorch stores transposed, are transposed on the way, bit for bit. What a wrapper of the model had
+/// PyTorch stores transposed, are transposed on the way, bit for bit; those in 8 bits are multiplied by
+/// their scales (see [`Quantization`](crate::Quantization)). What a wrapper of the model had
 /// put before its keys is left off, see [`Checkpoint::wrapper_prefix`].
 ///
 /// # Errors
@@ -162,6 +75,14 @@ struct Slot {
     key: String,
     shape: Vec<usize>,
     float: bool,
+    linear: bool,
+}
+
+impl Slot {
+    /// True if the checkpoint has the weight of a linear layer in 8 bits.
+    fn is_quantised(&self, info: Option<&TensorInfo>) -> bool {
+        self.linear && info.is_some_and(|info| info.dtype == DType::I8)
+    }
 }
 
 fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
@@ -174,10 +95,11 @@ fn slots<M: Module>(module: &M, keys: &KeyMap) -> Vec<Slot> {
         fn push(&mut self, shape: &Shape, float: bool) {
             let key = self.place.key(self.keys);
             let mut shape = self.keys.shape(&key, shape.to_vec());
-            if is_linear_weight(&self.place) {
+            let linear = is_linear_weight(&self.place);
+            if linear {
                 shape.reverse();
             }
-            self.found.push(Slot { key, shape, float });
+            self.found.push(Slot { key, shape, float, linear });
         }
     }
     impl ModuleVisitor for Slots<'_> {
@@ -230,7 +152,12 @@ fn compare(
                 let (stored, expected) = (info.shape.clone(), slot.shape.clone());
                 mismatched.push(MismatchedSize { key: slot.key.clone(), stored, expected });
             }
-            Some(info) => wrong.extend(difference(slot, info)),
+            Some(info) => {
+                wrong.extend(difference(slot, info).or_else(|| scales(slot, checkpoint, &stored)));
+            }
+        }
+        if slot.is_quantised(checkpoint.info(&stored)) {
+            wanted.insert(scale_key(&stored));
         }
         if !wanted.insert(stored) {
             wrong.push(format!("{} (two parameters have this key)", slot.key));
@@ -271,11 +198,33 @@ fn difference(slot: &Slot, info: &TensorInfo) -> Option<String> {
     if !has_shape(slot, info) {
         return Some(format!("{key} (is {:?}, expected {:?})", info.shape, slot.shape));
     }
+    if slot.is_quantised(Some(info)) {
+        return None;
+    }
     if slot.float != info.dtype.is_float() || matches!(info.dtype, DType::Bool(_)) {
         let expected = kind(slot.float);
         return Some(format!("{key} (is {:?}, expected {expected})", info.dtype));
     }
     None
+}
+
+/// Says what is wrong with the scales of a weight in 8 bits.
+fn scales(slot: &Slot, checkpoint: &Checkpoint<'_>, stored: &str) -> Option<String> {
+    if !slot.is_quantised(checkpoint.info(stored)) {
+        return None;
+    }
+    let key = scale_key(&slot.key);
+    let expected = [slot.shape[0], 1];
+    match checkpoint.info(&scale_key(stored)) {
+        None => Some(format!("{} (is I8 and has no {key})", slot.key)),
+        Some(info) if info.shape != expected => {
+            Some(format!("{key} (is {:?}, expected {expected:?})", info.shape))
+        }
+        Some(info) if !info.dtype.is_float() => {
+            Some(format!("{key} (is {:?}, expected floats)", info.dtype))
+        }
+        Some(_) => None,
+    }
 }
 
 /// Recognises adapters, an unknown prefix, another model, and a bare `PerceiverModel` loaded as a
@@ -336,7 +285,7 @@ impl Loader<'_> {
         match (bytes, checkpoint.info(&stored)) {
             (Ok(bytes), Some(info)) => {
                 let value = read(self, key, info, &bytes);
-                if value.is_none() {
+                if value.is_none() && self.error.is_none() {
                     let why = "its values do not fit their type";
                     self.error = Some(checkpoint.unreadable(&stored, why));
                 }
@@ -353,14 +302,42 @@ impl Loader<'_> {
     fn floats(&mut self, shape: &Shape, stored_dtype: Option<FloatDType>) -> Option<TensorData> {
         let transpose = is_linear_weight(&self.place);
         self.value(|loader, key, info, bytes| {
-            let dtype = stored_dtype.or_else(|| float_dtype(info.dtype))?;
-            let floats = elements::floats(bytes, info.dtype, dtype, shape, transpose)?;
+            let floats = if info.dtype == DType::I8 {
+                loader.dequantised(&key, bytes, shape, stored_dtype)?
+            } else {
+                let dtype = stored_dtype.or_else(|| float_dtype(info.dtype))?;
+                elements::floats(bytes, info.dtype, dtype, shape, transpose)?
+            };
             if floats.non_finite > 0 {
                 let count = floats.non_finite;
                 loader.report.non_finite.push(NonFinite { key, count });
             }
             Some(floats.data)
         })
+    }
+}
+
+impl Loader<'_> {
+    /// The values of a linear layer's weight that is stored in 8 bits, by default in the type of its
+    /// scales.
+    fn dequantised(
+        &mut self,
+        key: &str,
+        bytes: &[u8],
+        shape: &Shape,
+        dtype: Option<FloatDType>,
+    ) -> Option<elements::Floats> {
+        let stored = format!("{}{key}", self.report.prefix);
+        let scales = self.checkpoint.info(&scale_key(&stored));
+        let dtype = dtype.or_else(|| float_dtype(scales?.dtype))?;
+        self.report.dequantised += 1;
+        match self.checkpoint.dequantised(&stored, bytes) {
+            Ok(floats) => elements::floats(&floats, DType::F32, dtype, shape, true),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 use serde_json::{Map, Value, json};
 
 use super::elements;
+use super::int8::{self, Quantised};
 use super::keys::Place;
 use super::load::is_linear_weight;
 use super::safetensors::dtype_name;
 use super::{INDEX_NAME, KeyMap, SINGLE_NAME, TensorInfo};
-use crate::config::{CONFIG_NAME, PerceiverConfig};
+use crate::config::{CONFIG_NAME, PerceiverConfig, Quantization};
 use crate::files::Replacement;
 use crate::{Error, files};
 
@@ -27,7 +28,7 @@ pub struct SaveOptions {
 }
 
 /// Writes config.json and the weights of a module into a folder, and creates the folder if
-/// necessary.
+/// necessary. If the configuration has a [`Quantization`], linear layers are written in 8 bits.
 ///
 /// The weights are `model.safetensors`, or shards with an index. All files are written under
 /// temporary names and renamed once every one is complete and durable, so that a full disk leaves
@@ -35,7 +36,8 @@ pub struct SaveOptions {
 /// removed.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Checkpoint`] if the format lacks the type of a parameter.
+/// [`Error::Io`]; [`Error::Checkpoint`] if the format lacks the type of a parameter;
+/// [`Error::Input`] if a weight to be written in 8 bits has NaN or infinite values.
 pub fn save_pretrained<M: Module>(
     module: &M,
     config: &PerceiverConfig,
@@ -61,7 +63,7 @@ fn save_into<M: Module>(
     keys: &KeyMap,
     options: &SaveOptions,
 ) -> Result<(), Error> {
-    let entries = entries(module, keys, options);
+    let entries = entries(module, keys, options, config.quantization.as_ref());
     let mut config = config.clone();
     config.dtype = common_dtype(&entries).or(config.dtype);
 
@@ -104,7 +106,7 @@ pub fn write_tensors(
         key,
         info: TensorInfo { dtype: data.dtype(), shape: data.shape().to_vec() },
         transpose: false,
-        data: Box::new(move || data),
+        data: Box::new(move || Some(data)),
     });
     let mut entries: Vec<_> = entries.collect();
     sort(&mut entries);
@@ -116,26 +118,68 @@ struct Entry {
     key: String,
     info: TensorInfo,
     transpose: bool,
-    /// Fetches the values from their device, just before they are written.
-    data: Box<dyn FnOnce() -> TensorData>,
+    /// Fetches the values from their device, just before they are written; `None` if they have to be
+    /// finite and are not.
+    data: Box<dyn FnOnce() -> Option<TensorData>>,
 }
 
-fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<Entry> {
+fn entries<M: Module>(
+    module: &M,
+    keys: &KeyMap,
+    options: &SaveOptions,
+    quantization: Option<&Quantization>,
+) -> Vec<Entry> {
     struct Entries<'a> {
         keys: &'a KeyMap,
         options: &'a SaveOptions,
+        quantization: Option<&'a Quantization>,
         place: Place,
         found: Vec<Entry>,
     }
     impl Entries<'_> {
-        fn push(&mut self, dtype: DType, shape: Vec<usize>, data: Box<dyn FnOnce() -> TensorData>) {
+        fn push(
+            &mut self,
+            dtype: DType,
+            shape: Vec<usize>,
+            data: impl FnOnce() -> TensorData + 'static,
+        ) {
             let key = self.place.key(self.keys);
             let mut shape = self.keys.shape(&key, shape);
             let transpose = is_linear_weight(&self.place);
             if transpose {
                 shape.reverse();
             }
+            let data = Box::new(|| Some(data()));
             self.found.push(Entry { key, info: TensorInfo { dtype, shape }, transpose, data });
+        }
+
+        /// True if the current parameter is to be written in 8 bits.
+        fn is_quantised(&self) -> bool {
+            let key = self.place.key(self.keys);
+            let layer = int8::layer(&key);
+            let chosen = |chosen: &Quantization| chosen.ignore.iter().all(|name| name != layer);
+            is_linear_weight(&self.place) && self.quantization.is_some_and(chosen)
+        }
+
+        /// The integers and scales of a weight of shape `[in, out]`.
+        fn push_quantised<const D: usize>(&mut self, tensor: Tensor<D>) {
+            let key = self.place.key(self.keys);
+            let mut shape = tensor.dims().to_vec();
+            shape.reverse();
+            let scales = TensorInfo { dtype: DType::F32, shape: vec![shape[0], 1] };
+            let weight = tensor.clone();
+            self.found.push(Entry {
+                key: int8::scale_key(&key),
+                info: scales,
+                transpose: false,
+                data: Box::new(|| Some(Quantised::of(&tensor.into_data())?.scales)),
+            });
+            self.found.push(Entry {
+                key,
+                info: TensorInfo { dtype: DType::I8, shape },
+                transpose: false,
+                data: Box::new(|| Some(Quantised::of(&weight.into_data())?.values)),
+            });
         }
     }
     impl ModuleVisitor for Entries<'_> {
@@ -147,19 +191,22 @@ fn entries<M: Module>(module: &M, keys: &KeyMap, options: &SaveOptions) -> Vec<E
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let tensor = param.val();
+            if self.is_quantised() {
+                return self.push_quantised(tensor);
+            }
             let dtype = self.options.dtype.map_or(tensor.dtype(), DType::from);
             // Flex32 is stored in the type that it is computed from.
             let dtype = if dtype == DType::Flex32 { DType::F32 } else { dtype };
-            self.push(dtype, tensor.dims().to_vec(), Box::new(move || tensor.into_data()));
+            self.push(dtype, tensor.dims().to_vec(), move || tensor.into_data());
         }
         fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
             let tensor = param.val();
             let shape = tensor.dims().to_vec();
-            self.push(DType::I64, shape, Box::new(move || tensor.into_data()));
+            self.push(DType::I64, shape, move || tensor.into_data());
         }
     }
     let place = Place::default();
-    let mut entries = Entries { keys, options, place, found: Vec::new() };
+    let mut entries = Entries { keys, options, quantization, place, found: Vec::new() };
     module.visit(&mut entries);
     sort(&mut entries.found);
     entries.found
@@ -173,9 +220,11 @@ fn sort(entries: &mut [Entry]) {
     });
 }
 
-/// The float type that all float tensors share, if they do.
+/// The float type that all float tensors except scales share, if they do.
 fn common_dtype(entries: &[Entry]) -> Option<FloatDType> {
-    let mut dtypes = entries.iter().map(|entry| entry.info.dtype).filter(DType::is_float);
+    let is_scale = |entry: &&Entry| entry.key.ends_with(".weight_scale");
+    let dtypes = entries.iter().filter(|entry| !is_scale(entry)).map(|entry| entry.info.dtype);
+    let mut dtypes = dtypes.filter(DType::is_float);
     let first = dtypes.next()?;
     dtypes.all(|dtype| dtype == first).then(|| first.into())
 }
@@ -234,7 +283,7 @@ fn write(path: &Path, entries: Vec<Entry>) -> Result<Replacement<'_>, Error> {
     file.write(&(header.len() as u64).to_le_bytes())?;
     file.write(&header)?;
     for Entry { key, info, transpose, data } in entries {
-        let data = data();
+        let data = data().ok_or_else(|| int8::not_finite(&key))?;
         let bytes = stored_bytes(&data, &info, transpose);
         match bytes.filter(|bytes| bytes.len() == info.bytes()) {
             Some(bytes) => file.write(&bytes)?,

@@ -168,8 +168,10 @@ impl Recipe {
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
         // Other readers keep unknown fields; in a recipe they are misspellings.
         let own: &[&str] = if self.head == Head::AnyData { &AnyDataConfig::FIELDS } else { &[] };
-        let known = |key: &String| key == "hidden_act" || own.contains(&key.as_str());
-        if let Some(unknown) = config.extra.keys().find(|key| !known(key)) {
+        let known = |key: &str| key == "hidden_act" || own.contains(&key);
+        let quantized = config.quantization.as_ref().map(|_| "quantization_config");
+        let mut fields = config.extra.keys().map(String::as_str).chain(quantized);
+        if let Some(unknown) = fields.find(|key| !known(key)) {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
         let labels = config.num_labels();

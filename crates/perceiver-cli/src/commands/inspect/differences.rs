@@ -21,7 +21,7 @@ pub(super) fn differences(
     let mut wrong = Vec::new();
     for (key, info) in checkpoint.tensors() {
         match expected.get(key) {
-            None if optional(key) => {}
+            None if optional(key) || checkpoint.is_scale(key) => {}
             None => unused.push(key.to_owned()),
             Some(shape) if *shape == info.shape => {}
             Some(shape) if scalar(shape) && scalar(&info.shape) => {}

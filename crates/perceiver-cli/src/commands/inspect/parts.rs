@@ -91,6 +91,13 @@ pub(super) fn sizes(config: &PerceiverConfig, head: Head) -> Vec<[String; 2]> {
     if !matches!(head, Head::Model | Head::MaskedLm | Head::OpticalFlow) {
         rows.push(("labels", config.num_labels().to_string()));
     }
+    if let Some(quantization) = &config.quantization {
+        let text = match quantization.ignore.len() {
+            0 => "linear layers in 8 bits".to_owned(),
+            kept => format!("linear layers in 8 bits, {kept} in floating point"),
+        };
+        rows.push(("quantisation", text));
+    }
     rows.into_iter().map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
