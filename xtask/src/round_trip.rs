@@ -1,5 +1,7 @@
-//! transformers loads checkpoints from `perceiver convert`, bit for bit and with the same outputs.
+//! transformers loads checkpoints from `perceiver convert`, bit for bit and with the same outputs, also
+//! with linear layers in 8 bits.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -37,13 +39,21 @@ pub(crate) fn round_trip() -> Result<()> {
     std::fs::create_dir_all(&written)?;
     for name in FOLDERS {
         let original = root().join("tests/fixtures/heads").join(name);
-        check(&perceiver, &original, &written.join(name))?;
+        let converted = written.join(name);
+        run(program(&perceiver).arg("convert").args([&original, &converted]))?;
+        check(&perceiver, &original, &converted, &["--against".as_ref(), original.as_ref()])?;
+        if !name.starts_with("format") {
+            let int8 = written.join(format!("{name}-int8"));
+            let convert = ["convert", "--dtype", "int8", "--ignore", "none"];
+            run(program(&perceiver).args(convert).args([&original, &int8]))?;
+            check(&perceiver, &original, &int8, &[])?;
+        }
     }
     Ok(())
 }
 
-fn check(perceiver: &Path, original: &Path, converted: &Path) -> Result<()> {
-    run(program(perceiver).arg("convert").args([original, converted]))?;
+/// Compares our outputs of a converted folder with those of transformers, for the original's inputs.
+fn check(perceiver: &Path, original: &Path, converted: &Path, options: &[&OsStr]) -> Result<()> {
     let inputs: PathBuf = original.join("inputs.safetensors");
     let outputs = converted.join("outputs.safetensors");
     run(program(perceiver)
@@ -57,8 +67,7 @@ fn check(perceiver: &Path, original: &Path, converted: &Path) -> Result<()> {
     run(python()?
         .args(["tests/generate/round_trip.py"])
         .arg(converted)
-        .arg("--against")
-        .arg(original)
+        .args(options)
         .arg("--forward")
         .arg(&inputs)
         .arg("--expect")

@@ -23,7 +23,7 @@ Examples:
 
 Units of --max-shard-size: KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).";
 
-/// Rewrite a model: as safetensors, in another type, in shards
+/// Rewrite a model: as safetensors, in another type or in 8 bits, in shards
 ///
 /// Reads safetensors files and PyTorch pickles, whole or sharded, and writes a folder that
 /// transformers loads. Settings files of the tokenizer and image processor are copied.
