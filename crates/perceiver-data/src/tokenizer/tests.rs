@@ -114,6 +114,23 @@ fn refused_settings_are_named_with_what_was_expected() {
     }
 }
 
+/// Only the beginning of a long text is read, which may end inside a token.
+#[test]
+fn a_text_is_cut_between_tokens_wherever_its_beginning_ends() {
+    let tokenizer = PerceiverTokenizer::default();
+    let plain = EncodeOptions::default().with_special_tokens(false);
+    let ids =
+        |text: &str, options: &EncodeOptions| tokenizer.encode(text, options).unwrap().input_ids;
+    for limit in 1..40 {
+        let cut = plain.clone().with_truncation(Truncation::LongestFirst).with_max_length(limit);
+        for text in
+            ["[MASK]".repeat(99), format!("{}[MASK]{}", "x".repeat(limit - 1), "y".repeat(99))]
+        {
+            assert_eq!(ids(&text, &cut), ids(&text, &plain)[..limit], "{text} at {limit}");
+        }
+    }
+}
+
 #[test]
 fn settings_of_another_kind_are_named() {
     for (text, kind) in [

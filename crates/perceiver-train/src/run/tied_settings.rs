@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn the_first_setting_that_differs_is_named_with_both_values() {
         let saved = json!({
-            "model": { "heads": 2, "id2label": { "0": "cat" }, "shape": [1, 2], "act": null },
+            "model": { "heads": 2, "id2label": { "0": "cat" }, "shape": [1, 2], "act": null,
+                       "names": ["a", "b"] },
             "optimiser": { "name": "adam-w", "rate": 0.001 },
             "run": { "seed": 1 },
         });
@@ -193,6 +194,7 @@ mod tests {
                 json!({}),
                 "`model.id2label.0` is absent, the saved run has \"cat\";",
             ),
+            ("/model/names/1", json!("c"), "`model.names.1` is \"c\", the saved run has \"b\";"),
             ("/model/shape", json!([1, 3]), "`model.shape` is [1,3], the saved run has [1,2];"),
             ("/optimiser/rate", json!(0.01), "`optimiser.rate` is 0.01, the saved run has 0.001;"),
         ] {
