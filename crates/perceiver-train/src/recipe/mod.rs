@@ -169,8 +169,8 @@ impl Recipe {
         // Other readers keep unknown fields; in a recipe they are misspellings.
         let own: &[&str] = if self.head == Head::AnyData { &AnyDataConfig::FIELDS } else { &[] };
         let known = |key: &str| key == "hidden_act" || own.contains(&key);
-        let quantized = config.quantization.as_ref().map(|_| "quantization_config");
-        let mut fields = config.extra.keys().map(String::as_str).chain(quantized);
+        let quantised = config.quantisation.as_ref().map(|_| "quantization_config");
+        let mut fields = config.extra.keys().map(String::as_str).chain(quantised);
         if let Some(unknown) = fields.find(|key| !known(key)) {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
