@@ -1,5 +1,6 @@
 //! The `[data]` of a recipe.
 
+mod arrays;
 mod images;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
 use serde::{Deserialize, Serialize};
 
+pub use self::arrays::{ArrayKind, ArraysData};
 pub use self::images::{AugmentationSettings, ImageOptions};
 use super::numbers;
 
@@ -25,6 +27,8 @@ pub enum Data {
     TextTable(TextTableData),
     /// Rows of numbers and categories in a CSV file, for a model for any data.
     Table(TableData),
+    /// Examples in NumPy's arrays, for a model for any data.
+    Arrays(ArraysData),
     /// Texts whose words are masked.
     PlainText(PlainTextData),
     /// Pairs of frames made from photos, with exact flow.
@@ -267,6 +271,7 @@ impl Data {
             Self::ImageFolder(_) => "image-folder",
             Self::TextTable(_) => "text-table",
             Self::Table(_) => "table",
+            Self::Arrays(_) => "arrays",
             Self::PlainText(_) => "plain-text",
             Self::GeneratedFlow(_) => "generated-flow",
             Self::FlowPairs(_) => "flow-pairs",
@@ -287,7 +292,7 @@ impl Data {
             | Head::ImageClassificationConvProcessing => &["idx-images", "image-folder"],
             Head::OpticalFlow => &["generated-flow", "flow-pairs"],
             Head::MultimodalAutoencoding => &["videos"],
-            Head::AnyData => &["table"],
+            Head::AnyData => &["table", "arrays"],
             _ => return Err(format!("`architecture` {head} has no loss to learn by")),
         };
         let kind = self.kind();
@@ -321,6 +326,7 @@ impl Data {
                 }
                 Ok(())
             }
+            Self::Arrays(data) => data.check(),
             Self::PlainText(data) => {
                 if data.length < 16 {
                     return Err(format!("`data.length` is {}, expected 16 or more", data.length));
