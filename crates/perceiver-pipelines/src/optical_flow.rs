@@ -16,7 +16,7 @@ use perceiver_data::flow::Tiles;
 use perceiver_models::{Head, PerceiverForOpticalFlow, hub};
 
 pub use self::interpolate::interpolate;
-pub use self::occlusion::hidden_pixels;
+pub use self::occlusion::{follow_point, hidden_pixels};
 use self::pyramid::{resized_flow, resized_frame, sizes};
 use self::smoothing::median;
 use self::tile_model::TileModel;

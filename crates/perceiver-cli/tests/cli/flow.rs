@@ -397,6 +397,40 @@ fn frames_are_written_with_others_between_them() {
     refuses("other.flo", &["--interpolate", "2"], &["other.flo"]);
 }
 
+/// Frames at rest: the flow is exactly zero.
+#[test]
+fn points_are_followed_into_a_table_and_into_pictures() {
+    let scene = Scene::new();
+    let frame = scene.frame("a.png", 48, 36);
+    let (table, folder) = (scene.path("points.csv"), scene.path("drawn"));
+    let command = |out: &Path| {
+        let mut command = arguments![&frame, &frame, &frame, "-o", out, "--levels", "2"];
+        command.extend(arguments!["--track", "10,20.5", "--track", "0,35"]);
+        command
+    };
+    let run = scene.flow(command(&table));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("points.csv: 3 frames"), "{}", run.stdout);
+    let expected = "frame,point,x,y\n1,1,10.00,20.50\n1,2,0.00,35.00\n2,1,10.00,20.50\n\
+        2,2,0.00,35.00\n3,1,10.00,20.50\n3,2,0.00,35.00\n";
+    assert_eq!(fs::read_to_string(&table).unwrap(), expected);
+    assert_eq!(scene.flow(command(&folder)).code, 0);
+    assert_eq!(listing(&folder), ["000001.png", "000002.png", "000003.png"]);
+    let (drawn, plain) = (pixels(&folder.join("000003.png")), pixels(&frame));
+    assert_ne!(drawn.get_pixel(10, 20), plain.get_pixel(10, 20));
+    assert_eq!(drawn.get_pixel(40, 5), plain.get_pixel(40, 5));
+
+    let refuses = |out: &str, point: &str, words: &[&str]| {
+        let mut command = arguments![&frame, &frame, "-o", scene.path(out), "--levels", "2"];
+        command.extend(arguments!["--track", point]);
+        scene.refuses(command, words);
+    };
+    refuses("no.csv", "48,3", &["--track 48,3", "outside the frames' 48x36 pixels"]);
+    refuses("no.csv", "4", &["--track", "expected X,Y in pixels"]);
+    refuses("no.csv", "nan,4", &["--track", "expected X,Y in pixels"]);
+    refuses("no.flo", "4,4", &["no.flo"]);
+}
+
 #[test]
 fn input_other_than_pairs_of_frames_is_refused() {
     let scene = Scene::new();

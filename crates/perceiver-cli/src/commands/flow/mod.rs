@@ -12,6 +12,7 @@ use serde_json::json;
 use self::pairs::Pair;
 pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
+use self::tracks::Tracks;
 use super::Context;
 use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
@@ -20,6 +21,7 @@ use crate::output::{grouped, one_line};
 
 mod pairs;
 mod target;
+mod tracks;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +32,7 @@ Examples:
   perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
   perceiver flow first.png second.png -o hidden.png --format occlusion
   perceiver flow clip.mp4 -o slow.mp4 --fps 10 --interpolate 3
+  perceiver flow clip.mp4 -o points.csv --track 120,80 --track 200,95
   perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
 
 /// Estimate the motion of every pixel between two frames, or through a video
@@ -88,6 +91,11 @@ pub(crate) struct FlowArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     #[arg(requires = "output", conflicts_with_all = ["format", "mark_hidden", "ground_truth"])]
     interpolate: Option<u16>,
+    /// Follow a point of the first frame through the clip; may be given several times. The output is
+    /// *.csv, or the frames with the points drawn, as *.mp4, *.webp, *.gif or a folder of *.png
+    #[arg(long, value_name = "X,Y", value_parser = tracks::point, requires = "output")]
+    #[arg(conflicts_with_all = ["interpolate", "format", "mark_hidden", "ground_truth"])]
+    track: Vec<[f32; 2]>,
     /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
     #[arg(long, value_name = "FILE")]
     ground_truth: Option<PathBuf>,
@@ -220,10 +228,11 @@ impl FlowArguments {
         Ok(Some(truth))
     }
 
-    /// If true, the output shows what the second frame hides, or frames between the two.
+    /// If true, the output shows what the second frame hides, frames between the two, or points that
+    /// are followed until something hides them.
     fn needs_backward(&self, target: &Target) -> bool {
         let shows_hidden = target.forms().contains(&Form::Occlusion);
-        shows_hidden || self.mark_hidden || self.interpolate.is_some()
+        shows_hidden || self.mark_hidden || self.interpolate.is_some() || !self.track.is_empty()
     }
 
     fn target(&self, pairs: &Pairs) -> Result<Target> {
@@ -243,6 +252,9 @@ impl FlowArguments {
         match names_folder(path) {
             true => output.check_folder(inputs)?,
             false => output.check_file(inputs)?,
+        }
+        if !self.track.is_empty() {
+            return Ok(Target::Tracks(Box::new(Tracks::open(path, &self.track, fps)?)));
         }
         if let Some(between) = self.interpolate {
             let between = usize::from(between);

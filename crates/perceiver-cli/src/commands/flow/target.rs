@@ -14,6 +14,7 @@ use perceiver_data::{VideoFormat, VideoWriter, names_folder};
 use perceiver_pipelines::interpolate;
 
 use super::pairs::{Pair, Pairs};
+use super::tracks::Tracks;
 use super::{Estimated, Form};
 use crate::atomic_output::{AtomicOutput, write_whole};
 
@@ -45,6 +46,8 @@ pub(super) enum Target {
         between: usize,
         last: Option<RgbImage>,
     },
+    /// Points followed through the frames.
+    Tracks(Box<Tracks>),
     Video {
         path: PathBuf,
         file: AtomicOutput,
@@ -128,7 +131,7 @@ impl Target {
     /// The forms that are written.
     pub(super) fn forms(&self) -> &[Form] {
         match self {
-            Self::Nothing | Self::Between { .. } => &[],
+            Self::Nothing | Self::Between { .. } | Self::Tracks(_) => &[],
             Self::File { form, .. } | Self::Video { form, .. } => std::slice::from_ref(form),
             Self::Folder { forms, .. } => forms,
         }
@@ -159,6 +162,7 @@ impl Target {
                 }
                 Ok(written)
             }
+            Self::Tracks(tracks) => tracks.write(pair, flow).map(|()| Vec::new()),
             Self::Between { file, writer, frames, between, last, .. } => {
                 let [first, second] = &pair.frames;
                 let backward = flow.backward.context("no motion back")?;
@@ -184,6 +188,7 @@ impl Target {
     /// Moves a video to its destination, if it has frames.
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
+            Self::Tracks(tracks) => tracks.finish(),
             Self::Between { path, file, mut writer, frames, last: Some(last), .. } => {
                 let finished = writer.write(&last).and_then(|()| writer.finish(None));
                 finished.map_err(|error| file.failed(&error))?;
