@@ -62,13 +62,15 @@ fn arrival(point: [f32; 2], motion: [f32; 2], backward: &Array3<f32>) -> Option<
     (apart <= 0.01 * (square(motion) + square(back)) + 0.5).then_some(end)
 }
 
-/// The vector at a place, interpolated from four pixels; `None` outside the frame.
+/// The vector at a place, interpolated from four pixels; `None` outside the frame, which ends half a
+/// pixel beyond the middles of its outermost pixels.
 fn vector(flow: &Array3<f32>, [x, y]: [f32; 2]) -> Option<[f32; 2]> {
     let (height, width, _) = flow.dim();
     let [last_x, last_y] = [width, height].map(|side| side as f32 - 1.0);
-    if !((0.0..=last_x).contains(&x) && (0.0..=last_y).contains(&y)) {
+    if !((-0.5..=last_x + 0.5).contains(&x) && (-0.5..=last_y + 0.5).contains(&y)) {
         return None;
     }
+    let (x, y) = (x.clamp(0.0, last_x), y.clamp(0.0, last_y));
     let (left, top) = (x as usize, y as usize);
     let (right, bottom) = ((left + 1).min(width - 1), (top + 1).min(height - 1));
     let (across, down) = (x.fract(), y.fract());
@@ -92,6 +94,15 @@ mod tests {
         let forward = Array3::from_shape_fn((4, 8, 2), |(_, _, axis)| [2.0, 0.0][axis]);
         let found = hidden_pixels(&forward, &-&forward);
         assert!(found.indexed_iter().all(|((_, x), &hidden)| hidden == (x >= 6)));
+    }
+
+    #[test]
+    fn the_frame_ends_half_a_pixel_beyond_the_middle_of_its_last_one() {
+        let shift =
+            |motion: f32| Array3::from_shape_fn((3, 5, 2), |(.., axis)| [motion, 0.0][axis]);
+        assert!(hidden_pixels(&shift(-0.4), &shift(0.4)).iter().all(|&hidden| !hidden));
+        let found = hidden_pixels(&shift(0.75), &shift(-0.75));
+        assert!(found.indexed_iter().all(|((_, x), &hidden)| hidden == (x == 4)));
     }
 
     /// A square of columns 2 to 4 moves right by 3 over a background at rest, so it covers columns 5 to
@@ -118,6 +129,7 @@ mod tests {
         assert_eq!(follow([0.0, 3.0]), Some([0.0, 3.0]));
         assert_eq!(follow([6.0, 1.0]), None);
         assert_eq!(follow([-1.0, 1.0]), None);
+        assert_eq!(follow([0.0, -0.25]), Some([0.0, -0.25]));
         assert_eq!(follow([f32::NAN, 1.0]), None);
         let rest = Array3::zeros((4, 8, 2));
         assert_eq!(follow_point([4.0, 1.0], &forward, &rest), None);

@@ -12,7 +12,7 @@ mod whitening;
 
 use std::path::{Path, PathBuf};
 
-use perceiver_models::{Head, PerceiverConfig};
+use perceiver_models::{Head, PerceiverConfig, PerceiverForOpticalFlow};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -137,6 +137,26 @@ impl Recipe {
         Ok(Self { path: path.to_path_buf(), text, settings, head })
     }
 
+    /// The configuration for config.json: flow of larger motions than those of generated pairs is
+    /// estimated coarse to fine.
+    fn saved_config(&self, config: &PerceiverConfig) -> PerceiverConfig {
+        const FIELD: &str = PerceiverForOpticalFlow::TRAINED_MOTION;
+        let config = config.clone();
+        let Data::GeneratedFlow(data) = &self.settings.data else { return config };
+        let motion = data.options(1, [config.train_size[0], config.train_size[1]]).max_motion;
+        // [model] may name another one. Without motion, there is nothing to follow.
+        if motion == 0.0 || config.extra.contains_key(FIELD) {
+            return config;
+        }
+        config.with_field(FIELD, motion)
+    }
+
+    /// Returns true for fields of `[model]` that are not fields of every configuration.
+    fn knows(&self, field: &str) -> bool {
+        let is_of_flow = field == PerceiverForOpticalFlow::TRAINED_MOTION;
+        field == "hidden_act" || (is_of_flow && self.head == Head::OpticalFlow)
+    }
+
     /// The model's configuration, with these names of classes.
     ///
     /// # Errors
@@ -153,8 +173,9 @@ impl Recipe {
             fields["id2label"] = names.collect();
         }
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
+        PerceiverForOpticalFlow::trained_motion(&config).map_err(|e| refused(&e))?;
         // Other readers keep unknown fields; in a recipe they are misspellings.
-        if let Some(unknown) = config.extra.keys().find(|key| *key != "hidden_act") {
+        if let Some(unknown) = config.extra.keys().find(|key| !self.knows(key)) {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
         let labels = config.num_labels();

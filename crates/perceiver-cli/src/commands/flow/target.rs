@@ -165,7 +165,12 @@ impl Target {
             Self::Tracks(tracks) => tracks.write(pair, flow).map(|()| Vec::new()),
             Self::Between { file, writer, frames, between, last, .. } => {
                 let [first, second] = &pair.frames;
-                let backward = flow.backward.context("no motion back")?;
+                let backward = flow.backward.expect("the motion back was estimated");
+                // The frame before one that cannot be read.
+                if let Some(last) = last.take().filter(|last| last != first) {
+                    writer.write(&last).map_err(|error| file.failed(&error))?;
+                    *frames += 1;
+                }
                 let moments = (1..=*between).map(|index| index as f32 / (*between + 1) as f32);
                 let inner =
                     moments.map(|time| interpolate([first, second], flow.flow, backward, time));
@@ -240,10 +245,11 @@ impl Style {
 
     /// The flow for a file of numbers, in which NaN is unknown.
     fn marked<'a>(&self, estimated: Estimated<'a>) -> Cow<'a, Array3<f32>> {
-        let hidden = self.marks_hidden.then(|| estimated.hidden()).flatten();
-        let Some(hidden) = hidden else { return Cow::Borrowed(estimated.flow) };
+        let Some(hidden) = estimated.hidden.filter(|_| self.marks_hidden) else {
+            return Cow::Borrowed(estimated.flow);
+        };
         let mut flow = estimated.flow.clone();
-        Zip::from(flow.lanes_mut(Axis(2))).and(&hidden).for_each(|mut vector, &hidden| {
+        Zip::from(flow.lanes_mut(Axis(2))).and(hidden).for_each(|mut vector, &hidden| {
             if hidden {
                 vector.fill(f32::NAN);
             }
@@ -253,9 +259,8 @@ impl Style {
 
     fn picture(&self, form: Form, pair: &Pair, estimated: Estimated<'_>) -> RgbImage {
         let flow = estimated.flow;
-        if form == Form::Occlusion
-            && let Some(hidden) = estimated.hidden()
-        {
+        if form == Form::Occlusion {
+            let hidden = estimated.hidden.expect("hidden pixels were found");
             let (height, width) = hidden.dim();
             return RgbImage::from_fn(width as u32, height as u32, |x, y| {
                 Rgb([if hidden[[y as usize, x as usize]] { 255 } else { 0 }; 3])

@@ -4,7 +4,7 @@ use std::f32::consts::TAU;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use image::RgbImage;
 use perceiver_data::flow::{Colours, Palette, draw_trail};
 use perceiver_data::{VideoFormat, VideoWriter, names_folder};
@@ -82,7 +82,7 @@ impl Tracks {
         }
         // After a frame that cannot be read, nothing is known of the points.
         let follows = self.last.as_ref().is_none_or(|last| *last == pair.names[0]);
-        let backward = flow.backward.context("no motion back")?;
+        let backward = flow.backward.expect("the motion back was estimated");
         for track in &mut self.tracks {
             let place = track.trail.last().filter(|_| track.is_seen && follows);
             match place.and_then(|&place| follow_point(place, flow.flow, backward)) {
