@@ -10,7 +10,7 @@ use perceiver_workspace::{program, root};
 const LONGEST_FILE: usize = 400;
 
 /// Folders of binary files, and the bytes that each may hold.
-const LIMITS: [(&str, u64); 2] = [("tests/fixtures/", 11_000_000), ("models/", 24_000_000)];
+const LIMITS: [(&str, u64); 2] = [("tests/fixtures/", 11_500_000), ("models/", 24_000_000)];
 
 /// The crates of the workspace that each crate may depend on. Dependencies point one way.
 const KNOWS: [(&str, &[&str]); 7] = [

@@ -11,12 +11,12 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
-use ndarray::{Array2, Array3, s};
+use ndarray::{Array2, Array3, Axis, Zip, s};
 use perceiver_data::flow::Tiles;
 use perceiver_models::{Head, LoadReport, PerceiverForOpticalFlow, hub};
 
 pub use self::interpolate::interpolate;
-pub use self::occlusion::hidden_pixels;
+pub use self::occlusion::{follow_point, hidden_pixels};
 use self::pyramid::{resized_flow, resized_frame, sizes};
 use self::smoothing::median;
 use self::tile_model::TileModel;
@@ -61,7 +61,7 @@ use crate::{Error, Progress, Result};
 pub struct OpticalFlow {
     model: TileModel,
     /// The largest motion that the model was trained on, in pixels.
-    max_motion: Option<f32>,
+    trained_motion: Option<f32>,
     levels: Option<usize>,
     passes: Option<usize>,
     report: LoadReport,
@@ -69,13 +69,20 @@ pub struct OpticalFlow {
     pad: bool,
 }
 
-/// Passes of each level, unless they are set: the second one corrects the first.
+/// Passes of a level, unless they are set: the second one corrects the first.
 const PASSES: usize = 2;
 
-/// A size of the frames, and the tiles of that size.
+/// Tiles overlap by this part of their sides where later passes correct what their borders get wrong.
+const OVERLAP: usize = 4;
+
+/// Most passes of a level: later ones change nothing.
+const MAX_PASSES: usize = 100;
+
+/// A size of the frames, the tiles of that size, and how often they are read.
 struct Level {
     size: [usize; 2],
     tiles: Tiles,
+    passes: usize,
 }
 
 impl OpticalFlow {
@@ -100,12 +107,12 @@ impl OpticalFlow {
     fn load(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
         files.config(|head| head == Head::OpticalFlow, "a PerceiverForOpticalFlow")?;
         let Opened { head: model, config, report } = files.open(device)?;
-        let max_motion = PerceiverForOpticalFlow::max_motion(&config);
-        let max_motion = max_motion.map_err(|error| files.named(error))?;
+        let trained_motion = PerceiverForOpticalFlow::trained_motion(&config);
+        let trained_motion = trained_motion.map_err(|error| files.named(error))?;
         let warnings = report.warnings();
         let tile = [config.train_size[0], config.train_size[1]];
         let model = TileModel::new(model, tile, device);
-        Ok(Self { model, max_motion, levels: None, passes: None, report, warnings, pad: false })
+        Ok(Self { model, trained_motion, levels: None, passes: None, report, warnings, pad: false })
     }
 
     /// Sets the number of sizes at which frames are read, at least 1: their own and smaller ones, as
@@ -119,11 +126,12 @@ impl OpticalFlow {
         self
     }
 
-    /// Sets how often frames of each size are read, at least once: each pass estimates the motion that
-    /// the previous ones left. By default 2, or 1 with a single level.
+    /// Sets how often frames of each size are read, from 1 to 100 times: each pass estimates the motion
+    /// that the previous ones left. By default twice, but once at the frames' own size after smaller
+    /// ones, where most of the time would go, and once with a single level that is asked for.
     #[must_use]
     pub fn passes(mut self, passes: usize) -> Self {
-        self.passes = Some(passes.max(1));
+        self.passes = Some(passes.clamp(1, MAX_PASSES));
         self
     }
 
@@ -223,13 +231,9 @@ impl OpticalFlow {
     pub fn latents(&self, first: &RgbImage, second: &RgbImage) -> Result<Array2<f32>> {
         let (frames, size) = self.framed([first, second])?;
         let frames = [frames[0].as_ref(), frames[1].as_ref()];
-        let latents = self
-            .level(size)
-            .tiles
-            .starts()
-            .iter()
-            .map(|start| self.model.latents(frames, *start))
-            .collect();
+        let tiles = self.tiles(size);
+        let latents =
+            tiles.starts().iter().map(|start| self.model.latents(frames, *start)).collect();
         let rows = latent_rows(Tensor::cat(latents, 1));
         self.report.check_outputs(rows.iter().copied())?;
         Ok(rows)
@@ -268,10 +272,15 @@ impl OpticalFlow {
         size: [usize; 2],
         mut on_progress: impl FnMut(Progress),
     ) -> Array3<f32> {
-        let levels: Vec<_> = self.sizes(size).into_iter().map(|size| self.level(size)).collect();
-        let passes = self.passes.unwrap_or(if levels.len() == 1 { 1 } else { PASSES });
-        let tiles = |level: &Level| level.tiles.starts().len();
-        let total = passes * levels.iter().map(tiles).sum::<usize>();
+        let sizes = self.sizes(size);
+        let own = sizes.len() - 1;
+        let level = |(index, size)| self.level(size, index > 0 && index == own);
+        let levels: Vec<_> = sizes.into_iter().enumerate().map(level).collect();
+        let total = levels.iter().map(|level| level.passes * level.tiles.starts().len()).sum();
+        if self.is_refined() && frames[0] == frames[1] {
+            on_progress(Progress { done: total, total });
+            return Array3::zeros((size[0], size[1], 2));
+        }
         let mut done = 0;
         on_progress(Progress { done, total });
         let mut on_tile = || {
@@ -279,12 +288,9 @@ impl OpticalFlow {
             on_progress(Progress { done, total });
         };
         match &levels[..] {
-            _ if self.is_refined() && frames[0] == frames[1] => {
-                Array3::zeros((size[0], size[1], 2))
-            }
-            [level] if passes == 1 => self.model.flow(frames, &level.tiles, on_tile),
+            [level] if !self.is_refined() => self.model.flow(frames, &level.tiles, on_tile),
             levels => levels.iter().fold(Array3::zeros((1, 1, 2)), |flow, level| {
-                self.refined(flow, frames, level, passes, &mut on_tile)
+                self.refined(flow, frames, level, &mut on_tile)
             }),
         }
     }
@@ -295,37 +301,56 @@ impl OpticalFlow {
         coarse: Array3<f32>,
         frames: [&RgbImage; 2],
         level: &Level,
-        passes: usize,
         on_tile: &mut impl FnMut(),
     ) -> Array3<f32> {
-        // The model's answer beyond the motions it knows is a guess.
-        let limit = self.max_motion.unwrap_or(f32::INFINITY);
         let [first, second] = frames.map(|frame| resized_frame(frame, level.size));
         let mut flow = resized_flow(coarse.view(), level.size);
-        for _ in 0..passes {
+        for _ in 0..level.passes {
             let back = warped(&second, flow.view());
             let left = self.model.flow([&first, &back], &level.tiles, &mut *on_tile);
-            flow += &left.mapv(|motion| motion.clamp(-limit, limit));
+            self.add(&mut flow, &left);
             flow = median(flow.view());
         }
         flow
     }
 
+    /// Adds what is left of the motion. Vectors longer than those that the model knows are guesses, and
+    /// are shortened to that.
+    fn add(&self, flow: &mut Array3<f32>, left: &Array3<f32>) {
+        let limit = self.trained_motion.unwrap_or(f32::INFINITY);
+        let (vectors, left) = (flow.lanes_mut(Axis(2)), left.lanes(Axis(2)));
+        Zip::from(vectors).and(left).for_each(|mut vector, left| {
+            let length = left[0].hypot(left[1]);
+            vector.scaled_add(if length > limit { limit / length } else { 1.0 }, &left);
+        });
+    }
+
     /// Returns true if frames are read more than once.
     fn is_refined(&self) -> bool {
-        self.levels.map_or(self.max_motion.is_some(), |levels| levels > 1)
+        self.levels.map_or(self.trained_motion.is_some(), |levels| levels > 1)
             || self.passes.is_some_and(|passes| passes > 1)
     }
 
     /// The sizes at which frames are read, the coarsest first.
     fn sizes(&self, frame: [usize; 2]) -> Vec<[usize; 2]> {
-        let by_rule = if self.max_motion.is_some() { usize::MAX } else { 1 };
+        let by_rule = if self.trained_motion.is_some() { usize::MAX } else { 1 };
         sizes(frame, self.model.size(), self.levels.unwrap_or(by_rule))
     }
 
-    fn level(&self, size: [usize; 2]) -> Level {
-        let tiles = Tiles::new(size, self.model.size()).expect("every level holds a tile");
-        Level { size, tiles }
+    fn level(&self, size: [usize; 2], follows_coarser: bool) -> Level {
+        let passes = |by_rule| self.passes.unwrap_or(by_rule);
+        if !self.is_refined() {
+            return Level { size, tiles: self.tiles(size), passes: passes(1) };
+        }
+        let tile = self.model.size();
+        let tiles = Tiles::overlapping(size, tile, tile.map(|side| side / OVERLAP));
+        let tiles = tiles.expect("every level holds a tile");
+        Level { size, tiles, passes: passes(if follows_coarser { 1 } else { PASSES }) }
+    }
+
+    /// The tiles of the reference.
+    fn tiles(&self, size: [usize; 2]) -> Tiles {
+        Tiles::new(size, self.model.size()).expect("every level holds a tile")
     }
 }
 

@@ -125,6 +125,57 @@ fn a_video_gives_a_flow_for_each_pair_of_frames_and_ends_with_an_error() {
     assert!(matches!(flows[2], Err(Error::Data(_))));
 }
 
+/// Smooth colours without a period, moved to the right and down.
+fn texture([right, down]: [f32; 2]) -> RgbImage {
+    RgbImage::from_fn(72, 48, |x, y| {
+        let (x, y) = (x as f32 - right, y as f32 - down);
+        let level = |phase: f32| {
+            let waves = (0.41 * x + 0.17 * y + phase).sin()
+                + (0.29 * y - 0.23 * x + 2.3 * phase).sin()
+                + (0.11 * x * (1.0 + 0.01 * y) + 1.7 * phase).sin()
+                + (0.13 * y * (1.0 + 0.02 * x) + 0.6 * phase).sin();
+            (127.5 + 31.0 * waves) as u8
+        };
+        [level(0.0), level(1.0), level(2.0)].into()
+    })
+}
+
+/// The model knows three pixels of motion.
+#[test]
+fn larger_motions_than_the_model_knows_are_found_coarse_to_fine() {
+    let pipeline = OpticalFlow::from_files(&borrowed(&files("flow")), &Device::flex()).unwrap();
+    let motion = [7.0, -5.0];
+    let frames = [texture([0.0; 2]), texture(motion)];
+    let mean_error = |pipeline: &OpticalFlow| {
+        let flow = pipeline.run(&frames[0], &frames[1]).unwrap();
+        let inside = flow.slice(ndarray::s![10..38, 10..62, ..]);
+        let vectors = inside.rows().into_iter();
+        let errors = vectors.map(|vector| (vector[0] - motion[0]).hypot(vector[1] - motion[1]));
+        errors.sum::<f32>() / (28.0 * 52.0)
+    };
+    let found = mean_error(&pipeline);
+    assert!(found < 0.5, "{found}");
+    let single = mean_error(&pipeline.levels(1));
+    assert!(single > 4.0, "{single}");
+}
+
+/// The same weights in a model that does not name the motion that it was trained on.
+#[test]
+fn a_single_level_reads_each_tile_once() {
+    let mut unnamed = files("flow");
+    let (_, config) = unnamed.iter_mut().find(|(name, _)| name == "config.json").unwrap();
+    let field = "\"trained_motion\": 3.0,";
+    let text = String::from_utf8(config.clone()).unwrap();
+    assert!(text.contains(field));
+    *config = text.replace(field, "").into_bytes();
+    let open = |files| OpticalFlow::from_files(&borrowed(files), &Device::flex()).unwrap();
+    let (named, unnamed) = (open(&files("flow")), open(&unnamed));
+    // More tiles than are computed at once on two threads.
+    let frames = [texture([0.0; 2]), texture([1.0, 2.0])];
+    let run = |pipeline: &OpticalFlow| pipeline.run(&frames[0], &frames[1]).unwrap();
+    assert_eq!(run(&named.levels(1)), run(&unnamed));
+}
+
 #[test]
 fn files_that_do_not_make_a_model_are_named() {
     let device = Device::flex();

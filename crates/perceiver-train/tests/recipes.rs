@@ -781,7 +781,7 @@ fn a_model_of_generated_flow_names_the_largest_motion_of_its_pairs() {
     photo.save(folder.join("photos/photo.png")).unwrap();
     assert_eq!(run(folder, "out", false, None).unwrap(), Ending::Complete);
     let config = perceiver_models::PerceiverConfig::from_pretrained(folder.join("out")).unwrap();
-    let motion = perceiver_models::PerceiverForOpticalFlow::max_motion(&config).unwrap();
+    let motion = perceiver_models::PerceiverForOpticalFlow::trained_motion(&config).unwrap();
     assert_eq!(motion, Some(1.5));
 }
 

@@ -46,9 +46,8 @@ fn mean(flow: ArrayView3<'_, f32>) -> Option<[f32; 2]> {
 
 type Point = [f32; 2];
 
-/// A shaft and two barbs with round ends and a dark outline; a dot if there is no motion.
+/// A shaft and two barbs; a dot if there is no motion.
 fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour: Rgb<u8>) {
-    const OUTLINE: Rgb<u8> = Rgb([20; 3]);
     let shaft = [to[0] - from[0], to[1] - from[1]];
     // Barbs of a short arrow are at most as long as the arrow.
     let barb = (4.0 * thickness / shaft[0].hypot(shaft[1]).max(1e-6)).clamp(0.4, 0.7);
@@ -57,21 +56,39 @@ fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour:
         let [x, y] = [shaft[0] * barb, shaft[1] * barb];
         [to[0] - (cosine * x - sine * y), to[1] - (sine * x + cosine * y)]
     });
-    let lines = [[from, to], [to, barbs[0]], [to, barbs[1]]];
-    let (radius, outline) = (thickness / 2.0, thickness / 2.0 + 1.0);
+    stroke(picture, &[[from, to], [to, barbs[0]], [to, barbs[1]]], thickness, colour);
+}
 
-    let corners = || [from, to, barbs[0], barbs[1]].into_iter();
+/// Draws the way of a point through the frames so far, with a dot where it is now.
+///
+/// `places` are positions in pixels, to the right and down, with 0 in the middle of the first pixel.
+/// Nothing is drawn without one.
+pub fn draw_trail(picture: &mut RgbImage, places: &[[f32; 2]], colour: Rgb<u8>) {
+    let thickness = (picture.width().min(picture.height()) as f32 / 150.0).max(1.5);
+    let places: Vec<_> = places.iter().map(|place| place.map(|part| part + 0.5)).collect();
+    let Some(&now) = places.last() else { return };
+    let lines: Vec<_> = places.windows(2).map(|ends| [ends[0], ends[1]]).collect();
+    if !lines.is_empty() {
+        stroke(picture, &lines, thickness, colour);
+    }
+    stroke(picture, &[[now; 2]], 3.0 * thickness, colour);
+}
+
+/// Draws lines with round ends and a dark outline.
+fn stroke(picture: &mut RgbImage, lines: &[[Point; 2]], thickness: f32, colour: Rgb<u8>) {
+    const OUTLINE: Rgb<u8> = Rgb([20; 3]);
+    let (radius, outline) = (thickness / 2.0, thickness / 2.0 + 1.0);
     let range = |axis: usize, side: u32| {
-        let least = corners().map(|corner| corner[axis]).fold(f32::INFINITY, f32::min);
-        let most = corners().map(|corner| corner[axis]).fold(f32::NEG_INFINITY, f32::max);
+        let ends = || lines.iter().flatten().map(|end| end[axis]);
+        let (least, most) = (ends().fold(f32::INFINITY, f32::min), ends().fold(0.0, f32::max));
         // Negative numbers become zero.
         (least - outline - 1.0) as u32..((most + outline + 2.0) as u32).min(side)
     };
     let (columns, rows) = (range(0, picture.width()), range(1, picture.height()));
     for (y, x) in rows.flat_map(|y| columns.clone().map(move |x| (y, x))) {
         let centre = [x as f32 + 0.5, y as f32 + 0.5];
-        let distance =
-            lines.map(|line| distance(centre, line)).into_iter().fold(f32::MAX, f32::min);
+        let distances = lines.iter().map(|&line| distance(centre, line));
+        let distance = distances.fold(f32::MAX, f32::min);
         let pixel = picture.get_pixel_mut(x, y);
         mix(pixel, OUTLINE, coverage(distance - outline));
         mix(pixel, colour, coverage(distance - radius));
@@ -130,6 +147,26 @@ mod tests {
         assert!(columns.iter().chain(&rows).all(|place| (4..=7).contains(place)), "{columns:?}");
         let [red, green, blue] = picture.get_pixel(6, 6).0;
         assert!(red == green && green == blue && red != 128);
+    }
+
+    #[test]
+    fn a_trail_ends_in_a_dot_where_the_point_is() {
+        let trail = |places: &[[f32; 2]]| {
+            let mut picture = RgbImage::from_pixel(40, 20, GREY);
+            draw_trail(&mut picture, places, Rgb([255, 0, 0]));
+            picture
+        };
+        assert_eq!(changed(&trail(&[])), (Vec::new(), Vec::new()));
+        let (columns, rows) = changed(&trail(&[[10.0, 5.0]]));
+        assert_eq!(columns.iter().sum::<u32>(), 10 * columns.len() as u32);
+        assert_eq!(rows.iter().sum::<u32>(), 5 * rows.len() as u32);
+        let picture = trail(&[[5.0, 10.0], [30.0, 10.0]]);
+        assert_eq!(*picture.get_pixel(20, 10), Rgb([255, 0, 0]));
+        assert_eq!(*picture.get_pixel(30, 11), Rgb([255, 0, 0]));
+        assert_eq!(*picture.get_pixel(20, 14), GREY);
+        // Beyond the frame there is nothing to draw on.
+        assert_eq!(changed(&trail(&[[-50.0, -50.0]])), (Vec::new(), Vec::new()));
+        assert_eq!(changed(&trail(&[[500.0, 500.0]])), (Vec::new(), Vec::new()));
     }
 
     #[test]

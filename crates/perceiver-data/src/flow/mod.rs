@@ -4,7 +4,6 @@
 //! Flow is an array `[height, width, 2]`: how far each pixel moves from one frame to the next, in
 //! pixels, first to the right and then down. Non-finite numbers mean that the motion is unknown.
 //!
-//!
 //! ```
 //! use image::Rgb;
 //! use ndarray::Array3;
@@ -29,7 +28,7 @@ mod pairs;
 mod patches;
 mod tiles;
 
-pub use self::arrows::arrows;
+pub use self::arrows::{arrows, draw_trail};
 pub use self::colours::{Colours, Palette, largest_motion};
 pub use self::errors::{FlowErrors, flow_errors};
 pub use self::file::{FlowFile, read_flow};

@@ -26,11 +26,20 @@ impl Tiles {
     /// frame or has no pixels.
     #[must_use]
     pub fn new(frame: [usize; 2], tile: [usize; 2]) -> Option<Self> {
+        Self::overlapping(frame, tile, tile.map(|side| OVERLAP.min(side / 2)))
+    }
+
+    /// Like [`new`](Self::new), but neighbours share at least these numbers of rows and columns.
+    ///
+    /// # Panics
+    /// If the overlap is not smaller than the tile.
+    #[must_use]
+    pub fn overlapping(frame: [usize; 2], tile: [usize; 2], overlap: [usize; 2]) -> Option<Self> {
         if tile.contains(&0) || tile[0] > frame[0] || tile[1] > frame[1] {
             return None;
         }
-        let columns = starts(frame[1], tile[1]);
-        let rows = starts(frame[0], tile[0]).into_iter();
+        let columns = starts(frame[1], tile[1], overlap[1]);
+        let rows = starts(frame[0], tile[0], overlap[0]).into_iter();
         let starts = rows.flat_map(|y| columns.iter().map(move |&x| [y, x])).collect();
         Some(Self { frame, tile, starts })
     }
@@ -76,8 +85,9 @@ impl Tiles {
 }
 
 /// First pixels of the tiles along one side.
-fn starts(side: usize, tile: usize) -> Vec<usize> {
-    let step = tile - OVERLAP.min(tile / 2);
+fn starts(side: usize, tile: usize, overlap: usize) -> Vec<usize> {
+    assert!(overlap < tile, "tiles of {tile} pixels cannot overlap by {overlap}");
+    let step = tile - overlap;
     let mut starts: Vec<_> = (0..side).step_by(step).map(|start| start.min(side - tile)).collect();
     starts.dedup();
     starts
@@ -105,14 +115,30 @@ mod tests {
     /// The notebook starts a tile at 348 and is left with 352 of its 368 rows.
     #[test]
     fn no_tile_leaves_the_frame() {
-        assert_eq!(starts(700, 368), [0, 332]);
+        assert_eq!(starts(700, 368, 20), [0, 332]);
     }
 
     #[test]
     fn small_tiles_overlap_by_half() {
+        let starts = |frame, tile| {
+            let tiles = Tiles::new([1, frame], [1, tile]).unwrap();
+            tiles.starts().iter().map(|[_, x]| *x).collect::<Vec<_>>()
+        };
         assert_eq!(starts(60, 24), [0, 12, 24, 36]);
         assert_eq!(starts(60, 40), [0, 20]);
         assert_eq!(starts(3, 1), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_overlap_is_that_asked_for() {
+        let tiles = Tiles::overlapping([16, 60], [16, 24], [4, 6]).unwrap();
+        assert_eq!(tiles.starts(), [[0, 0], [0, 18], [0, 36]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "tiles of 24 pixels cannot overlap by 24")]
+    fn tiles_that_would_not_move_on_are_refused() {
+        let _ = Tiles::overlapping([16, 60], [16, 24], [4, 24]);
     }
 
     #[test]

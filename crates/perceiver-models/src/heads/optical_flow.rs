@@ -72,23 +72,23 @@ impl PerceiverForOpticalFlow {
     /// Channels of the 3x3 patch around a pixel of one frame.
     pub const PATCH_CHANNELS: usize = 3 * 3 * 3;
 
-    /// The field of config.json that holds [`max_motion`](Self::max_motion). transformers ignores it.
-    pub const MAX_MOTION: &'static str = "max_motion";
+    /// The field of config.json that holds [`trained_motion`](Self::trained_motion). transformers ignores it.
+    pub const TRAINED_MOTION: &'static str = "trained_motion";
 
     /// The largest motion that the model was trained on, in pixels, if its configuration names it.
     ///
     /// # Errors
     /// [`Error::Config`] if it is not a number above 0.
-    pub fn max_motion(config: &PerceiverConfig) -> Result<Option<f32>, Error> {
-        if !config.extra.contains_key(Self::MAX_MOTION) {
+    pub fn trained_motion(config: &PerceiverConfig) -> Result<Option<f32>, Error> {
+        if !config.extra.contains_key(Self::TRAINED_MOTION) {
             return Ok(None);
         }
-        let motion: f32 = config.field(Self::MAX_MOTION)?;
+        let motion: f32 = config.field(Self::TRAINED_MOTION)?;
         if motion > 0.0 && motion.is_finite() {
             return Ok(Some(motion));
         }
         let message = format!("is {motion}, expected a number of pixels, more than 0");
-        Err(Error::config(Self::MAX_MOTION, message))
+        Err(Error::config(Self::TRAINED_MOTION, message))
     }
 
     /// The preprocessor.
@@ -178,14 +178,14 @@ mod tests {
     fn the_largest_motion_is_read_if_it_is_there_and_makes_sense() {
         let motion = |field: &str| {
             let text = format!(r#"{{"model_type": "perceiver"{field}}}"#);
-            PerceiverForOpticalFlow::max_motion(&PerceiverConfig::from_json(&text).unwrap())
+            PerceiverForOpticalFlow::trained_motion(&PerceiverConfig::from_json(&text).unwrap())
         };
         assert_eq!(motion("").unwrap(), None);
-        assert_eq!(motion(r#", "max_motion": 3.5"#).unwrap(), Some(3.5));
-        assert_eq!(motion(r#", "max_motion": 3"#).unwrap(), Some(3.0));
+        assert_eq!(motion(r#", "trained_motion": 3.5"#).unwrap(), Some(3.5));
+        assert_eq!(motion(r#", "trained_motion": 3"#).unwrap(), Some(3.0));
         for wrong in ["0", "-1", "1e300", "\"3\"", "null"] {
-            let error = motion(&format!(r#", "max_motion": {wrong}"#)).unwrap_err().to_string();
-            assert!(error.contains("`max_motion`") || error.contains("max_motion"), "{error}");
+            let error = motion(&format!(r#", "trained_motion": {wrong}"#)).unwrap_err().to_string();
+            assert!(error.contains("trained_motion"), "{error}");
         }
     }
 }

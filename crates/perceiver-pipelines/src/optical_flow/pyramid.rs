@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use ndarray::{Array3, ArrayView3};
@@ -25,11 +27,11 @@ pub(super) fn sizes(frame: [usize; 2], tile: [usize; 2], levels: usize) -> Vec<[
 
 /// The frame at another size: colours are means, weighted by a triangle over the pixels that they
 /// replace.
-pub(super) fn resized_frame(frame: &RgbImage, [height, width]: [usize; 2]) -> RgbImage {
+pub(super) fn resized_frame(frame: &RgbImage, [height, width]: [usize; 2]) -> Cow<'_, RgbImage> {
     if frame.dimensions() == (width as u32, height as u32) {
-        return frame.clone();
+        return Cow::Borrowed(frame);
     }
-    resize(frame, width as u32, height as u32, FilterType::Triangle)
+    Cow::Owned(resize(frame, width as u32, height as u32, FilterType::Triangle))
 }
 
 /// The same motion at another size: vectors are interpolated between the nearest four pixels, and
@@ -133,10 +135,14 @@ mod tests {
     #[test]
     fn a_smaller_frame_is_not_shifted() {
         let frame = RgbImage::from_fn(40, 30, |x, y| Rgb([(4 * x + 2 * y + 20) as u8; 3]));
-        let small = resized_frame(&frame, [15, 20]);
-        for (x, y, pixel) in small.enumerate_pixels() {
-            if (2..18).contains(&x) && (2..13).contains(&y) {
-                let (old_x, old_y) = (2.0 * x as f32 + 0.5, 2.0 * y as f32 + 0.5);
+        for [height, width] in [[15, 20], [21, 28]] {
+            let growth = 30.0 / height as f32;
+            for (x, y, pixel) in resized_frame(&frame, [height, width]).enumerate_pixels() {
+                let old = |place: u32| (place as f32 + 0.5) * growth - 0.5;
+                let (old_x, old_y) = (old(x), old(y));
+                if !(2.0..37.0).contains(&old_x) || !(2.0..27.0).contains(&old_y) {
+                    continue;
+                }
                 let expected = 4.0 * old_x + 2.0 * old_y + 20.0;
                 assert!((f32::from(pixel.0[0]) - expected).abs() <= 1.0, "{pixel:?} at {x}, {y}");
             }

@@ -16,13 +16,6 @@ pub(super) struct TileModel {
     device: Device,
 }
 
-/// Pixels of the largest tile that one core computes alone. The passes of larger tiles keep all cores
-/// busy, and several of them at once would need a multiple of their memory.
-const SMALL_TILE: usize = 1 << 14;
-
-/// Tiles per thread and batch, so that threads seldom wait for the last tile of a batch.
-const TILES_PER_THREAD: usize = 8;
-
 impl TileModel {
     pub(super) fn new(model: PerceiverForOpticalFlow, size: [usize; 2], device: &Device) -> Self {
         Self { model, size, device: device.clone() }
@@ -58,8 +51,15 @@ impl TileModel {
     /// Number of tiles computed at once.
     fn batch(&self) -> usize {
         #[cfg(feature = "flex")]
-        if self.device == Device::flex() && self.size[0] * self.size[1] <= SMALL_TILE {
-            return rayon::current_num_threads() * TILES_PER_THREAD;
+        {
+            /// Pixels of the largest tile that one core computes alone. The passes of larger tiles keep
+            /// all cores busy, and several of them at once would need a multiple of their memory.
+            const SMALL_TILE: usize = 1 << 12;
+            /// Threads seldom wait for the last tile of a batch.
+            const TILES_PER_THREAD: usize = 8;
+            if self.device == Device::flex() && self.size[0] * self.size[1] <= SMALL_TILE {
+                return rayon::current_num_threads() * TILES_PER_THREAD;
+            }
         }
         1
     }

@@ -14,7 +14,7 @@ mod whitening;
 use std::path::{Path, PathBuf};
 
 use perceiver_models::any_data::AnyDataConfig;
-use perceiver_models::{Head, PerceiverConfig};
+use perceiver_models::{Head, PerceiverConfig, PerceiverForOpticalFlow};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -142,6 +142,30 @@ impl Recipe {
         Ok(Self { path: path.to_path_buf(), text, settings, head })
     }
 
+    /// The configuration for config.json: flow of larger motions than those of generated pairs is
+    /// estimated coarse to fine.
+    fn saved_config(&self, config: &PerceiverConfig) -> PerceiverConfig {
+        const FIELD: &str = PerceiverForOpticalFlow::TRAINED_MOTION;
+        let config = config.clone();
+        let Data::GeneratedFlow(data) = &self.settings.data else { return config };
+        let motion = data.options(1, [config.train_size[0], config.train_size[1]]).max_motion;
+        // [model] may name another one. Without motion, there is nothing to follow.
+        if motion == 0.0 || config.extra.contains_key(FIELD) {
+            return config;
+        }
+        config.with_field(FIELD, motion)
+    }
+
+    /// Returns true for fields of `[model]` that are not fields of every configuration.
+    fn knows(&self, field: &str) -> bool {
+        let own: &[&str] = match self.head {
+            Head::OpticalFlow => &[PerceiverForOpticalFlow::TRAINED_MOTION],
+            Head::AnyData => &AnyDataConfig::FIELDS,
+            _ => &[],
+        };
+        field == "hidden_act" || own.contains(&field)
+    }
+
     /// The model's configuration, with these names of classes.
     ///
     /// # Errors
@@ -166,12 +190,11 @@ impl Recipe {
             fields["id2label"] = names.collect();
         }
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
+        PerceiverForOpticalFlow::trained_motion(&config).map_err(|e| refused(&e))?;
         // Other readers keep unknown fields; in a recipe they are misspellings.
-        let own: &[&str] = if self.head == Head::AnyData { &AnyDataConfig::FIELDS } else { &[] };
-        let known = |key: &str| key == "hidden_act" || own.contains(&key);
         let quantised = config.quantisation.as_ref().map(|_| "quantization_config");
         let mut fields = config.extra.keys().map(String::as_str).chain(quantised);
-        if let Some(unknown) = fields.find(|key| !known(key)) {
+        if let Some(unknown) = fields.find(|key| !self.knows(key)) {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }
         let labels = config.num_labels();

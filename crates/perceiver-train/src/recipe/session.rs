@@ -15,8 +15,8 @@ use perceiver_data::{
 use perceiver_models::losses::{AutoencodingLoss, FlowLoss};
 use perceiver_models::{
     Head, KeyMap, PerceiverConfig, PerceiverForImageClassificationConvProcessing,
-    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned,
-    PerceiverForOpticalFlow, PerceiverHead, SaveOptions, freeze_encoder, save_pretrained,
+    PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
+    SaveOptions, freeze_encoder, save_pretrained,
 };
 
 use super::data::{Data, ImageOptions, TextTableData, VideosData};
@@ -295,7 +295,7 @@ impl Session<'_> {
         let schedule = settings.schedule.build(run.steps, settings.optimiser.learning_rate);
         let dtype = run.half_precision.then_some(FloatDType::F16);
         let on_progress = Arc::clone(&self.on_progress);
-        let saved_config = with_max_motion(config.clone(), &settings.data);
+        let saved_config = recipe.saved_config(&config);
         TrainingRun::new(&options.folder, objective, training, validation)
             .steps(run.steps)
             .validate_every(run.validate_every)
@@ -332,15 +332,6 @@ impl Session<'_> {
             recipe: Some(self.recipe.text.clone()),
         })
     }
-}
-
-/// The configuration, with the largest motion of generated pairs: flow of larger ones is estimated
-/// coarse to fine.
-fn with_max_motion(config: PerceiverConfig, data: &Data) -> PerceiverConfig {
-    let Data::GeneratedFlow(data) = data else { return config };
-    let size = [config.train_size[0], config.train_size[1]];
-    let motion = data.options(1, size).max_motion;
-    config.with_field(PerceiverForOpticalFlow::MAX_MOTION, motion)
 }
 
 /// Marks, among the checkpoints, a run whose encoder is frozen.

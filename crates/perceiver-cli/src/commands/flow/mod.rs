@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use ndarray::{Array2, Array3};
 use perceiver_data::flow::{FlowErrors, FlowFile, Palette, flow_errors, largest_motion, read_flow};
@@ -12,6 +13,7 @@ use serde_json::json;
 use self::pairs::Pair;
 pub(super) use self::pairs::Pairs;
 use self::target::{Style, Target};
+use self::tracks::Tracks;
 use super::Context;
 use crate::args::{ForceArgument, HeadArguments, ModelArguments, OutputArguments};
 use crate::batch::Batch;
@@ -20,6 +22,7 @@ use crate::output::{grouped, one_line, path_text};
 
 mod pairs;
 mod target;
+mod tracks;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,13 +33,15 @@ Examples:
   perceiver flow --model ./optical-flow clip.mp4 -o flow.mp4
   perceiver flow first.png second.png -o hidden.png --format occlusion
   perceiver flow clip.mp4 -o slow.mp4 --fps 10 --interpolate 3
+  perceiver flow clip.mp4 -o points.csv --track 120,80 --track 200,95
   perceiver flow --model ./optical-flow 10.png 11.png --ground-truth flow_10.png";
 
 /// Estimate the motion of every pixel between two frames, or through a video
 ///
 /// Colours show direction and distance, as the wheel in the corner explains. Frames must be at
-/// least as large as the model's; larger ones are split into tiles and blended. The bundled model
-/// follows motions larger than those it was trained on coarse to fine, over several levels of size.
+/// least as large as the model's; larger ones are split into tiles and blended. Coarse to fine, from
+/// small copies of the frames to their own size, the bundled model follows motions larger than those it
+/// was trained on.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FlowArguments {
@@ -73,12 +78,14 @@ pub(crate) struct FlowArguments {
     /// Extend frames smaller than the model's at their right and lower borders
     #[arg(long)]
     pad: bool,
-    /// Number of sizes at which frames are read, the smallest first; 1 reads them at their own size only
-    /// [default: as many as hold a tile, or 1 for models whose config.json names no max_motion]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Number of sizes at which frames are read, the smallest first, as far as they hold a tile; 1 reads
+    /// them once, at their own size [default: as many as fit, or 1 for models whose config.json does
+    /// not name the motion that they were trained on]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     levels: Option<usize>,
-    /// Number of times that frames of each size are read [default: 2, or 1 with a single level]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Number of times that frames of each size are read [default: 2, but 1 at their own size after
+    /// smaller ones, and 1 with --levels 1]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
     passes: Option<usize>,
     /// Write pixels that the second frame hides as unknown, in *.flo and KITTI's files
     #[arg(long, requires = "output")]
@@ -88,6 +95,11 @@ pub(crate) struct FlowArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     #[arg(requires = "output", conflicts_with_all = ["format", "mark_hidden", "ground_truth"])]
     interpolate: Option<u16>,
+    /// Follow a point of the first frame through the clip; may be given several times. The output is
+    /// *.csv, or the frames with the points drawn, as *.mp4, *.webp, *.gif or a folder of *.png
+    #[arg(long, value_name = "X,Y", value_parser = tracks::point, requires = "output")]
+    #[arg(conflicts_with_all = ["interpolate", "format", "mark_hidden", "ground_truth"])]
+    track: Vec<[f32; 2]>,
     /// True flow to compare with, *.flo or KITTI's 16-bit *.png: prints EPE and Fl-all
     #[arg(long, value_name = "FILE")]
     ground_truth: Option<PathBuf>,
@@ -138,20 +150,17 @@ struct Estimated<'a> {
     flow: &'a Array3<f32>,
     /// From the second frame to the first, if the output needs it.
     backward: Option<&'a Array3<f32>>,
-}
-
-impl Estimated<'_> {
-    /// Pixels that the second frame hides, if the motion back is known.
-    fn hidden(&self) -> Option<Array2<bool>> {
-        self.backward.map(|backward| hidden_pixels(self.flow, backward))
-    }
+    /// Pixels that the second frame hides, if the output shows them.
+    hidden: Option<&'a Array2<bool>>,
 }
 
 pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
     let mut pairs = Pairs::open(&arguments.frames, context.output)?;
     let truth = arguments.truth(&pairs)?;
     let mut target = arguments.target(&pairs)?;
-    let needs_backward = arguments.needs_backward(&target);
+    let needs_hidden = arguments.mark_hidden || target.forms().contains(&Form::Occlusion);
+    let is_moved = arguments.interpolate.is_some() || !arguments.track.is_empty();
+    let needs_backward = needs_hidden || is_moved;
     let device = context.open_device()?;
     arguments.head.only(Head::OpticalFlow)?;
     let folder = arguments.model.folder(Bundled::Flow, context.output)?;
@@ -190,7 +199,9 @@ pub(crate) fn run(arguments: &FlowArguments, context: &Context) -> Result<()> {
             })?;
             let backward = needs_backward.then(|| estimate(second, first, 1)).transpose()?;
             let errors = truth.as_ref().map(|truth| flow_errors(flow.view(), truth));
-            let estimated = Estimated { flow: &flow, backward: backward.as_ref() };
+            let backward = backward.as_ref();
+            let hidden = backward.filter(|_| needs_hidden).map(|back| hidden_pixels(&flow, back));
+            let estimated = Estimated { flow: &flow, backward, hidden: hidden.as_ref() };
             let written = target.write(&pair, estimated)?;
             print_result(&pair, &flow, errors, &written, context)
         })?;
@@ -220,12 +231,6 @@ impl FlowArguments {
         Ok(Some(truth))
     }
 
-    /// If true, the output shows what the second frame hides, or frames between the two.
-    fn needs_backward(&self, target: &Target) -> bool {
-        let shows_hidden = target.forms().contains(&Form::Occlusion);
-        shows_hidden || self.mark_hidden || self.interpolate.is_some()
-    }
-
     fn target(&self, pairs: &Pairs) -> Result<Target> {
         let Some(path) = &self.output else { return Ok(Target::Nothing) };
         let output = OutputArguments { output: path.clone(), force: self.force };
@@ -244,19 +249,23 @@ impl FlowArguments {
             true => output.check_folder(inputs)?,
             false => output.check_file(inputs)?,
         }
+        if !self.track.is_empty() {
+            return Ok(Target::Tracks(Box::new(Tracks::open(path, &self.track, fps)?)));
+        }
         if let Some(between) = self.interpolate {
             let between = usize::from(between);
             let fps = self.fps.unwrap_or(fps * (between + 1) as f64);
             return Target::between(path, between, fps);
         }
-        let target = Target::open(path, &self.format, style, pairs, fps)?;
-        let is_file_of_numbers = |form: &Form| matches!(form, Form::Flo | Form::Kitti);
-        if self.mark_hidden && !target.forms().iter().any(is_file_of_numbers) {
+        let holds_numbers = |form: &Form| matches!(form, Form::Flo | Form::Kitti);
+        let is_flo = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("flo"));
+        let has_numbers = is_flo || self.format.iter().any(holds_numbers);
+        if self.mark_hidden && !has_numbers {
             bail!(
-                "--mark-hidden: has no *.flo or KITTI file to mark pixels in, expected --format flo or kitti"
+                "--mark-hidden: no file holds numbers, expected -o *.flo or --format flo or kitti"
             );
         }
-        Ok(target)
+        Target::open(path, &self.format, style, pairs, fps)
     }
 }
 
@@ -305,11 +314,6 @@ fn print_result(
     }
     context.output.result(json, &text)?;
     Ok(())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number: &usize| number > 0);
-    number.ok_or_else(|| "expected a whole number, at least 1".to_owned())
 }
 
 fn max_motion(text: &str) -> Result<f32, String> {

@@ -14,6 +14,7 @@ use perceiver_data::{VideoFormat, VideoWriter, names_folder};
 use perceiver_pipelines::interpolate;
 
 use super::pairs::{Pair, Pairs};
+use super::tracks::Tracks;
 use super::{Estimated, Form};
 use crate::atomic_output::{AtomicOutput, write_whole};
 
@@ -45,6 +46,8 @@ pub(super) enum Target {
         between: usize,
         last: Option<RgbImage>,
     },
+    /// Points followed through the frames.
+    Tracks(Box<Tracks>),
     Video {
         path: PathBuf,
         file: AtomicOutput,
@@ -128,7 +131,7 @@ impl Target {
     /// The forms that are written.
     pub(super) fn forms(&self) -> &[Form] {
         match self {
-            Self::Nothing | Self::Between { .. } => &[],
+            Self::Nothing | Self::Between { .. } | Self::Tracks(_) => &[],
             Self::File { form, .. } | Self::Video { form, .. } => std::slice::from_ref(form),
             Self::Folder { forms, .. } => forms,
         }
@@ -165,9 +168,15 @@ impl Target {
                 }
                 Ok(written)
             }
+            Self::Tracks(tracks) => tracks.write(pair, flow).map(|()| Vec::new()),
             Self::Between { file, writer, frames, between, last, .. } => {
                 let [first, second] = &pair.frames;
-                let backward = flow.backward.context("no motion back")?;
+                let backward = flow.backward.expect("the motion back was estimated");
+                // The frame before one that cannot be read.
+                if let Some(last) = last.take().filter(|last| last != first) {
+                    writer.write(&last).map_err(|error| file.failed(&error))?;
+                    *frames += 1;
+                }
                 let moments = (1..=*between).map(|index| index as f32 / (*between + 1) as f32);
                 let inner =
                     moments.map(|time| interpolate([first, second], flow.flow, backward, time));
@@ -190,6 +199,7 @@ impl Target {
     /// Moves a video to its destination, if it has frames.
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
+            Self::Tracks(tracks) => tracks.finish(),
             Self::Between { path, file, mut writer, frames, last: Some(last), .. } => {
                 let finished = writer.write(&last).and_then(|()| writer.finish(None));
                 finished.map_err(|error| file.failed(&error))?;
@@ -241,10 +251,11 @@ impl Style {
 
     /// The flow for a file of numbers, in which NaN is unknown.
     fn marked<'a>(&self, estimated: Estimated<'a>) -> Cow<'a, Array3<f32>> {
-        let hidden = self.marks_hidden.then(|| estimated.hidden()).flatten();
-        let Some(hidden) = hidden else { return Cow::Borrowed(estimated.flow) };
+        let Some(hidden) = estimated.hidden.filter(|_| self.marks_hidden) else {
+            return Cow::Borrowed(estimated.flow);
+        };
         let mut flow = estimated.flow.clone();
-        Zip::from(flow.lanes_mut(Axis(2))).and(&hidden).for_each(|mut vector, &hidden| {
+        Zip::from(flow.lanes_mut(Axis(2))).and(hidden).for_each(|mut vector, &hidden| {
             if hidden {
                 vector.fill(f32::NAN);
             }
@@ -254,9 +265,8 @@ impl Style {
 
     fn picture(&self, form: Form, pair: &Pair, estimated: Estimated<'_>) -> RgbImage {
         let flow = estimated.flow;
-        if form == Form::Occlusion
-            && let Some(hidden) = estimated.hidden()
-        {
+        if form == Form::Occlusion {
+            let hidden = estimated.hidden.expect("hidden pixels were found");
             let (height, width) = hidden.dim();
             return RgbImage::from_fn(width as u32, height as u32, |x, y| {
                 Rgb([if hidden[[y as usize, x as usize]] { 255 } else { 0 }; 3])
