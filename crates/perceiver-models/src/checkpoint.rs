@@ -22,7 +22,7 @@ use crate::{files, foreign};
 
 #[cfg(feature = "hub")]
 pub(crate) use index::shards;
-pub use int8::quantization;
+pub use int8::quantisation;
 pub use keys::KeyMap;
 pub(crate) use load::parameters;
 pub use load::{LoadOptions, load_module};

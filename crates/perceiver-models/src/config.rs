@@ -4,7 +4,7 @@ mod head;
 mod labels;
 mod layers;
 mod parse;
-mod quantization;
+mod quantisation;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::{files, foreign};
 
 pub use head::Head;
 pub(crate) use parse::shown_name;
-pub use quantization::Quantization;
+pub use quantisation::Quantisation;
 
 /// The file name of the configuration in a model folder.
 pub const CONFIG_NAME: &str = "config.json";
@@ -125,7 +125,7 @@ pub struct PerceiverConfig {
     pub dtype: Option<FloatDType>,
     /// Layers stored in 8 bits, `quantization_config` in the file. A model saved with it is written in
     /// 8 bits.
-    pub quantization: Option<Quantization>,
+    pub quantisation: Option<Quantisation>,
     /// All other fields, written back as they were read; and `hidden_act` if the file spells it
     /// differently, such as `swish` for `silu`. A head of your own reads and writes its fields with
     /// [`field`](Self::field) and [`with_field`](Self::with_field).
@@ -226,7 +226,7 @@ impl Default for PerceiverConfig {
             output_hidden_states: false,
             return_dict: true,
             dtype: None,
-            quantization: None,
+            quantisation: None,
             extra: Map::new(),
         }
     }

@@ -19,10 +19,10 @@ mod source;
 pub use any::AnyPerceiver;
 pub use checkpoint::{
     Checkpoint, KeyMap, LoadOptions, LoadReport, MismatchedSize, NonFinite, SaveOptions,
-    TensorInfo, load_module, quantization, save_pretrained, write_tensors,
+    TensorInfo, load_module, quantisation, save_pretrained, write_tensors,
 };
 pub use config::{
-    CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType, Quantization,
+    CONFIG_NAME, CrossAttentionShape, Head, ImageSize, PerceiverConfig, ProblemType, Quantisation,
 };
 pub use error::Error;
 pub use files::temporary_prefix;

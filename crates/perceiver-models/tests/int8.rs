@@ -10,7 +10,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Tensor, TensorData};
 use perceiver_models::{
     Checkpoint, KeyMap, LoadOptions, PerceiverConfig, PerceiverForSequenceClassification,
-    PerceiverHead, Pretrained, Quantization, SaveOptions, load_module, quantization,
+    PerceiverHead, Pretrained, Quantisation, SaveOptions, load_module, quantisation,
     save_pretrained,
 };
 use serde_json::{Value, json};
@@ -32,13 +32,13 @@ fn assert_same(ours: &Checkpoint, theirs: &Checkpoint, key: &str) {
 fn a_folder_of_compressed_tensors_has_the_values_that_transformers_loads() {
     let int8 = fixture("../int8");
     let mut loaded = load(int8.join("sequence"));
-    let ignored = Quantization { ignore: vec![FINAL_LAYER.to_owned()] };
-    assert_eq!(loaded.config.quantization, Some(ignored));
+    let ignored = Quantisation { ignore: vec![FINAL_LAYER.to_owned()] };
+    assert_eq!(loaded.config.quantisation, Some(ignored));
     assert_eq!(loaded.report.dequantised, 24);
     let warnings = loaded.report.warnings();
     assert_eq!(warnings, ["24 weights of 8 bits are computed in floating point"]);
 
-    loaded.config.quantization = None;
+    loaded.config.quantisation = None;
     let folder = tempfile::tempdir().unwrap();
     loaded.save(folder.path()).unwrap();
     let written = Checkpoint::open(folder.path()).unwrap();
@@ -55,7 +55,7 @@ fn a_folder_of_compressed_tensors_has_the_values_that_transformers_loads() {
 fn weights_are_rounded_as_in_double_precision() {
     let original = fixture("sequence_single_label");
     let mut loaded = load(&original);
-    loaded.config.quantization = Some(Quantization::default());
+    loaded.config.quantisation = Some(Quantisation::default());
     let original = Checkpoint::open(original).unwrap();
     let rounded = Checkpoint::open(fixture("../int8/rounded.safetensors")).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ fn weights_are_rounded_as_in_double_precision() {
 #[test]
 fn layers_to_ignore_keep_their_values() {
     let mut loaded = load(fixture("sequence_single_label"));
-    loaded.config.quantization = Some(Quantization { ignore: vec![FINAL_LAYER.to_owned()] });
+    loaded.config.quantisation = Some(Quantisation { ignore: vec![FINAL_LAYER.to_owned()] });
     let folder = tempfile::tempdir().unwrap();
     loaded.save(folder.path()).unwrap();
     let written = Checkpoint::open(folder.path()).unwrap();
@@ -112,7 +112,7 @@ fn pair(largest: f32) -> Pair {
 #[test]
 fn layers_that_change_too_much_are_ignored() {
     // Beside 127, the integers of all other weights are 0: 63 · 0.49² of 127² are lost, 3 %.
-    let chosen = quantization(&pair(127.0), &KeyMap::PERCEIVER).unwrap();
+    let chosen = quantisation(&pair(127.0), &KeyMap::PERCEIVER).unwrap();
     assert_eq!(chosen.ignore, ["outlier"]);
 }
 
@@ -121,10 +121,10 @@ fn weights_that_are_not_finite_are_refused_and_nothing_is_written() {
     for value in [f32::NAN, f32::INFINITY] {
         let module = pair(value);
         let expected = "`outlier.weight` has NaN or infinite values, which 8 bits cannot hold";
-        let error = quantization(&module, &KeyMap::PERCEIVER).unwrap_err();
+        let error = quantisation(&module, &KeyMap::PERCEIVER).unwrap_err();
         assert_eq!(error.to_string(), expected);
-        let quantization = Some(Quantization::default());
-        let config = PerceiverConfig { quantization, ..PerceiverConfig::default() };
+        let quantisation = Some(Quantisation::default());
+        let config = PerceiverConfig { quantisation, ..PerceiverConfig::default() };
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
         let options = SaveOptions::default();
@@ -246,7 +246,7 @@ fn other_quantisations_are_refused() {
 #[test]
 fn a_quantisation_is_written_as_it_is_read() {
     let ignore = vec!["a.b".to_owned()];
-    let quantization = Some(Quantization { ignore });
-    let config = PerceiverConfig { quantization, ..PerceiverConfig::default() };
+    let quantisation = Some(Quantisation { ignore });
+    let config = PerceiverConfig { quantisation, ..PerceiverConfig::default() };
     assert_eq!(PerceiverConfig::from_json(&config.to_json()).unwrap(), config);
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
 use clap::{Args, ValueEnum};
 use perceiver_models::{
-    AnyPerceiver, KeyMap, LoadOptions, Pretrained, Quantization, SaveOptions, quantization,
+    AnyPerceiver, KeyMap, LoadOptions, Pretrained, Quantisation, SaveOptions, quantisation,
 };
 
 use super::{Context, written};
@@ -86,10 +86,10 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
     });
     match arguments.dtype {
         Some(DtypeArgument::Int8) => {
-            config.quantization = Some(chosen_layers(&model, arguments.ignore.as_deref())?);
+            config.quantisation = Some(chosen_layers(&model, arguments.ignore.as_deref())?);
         }
         _ if arguments.ignore.is_some() => bail!("--ignore needs --dtype int8"),
-        Some(_) => config.quantization = None,
+        Some(_) => config.quantisation = None,
         None => {}
     }
     let saving = SaveOptions { dtype, max_shard_size: arguments.max_shard_size };
@@ -103,12 +103,12 @@ pub(crate) fn run(arguments: &ConvertArguments, context: &Context) -> Result<()>
 }
 
 /// The layers to write in 8 bits: all except those of `--ignore`, or those that change little.
-fn chosen_layers(model: &AnyPerceiver, ignore: Option<&[String]>) -> Result<Quantization> {
+fn chosen_layers(model: &AnyPerceiver, ignore: Option<&[String]>) -> Result<Quantisation> {
     let Some(ignore) = ignore else {
-        return Ok(quantization(model, &KeyMap::PERCEIVER)?);
+        return Ok(quantisation(model, &KeyMap::PERCEIVER)?);
     };
     if ignore == ["none"] {
-        return Ok(Quantization::default());
+        return Ok(Quantisation::default());
     }
     let parameters = model.parameters();
     for layer in ignore {
@@ -117,7 +117,7 @@ fn chosen_layers(model: &AnyPerceiver, ignore: Option<&[String]>) -> Result<Quan
             bail!("--ignore: the model has no layer {layer:?}");
         }
     }
-    Ok(Quantization { ignore: ignore.to_vec() })
+    Ok(Quantisation { ignore: ignore.to_vec() })
 }
 
 /// A number of bytes with an optional unit.

@@ -7,7 +7,7 @@ use super::keys::Place;
 use super::load::is_linear_weight;
 use super::{Checkpoint, KeyMap, elements};
 use crate::Error;
-use crate::config::Quantization;
+use crate::config::Quantisation;
 
 /// Largest integer of a weight. -128 is left out, so that a weight and its negative are alike.
 const LARGEST: f32 = 127.0;
@@ -19,14 +19,14 @@ const LARGEST_ERROR: f64 = 0.02;
 
 /// Chooses the linear layers of a module to store in 8 bits: those whose weights change by at most
 /// 2 % (root mean square of the differences, over that of the weights). The others are listed in
-/// [`ignore`](Quantization::ignore).
+/// [`ignore`](Quantisation::ignore).
 ///
 /// ```no_run
 /// # use burn::tensor::Device;
-/// # use perceiver_models::{Error, KeyMap, PerceiverForMaskedLM, PerceiverHead, quantization};
+/// # use perceiver_models::{Error, KeyMap, PerceiverForMaskedLM, PerceiverHead, quantisation};
 /// # fn main() -> Result<(), Error> {
 /// let mut language = PerceiverForMaskedLM::from_pretrained("language", &Device::flex())?;
-/// language.config.quantization = Some(quantization(&language.model, &KeyMap::PERCEIVER)?);
+/// language.config.quantisation = Some(quantisation(&language.model, &KeyMap::PERCEIVER)?);
 /// language.save("language-int8")?;
 /// # Ok(())
 /// # }
@@ -34,7 +34,7 @@ const LARGEST_ERROR: f64 = 0.02;
 ///
 /// # Errors
 /// [`Error::Input`] if a weight has NaN or infinite values.
-pub fn quantization<M: Module>(module: &M, keys: &KeyMap) -> Result<Quantization, Error> {
+pub fn quantisation<M: Module>(module: &M, keys: &KeyMap) -> Result<Quantisation, Error> {
     struct Layers<'a> {
         keys: &'a KeyMap,
         place: Place,
@@ -64,7 +64,7 @@ pub fn quantization<M: Module>(module: &M, keys: &KeyMap) -> Result<Quantization
     module.visit(&mut layers);
     match layers.error {
         Some(error) => Err(error),
-        None => Ok(Quantization { ignore: layers.ignore }),
+        None => Ok(Quantisation { ignore: layers.ignore }),
     }
 }
 

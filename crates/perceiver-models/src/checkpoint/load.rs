@@ -40,7 +40,7 @@ impl Default for LoadOptions {
 /// All keys, shapes and types are compared before a parameter is initialised or a value is read.
 /// Tensors are then read one at a time, onto the device of each parameter. Linear weights, which
 /// PyTorch stores transposed, are transposed on the way, bit for bit; those in 8 bits are multiplied by
-/// their scales (see [`Quantization`](crate::Quantization)). What a wrapper of the model had
+/// their scales (see [`Quantisation`](crate::Quantisation)). What a wrapper of the model had
 /// put before its keys is left off, see [`Checkpoint::wrapper_prefix`].
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use super::keys::Place;
 use super::load::is_linear_weight;
 use super::safetensors::dtype_name;
 use super::{INDEX_NAME, KeyMap, SINGLE_NAME, TensorInfo};
-use crate::config::{CONFIG_NAME, PerceiverConfig, Quantization};
+use crate::config::{CONFIG_NAME, PerceiverConfig, Quantisation};
 use crate::files::Replacement;
 use crate::{Error, files};
 
@@ -28,7 +28,7 @@ pub struct SaveOptions {
 }
 
 /// Writes config.json and the weights of a module into a folder, and creates the folder if
-/// necessary. If the configuration has a [`Quantization`], linear layers are written in 8 bits.
+/// necessary. If the configuration has a [`Quantisation`], linear layers are written in 8 bits.
 ///
 /// The weights are `model.safetensors`, or shards with an index. All files are written under
 /// temporary names and renamed once every one is complete and durable, so that a full disk leaves
@@ -63,7 +63,7 @@ fn save_into<M: Module>(
     keys: &KeyMap,
     options: &SaveOptions,
 ) -> Result<(), Error> {
-    let entries = entries(module, keys, options, config.quantization.as_ref());
+    let entries = entries(module, keys, options, config.quantisation.as_ref());
     let mut config = config.clone();
     config.dtype = common_dtype(&entries).or(config.dtype);
 
@@ -127,12 +127,12 @@ fn entries<M: Module>(
     module: &M,
     keys: &KeyMap,
     options: &SaveOptions,
-    quantization: Option<&Quantization>,
+    quantisation: Option<&Quantisation>,
 ) -> Vec<Entry> {
     struct Entries<'a> {
         keys: &'a KeyMap,
         options: &'a SaveOptions,
-        quantization: Option<&'a Quantization>,
+        quantisation: Option<&'a Quantisation>,
         place: Place,
         found: Vec<Entry>,
     }
@@ -157,8 +157,8 @@ fn entries<M: Module>(
         fn is_quantised(&self) -> bool {
             let key = self.place.key(self.keys);
             let layer = int8::layer(&key);
-            let chosen = |chosen: &Quantization| chosen.ignore.iter().all(|name| name != layer);
-            is_linear_weight(&self.place) && self.quantization.is_some_and(chosen)
+            let chosen = |chosen: &Quantisation| chosen.ignore.iter().all(|name| name != layer);
+            is_linear_weight(&self.place) && self.quantisation.is_some_and(chosen)
         }
 
         /// The integers and scales of a weight of shape `[in, out]`.
@@ -206,7 +206,7 @@ fn entries<M: Module>(
         }
     }
     let place = Place::default();
-    let mut entries = Entries { keys, options, quantization, place, found: Vec::new() };
+    let mut entries = Entries { keys, options, quantisation, place, found: Vec::new() };
     module.visit(&mut entries);
     sort(&mut entries.found);
     entries.found

@@ -7,7 +7,7 @@ use perceiver_core::Activation;
 use serde_json::{Map, Value, json};
 
 use super::labels::Labels;
-use super::{CrossAttentionShape, ImageSize, PerceiverConfig, ProblemType, Quantization};
+use super::{CrossAttentionShape, ImageSize, PerceiverConfig, ProblemType, Quantisation};
 use crate::Error;
 use crate::files::json_error;
 
@@ -85,8 +85,8 @@ pub(super) fn from_json(text: &str) -> Result<PerceiverConfig, Error> {
         Some(value) => Some(dtype("dtype", &value)?),
         None => legacy.map(|value| dtype("torch_dtype", &value)).transpose()?,
     };
-    let quantization = fields.given("quantization_config");
-    config.quantization = quantization.as_ref().map(Quantization::from_json).transpose()?;
+    let quantisation = fields.given("quantization_config");
+    config.quantisation = quantisation.as_ref().map(Quantisation::from_json).transpose()?;
     config.extra = fields.0;
     Ok(config)
 }
@@ -160,8 +160,8 @@ pub(super) fn to_json(config: &PerceiverConfig) -> String {
     if let Some(dtype) = config.dtype {
         fields.insert("dtype", name_of(&DTYPES, dtype));
     }
-    if let Some(quantization) = &config.quantization {
-        fields.insert("quantization_config", quantization.to_json());
+    if let Some(quantisation) = &config.quantisation {
+        fields.insert("quantization_config", quantisation.to_json());
     }
     for (name, value) in &config.extra {
         fields.entry(name).or_insert_with(|| value.clone());

@@ -154,8 +154,8 @@ impl Recipe {
         }
         let config = PerceiverConfig::from_json(&fields.to_string()).map_err(|e| refused(&e))?;
         // Other readers keep unknown fields; in a recipe they are misspellings.
-        let quantized = config.quantization.as_ref().map(|_| "quantization_config");
-        let mut unknown = config.extra.keys().map(String::as_str).chain(quantized);
+        let quantised = config.quantisation.as_ref().map(|_| "quantization_config");
+        let mut unknown = config.extra.keys().map(String::as_str).chain(quantised);
         if let Some(unknown) = unknown.find(|key| *key != "hidden_act") {
             return Err(Error::recipe(&self.path, format!("[model]: unknown field `{unknown}`")));
         }

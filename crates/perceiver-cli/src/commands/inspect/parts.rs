@@ -91,8 +91,8 @@ pub(super) fn sizes(config: &PerceiverConfig, head: Head) -> Vec<[String; 2]> {
     if !matches!(head, Head::Model | Head::MaskedLm | Head::OpticalFlow) {
         rows.push(("labels", config.num_labels().to_string()));
     }
-    if let Some(quantization) = &config.quantization {
-        let text = match quantization.ignore.len() {
+    if let Some(quantisation) = &config.quantisation {
+        let text = match quantisation.ignore.len() {
             0 => "linear layers in 8 bits".to_owned(),
             kept => format!("linear layers in 8 bits, {kept} in floating point"),
         };

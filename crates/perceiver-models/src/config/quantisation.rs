@@ -12,20 +12,20 @@ const FIELD: &str = "quantization_config";
 ///
 /// A weight is an integer from -127 to 127 times the scale of its output channel, and its file is a
 /// quarter as large as in single precision. The format is that of the Python package
-/// `compressed-tensors`, which transformers loads. [`quantization`](crate::quantization) chooses
+/// `compressed-tensors`, which transformers loads. [`quantisation`](crate::quantisation) chooses
 /// the layers.
 ///
 /// # Differences
 /// transformers also rounds the inputs of these layers to 8 bits, row by row. Ours computes with the
 /// rounded weights in floating point.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Quantization {
+pub struct Quantisation {
     /// Linear layers that keep their floating-point weights, by the names they have in the keys of
     /// the checkpoint, such as `perceiver.decoder.decoding_cross_attention.mlp.dense1`.
     pub ignore: Vec<String>,
 }
 
-impl Quantization {
+impl Quantisation {
     /// Reads the field; any other scheme than [`to_json`](Self::to_json) writes is refused.
     pub(super) fn from_json(value: &Value) -> Result<Self, Error> {
         let fields = object(FIELD, value)?;
