@@ -15,7 +15,7 @@ use crate::commands::{
     AttendArguments, AutoencodeArguments, ClassifyArguments, CompletionsArguments,
     ConvertArguments, DoctorArguments, EvaluateArguments, FeaturesArguments, FillMaskArguments,
     FlowArguments, ForwardArguments, InitArguments, InspectArguments, ManArguments,
-    PreprocessArguments, TokenizeArguments, TrainArguments,
+    PredictArguments, PreprocessArguments, TokenizeArguments, TrainArguments,
 };
 use crate::device;
 use crate::output::Output;
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Attend(AttendArguments),
     Autoencode(AutoencodeArguments),
     Flow(FlowArguments),
+    Predict(PredictArguments),
     Evaluate(EvaluateArguments),
     Train(TrainArguments),
     Forward(ForwardArguments),

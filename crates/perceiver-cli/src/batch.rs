@@ -40,9 +40,15 @@ impl Batch {
             return Err(error);
         }
         // The weights are the same for the other inputs.
-        if let Some(perceiver_pipelines::Error::Model(NotFinite { tensor: Some(_), .. })) =
-            error.downcast_ref()
-        {
+        let of_pipeline = error.downcast_ref().is_some_and(|error| {
+            use perceiver_pipelines::Error::Model;
+            matches!(error, Model(NotFinite { tensor: Some(_), .. }))
+        });
+        let of_predictor = error.downcast_ref().is_some_and(|error| {
+            use perceiver_train::Error::Model;
+            matches!(error, Model(NotFinite { tensor: Some(_), .. }))
+        });
+        if of_pipeline || of_predictor {
             return Err(error);
         }
         let error =

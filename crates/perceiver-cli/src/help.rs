@@ -10,8 +10,8 @@ use crate::args::Arguments;
 /// Commands by purpose, the most common first.
 const GROUPS: [(&str, &[&str]); 5] = [
     (
-        "From a text, photo or video to an answer",
-        &["fill-mask", "classify", "features", "attend", "flow", "autoencode"],
+        "From a text, photo, video or table to an answer",
+        &["fill-mask", "classify", "features", "attend", "flow", "autoencode", "predict"],
     ),
     ("Training", &["train", "evaluate"]),
     ("Models", &["init", "inspect", "convert"]),

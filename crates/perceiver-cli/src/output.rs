@@ -232,6 +232,14 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+/// A field of RFC 4180, quoted if needed.
+pub(crate) fn csv_field(value: &str) -> String {
+    if value.contains([',', '"', '\r', '\n']) {
+        return format!("\"{}\"", value.replace('"', "\"\""));
+    }
+    value.to_owned()
+}
+
 /// A count with commas between thousands.
 pub(crate) fn grouped(count: usize) -> String {
     let digits = count.to_string();

@@ -10,7 +10,7 @@ use super::Context;
 use crate::args::{HeadArguments, ModelArguments};
 use crate::bundled::Bundled;
 use crate::inputs::{InputArguments, each_answer, split};
-use crate::output::{one_line, table};
+use crate::output::{csv_field, one_line, table};
 use crate::thumbnail::thumbnail;
 
 const EXAMPLES: &str = "\
@@ -101,18 +101,10 @@ fn as_csv(name: &str, answer: &Classification, with_names: bool) -> String {
         lines.push_str("input,rank,label,index,score\n");
     }
     for (ScoredLabel { index, name: label, score }, rank) in answer.labels.iter().zip(1..) {
-        let (name, label) = (quoted(name), quoted(label));
+        let (name, label) = (csv_field(name), csv_field(label));
         lines.push_str(&format!("{name},{rank},{label},{index},{score}\n"));
     }
     lines
-}
-
-/// A field of RFC 4180, quoted if needed.
-fn quoted(value: &str) -> String {
-    if value.contains([',', '"', '\r', '\n']) {
-        return format!("\"{}\"", value.replace('"', "\"\""));
-    }
-    value.to_owned()
 }
 
 fn as_json(name: &str, answer: &Classification) -> serde_json::Value {

@@ -14,6 +14,7 @@ mod forward;
 mod init;
 mod inspect;
 mod man;
+mod predict;
 mod preprocess;
 mod tokenize;
 mod train;
@@ -39,6 +40,7 @@ pub(crate) use self::forward::ForwardArguments;
 pub(crate) use self::init::InitArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::man::ManArguments;
+pub(crate) use self::predict::PredictArguments;
 pub(crate) use self::preprocess::PreprocessArguments;
 pub(crate) use self::tokenize::TokenizeArguments;
 pub(crate) use self::train::TrainArguments;
@@ -76,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Features(arguments) => features::run(&arguments, &context),
         Command::Attend(arguments) => attend::run(&arguments, &context),
         Command::Flow(arguments) => flow::run(&arguments, &context),
+        Command::Predict(arguments) => predict::run(&arguments, &context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
         Command::Forward(arguments) => forward::run(&arguments, &context),

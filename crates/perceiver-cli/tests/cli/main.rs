@@ -18,6 +18,7 @@ mod many;
 mod masks;
 mod models;
 mod outputs;
+mod predict;
 mod program;
 mod reference;
 mod strange_files;

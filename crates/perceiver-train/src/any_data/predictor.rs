@@ -64,6 +64,12 @@ impl Predictor {
         self.encoder.config()
     }
 
+    /// Remarks about the loaded weights, for the user.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.report.warnings()
+    }
+
     /// The model.
     #[must_use]
     pub const fn head(&self) -> &PerceiverForAnyData {
