@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use perceiver_data::{Modality, Record, RecordTable, Source};
+use perceiver_data::{ArrayLayout, Modality, Record, RecordArrays, RecordTable, Source};
 use perceiver_models::any_data::{ModalityConfig, TableConfig};
 use perceiver_train::{Predictor, validation_random};
 
@@ -28,14 +28,31 @@ pub(super) fn open(
     modality: &ModalityConfig,
     ignored: &[String],
 ) -> Result<Box<dyn Source<Example = Record>>> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+        let layout = array_layout(modality)?;
+        return Ok(Box::new(RecordArrays::open(path, None, modality.name(), layout)?));
+    }
     match modality {
         ModalityConfig::Table(table) => {
             let records = RecordTable::open(path, table.name.as_str(), None, ignored)?;
             check_columns(path, &records, table)?;
             Ok(Box::new(records))
         }
-        other => bail!("the model reads {}, expected a table", other.kind()),
+        other => {
+            bail!("{}: the model reads {}, expected an array, *.npy", path.display(), other.kind())
+        }
     }
+}
+
+/// Meaning of the axes of an array for a modality.
+fn array_layout(modality: &ModalityConfig) -> Result<ArrayLayout> {
+    Ok(match modality {
+        ModalityConfig::Series(_) => ArrayLayout::Series,
+        ModalityConfig::Table(_) => ArrayLayout::Table,
+        ModalityConfig::Points(points) => ArrayLayout::Points { dimensions: points.centre.len() },
+        ModalityConfig::Grid(grid) => ArrayLayout::Grid { axes: grid.shape.len() },
+        ModalityConfig::Tokens(_) => bail!("the model reads tokens, which no array holds"),
+    })
 }
 
 /// Checks the columns once, rather than for every row.

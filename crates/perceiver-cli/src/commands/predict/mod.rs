@@ -22,6 +22,7 @@ Examples:
   perceiver predict ./letters new.csv
   perceiver predict ./letters new.csv --ignore letter --csv -k 1
   perceiver predict ./prices 'months/*.csv' --json
+  perceiver predict ./vowels new.npy
 
 A file or a row that cannot be read, or that does not fit the model, does not stop the others: it gets a
 line on stderr, and the exit code is 1.";
@@ -36,7 +37,7 @@ pub(crate) struct PredictArguments {
     /// Model for any data: a folder or a hub id
     #[arg(value_name = "MODEL")]
     model: OsString,
-    /// Files or patterns: for a model of tables, *.csv or *.tsv, also gzipped, a record per row
+    /// Files or patterns: *.npy, a record per entry of the first axis; for a model of tables also *.csv or *.tsv, plain or gzipped, a record per row
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Column to leave out, such as a label; repeat it for several
