@@ -149,6 +149,9 @@ impl Evaluator {
                 Examples::Texts(Box::new(source))
             }
             Data::Table(data) => Examples::Records(Box::new(files.table(&data.validation, data)?)),
+            Data::Series(data) => {
+                Examples::Records(Box::new(files.series(&data.validation, data)?))
+            }
             Data::PlainText(data) => {
                 let (length, tokenizer) = self.pieces(data.length)?;
                 let source = files.held_out_texts(data, length, tokenizer)?;

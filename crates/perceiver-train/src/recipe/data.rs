@@ -1,6 +1,7 @@
 //! The `[data]` of a recipe.
 
 mod images;
+mod series;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use perceiver_models::losses::FlowLoss;
 use serde::{Deserialize, Serialize};
 
 pub use self::images::{AugmentationSettings, ImageOptions};
+pub use self::series::SeriesData;
 use super::numbers;
 
 /// Data to train on and to validate on. Relative paths begin at the folder given by
@@ -25,6 +27,8 @@ pub enum Data {
     TextTable(TextTableData),
     /// Rows of numbers and categories in a CSV file, for a model for any data.
     Table(TableData),
+    /// Time series in a CSV file or in a `.ts` file, for a model for any data.
+    Series(SeriesData),
     /// Texts whose words are masked.
     PlainText(PlainTextData),
     /// Pairs of frames made from photos, with exact flow.
@@ -267,6 +271,7 @@ impl Data {
             Self::ImageFolder(_) => "image-folder",
             Self::TextTable(_) => "text-table",
             Self::Table(_) => "table",
+            Self::Series(_) => "series",
             Self::PlainText(_) => "plain-text",
             Self::GeneratedFlow(_) => "generated-flow",
             Self::FlowPairs(_) => "flow-pairs",
@@ -287,7 +292,7 @@ impl Data {
             | Head::ImageClassificationConvProcessing => &["idx-images", "image-folder"],
             Head::OpticalFlow => &["generated-flow", "flow-pairs"],
             Head::MultimodalAutoencoding => &["videos"],
-            Head::AnyData => &["table"],
+            Head::AnyData => &["table", "series"],
             _ => return Err(format!("`architecture` {head} has no loss to learn by")),
         };
         let kind = self.kind();
@@ -321,6 +326,7 @@ impl Data {
                 }
                 Ok(())
             }
+            Self::Series(data) => data.check(),
             Self::PlainText(data) => {
                 if data.length < 16 {
                     return Err(format!("`data.length` is {}, expected 16 or more", data.length));
