@@ -170,7 +170,8 @@ fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     let (number, city) = (Cell::Number(1.0), Cell::Category("Lima".into()));
     let all = ["city", "size", "noise"];
     // A city that training did not see is unknown, not an error.
-    predictor.check(&row(&all, vec![city.clone(), number.clone(), Cell::Missing])).unwrap();
+    let unseen = row(&all, vec![city.clone(), number.clone(), Cell::Missing]);
+    assert_eq!(predictor.predict(&[unseen]).unwrap().len(), 1);
     for (record, expected) in [
         (
             row(
@@ -217,6 +218,11 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
             "`num_cross_attention_layers` is 3, expected 1 to `num_blocks` = 2",
         ),
         ("label = \"class\"", "", "`data` needs either a `label` column or `values` columns"),
+        (
+            "label = \"class\"",
+            "values = [\"price\"]",
+            "`data.values` are numbers, `model.output` is classification, expected regression",
+        ),
         ("label = \"class\"", "label = \"kind\"", "line 1: no column \"kind\""),
         (
             "PerceiverForAnyData",
@@ -231,6 +237,10 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
         assert!(!folder.path().join("model").exists(), "{expected}");
     }
+    let output = r#"{ kind = "regression", targets = ["size", "price"] }"#;
+    let folder = folder(&recipe(output, "values = [\"price\", \"size\"]\n"));
+    let error = train(folder.path()).unwrap_err();
+    assert!(error.contains("`model.output.targets` are not `data.values`"), "{error}");
 }
 
 /// A file of NumPy's, of single-precision numbers or of bytes.
