@@ -21,7 +21,16 @@ use perceiver_tests::{TOLERANCE, compare, devices, difference, fixtures, read_te
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 /// A bias of keys affects no probability, so its gradient is rounding error.
 const WITHOUT_INFLUENCE: &str = "attention.self.key.bias";
-const CASES: [&str; 4] = ["several", "table_regression", "point_labels", "series_reconstruction"];
+const CASES: [&str; 8] = [
+    "several",
+    "table_regression",
+    "point_labels",
+    "volume_and_outline",
+    "step_labels",
+    "series_reconstruction",
+    "token_reconstruction",
+    "wave_reconstruction",
+];
 
 fn folder(case: &str) -> PathBuf {
     fixtures("any_data").join(case)
@@ -112,21 +121,22 @@ fn input(case: &str, config: &AnyDataConfig, device: &Device) -> AnyDataInput {
     let data = |name: &str, part: &str| tensors.get(&format!("inputs.{name}{part}")).cloned();
     let modalities = config.modalities.iter().map(|modality| {
         let name = modality.name();
-        let values = data(name, "").expect("every modality has values");
+        let given = data(name, "");
+        let values = || given.clone().expect("every modality but bare points has values");
         let ids = |data: TensorData| Tensor::<2, Int>::from_data(data, device);
         let data_of = match modality {
-            ModalityConfig::Series(_) => ModalityData::Series(Tensor::from_data(values, device)),
-            ModalityConfig::Grid(_) => ModalityData::Grid(Tensor::from_data(values, device)),
-            ModalityConfig::Tokens(_) => ModalityData::Tokens(ids(values)),
+            ModalityConfig::Series(_) => ModalityData::Series(Tensor::from_data(values(), device)),
+            ModalityConfig::Grid(_) => ModalityData::Grid(Tensor::from_data(values(), device)),
+            ModalityConfig::Tokens(_) => ModalityData::Tokens(ids(values())),
             ModalityConfig::Table(_) => ModalityData::Table {
-                numbers: Tensor::from_data(values, device),
+                numbers: Tensor::from_data(values(), device),
                 categories: ids(data(name, ".categories").expect("the row has categories")),
             },
             ModalityConfig::Points(_) => {
                 let coordinates = data(name, ".coordinates").expect("points have coordinates");
                 ModalityData::Points {
                     coordinates: Tensor::from_data(coordinates, device),
-                    features: Some(Tensor::from_data(values, device)),
+                    features: given.map(|values| Tensor::from_data(values, device)),
                 }
             }
         };
@@ -169,10 +179,12 @@ fn losses_and_gradients_are_pytorchs() {
                 "several" => {
                     Some(AnyDataLabels::Whole(Labels::Classes(Tensor::from_data(labels, &device))))
                 }
-                "table_regression" => {
+                "table_regression" | "volume_and_outline" => {
                     Some(AnyDataLabels::Whole(Labels::Values(Tensor::from_data(labels, &device))))
                 }
-                "point_labels" => Some(AnyDataLabels::Elements(Tensor::from_data(labels, &device))),
+                "point_labels" | "step_labels" => {
+                    Some(AnyDataLabels::Elements(Tensor::from_data(labels, &device)))
+                }
                 _ => {
                     let masked = Tensor::<2, Int>::from_data(labels, &device);
                     input.masked = Some(masked.equal_elem(1));

@@ -204,9 +204,11 @@ class Modality(nn.Module):
         return found
 
     def patches(self, cells: torch.Tensor) -> torch.Tensor:
-        (height, width), (y, x) = self.config["shape"], self.config["patch"]
-        cells = cells.reshape(len(cells), height // y, y, width // x, x, -1)
-        return cells.permute(0, 1, 3, 2, 4, 5).reshape(len(cells), (height // y) * (width // x), -1)
+        patch, grid = self.config["patch"], self.grid()
+        axes = range(len(grid))
+        cells = cells.reshape(len(cells), *(n for pair in zip(grid, patch, strict=True) for n in pair), -1)
+        order = [0, *(1 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes), 1 + 2 * len(grid)]
+        return cells.permute(order).reshape(len(cells), int(np.prod(grid)), -1)
 
     def hide(self, content: torch.Tensor, masked: torch.Tensor | None) -> torch.Tensor:
         return content if masked is None else torch.where(masked[..., None], self.mask, content)
@@ -241,9 +243,14 @@ class Modality(nn.Module):
                     places = places - torch.tensor(config["centre"], dtype=places.dtype)
                 resolution = position.get("resolution", [64] * places.shape[-1])
                 positions = fourier(places / config["scale"], position["bands"], resolution)
+                if "values" not in inputs:
+                    return positions
                 return torch.cat([self.hide(self.read(inputs["values"]), masked), positions], -1)
             case "grid":
                 content = self.hide(self.patches(self.read(inputs["values"])), masked)
+                if position["kind"] == "trainable":
+                    table = self.position_embeddings.position_embeddings
+                    return torch.cat([content, table.expand(len(content), -1, -1)], -1)
                 axes = [torch.linspace(-1, 1, length, dtype=content.dtype) for length in self.grid()]
                 places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
                 table = fourier(places[None], position["bands"], position.get("resolution", self.grid()))
@@ -305,7 +312,9 @@ class AnyData(nn.Module):
             case "regression":
                 outputs = len(self.output["targets"])
             case "reconstruction":
-                outputs = len(config["modalities"][self.index]["channels"]["mean"])
+                modality = config["modalities"][self.index]
+                outputs = modality["vocabulary"] if "vocabulary" in modality else len(modality["channels"]["mean"])
+                outputs *= int(np.prod(modality.get("patch", [1])))
             case _:
                 outputs = len(config["id2label"])
         perceiver.decoder = decoder = nn.Module()
@@ -364,10 +373,12 @@ class AnyData(nn.Module):
     def units(self, scores: torch.Tensor) -> torch.Tensor:
         scale = self.output
         if self.output["kind"] == "reconstruction":
-            scale = self.config["modalities"][self.index]["channels"]
+            scale = self.config["modalities"][self.index].get("channels", {})
         if "deviation" not in scale:
             return scores
-        return scores * torch.tensor(scale["deviation"]) + torch.tensor(scale["mean"])
+        repeats = scores.shape[-1] // len(scale["mean"])
+        mean, deviation = (torch.tensor(scale[name]).repeat(repeats) for name in ("mean", "deviation"))
+        return scores * deviation + mean
 
     def loss(self, inputs: list[Tensors], labels: torch.Tensor) -> torch.Tensor:
         kind = self.output["kind"]
@@ -376,16 +387,24 @@ class AnyData(nn.Module):
         match kind:
             case "classification":
                 return functional.cross_entropy(scores[:, 0], labels)
+            case "multi-label":
+                return functional.binary_cross_entropy_with_logits(scores[:, 0], labels)
             case "elements":
                 return functional.cross_entropy(scores.flatten(0, 1), labels.flatten())
             case "regression":
                 mean, deviation = (torch.tensor(self.output[name]).double() for name in ("mean", "deviation"))
                 return functional.mse_loss(scores[:, 0], (labels - mean) / deviation)
             case _:
+                modality = self.perceiver.input_preprocessor.modalities[self.index]
                 values = inputs[self.index]["values"]
-                wanted = self.perceiver.input_preprocessor.modalities[self.index].normalise(values)
-                counted = masked[..., None] & ~values.isnan() & ~inputs[self.index]["padding"][..., None]
-                return ((scores - wanted)[counted] ** 2).mean()
+                if "padding" in inputs[self.index]:
+                    masked = masked & ~inputs[self.index]["padding"]
+                if modality.config["kind"] == "tokens":
+                    return functional.cross_entropy(scores[masked], values[masked])
+                wanted = modality.normalise(values)
+                if modality.config["kind"] == "grid":
+                    wanted = modality.patches(wanted)
+                return ((scores - wanted)[masked[..., None] & ~wanted.isnan()] ** 2).mean()
 
 
 SIZES = {
@@ -430,6 +449,19 @@ POINTS = {
     "centred": True, "centre": [0.0, 0.0], "scale": 2.5,
     "channels": {"mean": [3.0], "deviation": [2.0], "missing": False},
 }  # fmt: skip
+VOLUME = {
+    "name": "volume", "kind": "grid", "position": {"kind": "trainable", "channels": 3}, "shape": [2, 4, 2],
+    "patch": [1, 2, 2], "channels": {"mean": [0.5, -1.0], "deviation": [0.25, 3.0], "missing": True},
+}  # fmt: skip
+OUTLINE = {
+    "name": "outline", "kind": "points", "position": {"kind": "fourier", "bands": 2}, "centred": False,
+    "centre": [3.0, -1.0, 0.5], "scale": 4.0, "channels": {"mean": [], "deviation": [], "missing": False},
+}  # fmt: skip
+WAVE = {
+    "name": "wave", "kind": "grid", "position": {"kind": "fourier", "bands": 2}, "shape": [8], "patch": [2],
+    "channels": {"mean": [0.1], "deviation": [0.5], "missing": False},
+}  # fmt: skip
+SHORT_SERIES = SERIES | {"max_length": 3}
 SEVERAL_BLOCKS = {"num_blocks": 3, "num_cross_attention_layers": 2, "first_self_attention_block_shared": False}
 LABELS = {"id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
 
@@ -447,6 +479,16 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },  # fmt: skip
     "point_labels": SIZES | LABELS | {"modalities": [POINTS], "output": {"kind": "elements", "modality": "cloud"}},
+    "volume_and_outline": SIZES
+    | LABELS
+    | {"modalities": [VOLUME, OUTLINE], "output": {"kind": "multi-label", "pooling": "query"}},
+    "step_labels": SIZES
+    | LABELS
+    | {"modalities": [SHORT_SERIES, TABLE], "output": {"kind": "elements", "modality": "sensors"}},
+    "token_reconstruction": SIZES
+    | {"modalities": [TOKENS], "output": {"kind": "reconstruction", "modality": "text", "mask_probability": 0.2}},
+    "wave_reconstruction": SIZES
+    | {"modalities": [WAVE], "output": {"kind": "reconstruction", "modality": "wave", "mask_probability": 0.5}},
     "series_reconstruction": SIZES
     | {"modalities": [SERIES], "output": {"kind": "reconstruction", "modality": "sensors", "mask_probability": 0.5}},
 }  # fmt: skip
@@ -470,24 +512,32 @@ def inputs_of(rng: np.random.Generator, config: dict[str, Any]) -> Tensors:
             values[1, 0] = torch.nan
             return {"values": values, "categories": torch.tensor([[0, 4, 0, 1], [0, 0, 0, 2]])}
         case "grid":
-            return {"values": normal(rng, 2, 24, 1)}
+            channels = len(config["channels"]["mean"])
+            values = normal(rng, 2, int(np.prod(config["shape"])), channels)
+            if config["channels"]["missing"]:
+                values[1, 3, 0] = torch.nan
+            return {"values": values}
         case "tokens":
             return {"values": integers(rng, 2, 4, high=9), "padding": ends(4, 1)}
+        case _ if not config["channels"]["mean"]:
+            return {"coordinates": normal(rng, 2, 4, 3, std=4), "padding": ends(4, 1)}
         case _:
             places = {"values": normal(rng, 2, 5, 1, std=3), "coordinates": normal(rng, 2, 5, 2, std=4)}
             return places | {"padding": ends(5, 2)}
 
 
-def labels_of(rng: np.random.Generator, kind: str) -> torch.Tensor:
+def labels_of(rng: np.random.Generator, kind: str, elements: int) -> torch.Tensor:
     match kind:
         case "classification":
             return torch.tensor([2, 0])
         case "regression":
             return normal(rng, 2, 2) * torch.tensor([25.0, 0.5]) + torch.tensor([100.0, 3.0])
+        case "multi-label":
+            return torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
         case "elements":
             return torch.tensor([[0, 2, 1, -100, 1], [2, 0, 1, -100, -100]])
         case _:
-            return torch.tensor([[1, 1, 0, 0, 1], [0, 1, 1, 1, 0]])
+            return torch.tensor([[1, 1, 0, 0, 1], [0, 1, 1, 1, 0]])[:, :elements]
 
 
 def double(tensors: Tensors) -> Tensors:
@@ -500,8 +550,8 @@ def write_case(target: Path, name: str) -> None:
     model = AnyData(config).eval()
     randomize(model, rng)
     inputs = [inputs_of(rng, modality) for modality in config["modalities"]]
-    labels = labels_of(rng, config["output"]["kind"])
     outputs = model(inputs)
+    labels = labels_of(rng, config["output"]["kind"], outputs["scores"].shape[1])
     outputs["logits"] = model.units(outputs.pop("scores"))
     flat = {}
     for modality, values in zip(config["modalities"], inputs, strict=True):

@@ -7,6 +7,7 @@ pub mod flow;
 mod folder_files;
 mod image_processor;
 mod json;
+mod npy;
 mod read_image;
 mod record;
 mod resample;
@@ -27,9 +28,9 @@ pub use self::record::{Cell, Modality, Record, Rows, Target};
 pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
-    Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, Label, LabelColumns, LabelledImage,
-    LabelledText, MaskedText, Pieces, PlainText, RecordSeries, RecordTable, Remarks, SeriesColumns,
-    Source, TextColumns, TextPieces, TextTable, WholeWordMask,
+    ArrayLayout, Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, Label, LabelColumns,
+    LabelledImage, LabelledText, MaskedText, Pieces, PlainText, RecordArrays, RecordSeries,
+    RecordTable, Remarks, SeriesColumns, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
 };
 pub use self::text_file::{NumberedLine, decode_lines, decode_text, read_lines, read_text};
 pub use self::tokenizer::{

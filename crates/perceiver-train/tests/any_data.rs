@@ -224,7 +224,8 @@ fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     let (number, city) = (Cell::Number(1.0), Cell::Category("Lima".into()));
     let all = ["city", "size", "noise"];
     // A city that training did not see is unknown, not an error.
-    predictor.check(&row(&all, vec![city.clone(), number.clone(), Cell::Missing])).unwrap();
+    let unseen = row(&all, vec![city.clone(), number.clone(), Cell::Missing]);
+    assert_eq!(predictor.predict(&[unseen]).unwrap().len(), 1);
     for (record, expected) in [
         (
             row(
@@ -271,6 +272,11 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
             "`num_cross_attention_layers` is 3, expected 1 to `num_blocks` = 2",
         ),
         ("label = \"class\"", "", "`data` needs either a `label` column or `values` columns"),
+        (
+            "label = \"class\"",
+            "values = [\"price\"]",
+            "`data.values` are numbers, `model.output` is classification, expected regression",
+        ),
         ("label = \"class\"", "label = \"kind\"", "line 1: no column \"kind\""),
         (
             "[data]\nkind = \"table\"",
@@ -291,6 +297,102 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
         let changed = good.replacen(from, to, 1);
         assert_ne!(changed, good, "{from}");
         let folder = folder(&changed);
+        let error = train(folder.path()).unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        assert!(!folder.path().join("model").exists(), "{expected}");
+    }
+    let output = r#"{ kind = "regression", targets = ["size", "price"] }"#;
+    let folder = folder(&recipe(output, "values = [\"price\", \"size\"]\n"));
+    let error = train(folder.path()).unwrap_err();
+    assert!(error.contains("`model.output.targets` are not `data.values`"), "{error}");
+}
+
+/// A file of NumPy's, of single-precision numbers or of bytes.
+fn write_array(path: &Path, dtype: &str, shape: &str, elements: &[u8]) {
+    let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    let bytes = [b"\x93NUMPY\x01\0", length.as_slice(), header.as_bytes(), elements].concat();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Series of 3 or 4 steps and 2 channels; those of class 1 rise.
+fn series_in_arrays(folder: &Path, part: &str, examples: usize) {
+    let (mut numbers, mut labels) = (Vec::new(), Vec::new());
+    for example in 0..examples {
+        let class = example % 2;
+        let slope = if class == 1 { 2.0 } else { -2.0 };
+        for step in 0..4 {
+            let is_padding = step == 3 && example % 3 == 0;
+            let value = (example * 7 % 5) as f32 + slope * (step as f32 - 1.5);
+            let pair = if is_padding { [f32::NAN; 2] } else { [value, 1.0 + step as f32] };
+            numbers.extend(pair.into_iter().flat_map(f32::to_le_bytes));
+        }
+        labels.push(class as u8);
+    }
+    let shape = format!("({examples}, 4, 2)");
+    write_array(&folder.join(format!("{part}.npy")), "<f4", &shape, &numbers);
+    let labels_file = folder.join(format!("{part}_labels.npy"));
+    write_array(&labels_file, "|u1", &format!("({examples},)"), &labels);
+}
+
+const ARRAYS: &str = r#"
+kind = "arrays"
+layout = "series"
+train = "train.npy"
+train_labels = "train_labels.npy"
+validation = "validation.npy"
+validation_labels = "validation_labels.npy"
+"#;
+
+/// The recipe for series in arrays, in a folder with them.
+fn arrays_folder(change: impl Fn(String) -> String) -> tempfile::TempDir {
+    let recipe = recipe(r#"{ kind = "classification", pooling = "query" }"#, "");
+    let (before, rest) = recipe.split_once("[data]").unwrap();
+    let (_, after) = rest.split_once("[optimiser]").unwrap();
+    let row = r#"{ name = "row", kind = "table", embedding = 8 }"#;
+    let series =
+        r#"{ name = "series", kind = "series", position = { kind = "fourier", bands = 2 } }"#;
+    let before = before.replace(row, series);
+    let folder = folder(&change(format!("{before}[data]{ARRAYS}[optimiser]{after}")));
+    series_in_arrays(folder.path(), "train", 60);
+    series_in_arrays(folder.path(), "validation", 20);
+    folder
+}
+
+#[test]
+fn classes_are_learned_from_series_in_arrays() {
+    let folder = arrays_folder(|recipe| recipe);
+    train(folder.path()).unwrap();
+    assert_eq!(measured(folder.path(), &Metric::ACCURACY), 100.0);
+}
+
+#[test]
+fn recipes_that_contradict_their_arrays_are_refused_in_one_line() {
+    for (from, to, expected) in [
+        (
+            r#"layout = "series""#,
+            r#"layout = "table""#,
+            "shape [60, 4, 2], expected [examples, columns]",
+        ),
+        (r#"layout = "series""#, r#"layout = "rows""#, "unknown variant `rows`"),
+        (
+            r#"name = "series""#,
+            r#"name = "sound""#,
+            "`modalities` names \"sound\", the data has series",
+        ),
+        (
+            "validation_labels = \"validation_labels.npy\"\n",
+            "",
+            "`data` needs both `train_labels` and `validation_labels`, or neither",
+        ),
+        ("\"train_labels.npy\"", "\"validation_labels.npy\"", "shape [20], expected 60 labels"),
+        ("\"train.npy\"", "\"train.csv\"", "is not a .npy file of NumPy"),
+    ] {
+        let folder = arrays_folder(|recipe| {
+            let changed = recipe.replacen(from, to, 1);
+            assert_ne!(changed, recipe, "{from}");
+            changed
+        });
         let error = train(folder.path()).unwrap_err();
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
         assert!(!folder.path().join("model").exists(), "{expected}");

@@ -165,3 +165,62 @@ fn labels(
         AnyDataLabels::Whole(Labels::Classes(Tensor::from_data(classes, device)))
     })
 }
+
+#[cfg(all(test, feature = "flex"))]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use perceiver_models::PerceiverConfig;
+    use rand::SeedableRng as _;
+    use serde_json::json;
+
+    use super::*;
+
+    fn batch(output: serde_json::Value, lengths: [usize; 2], labels: bool) -> AnyDataBatch {
+        let channels = json!({"mean": [0.0, 0.0], "deviation": [1.0, 1.0]});
+        let series = json!([{"name": "ecg", "kind": "series", "max_length": 4,
+            "position": {"kind": "fourier", "bands": 1}, "channels": channels}]);
+        let config = PerceiverConfig::default();
+        let config = config.with_field("modalities", series).with_field("output", output);
+        let batcher = AnyDataBatcher { config: AnyDataConfig::from_config(&config).unwrap() };
+        let record = |elements: usize| {
+            let values = (0..2 * elements).map(|i| i as f32 + 1.0).collect();
+            let ecg = EncodedModality { elements, values, ..EncodedModality::default() };
+            let target = EncodedTarget::Elements(vec![1; elements]);
+            EncodedRecord { modalities: vec![ecg], target: labels.then_some(target) }
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        batcher.batch(lengths.map(record).to_vec(), &mut random, &Device::flex())
+    }
+
+    #[test]
+    fn shorter_examples_are_padded_and_their_labels_ignored() {
+        let batch = batch(json!({"kind": "elements", "modality": "ecg"}), [1, 3], true);
+        let ModalityInput { data, padding } = &batch.input.modalities[0];
+        let ModalityData::Series(values) = data else { panic!("no series") };
+        let expected = [[[1.0, 2.0], [0.0; 2], [0.0; 2]], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]];
+        values.to_data().assert_eq(&TensorData::from(expected), false);
+        let expected = TensorData::from([[false, true, true], [false; 3]]);
+        padding.as_ref().unwrap().to_data().assert_eq(&expected, false);
+        let Some(AnyDataLabels::Elements(classes)) = batch.labels else { panic!("no labels") };
+        let expected = [[1, IGNORED_LABEL, IGNORED_LABEL], [1, 1, 1]];
+        classes.to_data().assert_eq(&TensorData::from(expected), false);
+    }
+
+    #[test]
+    fn examples_of_one_length_need_no_padding() {
+        let batch = batch(json!({"kind": "elements", "modality": "ecg"}), [2, 2], true);
+        assert!(batch.input.modalities[0].padding.is_none());
+    }
+
+    /// With a probability this small, it is the only one.
+    #[test]
+    fn an_element_of_every_example_is_masked_and_no_padding() {
+        let output =
+            json!({"kind": "reconstruction", "modality": "ecg", "mask_probability": 1e-12});
+        let masked = batch(output, [1, 40], false).input.masked.unwrap().int();
+        let counts = masked.clone().sum_dim(1).into_data();
+        counts.assert_eq(&TensorData::from([[1_i64], [1]]), false);
+        let first = masked.narrow(0, 0, 1).narrow(1, 0, 1).into_data();
+        first.assert_eq(&TensorData::from([[1_i64]]), false);
+    }
+}

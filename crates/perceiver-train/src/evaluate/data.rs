@@ -152,6 +152,9 @@ impl Evaluator {
             Data::Series(data) => {
                 Examples::Records(Box::new(files.series(&data.validation, data)?))
             }
+            Data::Arrays(data) => {
+                Examples::Records(Box::new(files.arrays(data.validation(), data)?))
+            }
             Data::PlainText(data) => {
                 let (length, tokenizer) = self.pieces(data.length)?;
                 let source = files.held_out_texts(data, length, tokenizer)?;

@@ -1,5 +1,6 @@
 //! The `[data]` of a recipe.
 
+mod arrays;
 mod images;
 mod series;
 
@@ -10,6 +11,7 @@ use perceiver_models::Head;
 use perceiver_models::losses::FlowLoss;
 use serde::{Deserialize, Serialize};
 
+pub use self::arrays::{ArrayKind, ArraysData};
 pub use self::images::{AugmentationSettings, ImageOptions};
 pub use self::series::SeriesData;
 use super::numbers;
@@ -29,6 +31,8 @@ pub enum Data {
     Table(TableData),
     /// Time series in a CSV file or in a `.ts` file, for a model for any data.
     Series(SeriesData),
+    /// Examples in NumPy's arrays, for a model for any data.
+    Arrays(ArraysData),
     /// Texts whose words are masked.
     PlainText(PlainTextData),
     /// Pairs of frames made from photos, with exact flow.
@@ -272,6 +276,7 @@ impl Data {
             Self::TextTable(_) => "text-table",
             Self::Table(_) => "table",
             Self::Series(_) => "series",
+            Self::Arrays(_) => "arrays",
             Self::PlainText(_) => "plain-text",
             Self::GeneratedFlow(_) => "generated-flow",
             Self::FlowPairs(_) => "flow-pairs",
@@ -292,7 +297,7 @@ impl Data {
             | Head::ImageClassificationConvProcessing => &["idx-images", "image-folder"],
             Head::OpticalFlow => &["generated-flow", "flow-pairs"],
             Head::MultimodalAutoencoding => &["videos"],
-            Head::AnyData => &["table", "series"],
+            Head::AnyData => &["table", "series", "arrays"],
             _ => return Err(format!("`architecture` {head} has no loss to learn by")),
         };
         let kind = self.kind();
@@ -327,6 +332,7 @@ impl Data {
                 Ok(())
             }
             Self::Series(data) => data.check(),
+            Self::Arrays(data) => data.check(),
             Self::PlainText(data) => {
                 if data.length < 16 {
                     return Err(format!("`data.length` is {}, expected 16 or more", data.length));

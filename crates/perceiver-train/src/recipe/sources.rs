@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, LabelledImage,
-    LabelledText, MaskedText, PerceiverTokenizer, Pieces, PlainText, Record, RecordSeries,
-    RecordTable, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
+    LabelledText, MaskedText, PerceiverTokenizer, Pieces, PlainText, Record, RecordArrays,
+    RecordSeries, RecordTable, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
 };
 use perceiver_models::PerceiverConfig;
 
 use super::Recipe;
 use super::data::{
-    FlowPairsData, GeneratedFlowData, IdxImagesData, ImageFolderData, PlainTextData, SeriesData,
-    TableData, TextTableData, VideosData,
+    ArraysData, FlowPairsData, GeneratedFlowData, IdxImagesData, ImageFolderData, PlainTextData,
+    SeriesData, TableData, TextTableData, VideosData,
 };
 use crate::{Error, Result};
 
@@ -112,6 +112,22 @@ impl Files<'_> {
             true => RecordSeries::from_ts(path, name)?,
             false => RecordSeries::from_table(path, name, &data.columns())?,
         })
+    }
+
+    /// Both parts of NumPy's arrays.
+    pub(super) fn both_arrays(&self, data: &ArraysData) -> Result<Parts<Record>> {
+        Ok(parts(self.arrays(data.train(), data)?, self.arrays(data.validation(), data)?))
+    }
+
+    /// One part of NumPy's arrays: examples, and their labels.
+    pub(crate) fn arrays(
+        &self,
+        (examples, labels): (&Path, Option<&Path>),
+        data: &ArraysData,
+    ) -> Result<RecordArrays> {
+        let (name, layout) = data.layout();
+        let labels = labels.map(|labels| self.path(labels));
+        Ok(RecordArrays::open(self.path(examples), labels.as_deref(), name, layout)?)
     }
 
     /// Both parts of texts with masked words.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use perceiver_data::{Modality, Record, RecordSeries, RecordTable, SeriesColumns, Source};
+use perceiver_data::{
+    ArrayLayout, Modality, Record, RecordArrays, RecordSeries, RecordTable, SeriesColumns, Source,
+};
 use perceiver_models::any_data::{ModalityConfig, TableConfig};
 use perceiver_train::{Predictor, validation_random};
 
@@ -43,6 +45,10 @@ pub(super) fn open(
     modality: &ModalityConfig,
     columns: &ColumnArguments,
 ) -> Result<Box<dyn Source<Example = Record>>> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+        let layout = array_layout(modality)?;
+        return Ok(Box::new(RecordArrays::open(path, None, modality.name(), layout)?));
+    }
     match modality {
         ModalityConfig::Table(table) => {
             let records = RecordTable::open(path, table.name.as_str(), None, &columns.ignore)?;
@@ -55,7 +61,7 @@ pub(super) fn open(
         ModalityConfig::Series(series) => {
             let Some(id) = columns.id.clone() else {
                 bail!(
-                    "{}: no column names the series of a row, expected --id or a *.ts file",
+                    "{}: no column names the series of a row, expected --id, *.ts or *.npy",
                     path.display()
                 );
             };
@@ -63,8 +69,21 @@ pub(super) fn open(
             let columns = SeriesColumns { id, time, label: None, ignored };
             Ok(Box::new(RecordSeries::from_table(path, series.name.as_str(), &columns)?))
         }
-        other => bail!("the model reads {}, expected tables or series", other.kind()),
+        other => {
+            bail!("{}: the model reads {}, expected an array, *.npy", path.display(), other.kind())
+        }
     }
+}
+
+/// Meaning of the axes of an array for a modality.
+fn array_layout(modality: &ModalityConfig) -> Result<ArrayLayout> {
+    Ok(match modality {
+        ModalityConfig::Series(_) => ArrayLayout::Series,
+        ModalityConfig::Table(_) => ArrayLayout::Table,
+        ModalityConfig::Points(points) => ArrayLayout::Points { dimensions: points.centre.len() },
+        ModalityConfig::Grid(grid) => ArrayLayout::Grid { axes: grid.shape.len() },
+        ModalityConfig::Tokens(_) => bail!("the model reads tokens, which no array holds"),
+    })
 }
 
 /// Checks the columns once, rather than for every row.

@@ -24,6 +24,7 @@ Examples:
   perceiver predict ./vowels JapaneseVowels_TEST.ts --csv -k 1
   perceiver predict ./gestures new.csv --id take --time seconds
   perceiver predict ./prices 'months/*.csv' --json
+  perceiver predict ./vowels new.npy
 
 A file, row or series that cannot be read, or that does not fit the model, does not stop the others: it gets a
 line on stderr, and the exit code is 1.";
@@ -38,10 +39,11 @@ pub(crate) struct PredictArguments {
     /// Model for any data: a folder or a hub id
     #[arg(value_name = "MODEL")]
     model: OsString,
-    /// Files or patterns: *.csv or *.tsv, also gzipped
+    /// Files or patterns: *.npy, *.csv or *.tsv, the last two also gzipped
     ///
-    /// A model of tables answers each row. A model of series answers each series of a table in long form,
-    /// with a row per time step and the channels in the order of the training data, or of a *.ts file.
+    /// An array has a record per entry of its first axis. A model of tables answers each row. A model of series
+    /// answers each series of a table in long form, with a row per time step and the channels in the order of
+    /// the training data, or of a *.ts file.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
