@@ -29,8 +29,8 @@ pub use self::resample::{Backend, Resample};
 pub use self::sound::{Sound, read_sound};
 pub use self::source::{
     ArrayLayout, Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, Label, LabelColumns,
-    LabelledImage, LabelledText, MaskedText, Pieces, PlainText, RecordArrays, RecordTable, Remarks,
-    Source, TextColumns, TextPieces, TextTable, WholeWordMask,
+    LabelledImage, LabelledText, MaskedText, Pieces, PlainText, RecordArrays, RecordSeries,
+    RecordTable, Remarks, SeriesColumns, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
 };
 pub use self::text_file::{NumberedLine, decode_lines, decode_text, read_lines, read_text};
 pub use self::tokenizer::{

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use perceiver_data::{
-    IdxImages, Label, LabelColumns, PerceiverTokenizer, Pieces, PlainText, Source, TextColumns,
-    TextTable, WholeWordMask,
+    IdxImages, Label, LabelColumns, Modality, PerceiverTokenizer, Pieces, PlainText, RecordSeries,
+    Source, Target, TextColumns, TextTable, WholeWordMask,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -43,6 +43,37 @@ fn fashion_mnist_has_its_published_mean_and_deviation() {
     assert_eq!(classes, [6000; 10]);
     assert!((mean - 0.2860).abs() < 5e-5, "{mean}");
     assert!((deviation - 0.3530).abs() < 5e-5, "{deviation}");
+}
+
+/// The files' own description: 12 dimensions, lengths between 7 and 29 (26 in the training set), 30 utterances for each of nine
+/// speakers in the training set and between 24 and 88 in the test set.
+#[test]
+#[ignore = "needs `cargo xtask data`"]
+fn japanese_vowels_are_as_their_description_says() {
+    let folder = data().join("pypi/sktime/sktime/datasets/data/JapaneseVowels");
+    for (part, count, longest, of_a_speaker) in
+        [("TRAIN", 270, 26, 30..=30), ("TEST", 370, 29, 24..=88)]
+    {
+        let path = folder.join(format!("JapaneseVowels_{part}.ts"));
+        let records = all(&RecordSeries::from_ts(path, "series").unwrap());
+        let lengths = records.iter().map(|record| match &record.inputs[0].1 {
+            Modality::Series(rows) => {
+                assert_eq!(rows.columns, 12);
+                rows.rows
+            }
+            other => panic!("{other:?}"),
+        });
+        let lengths: BTreeSet<_> = lengths.collect();
+        assert_eq!(
+            (records.len(), lengths.first(), lengths.last()),
+            (count, Some(&7), Some(&longest))
+        );
+        for speaker in 1..=9 {
+            let target = Some(Target::Class(speaker.to_string()));
+            let found = records.iter().filter(|record| record.target == target).count();
+            assert!(of_a_speaker.contains(&found), "{part}: {found} of {speaker}");
+        }
+    }
 }
 
 #[test]

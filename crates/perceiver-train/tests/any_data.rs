@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
 use perceiver_models::any_data::ModalityConfig;
-use perceiver_train::data::{Cell, LabelColumns, Modality, Record, RecordTable, Source as _};
+use perceiver_train::data::{
+    Cell, LabelColumns, Modality, Record, RecordSeries, RecordTable, Source as _,
+};
 use perceiver_train::recipe::{Recipe, TrainOptions};
 use perceiver_train::{
     Answer, ChaCha8Rng, EvaluationData, Evaluator, Metric, Predictor, rand::SeedableRng,
@@ -151,6 +153,58 @@ fn numbers_are_learned_and_answered_in_the_units_of_the_data() {
     assert!((values[0].1 - 1000.0).abs() < 10.0, "{values:?}");
 }
 
+/// Series that rise or fall, of 3 to 6 steps, beside a channel of noise: as a table and as `.ts`.
+fn rising_and_falling(count: usize) -> [String; 2] {
+    let mut table = "who,t,level,noise,trend\n".to_owned();
+    let mut lines = "@classLabel true up down\n@data\n".to_owned();
+    for series in 0..count {
+        let (steps, rises) = (3 + series % 4, series % 2 == 0);
+        let trend = if rises { "up" } else { "down" };
+        let level = |step: usize| if rises { step } else { steps - step };
+        let noise = |step: usize| (series * 5 + step * 3) % 7;
+        // From the last step to the first: their times order them.
+        for step in (0..steps).rev() {
+            let _ = writeln!(table, "s{series},{step},{},{},{trend}", level(step), noise(step));
+        }
+        let joined = |number: &dyn Fn(usize) -> usize| {
+            (0..steps).map(|step| number(step).to_string()).collect::<Vec<_>>().join(",")
+        };
+        let _ = writeln!(lines, "{}:{}:{trend}", joined(&level), joined(&noise));
+    }
+    [table, lines]
+}
+
+#[test]
+fn classes_of_series_are_learned_from_a_table_and_from_ts_files_alike() {
+    let [table, lines] = rising_and_falling(40);
+    let modality =
+        r#"{ name = "series", kind = "series", position = { kind = "fourier", bands = 4 } }"#;
+    let table_of = "id = \"who\"\ntime = \"t\"\nlabel = \"trend\"\n";
+    let mut losses = Vec::new();
+    for (ending, text, label) in [("csv", table, table_of), ("ts", lines, "")] {
+        let recipe = recipe(r#"{ kind = "classification", pooling = "mean" }"#, label)
+            .replace(r#"{ name = "row", kind = "table", embedding = 8 }"#, modality)
+            .replace("kind = \"table\"", "kind = \"series\"")
+            .replace(".csv", &format!(".{ending}"))
+            .replace("ignored = [\"id\"]", "");
+        let folder = folder(&recipe);
+        for part in ["train", "validation"] {
+            fs::write(folder.path().join(format!("{part}.{ending}")), &text).unwrap();
+        }
+        train(folder.path()).unwrap();
+        losses.push(measured(folder.path(), &Metric::ACCURACY));
+        let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
+        let path = folder.path().join("new.ts");
+        fs::write(&path, "@data\n0,1,2,3,4,5,6,7:1,2,3,1,2,3,1,2\n").unwrap();
+        let new = RecordSeries::from_ts(path, "series").unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        // Longer than those of the training part.
+        let record = new.example(0, &mut random).unwrap();
+        assert!(matches!(&predictor.predict(&[record]).unwrap()[0], Answer::Class { .. }));
+    }
+    assert_eq!(losses, [100.0, 100.0]);
+}
+
 #[test]
 fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     let recipe = recipe(r#"{ kind = "classification" }"#, "label = \"class\"\n");
@@ -224,6 +278,16 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
             "`data.values` are numbers, `model.output` is classification, expected regression",
         ),
         ("label = \"class\"", "label = \"kind\"", "line 1: no column \"kind\""),
+        (
+            "[data]\nkind = \"table\"",
+            "[data]\nkind = \"series\"",
+            "`data.id` is missing, expected the column that names the series of a row",
+        ),
+        (
+            "kind = \"table\"\ntrain = \"train.csv\"",
+            "kind = \"series\"\ntrain = \"train.ts\"",
+            "`data` has one *.ts file, expected two or none",
+        ),
         (
             "PerceiverForAnyData",
             "PerceiverForMaskedLM",

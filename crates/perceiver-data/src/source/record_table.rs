@@ -1,19 +1,13 @@
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::records::{MAX_RECORDS, excerpt};
+use super::records::excerpt;
+use super::table_reader::{TableReader, check_count, is_missing, line};
 use super::{LabelColumns, Source};
 use crate::error::{Error, Result};
-use crate::text_file::read_table;
 use crate::{Cell, Modality, Record, Target};
-
-/// Most columns of a table.
-const MAX_COLUMNS: usize = 1 << 14;
-/// Cells that hold nothing, whatever their case.
-const MISSING: [&str; 6] = ["", "na", "n/a", "nan", "null", "?"];
 
 /// Rows of a table with a header line (`.csv`, `.tsv`, plain or gzipped), each a [`Record`] with one
 /// modality.
@@ -52,67 +46,31 @@ impl RecordTable {
     ) -> Result<Self> {
         let path = path.as_ref();
         let refused = |reason: String| Error::data(path, reason);
-        let Some(separators) = separators(path) else {
-            return Err(refused("expected a file named *.csv or *.tsv, or one with .gz".into()));
-        };
-        let bytes = read_table(path)?;
-        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let count = |separator: &u8| first.iter().filter(|byte| *byte == separator).count();
-        let separator = separators.iter().rev().copied().max_by_key(|s| count(s)).unwrap_or(b',');
-        let mut reader =
-            csv::ReaderBuilder::new().flexible(true).delimiter(separator).from_reader(&*bytes);
-        let header = reader.headers().map_err(|error| refused(error.to_string()))?.clone();
-        if header.len() > MAX_COLUMNS {
-            return Err(refused(format!(
-                "{} columns, expected at most {MAX_COLUMNS}",
-                header.len()
-            )));
-        }
-        let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        let mut known = BTreeSet::new();
-        if let Some(name) = header.iter().find(|name| !known.insert(name.as_str())) {
-            return Err(refused(format!("line 1: column {} stands twice", excerpt(name))));
-        }
-        let place = |name: &String| {
-            let place = header.iter().position(|column| column == name);
-            place.ok_or_else(|| refused(format!("line 1: no column {}", excerpt(name))))
-        };
+        let mut table = TableReader::open(path)?;
+        let place = |name: &String| table.place(name).map_err(refused);
         let targets = match label {
             None => Vec::new(),
             Some(LabelColumns::Class(name)) => vec![place(name)?],
             Some(LabelColumns::Values(names)) => names.iter().map(place).collect::<Result<_>>()?,
         };
         let is_input =
-            |index: &usize| !targets.contains(index) && !ignored.contains(&header[*index]);
-        let inputs: Vec<usize> = (0..header.len()).filter(is_input).collect();
+            |index: &usize| !targets.contains(index) && !ignored.contains(&table.header[*index]);
+        let inputs: Vec<usize> = (0..table.header.len()).filter(is_input).collect();
         if inputs.is_empty() {
             return Err(refused("line 1: no column beside the label".into()));
         }
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            if rows.len() == MAX_RECORDS {
-                return Err(refused(format!("more than {MAX_RECORDS} rows")));
-            }
-            rows.push(match record {
-                Ok(record) => row(&record, header.len(), &inputs, &targets, label),
-                Err(error) => Err(error.to_string()),
-            });
-        }
+        let columns = inputs.iter().map(|&index| table.header[index].clone()).collect();
+        let fields = table.header.len();
+        let row = |found: Result<csv::StringRecord, String>| {
+            found.and_then(|found| row(&found, fields, &inputs, &targets, label))
+        };
+        let rows: Vec<_> = table.rows().map(row).collect();
+        check_count(rows.len()).map_err(refused)?;
         if !rows.iter().any(Result::is_ok) {
             let first = rows.into_iter().find_map(Result::err);
             return Err(refused(first.unwrap_or_else(|| "it has no rows".into())));
         }
-        let columns = inputs.iter().map(|&index| header[index].clone()).collect();
         Ok(Self { path: path.to_owned(), name: name.into(), columns, rows })
-    }
-}
-
-fn separators(path: &Path) -> Option<&'static [u8]> {
-    let name = path.file_name()?.to_string_lossy().to_lowercase();
-    match name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?.1 {
-        "csv" => Some(b",;\t|"),
-        "tsv" => Some(b"\t"),
-        _ => None,
     }
 }
 
@@ -123,7 +81,7 @@ fn row(
     targets: &[usize],
     label: Option<&LabelColumns>,
 ) -> Result<Row, String> {
-    let line = record.position().map_or(0, csv::Position::line);
+    let line = line(record);
     if record.len() != fields {
         return Err(format!("line {line}: {} fields, expected {fields}", record.len()));
     }
@@ -149,7 +107,7 @@ fn row(
 fn cell(text: &str) -> Cell {
     match text.parse::<f32>() {
         Ok(number) if number.is_finite() => Cell::Number(number),
-        _ if MISSING.contains(&text.to_lowercase().as_str()) => Cell::Missing,
+        _ if is_missing(text) => Cell::Missing,
         _ => Cell::Category(text.to_owned()),
     }
 }

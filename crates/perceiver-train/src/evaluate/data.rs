@@ -149,6 +149,9 @@ impl Evaluator {
                 Examples::Texts(Box::new(source))
             }
             Data::Table(data) => Examples::Records(Box::new(files.table(&data.validation, data)?)),
+            Data::Series(data) => {
+                Examples::Records(Box::new(files.series(&data.validation, data)?))
+            }
             Data::Arrays(data) => {
                 Examples::Records(Box::new(files.arrays(data.validation(), data)?))
             }

@@ -62,9 +62,13 @@ fn labels(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
 
 /// A regression predicts the numbers of the data's columns, in their order.
 fn targets(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
-    let Data::Table(data) = data else { return Ok(()) };
+    let values = match data {
+        Data::Table(data) => &data.values,
+        Data::Series(data) => &data.values,
+        _ => return Ok(()),
+    };
     let output = AnyDataConfig::read(config).map_err(|error| error.to_string())?.output;
-    match (&output, &data.values) {
+    match (&output, values) {
         (Output::Regression { targets, .. }, Some(values)) if targets == values => Ok(()),
         (Output::Regression { .. }, _) => {
             Err("`model.output.targets` are not `data.values`, expected the same names".into())

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod images;
+mod series;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::arrays::{ArrayKind, ArraysData};
 pub use self::images::{AugmentationSettings, ImageOptions};
+pub use self::series::SeriesData;
 use super::numbers;
 
 /// Data to train on and to validate on. Relative paths begin at the folder given by
@@ -27,6 +29,8 @@ pub enum Data {
     TextTable(TextTableData),
     /// Rows of numbers and categories in a CSV file, for a model for any data.
     Table(TableData),
+    /// Time series in a CSV file or in a `.ts` file, for a model for any data.
+    Series(SeriesData),
     /// Examples in NumPy's arrays, for a model for any data.
     Arrays(ArraysData),
     /// Texts whose words are masked.
@@ -271,6 +275,7 @@ impl Data {
             Self::ImageFolder(_) => "image-folder",
             Self::TextTable(_) => "text-table",
             Self::Table(_) => "table",
+            Self::Series(_) => "series",
             Self::Arrays(_) => "arrays",
             Self::PlainText(_) => "plain-text",
             Self::GeneratedFlow(_) => "generated-flow",
@@ -292,7 +297,7 @@ impl Data {
             | Head::ImageClassificationConvProcessing => &["idx-images", "image-folder"],
             Head::OpticalFlow => &["generated-flow", "flow-pairs"],
             Head::MultimodalAutoencoding => &["videos"],
-            Head::AnyData => &["table", "arrays"],
+            Head::AnyData => &["table", "series", "arrays"],
             _ => return Err(format!("`architecture` {head} has no loss to learn by")),
         };
         let kind = self.kind();
@@ -326,6 +331,7 @@ impl Data {
                 }
                 Ok(())
             }
+            Self::Series(data) => data.check(),
             Self::Arrays(data) => data.check(),
             Self::PlainText(data) => {
                 if data.length < 16 {

@@ -88,6 +88,7 @@ impl Session<'_> {
                 self.texts(parts, &names, data)
             }
             Data::Table(data) => self.any_data(files.tables(data)?),
+            Data::Series(data) => self.any_data(files.series_parts(data)?),
             Data::Arrays(data) => self.any_data(files.both_arrays(data)?),
             Data::PlainText(data) => {
                 let config = self.recipe.config(&[])?;

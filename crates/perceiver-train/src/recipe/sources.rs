@@ -7,14 +7,14 @@ use perceiver_data::flow::{FlowGenerator, FlowPair, FlowPairs};
 use perceiver_data::{
     Clip, ClipOptions, ClipPart, Clips, IdxImages, ImageFolder, LabelColumns, LabelledImage,
     LabelledText, MaskedText, PerceiverTokenizer, Pieces, PlainText, Record, RecordArrays,
-    RecordTable, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
+    RecordSeries, RecordTable, Source, TextColumns, TextPieces, TextTable, WholeWordMask,
 };
 use perceiver_models::PerceiverConfig;
 
 use super::Recipe;
 use super::data::{
     ArraysData, FlowPairsData, GeneratedFlowData, IdxImagesData, ImageFolderData, PlainTextData,
-    TableData, TextTableData, VideosData,
+    SeriesData, TableData, TextTableData, VideosData,
 };
 use crate::{Error, Result};
 
@@ -98,6 +98,20 @@ impl Files<'_> {
         };
         let name = data.name.as_str();
         Ok(RecordTable::open(self.path(table), name, Some(&label), &data.ignored)?)
+    }
+
+    /// Both parts of series.
+    pub(super) fn series_parts(&self, data: &SeriesData) -> Result<Parts<Record>> {
+        Ok(parts(self.series(&data.train, data)?, self.series(&data.validation, data)?))
+    }
+
+    /// One part of series.
+    pub(crate) fn series(&self, file: &Path, data: &SeriesData) -> Result<RecordSeries> {
+        let (path, name) = (self.path(file), data.name.as_str());
+        Ok(match RecordSeries::is_ts(file) {
+            true => RecordSeries::from_ts(path, name)?,
+            false => RecordSeries::from_table(path, name, &data.columns())?,
+        })
     }
 
     /// Both parts of NumPy's arrays.

@@ -3,9 +3,26 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use perceiver_data::{ArrayLayout, Modality, Record, RecordArrays, RecordTable, Source};
+use clap::Args;
+use perceiver_data::{
+    ArrayLayout, Modality, Record, RecordArrays, RecordSeries, RecordTable, SeriesColumns, Source,
+};
 use perceiver_models::any_data::{ModalityConfig, TableConfig};
 use perceiver_train::{Predictor, validation_random};
+
+/// The columns of tables.
+#[derive(Debug, Args)]
+pub(super) struct ColumnArguments {
+    /// Column to leave out, such as a label; repeat it for several
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+    /// Column that names the series of a row, for a model of series
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// Column with the time of a row, for a model of series; without it, rows are in order
+    #[arg(long, value_name = "COLUMN", requires = "id")]
+    time: Option<String>,
+}
 
 /// The modality of a model that has one.
 pub(super) fn only_modality(predictor: &Predictor) -> Result<&ModalityConfig> {
@@ -22,11 +39,11 @@ pub(super) fn only_modality(predictor: &Predictor) -> Result<&ModalityConfig> {
     }
 }
 
-/// The records of a file. `ignored` names columns to leave out.
+/// The records of a file.
 pub(super) fn open(
     path: &Path,
     modality: &ModalityConfig,
-    ignored: &[String],
+    columns: &ColumnArguments,
 ) -> Result<Box<dyn Source<Example = Record>>> {
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
         let layout = array_layout(modality)?;
@@ -34,9 +51,23 @@ pub(super) fn open(
     }
     match modality {
         ModalityConfig::Table(table) => {
-            let records = RecordTable::open(path, table.name.as_str(), None, ignored)?;
+            let records = RecordTable::open(path, table.name.as_str(), None, &columns.ignore)?;
             check_columns(path, &records, table)?;
             Ok(Box::new(records))
+        }
+        ModalityConfig::Series(series) if RecordSeries::is_ts(path) => {
+            Ok(Box::new(RecordSeries::from_ts(path, series.name.as_str())?))
+        }
+        ModalityConfig::Series(series) => {
+            let Some(id) = columns.id.clone() else {
+                bail!(
+                    "{}: no column names the series of a row, expected --id, *.ts or *.npy",
+                    path.display()
+                );
+            };
+            let (time, ignored) = (columns.time.clone(), columns.ignore.clone());
+            let columns = SeriesColumns { id, time, label: None, ignored };
+            Ok(Box::new(RecordSeries::from_table(path, series.name.as_str(), &columns)?))
         }
         other => {
             bail!("{}: the model reads {}, expected an array, *.npy", path.display(), other.kind())

@@ -21,10 +21,12 @@ const EXAMPLES: &str = "\
 Examples:
   perceiver predict ./letters new.csv
   perceiver predict ./letters new.csv --ignore letter --csv -k 1
+  perceiver predict ./vowels JapaneseVowels_TEST.ts --csv -k 1
+  perceiver predict ./gestures new.csv --id take --time seconds
   perceiver predict ./prices 'months/*.csv' --json
   perceiver predict ./vowels new.npy
 
-A file or a row that cannot be read, or that does not fit the model, does not stop the others: it gets a
+A file, row or series that cannot be read, or that does not fit the model, does not stop the others: it gets a
 line on stderr, and the exit code is 1.";
 
 /// Answer raw data with a model for any data: classes, numbers, a class per element
@@ -37,12 +39,15 @@ pub(crate) struct PredictArguments {
     /// Model for any data: a folder or a hub id
     #[arg(value_name = "MODEL")]
     model: OsString,
-    /// Files or patterns: *.npy, a record per entry of the first axis; for a model of tables also *.csv or *.tsv, plain or gzipped, a record per row
+    /// Files or patterns: *.npy, *.csv or *.tsv, the last two also gzipped
+    ///
+    /// An array has a record per entry of its first axis. A model of tables answers each row. A model of series
+    /// answers each series of a table in long form, with a row per time step and the channels in the order of
+    /// the training data, or of a *.ts file.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Column to leave out, such as a label; repeat it for several
-    #[arg(long, value_name = "COLUMN")]
-    ignore: Vec<String>,
+    #[command(flatten)]
+    columns: files::ColumnArguments,
     /// Number of labels to show
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
@@ -67,7 +72,7 @@ pub(crate) fn run(arguments: &PredictArguments, context: &Context) -> Result<()>
     context.output.warnings(&predictor.warnings());
 
     let modality = files::only_modality(&predictor)?;
-    let open = |path: &PathBuf| files::open(path, modality, &arguments.ignore);
+    let open = |path: &PathBuf| files::open(path, modality, &arguments.columns);
     let files: Vec<_> = paths.iter().map(|path| (path, open(path))).collect();
     let records = |file: &Result<Box<dyn Source<Example = Record>>>| {
         file.as_ref().map_or(1, |source| source.len())
