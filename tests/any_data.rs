@@ -309,7 +309,7 @@ fn a_configuration_that_cannot_be_built_is_refused_in_one_line() {
         ),
         ("table_regression", "100.0", "1e300", "`output` has a mean of 1e300, expected a number"),
         ("table_regression", r#""area""#, r#""price""#, "`output.targets` names \"price\" twice"),
-        ("series_reconstruction", r#""series""#, r#""serie""#, "`modalities` cannot be read"),
+        ("series_reconstruction", r#""series""#, r#""sequence""#, "`modalities` cannot be read"),
     ] {
         let error = refused(case, from, to);
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");

@@ -259,7 +259,7 @@ fn recipes_that_contradict_their_data_are_refused_in_one_line() {
     for (from, to, expected) in [
         (r#"name = "row""#, r#"name = "line""#, "`modalities` names \"line\", the data has row"),
         (r#""table", embedding"#, r#""tables", embedding"#, "`modalities` cannot be read"),
-        (r#""table", embedding"#, r#""table", embeding"#, "unknown field `embeding`"),
+        (r#""table", embedding"#, r#""table", embedded"#, "unknown field `embedded`"),
         ("num_latents = 2", "latents = 2", "unknown field `latents`"),
         (
             r#"{ kind = "classification" }"#,
