@@ -219,7 +219,7 @@ fn other_quantisations_are_refused() {
     for (path, value, part) in [
         (String::new(), json!(7), "` is 7, expected an object"),
         ("/quant_method".into(), json!("gptq"), r#" is "gptq", expected "compressed-tensors""#),
-        ("/format".into(), json!("pack-quantised"), r#"expected "int-quantised""#),
+        ("/format".into(), json!("pack-quantized"), r#"expected "int-quantized""#),
         ("/quantization_status".into(), json!("frozen"), r#"expected "compressed""#),
         ("/kv_cache_scheme".into(), json!({"num_bits": 8}), "expected null"),
         ("/sparsity_config".into(), json!({"format": "dense"}), "expected null"),

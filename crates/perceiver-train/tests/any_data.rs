@@ -146,6 +146,16 @@ fn numbers_are_learned_and_answered_in_the_units_of_the_data() {
     // Prices have a standard deviation of 11.5.
     let error = measured(folder.path(), &Metric::ROOT_MEAN_SQUARE_ERROR);
     assert!(error < 3.0, "{error}");
+
+    let text = fs::read_to_string(folder.path().join("recipe.toml")).unwrap();
+    let other = folder.path().join("other.toml");
+    fs::write(&other, text.replace("values = [\"price\"]", "values = [\"size\"]")).unwrap();
+    let refused = Recipe::from_file(&other).and_then(|recipe| {
+        Evaluator::open(folder.path().join("model"))?.open_recipe(&recipe, folder.path())
+    });
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.ends_with("are not `data.values`, expected the same names"), "{refused}");
+
     let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
     let records = records(folder.path(), &LabelColumns::Values(vec!["price".into()]));
     let Answer::Values(values) = &predictor.predict(&records[..1]).unwrap()[0] else { panic!() };

@@ -30,7 +30,7 @@ impl Quantisation {
     pub(super) fn from_json(value: &Value) -> Result<Self, Error> {
         let fields = object(FIELD, value)?;
         expect(FIELD, fields, "quant_method", &json!("compressed-tensors"))?;
-        expect(FIELD, fields, "format", &json!("int-quantised"))?;
+        expect(FIELD, fields, "format", &json!("int-quantized"))?;
         expect(FIELD, fields, "quantization_status", &json!("compressed"))?;
         for absent in ["kv_cache_scheme", "sparsity_config", "transform_config"] {
             expect_nothing(FIELD, fields, absent)?;
@@ -50,7 +50,7 @@ impl Quantisation {
         let fields = object(name, scheme)?;
         expect(name, fields, "targets", &json!(["Linear"]))?;
         if fields.get("format").is_some_and(|format| !format.is_null()) {
-            expect(name, fields, "format", &json!("int-quantised"))?;
+            expect(name, fields, "format", &json!("int-quantized"))?;
         }
         expect_nothing(name, fields, "output_activations")?;
         for (part, strategy, dynamic) in
@@ -84,7 +84,7 @@ impl Quantisation {
         };
         json!({
             "quant_method": "compressed-tensors",
-            "format": "int-quantised",
+            "format": "int-quantized",
             "quantization_status": "compressed",
             "ignore": self.ignore,
             "config_groups": {

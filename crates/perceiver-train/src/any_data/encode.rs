@@ -275,6 +275,10 @@ fn numbers(rows: &Rows, columns: usize, what: &str) -> Result<Vec<f32>, String> 
     if rows.columns != columns {
         return Err(format!("has {} {what}, expected {columns}", rows.columns));
     }
+    let (found, expected) = (rows.values.len(), rows.rows * columns);
+    if found != expected {
+        return Err(format!("has {found} numbers, expected {expected} in {} rows", rows.rows));
+    }
     Ok(rows.values.iter().map(|&number| finite(number)).collect())
 }
 

@@ -173,6 +173,7 @@ impl Predictor {
     }
 }
 
+/// The place of the highest number, the first of several equal ones.
 fn highest(row: &[f32]) -> usize {
-    (0..row.len()).max_by(|&one, &other| row[one].total_cmp(&row[other])).unwrap_or(0)
+    (0..row.len()).rev().max_by(|&one, &other| row[one].total_cmp(&row[other])).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use perceiver_models::{Head, ProblemType};
 
 use super::{Evaluator, longest_text};
 use crate::recipe::sources::{BoxedSource, Files, clip_options, idx_images};
-use crate::recipe::{Data, Recipe};
+use crate::recipe::{Data, Recipe, compatibility};
 use crate::{Error, Result};
 
 /// Frame rate of the videos that the published model was trained on.
@@ -130,6 +130,10 @@ impl Evaluator {
         if recipe.head != self.head {
             let (path, expected) = (recipe.path.display(), recipe.head);
             return Err(self.refused(format!("a {}, but {path} is for a {expected}", self.head)));
+        }
+        if self.head == Head::AnyData {
+            compatibility::targets(&self.config, &recipe.settings.data)
+                .map_err(|reason| Error::recipe(&recipe.path, reason))?;
         }
         let files = Files { recipe, root };
         let examples = match &recipe.settings.data {

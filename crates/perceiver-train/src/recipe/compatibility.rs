@@ -61,7 +61,7 @@ fn labels(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
 }
 
 /// A regression predicts the numbers of the data's columns, in their order.
-fn targets(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
+pub(crate) fn targets(config: &PerceiverConfig, data: &Data) -> Result<(), String> {
     let values = match data {
         Data::Table(data) => &data.values,
         Data::Series(data) => &data.values,

@@ -1,6 +1,6 @@
 //! A recipe: one TOML file with a model, its data and the settings of its training.
 
-mod compatibility;
+pub(crate) mod compatibility;
 pub mod data;
 mod numbers;
 mod options;
