@@ -216,6 +216,36 @@ fn classes_of_series_are_learned_from_a_table_and_from_ts_files_alike() {
 }
 
 #[test]
+fn validation_series_with_other_channels_than_those_of_training_are_refused() {
+    let modality =
+        r#"{ name = "series", kind = "series", position = { kind = "fourier", bands = 4 } }"#;
+    let label = "id = \"who\"\ntime = \"t\"\nlabel = \"trend\"\n";
+    let recipe = recipe(r#"{ kind = "classification" }"#, label)
+        .replace(r#"{ name = "row", kind = "table", embedding = 8 }"#, modality)
+        .replace("kind = \"table\"", "kind = \"series\"")
+        .replace("ignored = [\"id\"]", "");
+    let folder = folder(&recipe);
+    let [table, _] = rising_and_falling(4);
+    fs::write(folder.path().join("train.csv"), &table).unwrap();
+    for (header, expected) in [
+        (
+            "who,t,noise,level,trend",
+            "line 1: channel 1 is \"noise\", that of the training part is \"level\"",
+        ),
+        (
+            "who,t,level,t2,trend",
+            "line 1: channel 2 is \"t2\", that of the training part is \"noise\"",
+        ),
+        ("who,t,level,noise,more,trend", "line 1: 3 channels, the training part has 2"),
+    ] {
+        let row = if header.contains("more") { "a,0,1,2,3,up" } else { "a,0,1,2,up" };
+        fs::write(folder.path().join("validation.csv"), format!("{header}\n{row}\n")).unwrap();
+        let error = train(folder.path()).unwrap_err();
+        assert!(error.ends_with(&format!("validation.csv: {expected}")), "{error}");
+    }
+}
+
+#[test]
 fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     let recipe = recipe(r#"{ kind = "classification" }"#, "label = \"class\"\n");
     let recipe = recipe.replace(r#"["id"]"#, r#"["id", "price"]"#);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 use super::series_table::from_table;
-use super::ts_file::from_ts;
+use super::ts_file::{Labels, from_ts};
 use super::{LabelColumns, Source};
 use crate::error::{Error, Result};
 use crate::{Modality, Record, Rows, Target};
@@ -17,8 +17,13 @@ use crate::{Modality, Record, Rows, Target};
 pub struct RecordSeries {
     path: PathBuf,
     name: Arc<str>,
-    series: Vec<Result<Series, String>>,
+    /// Names of the channels, which a table has.
+    channels: Option<Vec<String>>,
+    series: FileSeries,
 }
+
+/// The series of a file, or why they cannot be used.
+pub(super) type FileSeries = Vec<Result<Series, String>>;
 
 /// A series as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,15 +53,17 @@ impl RecordSeries {
     /// called `name`. Its form and its missing cells are those of [`RecordTable`](super::RecordTable).
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, has another ending, exceeds 1 GiB, 2²⁴ rows or
-    /// 2¹⁴ columns, lacks a column, names a column twice, or has no valid series.
+    /// Returns an error if the file cannot be read, has another ending, exceeds 1 GiB, 2²⁷ cells, 2²⁴
+    /// rows or 2¹⁴ columns, lacks a column, names a column twice, has a quote that does not end, or has
+    /// no valid series.
     pub fn from_table(
         path: impl AsRef<Path>,
         name: impl Into<Arc<str>>,
         columns: &SeriesColumns,
     ) -> Result<Self> {
         let path = path.as_ref();
-        Self::new(path, name.into(), from_table(path, columns)?)
+        let (channels, series) = from_table(path, columns)?;
+        Self::new(path, name.into(), Some(channels), series)
     }
 
     /// Reads a `.ts` file of the UEA and UCR archives and of sktime, plain or gzipped, into records
@@ -68,7 +75,26 @@ impl RecordSeries {
     /// or its header is wrong.
     pub fn from_ts(path: impl AsRef<Path>, name: impl Into<Arc<str>>) -> Result<Self> {
         let path = path.as_ref();
-        Self::new(path, name.into(), from_ts(path)?)
+        Self::new(path, name.into(), None, from_ts(path, Labels::Read)?)
+    }
+
+    /// Reads a `.ts` file as [`from_ts`](Self::from_ts) does, without its labels, which may then be
+    /// missing or unknown.
+    ///
+    /// # Errors
+    /// As [`from_ts`](Self::from_ts).
+    pub fn from_ts_without_labels(
+        path: impl AsRef<Path>,
+        name: impl Into<Arc<str>>,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        Self::new(path, name.into(), None, from_ts(path, Labels::Skipped)?)
+    }
+
+    /// Names of the channels in their order, which tables have and `.ts` files lack.
+    #[must_use]
+    pub fn channels(&self) -> Option<&[String]> {
+        self.channels.as_deref()
     }
 
     /// If true, a file's name says that it is a `.ts` file.
@@ -78,12 +104,17 @@ impl RecordSeries {
         name.strip_suffix(".gz").unwrap_or(&name).ends_with(".ts")
     }
 
-    fn new(path: &Path, name: Arc<str>, series: Vec<Result<Series, String>>) -> Result<Self> {
+    fn new(
+        path: &Path,
+        name: Arc<str>,
+        channels: Option<Vec<String>>,
+        series: FileSeries,
+    ) -> Result<Self> {
         if !series.iter().any(Result::is_ok) {
             let first = series.into_iter().find_map(Result::err);
             return Err(Error::data(path, first.unwrap_or_else(|| "it has no series".into())));
         }
-        Ok(Self { path: path.to_owned(), name, series })
+        Ok(Self { path: path.to_owned(), name, channels, series })
     }
 }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 use super::records::excerpt;
-use super::table_reader::{TableReader, check_count, is_missing, line};
-use super::{LabelColumns, Source};
+use super::table_reader::{TableReader, check_count, is_missing, line, target};
+use super::{LabelColumns, Remarks, Source};
 use crate::error::{Error, Result};
 use crate::{Cell, Modality, Record, Target};
 
 /// Rows of a table with a header line (`.csv`, `.tsv`, plain or gzipped), each a [`Record`] with one
 /// modality.
 ///
-/// A cell is a number if it reads as one. It is missing if it is empty or one of `NA`, `N/A`, `NaN`,
-/// `null` and `?`; otherwise it is a category. The separator of a `.csv` file is the one of comma,
+/// A cell is a number if it reads as one. It is missing if it is empty, infinite, or one of `NA`, `N/A`,
+/// `NaN`, `null` and `?`; otherwise it is a category. A row whose class is missing fails. The separator of a `.csv` file is the one of comma,
 /// semicolon, tab and `|` that occurs most often in the header. The whole file is read into memory;
 /// a row of another length than the header fails when it is requested.
 #[derive(Debug, Clone)]
@@ -22,6 +22,7 @@ pub struct RecordTable {
     name: Arc<str>,
     columns: Arc<[String]>,
     rows: Vec<Result<Row, String>>,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,8 +37,9 @@ impl RecordTable {
     /// are no part of it. Neither are those that `ignored` names, such as numbers of rows.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, has another ending, exceeds 1 GiB, 2²⁴ rows or
-    /// 2¹⁴ columns, lacks a column of the label, names a column twice, or has no valid row.
+    /// Returns an error if the file cannot be read, has another ending, exceeds 1 GiB, 2²⁷ cells, 2²⁴
+    /// rows or 2¹⁴ columns, lacks a column of the label or one that `ignored` names, names a column
+    /// twice, has a quote that does not end, or has no valid row.
     pub fn open(
         path: impl AsRef<Path>,
         name: impl Into<Arc<str>>,
@@ -46,70 +48,78 @@ impl RecordTable {
     ) -> Result<Self> {
         let path = path.as_ref();
         let refused = |reason: String| Error::data(path, reason);
-        let mut table = TableReader::open(path)?;
-        let place = |name: &String| table.place(name).map_err(refused);
-        let targets = match label {
-            None => Vec::new(),
-            Some(LabelColumns::Class(name)) => vec![place(name)?],
-            Some(LabelColumns::Values(names)) => names.iter().map(place).collect::<Result<_>>()?,
-        };
-        let is_input =
-            |index: &usize| !targets.contains(index) && !ignored.contains(&table.header[*index]);
+        let table = TableReader::open(path)?;
+        let targets = table.label_places(label).map_err(refused)?;
+        let ignored = table.places(ignored).map_err(refused)?;
+        let is_input = |index: &usize| !targets.contains(index) && !ignored.contains(index);
         let inputs: Vec<usize> = (0..table.header.len()).filter(is_input).collect();
         if inputs.is_empty() {
             return Err(refused("line 1: no column beside the label".into()));
         }
-        let columns = inputs.iter().map(|&index| table.header[index].clone()).collect();
-        let fields = table.header.len();
-        let row = |found: Result<csv::StringRecord, String>| {
-            found.and_then(|found| row(&found, fields, &inputs, &targets, label))
+        let columns: Arc<[String]> =
+            inputs.iter().map(|&index| table.header[index].clone()).collect();
+        let row = |found: csv::ByteRecord| {
+            let line = line(&found);
+            let row = row(&table, found, &inputs, &targets, label);
+            let row = row.map(|(cells, target)| Row { line, cells, target });
+            row.map_err(|reason| format!("line {line}: {reason}"))
         };
-        let rows: Vec<_> = table.rows().map(row).collect();
+        let rows = table.rows().map(|found| found.map(row));
+        let rows = rows.collect::<Result<Vec<_>, _>>().map_err(refused)?;
         check_count(rows.len()).map_err(refused)?;
         if !rows.iter().any(Result::is_ok) {
             let first = rows.into_iter().find_map(Result::err);
             return Err(refused(first.unwrap_or_else(|| "it has no rows".into())));
         }
-        Ok(Self { path: path.to_owned(), name: name.into(), columns, rows })
+        let notes = mixed(path, &columns, &rows);
+        Ok(Self { path: path.to_owned(), name: name.into(), columns, rows, notes })
     }
 }
 
 fn row(
-    record: &csv::StringRecord,
-    fields: usize,
+    table: &TableReader,
+    found: csv::ByteRecord,
     inputs: &[usize],
     targets: &[usize],
     label: Option<&LabelColumns>,
-) -> Result<Row, String> {
-    let line = line(record);
-    if record.len() != fields {
-        return Err(format!("line {line}: {} fields, expected {fields}", record.len()));
+) -> Result<(Vec<Cell>, Option<Target>), String> {
+    let fields = table.header.len();
+    if found.len() != fields {
+        return Err(format!("{} fields, expected {fields}", found.len()));
     }
-    let number = |&index: &usize| {
-        let text = record[index].trim();
-        let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
-        number.ok_or_else(|| format!("line {line}: {} is not a number", excerpt(text)))
-    };
-    let target = match label {
-        None => None,
-        Some(LabelColumns::Class(_)) => match record[targets[0]].trim() {
-            "" => return Err(format!("line {line}: the label is empty")),
-            name => Some(Target::Class(name.to_owned())),
-        },
-        Some(LabelColumns::Values(_)) => {
-            Some(Target::Values(targets.iter().map(number).collect::<Result<_, _>>()?))
-        }
-    };
-    let cells = inputs.iter().map(|&index| cell(record[index].trim())).collect();
-    Ok(Row { line, cells, target })
+    let found = table.text(found)?;
+    let target = target(label, targets.iter().map(|&index| found[index].trim()))?;
+    Ok((inputs.iter().map(|&index| cell(found[index].trim())).collect(), target))
 }
 
 fn cell(text: &str) -> Cell {
     match text.parse::<f32>() {
         Ok(number) if number.is_finite() => Cell::Number(number),
-        _ if is_missing(text) => Cell::Missing,
-        _ => Cell::Category(text.to_owned()),
+        Ok(_) => Cell::Missing,
+        Err(_) if is_missing(text) => Cell::Missing,
+        Err(_) => Cell::Category(text.to_owned()),
     }
+}
+
+/// A note for each column with numbers and words, since one stray word makes categories of all numbers.
+fn mixed(path: &Path, columns: &[String], rows: &[Result<Row, String>]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (place, column) in columns.iter().enumerate() {
+        let cells = || rows.iter().flatten().map(|row| (row.line, &row.cells[place]));
+        let word = cells().find_map(|(line, cell)| match cell {
+            Cell::Category(word) => Some((line, word)),
+            _ => None,
+        });
+        if let Some((line, word)) = word
+            && cells().any(|(_, cell)| matches!(cell, Cell::Number(_)))
+        {
+            let (path, column, word) = (path.display(), excerpt(column), excerpt(word));
+            notes.push(format!(
+                "{path}: line {line}: {word} in column {column} of numbers makes them categories"
+            ));
+        }
+    }
+    notes
 }
 
 impl Source for RecordTable {
@@ -129,6 +139,10 @@ impl Source for RecordTable {
             target,
         })
     }
+
+    fn remarks(&self) -> Remarks {
+        Remarks { notes: self.notes.clone(), ..Remarks::default() }
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +156,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let table = RecordTable::open(path, "row", Some(label), &["id".to_owned()])?;
+        let ignored: &[_] = if text.contains("id") { &["id".to_owned()] } else { &[] };
+        let table = RecordTable::open(path, "row", Some(label), ignored)?;
         let mut random = ChaCha8Rng::seed_from_u64(0);
         Ok((0..table.len()).map(|index| table.example(index, &mut random)).collect())
     }
@@ -179,5 +194,24 @@ mod tests {
             let error = open(name, text, &values).unwrap_err().to_string();
             assert!(error.ends_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_word_among_numbers_is_remarked_and_a_misspelt_column_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, "id,age,city\n1,3,Oslo\n2,inf,Rome\n3,1e400,Rome\n4,n.a.,\n")
+            .unwrap();
+        let table = RecordTable::open(&path, "row", None, &[]).unwrap();
+        let expected = "line 5: \"n.a.\" in column \"age\" of numbers makes them categories";
+        assert_eq!(table.remarks().notes, [format!("{}: {expected}", path.display())]);
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        for row in [1, 2] {
+            let record = table.example(row, &mut random).unwrap();
+            let Modality::Table { cells, .. } = &record.inputs[0].1 else { panic!("no table") };
+            assert_eq!(cells[1], Cell::Missing);
+        }
+        let error = RecordTable::open(&path, "row", None, &["Id".to_owned()]).unwrap_err();
+        assert!(error.to_string().ends_with("t.csv: line 1: no column \"Id\""), "{error}");
     }
 }

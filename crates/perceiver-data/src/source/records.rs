@@ -125,7 +125,7 @@ fn separated(bytes: &[u8], separator: u8, wanted: &[&str]) -> Result<Vec<Record>
 }
 
 /// The line in which a record begins whose last field is quoted and swallows the rest of the table.
-fn unclosed_quote(bytes: &[u8], record: &csv::ByteRecord) -> Option<u64> {
+pub(super) fn unclosed_quote(bytes: &[u8], record: &csv::ByteRecord) -> Option<u64> {
     let last = record.iter().next_back()?;
     let rest = bytes.get(usize::try_from(record.position()?.byte()).ok()?..)?;
     // Quotes within quotes are doubled, so a field that ends has an even number of them.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::LabelColumns;
-use super::record_series::{Series, SeriesColumns};
+use super::record_series::{FileSeries, Series, SeriesColumns};
 use super::records::excerpt;
-use super::table_reader::{TableReader, check_count, is_missing, line};
+use super::table_reader::{TableReader, check_count, is_missing, line, target};
+use crate::Rows;
 use crate::error::{Error, Result};
-use crate::{Rows, Target};
 
 /// The places of the columns.
 struct Places {
@@ -17,7 +17,6 @@ struct Places {
     label: Vec<usize>,
     /// With their names.
     channels: Vec<(usize, String)>,
-    fields: usize,
 }
 
 /// A series whose rows are being collected.
@@ -32,16 +31,16 @@ struct Growing {
     error: Option<String>,
 }
 
-/// The series of a file, in the order of their first rows.
+/// The names of a file's channels, and its series in the order of their first rows.
 ///
 /// # Errors
 /// If the file cannot be read, lacks a column or has too many rows.
 pub(super) fn from_table(
     path: &Path,
     columns: &SeriesColumns,
-) -> Result<Vec<Result<Series, String>>> {
+) -> Result<(Vec<String>, FileSeries)> {
     let refused = |reason: String| Error::data(path, reason);
-    let mut table = TableReader::open(path)?;
+    let table = TableReader::open(path)?;
     let places = Places::of(&table, columns).map_err(refused)?;
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut growing: Vec<Growing> = Vec::new();
@@ -49,60 +48,51 @@ pub(super) fn from_table(
     for row in table.rows() {
         rows += 1;
         check_count(rows).map_err(refused)?;
-        let id = match &row {
-            Ok(row) => row.get(places.id).map(str::trim).unwrap_or_default(),
-            Err(_) => "",
-        };
-        // A row that belongs to no series.
-        let row = match row.as_ref() {
-            Ok(row) if !id.is_empty() => row,
-            Ok(row) => {
-                lost.push(Err(format!("line {}: no name of a series", line(row))));
-                continue;
-            }
-            Err(reason) => {
-                lost.push(Err(reason.clone()));
-                continue;
-            }
-        };
+        let row = row.map_err(refused)?;
+        let line = line(&row);
+        // Text that is not UTF-8 fails with the series that its row belongs to.
+        let id = String::from_utf8_lossy(row.get(places.id).unwrap_or_default());
+        let id = id.trim();
+        if id.is_empty() {
+            lost.push(Err(format!("line {line}: no name of a series")));
+            continue;
+        }
         let index = *known.entry(id.to_owned()).or_insert_with(|| {
-            growing.push(Growing::new(id, line(row)));
+            growing.push(Growing::new(id, line));
             growing.len() - 1
         });
         let series = &mut growing[index];
         if series.error.is_none()
-            && let Err(reason) = series.add(row, &places)
+            && let Err(reason) = series.add(&table, row, &places)
         {
-            series.error = Some(format!("line {}: {reason}", line(row)));
+            series.error = Some(format!("line {line}: {reason}"));
         }
     }
-    let channels = places.channels.len();
-    let series = growing.into_iter().map(|series| series.finish(channels, columns.label.as_ref()));
-    Ok(series.chain(lost).collect())
+    let channels: Vec<String> = places.channels.into_iter().map(|(_, name)| name).collect();
+    let series =
+        growing.into_iter().map(|series| series.finish(channels.len(), columns.label.as_ref()));
+    let series = series.chain(lost).collect();
+    Ok((channels, series))
 }
 
 impl Places {
     fn of(table: &TableReader, columns: &SeriesColumns) -> Result<Self, String> {
-        let label = match &columns.label {
-            None => &[],
-            Some(LabelColumns::Class(name)) => std::slice::from_ref(name),
-            Some(LabelColumns::Values(names)) => names.as_slice(),
-        };
         let id = table.place(&columns.id)?;
         let time = columns.time.as_ref().map(|name| table.place(name)).transpose()?;
-        let label: Vec<_> = label.iter().map(|name| table.place(name)).collect::<Result<_, _>>()?;
-        let is_channel = |(index, name): &(usize, String)| {
+        let label = table.label_places(columns.label.as_ref())?;
+        let ignored = table.places(&columns.ignored)?;
+        let is_channel = |(index, _): &(usize, String)| {
             *index != id
                 && Some(*index) != time
                 && !label.contains(index)
-                && !columns.ignored.contains(name)
+                && !ignored.contains(index)
         };
         let channels: Vec<_> =
             table.header.iter().cloned().enumerate().filter(is_channel).collect();
         if channels.is_empty() {
             return Err("line 1: no column with the numbers of a channel".into());
         }
-        Ok(Self { id, time, label, channels, fields: table.header.len() })
+        Ok(Self { id, time, label, channels })
     }
 }
 
@@ -116,10 +106,17 @@ impl Growing {
     ///
     /// # Errors
     /// Why it cannot be used.
-    fn add(&mut self, row: &csv::StringRecord, places: &Places) -> Result<(), String> {
-        if row.len() != places.fields {
-            return Err(format!("{} fields, expected {}", row.len(), places.fields));
+    fn add(
+        &mut self,
+        table: &TableReader,
+        row: csv::ByteRecord,
+        places: &Places,
+    ) -> Result<(), String> {
+        let (line, fields) = (line(&row), table.header.len());
+        if row.len() != fields {
+            return Err(format!("{} fields, expected {fields}", row.len()));
         }
+        let row = table.text(row)?;
         let time = match places.time {
             None => self.steps.len() as f64,
             Some(place) => {
@@ -149,7 +146,7 @@ impl Growing {
             };
             self.values.push(number);
         }
-        self.steps.push((time, line(row)));
+        self.steps.push((time, line));
         Ok(())
     }
 
@@ -167,36 +164,21 @@ impl Growing {
         }
         let row = |&step: &usize| &self.values[step * channels..(step + 1) * channels];
         let values = order.iter().flat_map(row).copied().collect();
-        let target = target(&self.label, label);
+        let target = target(label, self.label.iter().map(String::as_str));
         let target = target.map_err(|reason| format!("line {}: {reason}", self.first_line))?;
         let place = format!("line {}, series {}", self.first_line, excerpt(&self.id));
         Ok(Series { place, steps: Rows::new(channels, values), target })
     }
 }
 
-fn target(texts: &[String], label: Option<&LabelColumns>) -> Result<Option<Target>, String> {
-    Ok(match label {
-        None => None,
-        Some(LabelColumns::Class(_)) => match texts[0].as_str() {
-            "" => return Err("the label is empty".into()),
-            name => Some(Target::Class(name.to_owned())),
-        },
-        Some(LabelColumns::Values(_)) => {
-            let number = |text: &String| {
-                let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
-                number.ok_or_else(|| format!("{} is not a number", excerpt(text)))
-            };
-            Some(Target::Values(texts.iter().map(number).collect::<Result<_, _>>()?))
-        }
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
     use super::*;
+    use crate::Target;
 
-    fn series(text: &str, time: Option<&str>) -> Result<Vec<Result<Series, String>>> {
+    fn series(text: impl AsRef<[u8]>, time: Option<&str>) -> Result<FileSeries> {
+        let text = text.as_ref();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, text).unwrap();
@@ -204,9 +186,13 @@ mod tests {
             id: "take".into(),
             time: time.map(str::to_owned),
             label: Some(LabelColumns::Class("who".into())),
-            ignored: vec!["note".into()],
+            ignored: if text.windows(4).any(|part| part == b"note") {
+                vec!["note".into()]
+            } else {
+                Vec::new()
+            },
         };
-        from_table(&path, &columns)
+        from_table(&path, &columns).map(|(_, series)| series)
     }
 
     #[test]
@@ -262,5 +248,32 @@ mod tests {
             let error = series(text, Some("t")).unwrap_err().to_string();
             assert!(error.ends_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_not_utf_8_costs_its_series() {
+        let text = b"take,x,who\na,1,A\na,\xff,A\nb,2,A\n\xe9,1,A\n";
+        let found = series(text, None).unwrap();
+        assert_eq!(found[1].as_ref().unwrap().steps, Rows::new(1, vec![2.0]));
+        let reasons = [0, 2].map(|index| found[index].clone().unwrap_err());
+        let expected =
+            ["line 3: column \"x\" is not UTF-8", "line 5: column \"take\" is not UTF-8"];
+        assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn channels_keep_their_names_and_a_misspelt_column_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "y,take,note,x\n1,a,,2\n").unwrap();
+        let columns = |ignored: &str| SeriesColumns {
+            id: "take".into(),
+            time: None,
+            label: None,
+            ignored: vec![ignored.into()],
+        };
+        assert_eq!(from_table(&path, &columns("note")).unwrap().0, ["y", "x"]);
+        let error = from_table(&path, &columns("notes")).unwrap_err().to_string();
+        assert!(error.ends_with("a.csv: line 1: no column \"notes\""), "{error}");
     }
 }

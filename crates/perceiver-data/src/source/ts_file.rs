@@ -3,11 +3,21 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::record_series::Series;
+use super::record_series::{FileSeries, Series};
 use super::records::{MAX_RECORDS, excerpt};
+use super::table_reader::MAX_COLUMNS;
 use crate::error::{Error, Result};
 use crate::text_file::read_text;
 use crate::{Rows, Target};
+
+/// The use of the labels of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// They become targets. `?` is a missing one.
+    Read,
+    /// They may hold anything.
+    Skipped,
+}
 
 /// The lines before the data.
 #[derive(Debug, Default)]
@@ -23,7 +33,7 @@ struct Header {
 ///
 /// # Errors
 /// If the file cannot be read, or has a wrong header or too many series.
-pub(super) fn from_ts(path: &Path) -> Result<Vec<Result<Series, String>>> {
+pub(super) fn from_ts(path: &Path, labels: Labels) -> Result<FileSeries> {
     let refused = |reason: String| Error::data(path, reason);
     let text = read_text(path)?;
     let lines = (1_usize..).zip(text.lines().map(str::trim));
@@ -43,7 +53,7 @@ pub(super) fn from_ts(path: &Path) -> Result<Vec<Result<Series, String>>> {
         if found.len() == MAX_RECORDS {
             return Err(refused(format!("more than {MAX_RECORDS} series")));
         }
-        let series = header.series(line, number);
+        let series = header.series(line, number, labels);
         found.push(series.map_err(|reason| format!("line {number}: {reason}")));
     }
     Ok(found)
@@ -86,17 +96,18 @@ impl Header {
     }
 
     /// The series in a line. Its number of channels is expected of all that follow.
-    fn series(&mut self, line: &str, number: usize) -> Result<Series, String> {
+    fn series(&mut self, line: &str, number: usize, labels: Labels) -> Result<Series, String> {
         let (data, label) = match (&self.classes, self.has_value) {
             (None, false) => (line, None),
             _ => {
-                let (data, label) = line.rsplit_once(':').ok_or("no : before a label")?;
-                (data, Some(label.trim()))
+                let (data, label) =
+                    line.rsplit_once(':').ok_or("expected a colon before the label")?;
+                (data, Some(label.trim()).filter(|_| labels == Labels::Read))
             }
         };
         let target = match (&self.classes, label) {
-            (_, None) => None,
-            (Some(_), Some("" | "?")) => return Err("the label is empty".into()),
+            (_, None | Some("?")) => None,
+            (Some(_), Some("")) => return Err("the label is empty".into()),
             (Some(classes), Some(name)) => {
                 if !classes.is_empty() && !classes.contains(name) {
                     return Err(format!(
@@ -112,12 +123,16 @@ impl Header {
                 Some(Target::Values(vec![number]))
             }
         };
-        let channels: Vec<&str> = data.split(':').collect();
-        let count = channels.len();
+        // Before memory is taken for them.
+        let count = data.matches(':').count() + 1;
+        if count > MAX_COLUMNS {
+            return Err(format!("{count} channels, expected at most {MAX_COLUMNS}"));
+        }
         let expected = *self.channels.get_or_insert(count);
         if count != expected {
             return Err(format!("{count} channels, expected {expected}"));
         }
+        let channels: Vec<&str> = data.split(':').collect();
         let steps = channels[0].split(',').count();
         let mut others =
             (2_usize..).zip(channels[1..].iter().map(|numbers| numbers.split(',').count()));
@@ -148,11 +163,36 @@ mod tests {
 
     use super::*;
 
-    fn series(text: &str) -> Result<Vec<Result<Series, String>>> {
+    fn series(text: &str) -> Result<FileSeries> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.ts");
         std::fs::write(&path, text).unwrap();
-        from_ts(&path)
+        from_ts(&path, Labels::Read)
+    }
+
+    #[test]
+    fn labels_may_be_missing_and_are_not_looked_at_unless_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ts");
+        std::fs::write(&path, "@classLabel true a b\n@data\n1:2:?\n1:2:c\n").unwrap();
+        let step = Rows::new(2, vec![1.0, 2.0]);
+        let found = from_ts(&path, Labels::Read).unwrap();
+        let first = found[0].as_ref().unwrap();
+        assert_eq!((&first.steps, &first.target), (&step, &None));
+        let expected = "line 4: label \"c\" is not among those of @classLabel";
+        assert_eq!(found[1], Err(expected.into()));
+        for series in from_ts(&path, Labels::Skipped).unwrap() {
+            let series = series.unwrap();
+            assert_eq!((series.steps, series.target), (step.clone(), None));
+        }
+    }
+
+    #[test]
+    fn too_many_channels_cost_their_series() {
+        let found = series(&format!("@data\n{}1\n1:2\n", "1:".repeat(MAX_COLUMNS))).unwrap();
+        let expected = "line 2: 16385 channels, expected at most 16384";
+        assert_eq!(found[0], Err(expected.into()));
+        assert!(found[1].is_ok());
     }
 
     #[test]
@@ -193,7 +233,7 @@ mod tests {
             "line 7: label \"c\" is not among those of @classLabel",
             "line 8: the label is empty",
             "line 9: \"\" is not a number, in channel 1",
-            "line 10: no : before a label",
+            "line 10: expected a colon before the label",
         ];
         assert!(found[0].is_ok());
         assert_eq!(reasons, expected);

@@ -64,7 +64,7 @@ pub(crate) fn learned(
             let found = if found.is_empty() { "nothing".into() } else { found.join(", ") };
             return Err(format!("`modalities` names {name:?}, the data has {found}"));
         };
-        statistics.complete(modality);
+        statistics.complete(modality)?;
     }
     if let Output::Regression { mean, deviation, .. } = &mut config.output
         && mean.is_empty()
@@ -189,7 +189,7 @@ impl Statistics {
     }
 
     /// Fills in the fields that are absent.
-    fn complete(&self, config: &mut ModalityConfig) {
+    fn complete(&self, config: &mut ModalityConfig) -> Result<(), String> {
         let size = |field: &mut usize, learned: usize| {
             if *field == 0 {
                 *field = learned;
@@ -197,7 +197,7 @@ impl Statistics {
         };
         match config {
             ModalityConfig::Series(series) => size(&mut series.max_length, self.elements),
-            ModalityConfig::Table(table) => self.columns(table),
+            ModalityConfig::Table(table) => self.columns(table)?,
             ModalityConfig::Points(points) => {
                 if points.centre.is_empty() {
                     let middle = |[low, high]: &[f64; 2]| (low + high) / 2.0;
@@ -226,12 +226,20 @@ impl Statistics {
         {
             *channels = self.values.channels();
         }
+        Ok(())
     }
 
     /// The columns of the data, in its order.
-    fn columns(&self, table: &mut TableConfig) {
+    fn columns(&self, table: &mut TableConfig) -> Result<(), String> {
         if !table.columns.is_empty() {
-            return;
+            return Ok(());
+        }
+        // Numbers are names if others are.
+        let is_too_large = |column: &Self| {
+            !column.names.is_empty() && column.names.len() + column.numbers.len() > MOST_NAMES
+        };
+        if let Some((name, _)) = self.columns.iter().find(|(_, column)| is_too_large(column)) {
+            return Err(format!("column {name:?} has more than {MOST_NAMES} categories"));
         }
         let column = |(name, column): &(String, Self)| {
             let categories = (!column.names.is_empty()).then(|| {
@@ -248,6 +256,7 @@ impl Statistics {
             }
         };
         table.columns = self.columns.iter().map(column).collect();
+        Ok(())
     }
 }
 
@@ -317,6 +326,24 @@ mod tests {
         assert_eq!(city.categories.as_deref().unwrap(), ["5", "Rome"]);
         let ModalityConfig::Points(points) = &config.modalities[1] else { panic!("no points") };
         assert_eq!((points.centre.as_slice(), points.scale), (&[2.0, 1.5][..], 2.0));
+    }
+
+    #[test]
+    fn a_column_of_too_many_categories_is_refused() {
+        let row = json!([{"name": "row", "kind": "table", "embedding": 4}]);
+        let mut config = config(row, json!({"kind": "classification"}));
+        let columns: Arc<[String]> = ["age".to_owned()].into();
+        let row = |cell| Modality::Table { columns: columns.clone(), cells: vec![cell] };
+        let class = Target::Class("a".into());
+        let numbers = (0..MOST_NAMES).map(|number| Cell::Number(number as f32));
+        let mut records: Vec<Record> =
+            numbers.map(|cell| record(vec![("row", row(cell))], class.clone())).collect();
+        let word = row(Cell::Category("n.a.".into()));
+        records.push(record(vec![("row", word)], class));
+        let error = learned(&mut config, &records).unwrap_err();
+        assert_eq!(error, "column \"age\" has more than 100000 categories");
+        records.pop();
+        assert_eq!(learned(&mut config, &records).unwrap(), ["a"]);
     }
 
     #[test]

@@ -102,7 +102,11 @@ impl Files<'_> {
 
     /// Both parts of series.
     pub(super) fn series_parts(&self, data: &SeriesData) -> Result<Parts<Record>> {
-        Ok(parts(self.series(&data.train, data)?, self.series(&data.validation, data)?))
+        let train = self.series(&data.train, data)?;
+        let validation = self.series(&data.validation, data)?;
+        SeriesData::check_channels(&train, &validation)
+            .map_err(|reason| Error::recipe(&self.path(&data.validation), reason))?;
+        Ok(parts(train, validation))
     }
 
     /// One part of series.

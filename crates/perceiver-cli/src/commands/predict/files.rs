@@ -56,7 +56,7 @@ pub(super) fn open(
             Ok(Box::new(records))
         }
         ModalityConfig::Series(series) if RecordSeries::is_ts(path) => {
-            Ok(Box::new(RecordSeries::from_ts(path, series.name.as_str())?))
+            Ok(Box::new(RecordSeries::from_ts_without_labels(path, series.name.as_str())?))
         }
         ModalityConfig::Series(series) => {
             let Some(id) = columns.id.clone() else {

@@ -63,6 +63,25 @@ impl SeriesData {
         }
     }
 
+    /// Compares the channels of both parts: the model knows them by their places alone.
+    pub(in crate::recipe) fn check_channels(
+        train: &RecordSeries,
+        validation: &RecordSeries,
+    ) -> Result<(), String> {
+        let [train, validation] = [train, validation].map(|part| part.channels().unwrap_or(&[]));
+        let (expected, found) = (train.len(), validation.len());
+        if found != expected {
+            return Err(format!("line 1: {found} channels, the training part has {expected}"));
+        }
+        let mut pairs = (1_usize..).zip(train.iter().zip(validation));
+        match pairs.find(|(_, (expected, found))| expected != found) {
+            Some((channel, (expected, found))) => Err(format!(
+                "line 1: channel {channel} is {found:?}, that of the training part is {expected:?}"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The columns of a table.
     pub(in crate::recipe) fn columns(&self) -> SeriesColumns {
         let label = match (&self.label, &self.values) {
