@@ -68,7 +68,7 @@ impl RecordSeries {
 
     /// Reads a `.ts` file of the UEA and UCR archives and of sktime, plain or gzipped, into records
     /// with a modality called `name`: a series per line, its channels separated by colons, its label
-    /// last. Time stamps are not read.
+    /// last, or `?` if it is missing. Time stamps are not read.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, exceeds 1 GiB or 2²⁴ series, has no valid series,

@@ -13,9 +13,10 @@ use crate::{Cell, Modality, Record, Target};
 /// modality.
 ///
 /// A cell is a number if it reads as one. It is missing if it is empty, infinite, or one of `NA`, `N/A`,
-/// `NaN`, `null` and `?`; otherwise it is a category. A row whose class is missing fails. The separator of a `.csv` file is the one of comma,
-/// semicolon, tab and `|` that occurs most often in the header. The whole file is read into memory;
-/// a row of another length than the header fails when it is requested.
+/// `NaN`, `null` and `?`; otherwise it is a category. [`remarks`](Source::remarks) names the first word
+/// of a column that also holds numbers. The separator of a `.csv` file is the one of comma, semicolon,
+/// tab and `|` that occurs most often in the header. The whole file is read into memory; a row of
+/// another length than the header, or whose class is missing, fails when it is requested.
 #[derive(Debug, Clone)]
 pub struct RecordTable {
     path: PathBuf,
@@ -115,7 +116,8 @@ fn mixed(path: &Path, columns: &[String], rows: &[Result<Row, String>]) -> Vec<S
         {
             let (path, column, word) = (path.display(), excerpt(column), excerpt(word));
             notes.push(format!(
-                "{path}: line {line}: {word} in column {column} of numbers makes them categories"
+                "{path}: line {line}: column {column} holds numbers and the word {word}; training \
+                 reads all of them as categories"
             ));
         }
     }
@@ -203,7 +205,8 @@ mod tests {
         std::fs::write(&path, "id,age,city\n1,3,Oslo\n2,inf,Rome\n3,1e400,Rome\n4,n.a.,\n")
             .unwrap();
         let table = RecordTable::open(&path, "row", None, &[]).unwrap();
-        let expected = "line 5: \"n.a.\" in column \"age\" of numbers makes them categories";
+        let expected = "line 5: column \"age\" holds numbers and the word \"n.a.\"; training reads \
+                        all of them as categories";
         assert_eq!(table.remarks().notes, [format!("{}: {expected}", path.display())]);
         let mut random = ChaCha8Rng::seed_from_u64(0);
         for row in [1, 2] {

@@ -175,6 +175,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.ts");
         std::fs::write(&path, "@classLabel true a b\n@data\n1:2:?\n1:2:c\n").unwrap();
+        let number = series("@targetLabel true\n@data\n1:2:?\n").unwrap();
+        assert_eq!(number[0].as_ref().unwrap().target, None);
         let step = Rows::new(2, vec![1.0, 2.0]);
         let found = from_ts(&path, Labels::Read).unwrap();
         let first = found[0].as_ref().unwrap();
