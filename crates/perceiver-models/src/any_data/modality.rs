@@ -1,5 +1,7 @@
 //! Makes tokens of one modality.
 
+use std::iter;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use perceiver_core::{Initialisation, Positions};
@@ -230,18 +232,16 @@ fn in_patches(cells: Tensor<3>, shape: &[usize], patch: &[usize]) -> Tensor<3> {
     if patch.iter().all(|&length| length == 1) {
         return cells;
     }
-    // Leading axes of one cell make three of any grid.
-    let three = |lengths: &[usize]| {
-        let mut three = [1; 3];
-        three[3 - lengths.len()..].copy_from_slice(lengths);
-        three
-    };
-    let (shape, patch) = (three(shape), three(patch));
-    let [a, b, c] = [0, 1, 2].map(|axis| shape[axis] / patch[axis]);
-    let [x, y, z] = patch;
-    cells.reshape([batch, a, x, b, y, c, z, channels]).permute([0, 1, 3, 5, 2, 4, 6, 7]).reshape([
-        batch,
-        a * b * c,
-        x * y * z * channels,
-    ])
+    // Axis by axis, the cells inside a patch move behind the patches: burn-ndarray has six axes at most.
+    let counts: Vec<usize> = iter::zip(shape, patch).map(|(side, length)| side / length).collect();
+    let (mut patches, mut inside) = (batch * counts[0], patch[0]);
+    let mut moved = cells;
+    for (&count, &length) in iter::zip(&counts, patch).skip(1) {
+        let rest = batch * found * channels / (patches * inside * count);
+        let swapped = moved.reshape([patches, inside, count, rest]).swap_dims(1, 2);
+        moved = swapped.reshape([batch, found, channels]);
+        patches *= count;
+        inside *= length;
+    }
+    moved.reshape([batch, patches / batch, inside * channels])
 }
