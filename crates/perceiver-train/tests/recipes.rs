@@ -515,6 +515,7 @@ fn a_refused_run_leaves_no_run_to_resume() {
     let recipe = Recipe::from_file(folder.join("recipe.toml")).unwrap();
     let refused = |resume| {
         let options = options(folder, "two").devices([Device::flex(), Device::flex()]);
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         recipe.train(options.resume(resume), |_| {}).unwrap_err().to_string()
     };
     let expected = "several devices stop only at validations: 0 of 10 steps are done";
