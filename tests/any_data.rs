@@ -3,8 +3,7 @@
 
 use std::path::PathBuf;
 
-use burn::module::{Module as _, ModuleMapper, Param};
-use burn::optim::GradientsParams;
+use burn::module::Module as _;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use perceiver_models::any_data::{
     AnyDataConfig, AnyDataInput, AnyDataLabels, ModalityConfig, ModalityData, ModalityInput,
@@ -15,7 +14,7 @@ use perceiver_models::{
     NamedTensors, NoDecoder, NoPostprocessor, NoPreprocessor, OutputOptions, PerceiverConfig,
     PerceiverForAnyData, PerceiverHead, PerceiverModel, Pretrained, Repeats, Request, load_module,
 };
-use perceiver_tests::{TOLERANCE, compare, devices, difference, fixtures, read_tensors};
+use perceiver_tests::{Gradients, TOLERANCE, compare, devices, difference, fixtures, read_tensors};
 
 /// Single precision against double.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
@@ -146,18 +145,6 @@ fn input(case: &str, config: &AnyDataConfig, device: &Device) -> AnyDataInput {
     AnyDataInput::new(modalities.collect())
 }
 
-/// Replaces every parameter by its gradient, which is zero if the loss does not depend on it.
-struct Gradients {
-    gradients: GradientsParams,
-}
-
-impl ModuleMapper for Gradients {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let gradient = self.gradients.remove::<D>(param.id);
-        param.map(|value| gradient.unwrap_or_else(|| value.zeros_like()))
-    }
-}
-
 fn saved(case: &str, head: &PerceiverForAnyData) -> NamedTensors {
     let config =
         PerceiverConfig::from_pretrained(folder(case)).expect("the configuration is valid");
@@ -194,12 +181,12 @@ fn losses_and_gradients_are_pytorchs() {
             let mut request = Request::new(input);
             request.labels = labels;
             let loss = head.forward(request).loss.expect("it has a loss");
-            let gradients = GradientsParams::from_grads(loss.clone().backward(), &head);
+            let mut gradients = Gradients::of(loss.clone(), &head);
             let number = |data: &TensorData| data.iter::<f64>().next().expect("a number");
             let (found, expected) = (number(&loss.into_data()), number(&training["loss"]));
             assert!((found - expected).abs() <= GRADIENT_TOLERANCE * expected, "{case}: {found}");
 
-            let found = saved(case, &head.map(&mut Gradients { gradients }));
+            let found = saved(case, &head.map(&mut gradients));
             let prefix = "gradients.";
             let known = training.keys().filter(|key| key.starts_with(prefix)).count();
             assert_eq!(found.len(), known, "{case} has other parameters");

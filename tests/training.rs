@@ -5,8 +5,6 @@
 
 #![allow(clippy::print_stdout, reason = "differences are shown with --nocapture")]
 
-use burn::module::{ModuleMapper, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use perceiver_models::losses::{
     AutoencodingLoss, AutoencodingTargets, FlowDistance, FlowLoss, Labels,
@@ -17,7 +15,7 @@ use perceiver_models::{
     PerceiverForImageClassificationFourier, PerceiverForImageClassificationLearned, PerceiverHead,
     load_module,
 };
-use perceiver_tests::{devices, difference, fixtures, read_tensors};
+use perceiver_tests::{Gradients, devices, difference, fixtures, read_tensors};
 use perceiver_train::{
     Autoencoding, ClipBatch, FlowBatch, FlowEstimation, ImageClassification, ImageClassifier,
     LabelledImages, LabelledTexts, MaskedLanguageModelling, MaskedTexts, Objective,
@@ -86,14 +84,14 @@ impl Case {
     /// Fails unless the loss, every gradient and the running statistics match the reference.
     fn assert<O: Objective<Head: PerceiverHead>>(&self, objective: &O, batch: O::Batch) {
         let loss = objective.step(batch).loss;
-        let gradients = GradientsParams::from_grads(loss.clone().backward(), objective);
+        let mut gradients = Gradients::of(loss.clone(), objective);
         let mut failures = Vec::new();
         let (found, expected) = (loss.into_data(), one_number(&self.training["loss"]));
         failures.extend(failure("the loss", &found, &expected));
 
         let learned = objective.valid();
         let mut statistics = self.saved(learned.head());
-        let found = self.saved(learned.map(&mut Gradients { gradients }).head());
+        let found = self.saved(learned.map(&mut gradients).head());
         statistics.retain(|key, _| key.contains("running_"));
         let worst = self.compare(&found, &statistics, &mut failures);
         println!("{} {worst:.1e}", self.name);
@@ -148,18 +146,6 @@ impl Case {
         let folder = tempfile::tempdir().expect("a folder");
         head.save_pretrained(&self.config(), folder.path()).expect("it can be saved");
         read_tensors(&folder.path().join("model.safetensors"))
-    }
-}
-
-/// Replaces every parameter by its gradient, which is zero if the loss does not depend on it.
-struct Gradients {
-    gradients: GradientsParams,
-}
-
-impl ModuleMapper for Gradients {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let gradient = self.gradients.remove::<D>(param.id);
-        param.map(|value| gradient.unwrap_or_else(|| value.zeros_like()))
     }
 }
 

@@ -1,12 +1,18 @@
 //! Fixtures, devices and comparison for the parity tests.
 #![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a failed test panics")]
 
+#[cfg(feature = "autodiff")]
+mod gradients;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Shape, TensorData};
 use perceiver_models::NamedTensors;
 use safetensors::{Dtype, SafeTensors};
+
+#[cfg(feature = "autodiff")]
+pub use self::gradients::Gradients;
 
 /// The largest difference from the reference, relative to the largest number of an output.
 pub const TOLERANCE: f64 = 1e-5;

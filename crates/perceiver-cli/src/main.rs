@@ -22,6 +22,7 @@ mod paths;
 mod pattern;
 mod progress;
 mod thumbnail;
+mod video_file;
 
 use std::io::{self, Write as _};
 use std::panic::catch_unwind;

@@ -17,14 +17,14 @@ pub struct EncoderConfig {
     pub layers_per_block: usize,
     /// Number of blocks.
     pub blocks: usize,
-    /// How often the latents read the tokens, and which weights that takes.
+    /// The number of cross-attentions, and the weights that layers share.
     pub repeats: Repeats,
 }
 
-/// How an [`Encoder`] repeats its cross-attention and its block.
+/// The repetition of an [`Encoder`]'s cross-attention and block.
 ///
-/// The latents read the tokens before each of the first `cross_attentions` blocks. Of cross-attentions
-/// and of blocks alike, all after the first share one set of weights.
+/// The latents read the tokens before each of the first `cross_attentions` blocks. All cross-attentions
+/// after the first share one set of weights, and so do all blocks after the first.
 ///
 /// # Source
 /// Perceiver section 3.1 ("iterative attention"); the options of the same names in krasserm's

@@ -30,7 +30,7 @@ pub(crate) struct NpyArray {
     is_big_endian: bool,
     is_fortran: bool,
     bytes: Vec<u8>,
-    /// Where elements begin in `bytes`.
+    /// The offset of the first element in `bytes`.
     start: usize,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Element {
 }
 
 impl NpyArray {
-    /// Reads a file. No more memory is taken than the file has bytes.
+    /// Reads a file. Memory is taken for the bytes that it has, not for those that its header claims.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = read_bounded(path, MAX_FILE)?;
         Self::parse(path, bytes).map_err(|reason| Error::data(path, reason))

@@ -258,7 +258,7 @@ impl PerceiverConfig {
     /// Reads and validates the config.json of a model folder.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file); [`Error::Checkpoint`] if there is no such file and the
+    /// Those of [`from_file`](Self::from_file); [`Error::Checkpoint`] if there is no such file and the
     /// folder's other files show what it is.
     pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();

@@ -30,7 +30,7 @@ pub use features::{FeatureArrays, Features, Pooling};
 pub use fill_mask::{Candidate, FillMask, FilledText, MaskedSpan};
 pub use input::Input;
 pub use long_texts::LongTexts;
-pub use optical_flow::{OpticalFlow, follow_point, hidden_pixels, interpolate};
+pub use optical_flow::{Interpolation, OpticalFlow, follow_point, hidden_pixels};
 pub use progress::Progress;
 pub use session::Timings;
 pub use squared_error::SquaredError;

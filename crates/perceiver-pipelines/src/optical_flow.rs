@@ -15,7 +15,7 @@ use ndarray::{Array2, Array3, Axis, Zip, s};
 use perceiver_data::flow::Tiles;
 use perceiver_models::{Head, LoadReport, PerceiverForOpticalFlow, hub};
 
-pub use self::interpolate::interpolate;
+pub use self::interpolate::Interpolation;
 pub use self::occlusion::{follow_point, hidden_pixels};
 use self::pyramid::{resized_flow, resized_frame, sizes};
 use self::smoothing::median;

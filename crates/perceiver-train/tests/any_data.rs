@@ -104,6 +104,10 @@ fn measured(folder: &Path, metric: &Metric) -> f64 {
     evaluation.measures.get(metric).unwrap()
 }
 
+fn answered(predictor: &Predictor, records: &[Record]) -> Vec<Answer> {
+    predictor.predict(records).into_iter().map(Result::unwrap).collect()
+}
+
 fn records(folder: &Path, label: &LabelColumns) -> Vec<Record> {
     let ignored = ["id", "class", "price"].map(String::from);
     let table =
@@ -129,7 +133,7 @@ fn classes_are_learned_from_a_table_and_answered_from_raw_rows() {
     assert_eq!(table.columns[0].categories.as_deref().unwrap(), ["Cairo", "Oslo", "Rome"]);
 
     let records = records(folder.path(), &LabelColumns::Class("class".into()));
-    let answers = predictor.predict(&records).unwrap();
+    let answers = answered(&predictor, &records);
     for (record, answer) in records.iter().zip(&answers) {
         let Answer::Class { label, scores } = answer else { panic!("{answer:?}") };
         assert_eq!(record.target, Some(perceiver_train::data::Target::Class(label.clone())));
@@ -158,7 +162,7 @@ fn numbers_are_learned_and_answered_in_the_units_of_the_data() {
 
     let predictor = Predictor::open(folder.path().join("model"), &Device::flex()).unwrap();
     let records = records(folder.path(), &LabelColumns::Values(vec!["price".into()]));
-    let Answer::Values(values) = &predictor.predict(&records[..1]).unwrap()[0] else { panic!() };
+    let Answer::Values(values) = &answered(&predictor, &records[..1])[0] else { panic!() };
     assert_eq!(values[0].0, "price");
     assert!((values[0].1 - 1000.0).abs() < 10.0, "{values:?}");
 }
@@ -210,7 +214,7 @@ fn classes_of_series_are_learned_from_a_table_and_from_ts_files_alike() {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         // Longer than those of the training part.
         let record = new.example(0, &mut random).unwrap();
-        assert!(matches!(&predictor.predict(&[record]).unwrap()[0], Answer::Class { .. }));
+        assert!(matches!(&answered(&predictor, &[record])[0], Answer::Class { .. }));
     }
     assert_eq!(losses, [100.0, 100.0]);
 }
@@ -264,8 +268,8 @@ fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
     let (number, city) = (Cell::Number(1.0), Cell::Category("Lima".into()));
     let all = ["city", "size", "noise"];
     // A city that training did not see is unknown, not an error.
-    let unseen = row(&all, vec![city.clone(), number.clone(), Cell::Missing]);
-    assert_eq!(predictor.predict(&[unseen]).unwrap().len(), 1);
+    let fitting = row(&all, vec![city.clone(), number.clone(), Cell::Missing]);
+    assert_eq!(answered(&predictor, std::slice::from_ref(&fitting)).len(), 1);
     for (record, expected) in [
         (
             row(
@@ -288,8 +292,10 @@ fn a_record_that_does_not_fit_the_model_is_refused_by_its_origin() {
         ),
         (Record { inputs: Vec::new(), ..row(&all, Vec::new()) }, "has no modality `row`"),
     ] {
-        let error = predictor.check(&record).unwrap_err().to_string();
+        let results = predictor.predict(&[record, fitting.clone()]);
+        let error = results[0].as_ref().unwrap_err().to_string();
         assert_eq!(error, format!("new.csv, line 7: {expected}"));
+        assert!(results[1].is_ok(), "{results:?}");
     }
 }
 

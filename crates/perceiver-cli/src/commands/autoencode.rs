@@ -1,12 +1,10 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use perceiver_data::{
-    Sound, VideoFormat, VideoFrames, VideoWriter, names_folder, read_frames, read_sound,
-    read_video_sound,
+    Sound, VideoFormat, VideoFrames, names_folder, read_frames, read_sound, read_video_sound,
 };
 use perceiver_pipelines::{Autoencode, Head, Progress, Reconstruction, ScoredLabel, SquaredError};
 use serde_json::{Value, json};
@@ -16,6 +14,7 @@ use crate::args::{HeadArguments, ModelArguments, OutputArguments};
 use crate::atomic_output::AtomicOutput;
 use crate::bundled::Bundled;
 use crate::output::{one_line, path_text, table, without_panic};
+use crate::video_file::VideoFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,9 +142,7 @@ struct Sink {
     path: PathBuf,
     /// `None` if only sound is written.
     format: Option<VideoFormat>,
-    output: Option<AtomicOutput>,
-    writer: Option<VideoWriter>,
-    frames: usize,
+    video: Option<VideoFile>,
     samples: Vec<f32>,
 }
 
@@ -154,77 +151,37 @@ impl Sink {
         let is_sound = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("wav"));
         let is_sound = is_sound && !names_folder(path);
         let format = if is_sound { None } else { Some(VideoFormat::of(path)?) };
-        let (path, samples) = (path.to_path_buf(), Vec::new());
-        Ok(Self { path, format, output: None, writer: None, frames: 0, samples })
+        Ok(Self { path: path.to_path_buf(), format, video: None, samples: Vec::new() })
     }
 
     fn open(&mut self) -> Result<()> {
-        let output = match self.format {
-            Some(VideoFormat::Folder) => AtomicOutput::folder(&self.path)?,
-            _ => AtomicOutput::file(&self.path)?,
-        };
-        let rate = Autoencode::FRAMES_PER_SECOND;
-        let writer = self.format.map(|format| VideoWriter::create(output.path(), format, rate));
-        self.output = Some(output);
-        self.writer = writer.transpose().map_err(|error| match &self.output {
-            Some(output) => output.named(&error),
-            None => error.into(),
-        })?;
+        if self.format.is_some() {
+            self.video = Some(VideoFile::create(&self.path, Autoencode::FRAMES_PER_SECOND)?);
+        }
         Ok(())
     }
 
     fn write(&mut self, clip: &Reconstruction) -> Result<()> {
         self.samples.extend(&clip.samples);
-        self.frames += clip.frames.len();
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        let written = clip.frames.iter().try_for_each(|frame| writer.write(frame));
-        written.map_err(|error| self.failed(error))
+        let Some(video) = &mut self.video else { return Ok(()) };
+        clip.frames.iter().try_for_each(|frame| video.write(frame))
     }
 
     /// Completes the video, with sound if the input had any.
-    fn finish(mut self, rate: u32, has_sound: bool, context: &Context) -> Result<()> {
-        let sound = Sound { samples: std::mem::take(&mut self.samples), rate };
-        let (writer, output) = (self.writer.take(), self.output.take());
-        let Some(output) = output else { return Ok(()) };
-        let holds_sound = self.format.is_none_or(VideoFormat::holds_sound);
+    fn finish(self, rate: u32, has_sound: bool, context: &Context) -> Result<()> {
+        let sound = Sound { samples: self.samples, rate };
+        let Some(video) = self.video else {
+            let output = AtomicOutput::file(&self.path)?;
+            sound.write_wav(output.path()).map_err(|error| output.failed(&error))?;
+            return output.finish();
+        };
+        let holds_sound = self.format.is_some_and(VideoFormat::holds_sound);
         if has_sound && !holds_sound {
             context.output.note("this format does not support sound: .mp4, .wav and folders do");
         }
-        let finished = match writer {
-            Some(writer) => writer.finish((has_sound && holds_sound).then_some(&sound)),
-            None => sound.write_wav(output.path()),
-        };
-        self.output = Some(output);
-        finished.map_err(|error| self.failed(error))?;
-        self.output.take().map_or(Ok(()), AtomicOutput::finish)?;
-        if self.format == Some(VideoFormat::Folder) {
-            remove_rest(&self.path, self.frames, has_sound)?;
-        }
+        video.finish((has_sound && holds_sound).then_some(&sound))?;
         Ok(())
     }
-
-    fn failed(&self, error: perceiver_data::Error) -> anyhow::Error {
-        match &self.output {
-            Some(output) => output.failed(&error),
-            None => error.into(),
-        }
-    }
-}
-
-/// Removes frames that an earlier, longer video left in the same folder.
-fn remove_rest(folder: &Path, frames: usize, has_sound: bool) -> Result<()> {
-    let cannot = || format!("{}: cannot remove older frames", folder.display());
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let number = name.strip_suffix(".png").filter(|digits| digits.len() == 6);
-        let number = number.and_then(|digits| digits.parse::<usize>().ok());
-        if number.is_some_and(|number| number > frames) || (name == "sound.wav" && !has_sound) {
-            fs::remove_file(entry.path()).with_context(cannot)?;
-        }
-    }
-    Ok(())
 }
 
 /// Summary of all clips.

@@ -382,6 +382,12 @@ fn frames_are_written_with_others_between_them() {
     assert_eq!(scene.flow(command(&clip)).code, 0);
     assert_eq!(pixels(&clip).dimensions(), (TILE[1], TILE[0]));
 
+    // A shorter clip leaves no frames of the longer one behind.
+    let mut shorter = arguments!["-o", &folder, "--interpolate", "1", "--force"];
+    shorter.extend(frames.iter().map(OsString::from));
+    assert_eq!(scene.flow(shorter).code, 0);
+    assert_eq!(listing(&folder), written[..5]);
+
     // A frame that cannot be read leaves a gap, and nothing else.
     let broken = scene.path("broken.png");
     fs::write(&broken, "no image").unwrap();

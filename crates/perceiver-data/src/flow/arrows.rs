@@ -46,7 +46,7 @@ fn mean(flow: ArrayView3<'_, f32>) -> Option<[f32; 2]> {
 
 type Point = [f32; 2];
 
-/// A shaft and two barbs; a dot if there is no motion.
+/// Draws a shaft and two barbs, or a dot if there is no motion.
 fn arrow(picture: &mut RgbImage, from: Point, to: Point, thickness: f32, colour: Rgb<u8>) {
     let shaft = [to[0] - from[0], to[1] - from[1]];
     // Barbs of a short arrow are at most as long as the arrow.

@@ -47,7 +47,7 @@ impl ClassNames {
         }
     }
 
-    /// The names, as one that is not among them is told.
+    /// The first names, for an error about one that is not among them.
     pub(super) fn listed(&self) -> String {
         const LISTED: usize = 10;
         let mut names: Vec<_> = self.0.iter().take(LISTED).map(|name| excerpt(name)).collect();

@@ -53,7 +53,7 @@ impl RecordArrays {
     /// labels.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read, is no array of numbers (labels: or strings), differs in
+    /// Returns an error if a file cannot be read, is not an array of numbers (labels may be strings), differs in
     /// length from its header, exceeds 4 GiB or 2²⁴ examples, or has no examples; if the shape does not fit
     /// the layout; or if the labels are not one, or one per element, for each example.
     pub fn open(

@@ -28,7 +28,7 @@ pub(super) type FileSeries = Vec<Result<Series, String>>;
 /// A series as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
-    /// Where it stands in the file: `line 7`.
+    /// Its place in the file, such as `line 7`.
     pub(super) place: String,
     pub(super) steps: Rows,
     pub(super) target: Option<Target>,

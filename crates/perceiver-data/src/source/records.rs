@@ -240,6 +240,12 @@ fn split(mut fields: Vec<String>) -> Record {
     }
 }
 
+/// A label that is a number.
+pub(super) fn finite_number(text: &str) -> Result<f32, String> {
+    let number = text.trim().parse().ok().filter(|number: &f32| number.is_finite());
+    number.ok_or_else(|| format!("{} is not a number", excerpt(text)))
+}
+
 /// The quoted beginning of a value from the file.
 pub(super) fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(40).collect();

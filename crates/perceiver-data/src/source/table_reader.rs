@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::LabelColumns;
-use super::records::{MAX_RECORDS, excerpt, unclosed_quote};
+use super::records::{Form, MAX_RECORDS, excerpt, finite_number, unclosed_quote};
 use crate::Target;
 use crate::error::{Error, Result};
 use crate::text_file::read_table;
@@ -32,7 +32,7 @@ impl TableReader {
     /// names a column twice.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let refused = |reason: String| Error::data(path, reason);
-        let Some(separators) = separators(path) else {
+        let Some(Form::Separated(separators)) = Form::of(path) else {
             return Err(refused("expected a file named *.csv or *.tsv, or one with .gz".into()));
         };
         let bytes = read_table(path)?;
@@ -75,7 +75,7 @@ impl TableReader {
     /// A row as text.
     ///
     /// # Errors
-    /// Which column is not UTF-8.
+    /// If a column is not UTF-8: its name.
     pub(super) fn text(&self, row: csv::ByteRecord) -> Result<csv::StringRecord, String> {
         csv::StringRecord::from_byte_record(row).map_err(|error| {
             let column = self.header.get(error.utf8_error().field());
@@ -138,11 +138,7 @@ pub(super) fn target<'a>(
             name => Ok(Some(Target::Class(name.to_owned()))),
         },
         Some(LabelColumns::Values(_)) => {
-            let number = |text: &str| {
-                let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
-                number.ok_or_else(|| format!("{} is not a number", excerpt(text)))
-            };
-            Ok(Some(Target::Values(cells.map(number).collect::<Result<_, _>>()?)))
+            Ok(Some(Target::Values(cells.map(finite_number).collect::<Result<_, _>>()?)))
         }
     }
 }
@@ -151,15 +147,6 @@ pub(super) fn target<'a>(
 pub(super) fn check_count(rows: usize) -> Result<(), String> {
     let is_small = rows <= MAX_RECORDS;
     is_small.then_some(()).ok_or_else(|| format!("more than {MAX_RECORDS} rows"))
-}
-
-fn separators(path: &Path) -> Option<&'static [u8]> {
-    let name = path.file_name()?.to_string_lossy().to_lowercase();
-    match name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?.1 {
-        "csv" => Some(b",;\t|"),
-        "tsv" => Some(b"\t"),
-        _ => None,
-    }
 }
 
 /// If true, a cell holds nothing.

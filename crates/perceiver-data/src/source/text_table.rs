@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha8Rng;
 
 use super::class_names::{ClassNames, LabelForm};
-use super::records::{Form, MAX_RECORDS, Record, excerpt};
+use super::records::{Form, MAX_RECORDS, Record, excerpt, finite_number};
 use super::{Remarks, Source, only_class};
 use crate::error::{Error, Result};
 use crate::text_file::read_table;
@@ -181,11 +181,7 @@ impl Source for TextTable {
 }
 
 fn values(label: &[String]) -> Result<Vec<f32>, String> {
-    let number = |value: &String| {
-        let number = value.trim().parse().ok().filter(|number: &f32| number.is_finite());
-        number.ok_or_else(|| format!("{} is not a number", excerpt(value)))
-    };
-    label.iter().map(number).collect()
+    label.iter().map(|value| finite_number(value)).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::record_series::{FileSeries, Series};
-use super::records::{MAX_RECORDS, excerpt};
+use super::records::{MAX_RECORDS, excerpt, finite_number};
 use super::table_reader::MAX_COLUMNS;
 use crate::error::{Error, Result};
 use crate::text_file::read_text;
@@ -97,13 +97,12 @@ impl Header {
 
     /// The series in a line. Its number of channels is expected of all that follow.
     fn series(&mut self, line: &str, number: usize, labels: Labels) -> Result<Series, String> {
-        let (data, label) = match (&self.classes, self.has_value) {
-            (None, false) => (line, None),
-            _ => {
-                let (data, label) =
-                    line.rsplit_once(':').ok_or("expected a colon before the label")?;
-                (data, Some(label.trim()).filter(|_| labels == Labels::Read))
-            }
+        let has_label = self.classes.is_some() || self.has_value;
+        let (data, label) = if has_label {
+            let (data, label) = line.rsplit_once(':').ok_or("expected a colon before the label")?;
+            (data, Some(label.trim()).filter(|_| labels == Labels::Read))
+        } else {
+            (line, None)
         };
         let target = match (&self.classes, label) {
             (_, None | Some("?")) => None,
@@ -117,11 +116,7 @@ impl Header {
                 }
                 Some(Target::Class(name.to_owned()))
             }
-            (None, Some(value)) => {
-                let number = value.parse::<f32>().ok().filter(|number| number.is_finite());
-                let number = number.ok_or(format!("{} is not a number", excerpt(value)))?;
-                Some(Target::Values(vec![number]))
-            }
+            (None, Some(value)) => Some(Target::Values(vec![finite_number(value)?])),
         };
         // Before memory is taken for them.
         let count = data.matches(':').count() + 1;

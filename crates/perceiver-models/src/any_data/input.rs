@@ -1,4 +1,4 @@
-//! What a model for any data reads: raw numbers of a batch, padded to equal lengths.
+//! The input of a model for any data: raw numbers of a batch, padded to equal lengths.
 
 use burn::tensor::{Bool, Int, Tensor};
 use perceiver_core::KeyMask;

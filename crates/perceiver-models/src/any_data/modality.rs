@@ -89,8 +89,8 @@ impl ModalityPreprocessor {
         }
     }
 
-    /// What a reconstruction should answer, `[batch, elements, numbers]`, and where it is known;
-    /// `None` for tokens, whose answers are scores of ids.
+    /// The right answers of a reconstruction and a mask of the known ones, both
+    /// `[batch, elements, numbers]`; `None` for tokens, whose answers are scores of ids.
     pub(super) fn expected(&self, data: &ModalityData) -> Option<(Tensor<3>, Tensor<3, Bool>)> {
         let known = |values: Tensor<3>, channels| {
             let known = values.clone().is_finite();

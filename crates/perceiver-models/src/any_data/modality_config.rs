@@ -77,7 +77,7 @@ pub struct PointsConfig {
     /// If true, coordinates are relative to the mean of their example's points.
     #[serde(default)]
     pub centred: bool,
-    /// What coordinates are relative to otherwise; as many numbers as a point has dimensions.
+    /// The origin of coordinates that are not centred: a number for each dimension.
     #[serde(default)]
     pub centre: Vec<f64>,
     /// The distance from the centre that becomes 1.

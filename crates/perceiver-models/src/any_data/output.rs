@@ -1,4 +1,4 @@
-//! What a model for any data answers.
+//! The output of a model for any data.
 
 use serde::{Deserialize, Serialize};
 

@@ -4,99 +4,139 @@ use ndarray::{Array2, Array3};
 use super::occlusion::hidden_pixels;
 use super::warp::colour;
 
-/// Makes the frame at a time between two frames, from 0 for the first to 1 for the second.
+/// Makes frames between two frames, by the motion between them.
 ///
 /// Every pixel of both frames is moved to the time; where several arrive, the one whose colour changes
 /// least along its motion stays, and gaps take their neighbours' motion. A pixel is a mixture of the two
 /// ends of its motion, or the end that its frame shows if the other one hides it.
-///
-/// # Shapes
-/// - `forward`, `backward`: `[height, width, 2]`, from the first frame to the second and from the
-///   second to the first; every number is finite
-///
-/// # Panics
-/// If frames and flows differ in size, or `time` is not from 0 to 1.
 ///
 /// # Source
 /// The interpolation of Baker et al., "A database and evaluation methodology for optical flow" (2011),
 /// section 3.3.
 ///
 /// # Differences
-/// The motion back takes part as well, so that what the first frame hides has a motion of its own.
-#[must_use]
-pub fn interpolate(
-    frames: [&RgbImage; 2],
-    forward: &Array3<f32>,
-    backward: &Array3<f32>,
-    time: f32,
-) -> RgbImage {
-    assert!((0.0..=1.0).contains(&time), "{time} is not between the frames, 0 to 1");
-    let [first, second] = frames;
-    let (width, height) = first.dimensions();
-    let size = [height as usize, width as usize];
-    assert_eq!(second.dimensions(), (width, height), "the frames differ in size");
-    assert_eq!(forward.dim(), (size[0], size[1], 2), "the flow of the frames");
-    let hidden = [hidden_pixels(forward, backward), hidden_pixels(backward, forward)];
-    let motion = motion_at(frames, [forward, backward], time);
-    let is_hidden = |hidden: &Array2<bool>, x: f32, y: f32| {
-        let place = |place: f32, side: usize| (place.round().max(0.0) as usize).min(side - 1);
-        hidden[[place(y, size[0]), place(x, size[1])]]
-    };
-    RgbImage::from_fn(width, height, |x, y| {
-        let [right, down] = motion[[y as usize, x as usize]];
-        let (x, y) = (x as f32, y as f32);
-        let from = [x - time * right, y - time * down];
-        let to = [x + (1.0 - time) * right, y + (1.0 - time) * down];
-        // What one frame hides, only the other one shows.
-        let only_first = is_hidden(&hidden[0], from[0], from[1]);
-        let only_second = is_hidden(&hidden[1], to[0], to[1]);
-        let share = match (only_first, only_second) {
-            (true, false) => 0.0,
-            (false, true) => 1.0,
-            _ => time,
-        };
-        let [start, end] = [colour(first, from[0], from[1]), colour(second, to[0], to[1])];
-        Rgb([0, 1, 2].map(|channel| {
-            let [start, end] = [start, end].map(|colour| f32::from(colour.0[channel]));
-            (start + share * (end - start)).round() as u8
-        }))
-    })
+/// The motion back takes part as well, so that a pixel that the first frame hides has a motion of its own.
+#[derive(Debug)]
+pub struct Interpolation<'a> {
+    /// From the first frame, and from the second one.
+    ends: [End<'a>; 2],
 }
 
-/// The motion from the first frame to the second of what each pixel shows at a time.
-fn motion_at(
-    [first, second]: [&RgbImage; 2],
-    [forward, backward]: [&Array3<f32>; 2],
-    time: f32,
-) -> Array2<[f32; 2]> {
-    let (height, width, _) = forward.dim();
-    let mut found = Array2::from_elem((height, width), None::<(u32, [f32; 2])>);
-    let ends = [(first, second, forward, 1.0), (second, first, backward, -1.0)];
-    for (from, to, flow, sign) in ends {
-        let share = if sign > 0.0 { time } else { 1.0 - time };
-        for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
-            let motion = [flow[[y, x, 0]], flow[[y, x, 1]]];
-            let start = from.get_pixel(x as u32, y as u32);
-            let end = colour(to, x as f32 + motion[0], y as f32 + motion[1]);
-            let change: u32 =
-                start.0.iter().zip(end.0).map(|(&a, b)| u32::from(a.abs_diff(b))).sum();
-            let place = [x as f32 + share * motion[0], y as f32 + share * motion[1]];
-            // The pixels that it touches.
-            let near = |place: f32, side: usize| {
-                [place.floor(), place.ceil()]
-                    .map(|at| (0.0..side as f32).contains(&at).then_some(at as usize))
+/// A frame and the motion of its pixels to the other one.
+#[derive(Debug)]
+struct End<'a> {
+    frame: &'a RgbImage,
+    motion: &'a Array3<f32>,
+    /// Pixels that the other frame hides.
+    hidden: Array2<bool>,
+    /// By how much the colour of a pixel changes along its motion.
+    change: Array2<u32>,
+}
+
+impl<'a> Interpolation<'a> {
+    /// Compares the frames along their motion.
+    ///
+    /// # Shapes
+    /// - `forward`, `backward`: `[height, width, 2]`, in pixels to the right and down, from the first frame
+    ///   to the second and from the second to the first; every number is finite
+    ///
+    /// # Panics
+    /// If frames and flows differ in size.
+    #[must_use]
+    pub fn new(
+        frames: [&'a RgbImage; 2],
+        forward: &'a Array3<f32>,
+        backward: &'a Array3<f32>,
+    ) -> Self {
+        let [first, second] = frames;
+        let (width, height) = first.dimensions();
+        assert_eq!(second.dimensions(), (width, height), "the frames differ in size");
+        let size = (height as usize, width as usize, 2);
+        assert_eq!(forward.dim(), size, "the flow of the frames");
+        let end = |frame, other, motion, back| End {
+            frame,
+            motion,
+            hidden: hidden_pixels(motion, back),
+            change: changes(frame, other, motion),
+        };
+        Self {
+            ends: [end(first, second, forward, backward), end(second, first, backward, forward)],
+        }
+    }
+
+    /// The frame at a time from 0, that of the first frame, to 1, that of the second.
+    ///
+    /// # Panics
+    /// If `time` is not from 0 to 1.
+    #[must_use]
+    pub fn at(&self, time: f32) -> RgbImage {
+        assert!((0.0..=1.0).contains(&time), "{time} is not between the frames, 0 to 1");
+        let [first, second] = &self.ends;
+        let (width, height) = first.frame.dimensions();
+        let size = [height as usize, width as usize];
+        let motion = self.motion_at(time);
+        let is_hidden = |hidden: &Array2<bool>, x: f32, y: f32| {
+            let place = |place: f32, side: usize| (place.round().max(0.0) as usize).min(side - 1);
+            hidden[[place(y, size[0]), place(x, size[1])]]
+        };
+        RgbImage::from_fn(width, height, |x, y| {
+            let [right, down] = motion[[y as usize, x as usize]];
+            let (x, y) = (x as f32, y as f32);
+            let from = [x - time * right, y - time * down];
+            let to = [x + (1.0 - time) * right, y + (1.0 - time) * down];
+            // What one frame hides, only the other one shows.
+            let only_first = is_hidden(&first.hidden, from[0], from[1]);
+            let only_second = is_hidden(&second.hidden, to[0], to[1]);
+            let share = match (only_first, only_second) {
+                (true, false) => 0.0,
+                (false, true) => 1.0,
+                _ => time,
             };
-            for row in near(place[1], height).into_iter().flatten() {
-                for column in near(place[0], width).into_iter().flatten() {
-                    let found = &mut found[[row, column]];
-                    if found.is_none_or(|(least, _)| change < least) {
-                        *found = Some((change, motion.map(|part| sign * part)));
+            let [start, end] =
+                [colour(first.frame, from[0], from[1]), colour(second.frame, to[0], to[1])];
+            Rgb([0, 1, 2].map(|channel| {
+                let [start, end] = [start, end].map(|colour| f32::from(colour.0[channel]));
+                (start + share * (end - start)).round() as u8
+            }))
+        })
+    }
+
+    /// The motion from the first frame to the second of the point that each pixel shows at a time.
+    fn motion_at(&self, time: f32) -> Array2<[f32; 2]> {
+        let (height, width) = self.ends[0].change.dim();
+        let mut found = Array2::from_elem((height, width), None::<(u32, [f32; 2])>);
+        for (end, share, sign) in [(&self.ends[0], time, 1.0), (&self.ends[1], 1.0 - time, -1.0)] {
+            for ((y, x), &change) in end.change.indexed_iter() {
+                let motion = [end.motion[[y, x, 0]], end.motion[[y, x, 1]]];
+                let place = [x as f32 + share * motion[0], y as f32 + share * motion[1]];
+                // The pixels that it touches.
+                let near = |place: f32, side: usize| {
+                    [place.floor(), place.ceil()]
+                        .map(|at| (0.0..side as f32).contains(&at).then_some(at as usize))
+                };
+                for row in near(place[1], height).into_iter().flatten() {
+                    for column in near(place[0], width).into_iter().flatten() {
+                        let found = &mut found[[row, column]];
+                        if found.is_none_or(|(least, _)| change < least) {
+                            *found = Some((change, motion.map(|part| sign * part)));
+                        }
                     }
                 }
             }
         }
+        filled(found.mapv(|found| found.map(|(_, motion)| motion)))
     }
-    filled(found.mapv(|found| found.map(|(_, motion)| motion)))
+}
+
+/// By how much the colour of each pixel differs from that of the other frame at the end of its motion:
+/// the sum of the differences of the three channels.
+fn changes(frame: &RgbImage, other: &RgbImage, motion: &Array3<f32>) -> Array2<u32> {
+    let (height, width, _) = motion.dim();
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let start = frame.get_pixel(x as u32, y as u32);
+        let end = colour(other, x as f32 + motion[[y, x, 0]], y as f32 + motion[[y, x, 1]]);
+        start.0.iter().zip(end.0).map(|(&a, b)| u32::from(a.abs_diff(b))).sum()
+    })
 }
 
 /// Gives pixels without a motion the mean of their neighbours', from the border of a gap inwards.
@@ -145,7 +185,7 @@ mod tests {
             |right: i32| RgbImage::from_fn(24, 12, |x, y| noise(x as i32 - right, y as i32));
         let (forward, backward) = (field(|_, _| [4.0, 0.0]), field(|_, _| [-4.0, 0.0]));
         for (time, right) in [(0.0, 0), (0.25, 1), (0.5, 2), (1.0, 4)] {
-            let between = interpolate([&frame(0), &frame(4)], &forward, &backward, time);
+            let between = Interpolation::new([&frame(0), &frame(4)], &forward, &backward).at(time);
             let expected = frame(right);
             for (x, y, pixel) in between.enumerate_pixels().filter(|(x, ..)| (4..20).contains(x)) {
                 assert_eq!(pixel, expected.get_pixel(x, y), "at {x}, {y}, time {time}");
@@ -173,7 +213,7 @@ mod tests {
         };
         let (forward, backward) = (moving(0, 6.0), moving(6, -6.0));
         for (time, right) in [(0.0, 0), (0.5, 3), (1.0, 6)] {
-            let between = interpolate([&frame(0), &frame(6)], &forward, &backward, time);
+            let between = Interpolation::new([&frame(0), &frame(6)], &forward, &backward).at(time);
             assert_eq!(between, frame(right), "time {time}");
         }
     }
@@ -182,7 +222,7 @@ mod tests {
     fn identical_frames_have_the_same_frame_between_them() {
         let frame = RgbImage::from_fn(24, 12, |x, y| noise(x as i32, y as i32));
         let rest = field(|_, _| [0.0; 2]);
-        assert_eq!(interpolate([&frame, &frame], &rest, &rest, 0.3), frame);
+        assert_eq!(Interpolation::new([&frame, &frame], &rest, &rest).at(0.3), frame);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub fn follow_point(
     arrival(point, vector(forward, point)?, backward)
 }
 
-/// Where a motion ends, if the motion back from there returns.
+/// The end of a motion, if the motion back from there returns.
 fn arrival(point: [f32; 2], motion: [f32; 2], backward: &Array3<f32>) -> Option<[f32; 2]> {
     let end = [point[0] + motion[0], point[1] + motion[1]];
     let back = vector(backward, end)?;

@@ -56,7 +56,7 @@ pub(super) fn resized_flow(flow: ArrayView3<'_, f32>, [height, width]: [usize; 2
     })
 }
 
-/// Where the pixels along a side lie among those of another size.
+/// The positions of the pixels along a side among those of another size.
 struct Places {
     old: usize,
     growth: f32,

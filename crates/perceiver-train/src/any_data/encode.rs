@@ -19,7 +19,7 @@ use crate::recipe::sources::BoxedSource;
 pub(crate) struct RecordEncoder {
     config: AnyDataConfig,
     classes: HashMap<String, i64>,
-    /// By table and column.
+    /// Numbers of the categories of each table and column.
     categories: HashMap<(String, String), HashMap<String, i64>>,
 }
 

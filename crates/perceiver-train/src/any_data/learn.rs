@@ -14,7 +14,7 @@ use super::scale::Scale;
 /// Most classes, or categories of a column, that are learned.
 const MOST_NAMES: usize = 100_000;
 
-/// What the training part says about a model: sizes, scales, categories and classes.
+/// The sizes, scales, categories and classes found in the training part.
 #[derive(Debug, Default)]
 struct Learned {
     modalities: BTreeMap<String, Statistics>,
@@ -22,7 +22,7 @@ struct Learned {
     targets: Scale,
 }
 
-/// What the training part says about one modality.
+/// The statistics of one modality in the training part.
 #[derive(Debug, Default)]
 struct Statistics {
     elements: usize,

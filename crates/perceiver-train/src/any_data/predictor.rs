@@ -70,30 +70,30 @@ impl Predictor {
         self.report.warnings()
     }
 
-    /// The model.
-    #[must_use]
-    pub const fn head(&self) -> &PerceiverForAnyData {
-        &self.head
-    }
-
-    /// Checks that the model can take a record.
-    ///
-    /// # Errors
-    /// [`Error::Data`] with the record's origin and the reason.
-    pub fn check(&self, record: &Record) -> Result<()> {
-        self.encode(record).map(|_| ())
-    }
-
     /// Answers records, whose targets are ignored: all of them at once.
     ///
     /// # Errors
-    /// Those of [`check`](Self::check), for the first record that fails it; [`Error::Model`] if the
-    /// model's answers are not finite.
-    pub fn predict(&self, records: &[Record]) -> Result<Vec<Answer>> {
-        if records.is_empty() {
-            return Ok(Vec::new());
+    /// Each record has its own result: [`Error::Data`] with its origin and the reason if the model cannot
+    /// take it; [`Error::Model`] if its answer is not finite.
+    #[must_use]
+    pub fn predict(&self, records: &[Record]) -> Vec<Result<Answer>> {
+        let mut encoded = Vec::with_capacity(records.len());
+        let fits: Vec<Result<()>> = records
+            .iter()
+            .map(|record| self.encode(record).map(|record| encoded.push(record)))
+            .collect();
+        let mut answers = self.answers(encoded).into_iter();
+        let answer = |fits: Result<()>| match fits {
+            Ok(()) => answers.next(),
+            Err(error) => Some(Err(error)),
+        };
+        fits.into_iter().filter_map(answer).collect()
+    }
+
+    fn answers(&self, encoded: Vec<EncodedRecord>) -> Vec<Result<Answer>> {
+        if encoded.is_empty() {
+            return Vec::new();
         }
-        let encoded: Vec<_> = records.iter().map(|r| self.encode(r)).collect::<Result<_>>()?;
         let lengths: Vec<usize> = match self.config().output.modality() {
             Some(name) => {
                 let place = self.config().modality(name);
@@ -112,8 +112,7 @@ impl Predictor {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let mut input = batcher.batch(encoded, &mut random, &self.device).input;
         input.masked = None;
-        let logits = self.head.forward(Request::new(input)).logits;
-        self.answers(logits, &lengths)
+        self.decoded(self.head.forward(Request::new(input)).logits, &lengths)
     }
 
     fn encode(&self, record: &Record) -> Result<EncodedRecord> {
@@ -123,9 +122,11 @@ impl Predictor {
         })
     }
 
+    /// The answers in the words and units of the data.
+    ///
     /// # Shapes
     /// - `logits`: `[batch, answers, outputs]`
-    fn answers(&self, logits: Tensor<3>, lengths: &[usize]) -> Result<Vec<Answer>> {
+    fn decoded(&self, logits: Tensor<3>, lengths: &[usize]) -> Vec<Result<Answer>> {
         let [_, answers, outputs] = logits.dims();
         let scores = match &self.config().output {
             Output::Classification { .. } | Output::Elements { .. } => {
@@ -135,7 +136,6 @@ impl Predictor {
             Output::Regression { .. } | Output::Reconstruction { .. } => logits,
         };
         let scores: Vec<f32> = scores.into_data().convert::<f32>().iter().collect();
-        self.report.check_outputs(scores.iter().copied())?;
         let names: Vec<String> = match &self.config().output {
             Output::Regression { targets, .. } => targets.clone(),
             _ => self.config.id2label.values().cloned().collect(),
@@ -146,7 +146,7 @@ impl Predictor {
             (names[best].clone(), row[best])
         };
         let examples = scores.chunks_exact(answers * outputs).zip(lengths);
-        let answer = |(example, &length): (&[f32], &usize)| match &self.config().output {
+        let answer = |example: &[f32], length: usize| match &self.config().output {
             Output::Classification { .. } => {
                 let mut scores: Vec<(String, f32)> = named(example);
                 scores.sort_by(|one, other| other.1.total_cmp(&one.1));
@@ -165,7 +165,11 @@ impl Predictor {
                 Answer::Reconstruction(Rows::new(outputs, example[..length * outputs].to_vec()))
             }
         };
-        Ok(examples.map(answer).collect())
+        let checked = |(example, &length): (&[f32], &usize)| {
+            self.report.check_outputs(example.iter().copied())?;
+            Ok(answer(example, length))
+        };
+        examples.map(checked).collect()
     }
 
     fn is_of_tokens(&self, modality: &str) -> bool {

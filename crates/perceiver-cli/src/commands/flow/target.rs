@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use image::{GenericImage, ImageFormat, Rgb, RgbImage};
 use ndarray::{Array3, Axis, Zip};
 use perceiver_data::flow::{Colours, Palette, arrows, encode_flo, encode_kitti, largest_motion};
-use perceiver_data::{VideoFormat, VideoWriter, names_folder};
-use perceiver_pipelines::interpolate;
+use perceiver_data::names_folder;
+use perceiver_pipelines::Interpolation;
 
 use super::pairs::{Pair, Pairs};
 use super::tracks::Tracks;
 use super::{Estimated, Form};
-use crate::atomic_output::{AtomicOutput, write_whole};
+use crate::atomic_output::write_whole;
+use crate::video_file::VideoFile;
 
 /// Motion that DeepMind's notebook gives the strongest colour, in pixels.
 const NOTEBOOK_MOTION: f32 = 24.0;
@@ -38,21 +39,16 @@ pub(super) enum Target {
     },
     /// The frames themselves, with more between every two.
     Between {
-        path: PathBuf,
-        file: AtomicOutput,
-        writer: Box<VideoWriter>,
-        frames: usize,
+        video: VideoFile,
         /// Number of frames between two.
         between: usize,
         last: Option<RgbImage>,
     },
     /// Points followed through the frames.
     Tracks(Box<Tracks>),
+    /// A picture for each pair.
     Video {
-        path: PathBuf,
-        file: AtomicOutput,
-        writer: Box<VideoWriter>,
-        frames: usize,
+        video: VideoFile,
         form: Form,
         style: Style,
     },
@@ -92,11 +88,7 @@ impl Target {
             }
             Some(ending @ ("mp4" | "webp" | "gif")) => {
                 let form = one_form(path, ending, formats)?;
-                let file = AtomicOutput::file(path)?;
-                let writer = VideoWriter::create(file.path(), VideoFormat::of(path)?, fps);
-                let writer = Box::new(writer.map_err(|error| file.named(&error))?);
-                let path = path.to_path_buf();
-                Ok(Self::Video { path, file, writer, frames: 0, form, style })
+                Ok(Self::Video { video: VideoFile::create(path, fps)?, form, style })
             }
             ending => bail!(
                 "{}: unknown extension .{}, expected .flo, .png, .mp4, .webp, .gif or a folder's name",
@@ -118,14 +110,7 @@ impl Target {
 
     /// Frames with `between` more between every two.
     pub(super) fn between(path: &Path, between: usize, fps: f64) -> Result<Self> {
-        let format = VideoFormat::of(path)?;
-        let file = match format {
-            VideoFormat::Folder => AtomicOutput::folder(path)?,
-            _ => AtomicOutput::file(path)?,
-        };
-        let writer = VideoWriter::create(file.path(), format, fps);
-        let writer = Box::new(writer.map_err(|error| file.named(&error))?);
-        Ok(Self::Between { path: path.to_path_buf(), file, writer, frames: 0, between, last: None })
+        Ok(Self::Between { video: VideoFile::create(path, fps)?, between, last: None })
     }
 
     /// The forms that are written.
@@ -169,29 +154,23 @@ impl Target {
                 Ok(written)
             }
             Self::Tracks(tracks) => tracks.write(pair, flow).map(|()| Vec::new()),
-            Self::Between { file, writer, frames, between, last, .. } => {
+            Self::Between { video, between, last } => {
                 let [first, second] = &pair.frames;
                 let backward = flow.backward.expect("the motion back was estimated");
                 // The frame before one that cannot be read.
                 if let Some(last) = last.take().filter(|last| last != first) {
-                    writer.write(&last).map_err(|error| file.failed(&error))?;
-                    *frames += 1;
+                    video.write(&last)?;
                 }
-                let moments = (1..=*between).map(|index| index as f32 / (*between + 1) as f32);
-                let inner =
-                    moments.map(|time| interpolate([first, second], flow.flow, backward, time));
-                let mut shown = std::iter::once(first.clone()).chain(inner);
-                let written = shown.try_for_each(|frame| writer.write(&frame));
-                written.map_err(|error| file.failed(&error))?;
-                *frames += *between + 1;
+                video.write(first)?;
+                let motion = Interpolation::new([first, second], flow.flow, backward);
+                for index in 1..=*between {
+                    video.write(&motion.at(index as f32 / (*between + 1) as f32))?;
+                }
                 *last = Some(second.clone());
                 Ok(Vec::new())
             }
-            Self::Video { file, writer, frames, form, style, .. } => {
-                let written = writer.write(&style.picture(*form, pair, flow));
-                written.map_err(|error| file.failed(&error))?;
-                *frames += 1;
-                Ok(Vec::new())
+            Self::Video { video, form, style } => {
+                video.write(&style.picture(*form, pair, flow)).map(|()| Vec::new())
             }
         }
     }
@@ -200,17 +179,11 @@ impl Target {
     pub(super) fn finish(self) -> Result<Option<(PathBuf, usize)>> {
         match self {
             Self::Tracks(tracks) => tracks.finish(),
-            Self::Between { path, file, mut writer, frames, last: Some(last), .. } => {
-                let finished = writer.write(&last).and_then(|()| writer.finish(None));
-                finished.map_err(|error| file.failed(&error))?;
-                file.finish()?;
-                Ok(Some((path, frames + 1)))
+            Self::Between { mut video, last: Some(last), .. } => {
+                video.write(&last)?;
+                video.finish(None).map(Some)
             }
-            Self::Video { path, file, writer, frames, .. } if frames > 0 => {
-                writer.finish(None).map_err(|error| file.failed(&error))?;
-                file.finish()?;
-                Ok(Some((path, frames)))
-            }
+            Self::Video { video, .. } if video.frames() > 0 => video.finish(None).map(Some),
             _ => Ok(None),
         }
     }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use image::RgbImage;
 use perceiver_data::flow::{Colours, Palette, draw_trail};
-use perceiver_data::{VideoFormat, VideoWriter, names_folder};
+use perceiver_data::names_folder;
 use perceiver_pipelines::follow_point;
 
 use super::Estimated;
 use super::pairs::Pair;
-use crate::atomic_output::{AtomicOutput, write_whole};
+use crate::atomic_output::write_whole;
+use crate::video_file::VideoFile;
 
 /// Longest trail behind a point, in frames.
 const TRAIL: usize = 50;
@@ -41,10 +42,7 @@ struct Track {
 enum Sink {
     /// The rows so far.
     Table(String),
-    Pictures {
-        file: AtomicOutput,
-        writer: Box<VideoWriter>,
-    },
+    Pictures(VideoFile),
 }
 
 impl Tracks {
@@ -54,14 +52,7 @@ impl Tracks {
         let sink = if is_table && !names_folder(path) {
             Sink::Table("frame,point,x,y\n".to_owned())
         } else {
-            let format = VideoFormat::of(path)?;
-            let file = match format {
-                VideoFormat::Folder => AtomicOutput::folder(path)?,
-                _ => AtomicOutput::file(path)?,
-            };
-            let writer = VideoWriter::create(file.path(), format, fps);
-            let writer = Box::new(writer.map_err(|error| file.named(&error))?);
-            Sink::Pictures { file, writer }
+            Sink::Pictures(VideoFile::create(path, fps)?)
         };
         let track = |&start: &[f32; 2]| Track { start, trail: vec![start], is_seen: true };
         let tracks = points.iter().map(track).collect();
@@ -110,14 +101,14 @@ impl Tracks {
                     }
                 }
             }
-            Sink::Pictures { file, writer } => {
+            Sink::Pictures(video) => {
                 let mut picture = frame.clone();
                 let colours = Colours::new(Palette::Middlebury, 1.0);
                 for (index, track) in seen {
                     let (sine, cosine) = (index as f32 / self.tracks.len() as f32 * TAU).sin_cos();
                     draw_trail(&mut picture, &track.trail, colours.of([cosine, sine]));
                 }
-                writer.write(&picture).map_err(|error| file.failed(&error))?;
+                video.write(&picture)?;
             }
         }
         Ok(())
@@ -129,13 +120,12 @@ impl Tracks {
             return Ok(None);
         }
         match self.sink {
-            Sink::Table(rows) => write_whole(&self.path, rows.as_bytes())?,
-            Sink::Pictures { file, writer } => {
-                writer.finish(None).map_err(|error| file.failed(&error))?;
-                file.finish()?;
+            Sink::Table(rows) => {
+                write_whole(&self.path, rows.as_bytes())?;
+                Ok(Some((self.path, self.frames)))
             }
+            Sink::Pictures(video) => video.finish(None).map(Some),
         }
-        Ok(Some((self.path, self.frames)))
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &PredictArguments, context: &Context) -> Result<()>
     work.batch.finish()
 }
 
-/// What all records share.
+/// The answering of all records.
 struct Work<'a> {
     arguments: &'a PredictArguments,
     context: &'a Context,
@@ -129,31 +129,20 @@ impl Work<'_> {
         file: &str,
     ) -> Result<()> {
         let mut records = Vec::new();
-        for index in range {
-            let read = || -> Result<Record> {
-                let record = source.example(index, &mut validation_random(index))?;
-                self.predictor.check(&record)?;
-                Ok(record)
-            };
-            match read() {
-                Ok(record) => records.push(record),
-                Err(error) => self.batch.run(file, || Err(error))?,
-            }
-        }
-        match self.predictor.predict(&records) {
-            Ok(answers) => {
-                for (record, answer) in records.iter().zip(&answers) {
-                    self.print(record, answer)?;
+        let read = |index| {
+            let record = source.example(index, &mut validation_random(index));
+            record.map(|record| records.push(record))
+        };
+        let read: Vec<_> = range.map(read).collect();
+        let mut answers = records.iter().zip(self.predictor.predict(&records));
+        for read in read {
+            match read.map(|()| answers.next()) {
+                Ok(Some((record, Ok(answer)))) => self.print(record, &answer)?,
+                Ok(Some((record, Err(error)))) => {
+                    self.batch.run(&record.origin, || Err(error.into()))?;
                 }
-            }
-            // One record may have spoilt it for the others.
-            Err(_) => {
-                for record in &records {
-                    match self.predictor.predict(std::slice::from_ref(record)) {
-                        Ok(answers) => self.print(record, &answers[0])?,
-                        Err(error) => self.batch.run(&record.origin, || Err(error.into()))?,
-                    }
-                }
+                Ok(None) => {}
+                Err(error) => self.batch.run(file, || Err(error.into()))?,
             }
         }
         Ok(())
